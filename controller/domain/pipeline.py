@@ -1,0 +1,185 @@
+"""Definitions: what an operator writes, immutable once a run has taken its snapshot.
+
+All spans are in milliseconds. A definition that reaches this module has been parsed by `controller.documents`;
+what it means as a whole is judged by `validate`, which collects every fault with its place.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from controller.domain import graph
+from protocol.ids import AppName, DeviceId, StageName
+from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
+
+STAGES_MAX: Final = 256
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Trigger(StrEnum):
+    """What opens a stage once what it needs is met."""
+
+    MANUAL = "manual"
+    AUTOMATIC = "automatic"
+
+
+class OnBreach(StrEnum):
+    """What a breached failure limit does."""
+
+    PAUSE = "pause"
+    FAIL = "fail"
+
+
+class OnFailure(StrEnum):
+    """What a failed verdict means for the rest of the run."""
+
+    STOP_RUN = "stop_run"
+    STOP_BRANCH = "stop_branch"
+    CONTINUE = "continue"
+
+
+class Denominator(StrEnum):
+    """What a share is a share of; rejected, removed and cancelled devices never count."""
+
+    TARGETS = "targets"
+    SENT = "sent"
+    STARTED = "started"
+    FINISHED = "finished"
+
+
+class Targets(msgspec.Struct, frozen=True, kw_only=True):
+    """Who: devices whose labels equal all of `labels`, plus the listed `devices`, minus `exclude`.
+
+    With neither labels nor devices every device matches. `percent` keeps a sticky share: the same salt and device
+    always fall on the same side, so 5 → 25 → 100 extend each other.
+    """
+
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    devices: tuple[DeviceId, ...] = ()
+    exclude: tuple[DeviceId, ...] = ()
+    percent: Percent = 100.0
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How many devices may be at work at once."""
+
+    max_in_flight: Positive = 50
+
+
+class FailureLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage breaches when build-blamed failures exceed `more_than` and at least `min_sample` devices count.
+
+    Exactly one of `count` (devices) and `percent` (of the denominator `of`) is set.
+    """
+
+    count: Annotated[int, Meta(ge=0)] | None = None
+    percent: Percent | None = None
+    of: Denominator = Denominator.STARTED
+    min_sample: Positive = 1
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """When a stage passes, and when it must stop.
+
+    Passes once at least `success_percent` of its targets succeeded and none is left at work or queued, or, with
+    `straggler_after_ms`, once that share is reached and that long has passed since the stage opened.
+    """
+
+    success_percent: Percent = 90.0
+    straggler_after_ms: Millis | None = None
+    failures: FailureLimit = FailureLimit(percent=5.0, min_sample=20)
+    on_breach: OnBreach = OnBreach.FAIL
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Clocks of a stage, in run time, which stands still while the run is paused."""
+
+    accept_ms: Positive = Millis(10 * MINUTE)
+    lease_ms: Positive = Millis(HOUR)
+    stage_ms: Positive = Millis(7 * DAY)
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """How many attempts one device gets, and the wait before the second; it doubles, with jitter."""
+
+    attempts_max: Annotated[int, Meta(ge=1, le=20)] = 3
+    backoff_ms: Positive = Millis(30 * SECOND)
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a pipeline."""
+
+    name: StageName
+    needs: tuple[StageName, ...] = ()
+    targets: Targets = Targets()
+    trigger: Trigger = Trigger.AUTOMATIC
+    delay_ms: Annotated[int, Meta(ge=0)] = 0
+    pace: Pace = Pace()
+    gate: Gate = Gate()
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+    on_failure: OnFailure = OnFailure.STOP_RUN
+    allow_empty: bool = False
+
+
+class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
+    """A named set of stages; every edit makes a new revision of it."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    timeout_ms: Positive = Millis(30 * DAY)
+    description: str = ""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job does: install one app. The version may be changed at the start of a run."""
+
+    app: AppName
+    version: str
+    params: Mapping[str, str] = msgspec.field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing wrong with a definition: its place (``stages[2].needs[0]``) and what was expected."""
+
+    place: str
+    message: str
+
+
+def validate(pipeline: Pipeline) -> tuple[Fault, ...]:
+    """Return every fault of a definition, in the order of their places; none means that it may run."""
+    return tuple(_faults(pipeline))
+
+
+def _faults(pipeline: Pipeline) -> Iterator[Fault]:
+    if not 1 <= len(pipeline.stages) <= STAGES_MAX:
+        yield Fault(place="stages", message=f"{len(pipeline.stages)} stages: expected 1 to {STAGES_MAX}")
+    seen: set[StageName] = set()
+    for index, stage in enumerate(pipeline.stages):
+        if stage.name in seen:
+            yield Fault(place=f"stages[{index}].name", message=f"stage {stage.name!r} is defined twice")
+        seen.add(stage.name)
+    for index, stage in enumerate(pipeline.stages):
+        yield from _stage_faults(f"stages[{index}]", stage, seen)
+    needs = {stage.name: stage.needs for stage in pipeline.stages}
+    if cycle := graph.find_cycle(needs):
+        yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
+
+
+def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[Fault]:
+    for index, need in enumerate(stage.needs):
+        if need not in names:
+            message = f"no stage is named {need!r}; there are {', '.join(sorted(names))}"
+            yield Fault(place=f"{place}.needs[{index}]", message=message)
+    limit = stage.gate.failures
+    if (limit.count is None) == (limit.percent is None):
+        yield Fault(place=f"{place}.gate.failures", message="expected exactly one of 'count' and 'percent'")
+    for index, device in enumerate(stage.targets.exclude):
+        if device in stage.targets.devices:
+            message = f"device {device!r} is both listed and excluded"
+            yield Fault(place=f"{place}.targets.exclude[{index}]", message=message)
