@@ -1,0 +1,221 @@
+"""What the use cases answer: plain frozen data for API, CLI and console. Times in milliseconds since 1970, UTC."""
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from controller.domain.pipeline import Operation, Pipeline
+from protocol.units import Instant
+
+V = TypeVar("V")
+
+
+class View(msgspec.Struct, frozen=True):
+    """What all views share."""
+
+
+class Page(View, Generic[V], kw_only=True):
+    """One page of a list; `cursor` is opaque and None on the last page."""
+
+    items: tuple[V, ...]
+    cursor: str | None = None
+
+
+class Counters(View, kw_only=True):
+    """The eight counters of a stage; they always sum to its targets."""
+
+    queued: int = 0
+    in_progress: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    rejected: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+    removed: int = 0
+
+
+class StageView(View, kw_only=True):
+    """One stage of a run. `started` and `failures` are the n and k of its gate."""
+
+    name: str
+    needs: tuple[str, ...]
+    trigger: str
+    state: str
+    reason: str
+    counters: Counters
+    started: int
+    failures: int
+    bricked: int
+    max_in_flight: int
+    opened_at: Instant | None
+    ended_at: Instant | None
+
+
+class RunView(View, kw_only=True):
+    """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person."""
+
+    id: str
+    job: str
+    pipeline: str
+    revision: int
+    app: str
+    version: str
+    state: str
+    paused: bool
+    waiting: bool
+    pause_reasons: tuple[str, ...]
+    reason: str
+    epoch: int
+    salt: str
+    created_at: Instant
+    ended_at: Instant | None
+    stages: tuple[StageView, ...]
+
+
+class TargetView(View, kw_only=True):
+    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit."""
+
+    device: str
+    stage: str
+    state: str
+    attempt: int
+    attempt_state: str
+    reason: str
+    detail: str
+    left: str
+    waits_for: str
+    done: int
+    total: int
+    updated_at: Instant
+
+
+class EventView(View, kw_only=True):
+    """One entry of a run's timeline."""
+
+    id: int
+    at: Instant
+    kind: str
+    data: Mapping[str, str | int]
+
+
+class InstalledView(View, kw_only=True):
+    """One app on a device, as the device last reported."""
+
+    app: str
+    version: str
+    sha256: str
+    counter: int
+
+
+class DeviceView(View, kw_only=True):
+    """One device."""
+
+    device: str
+    name: str
+    model: str
+    labels: Mapping[str, str]
+    facts: Mapping[str, str]
+    installed: tuple[InstalledView, ...]
+    online: bool
+    blocked: bool
+    broken: bool
+    agent: str
+    enrolled_at: Instant
+    last_seen_at: Instant | None
+    certificate_expires_at: Instant
+
+
+class ReleaseView(View, kw_only=True):
+    """One release as the release key signed it."""
+
+    app: str
+    version: str
+    path: str
+    sha256: str
+    length: int
+    counter: int
+    floor: int
+    installer: str
+    hardware: tuple[str, ...]
+    published_at: Instant
+
+
+class PipelineView(View, kw_only=True):
+    """One revision of a pipeline."""
+
+    name: str
+    revision: int
+    definition: Pipeline
+    author: str
+    created_at: Instant
+
+
+class JobView(View, kw_only=True):
+    """A job: an operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
+
+    name: str
+    pipeline: str
+    operation: Operation
+    active_run: str | None
+    created_at: Instant
+
+
+class TokenView(View, kw_only=True):
+    """An API token, without its secret."""
+
+    id: str
+    name: str
+    role: str
+    created_at: Instant
+    expires_at: Instant | None
+    revoked: bool
+
+
+class NewSecret(View, kw_only=True):
+    """A token that was just made: the only time its secret is shown."""
+
+    id: str
+    secret: str
+
+
+class Enrolment(View, kw_only=True):
+    """What a device gets when it enrols."""
+
+    name: str
+    certificate_pem: str
+    chain_pem: str
+    fleet_root: bytes
+    release_root: bytes
+
+
+class SecurityEventView(View, kw_only=True):
+    """Something that a device refused, or that was refused of a device."""
+
+    id: int
+    at: Instant
+    device: str
+    code: str
+    digest: str
+    detail: str
+
+
+class AuditView(View, kw_only=True):
+    """One act of an operator, chained by hash to the one before."""
+
+    id: int
+    at: Instant
+    actor: str
+    verb: str
+    subject: str
+    reason: str
+    hash: str
+
+
+class Health(View, kw_only=True):
+    """Whether the controller can do its work; `faults` says in words why not."""
+
+    ready: bool
+    faults: tuple[str, ...]
+    online: int
+    unsent: int
