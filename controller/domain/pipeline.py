@@ -85,12 +85,14 @@ class FailureLimit(msgspec.Struct, frozen=True, kw_only=True):
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """When a stage passes, and when it must stop.
 
-    Passes once at least `success_percent` of its targets succeeded and none is left at work or queued, or, with
-    `straggler_after_ms`, once that share is reached and that long has passed since the stage opened.
+    The success condition holds once at least `success_percent` of its targets succeeded and none is left at work or
+    queued, or, with `straggler_after_ms`, once that share is reached and that long has passed since the stage
+    opened. Then the stage soaks for `soak_ms`, in which failures still count.
     """
 
     success_percent: Percent = 90.0
-    straggler_after_ms: Millis | None = None
+    straggler_after_ms: Annotated[int, Meta(ge=0)] | None = None
+    soak_ms: Annotated[int, Meta(ge=0)] = 0
     failures: FailureLimit = FailureLimit(percent=5.0, min_sample=20)
     on_breach: OnBreach = OnBreach.FAIL
 

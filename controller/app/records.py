@@ -1,0 +1,233 @@
+"""What the database keeps, as frozen data: integer ids inside, text ids at the edge. Times are wall clock."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from controller.domain.model import Plan, Run
+from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.target import Target
+from protocol.ids import DeviceId, Digest, Name
+from protocol.messages import InstalledRelease, Op
+from protocol.units import Instant
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What all records share."""
+
+
+class DeviceRecord(Record, kw_only=True):
+    """One enrolled device.
+
+    `seq` is the last command sequence number given out for it. `instance` is the transport's life in which it last
+    said hello, 0 once it is gone: the device is online while that is the live one. `is_broken` devices are left out
+    of further runs until they report a whole installation.
+    """
+
+    id: int = 0
+    device: DeviceId
+    name: Name
+    model: str
+    hardware_id: str
+    signing_key: bytes
+    sealing_key: bytes
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    facts: Mapping[str, str] = msgspec.field(default_factory=dict)
+    installed: tuple[InstalledRelease, ...] = ()
+    is_blocked: bool = False
+    is_broken: bool = False
+    agent: str = ""
+    capabilities: tuple[str, ...] = ()
+    incarnation: str = ""
+    hello_seq: int = 0
+    seq: int = 0
+    instance: int = 0
+    nonce: str = ""
+    certificate_serial: str
+    certificate_expires_at: Instant
+    enrolled_at: Instant
+    last_seen_at: Instant | None = None
+
+
+class Candidate(Record, kw_only=True):
+    """What of a device decides whether it belongs to a stage."""
+
+    id: int
+    device: DeviceId
+    labels: Mapping[str, str]
+    instance: int
+
+
+class TargetRecord(Record, kw_only=True):
+    """One device in one run. `id` is ``stage_id << 32 | position``: the dispatch order, so that work at hand is adjacent.
+
+    `ready` is the transport's life in which the device was last seen online, 0 when it is not; only queued rows use it.
+    """
+
+    id: int
+    run_id: int
+    stage: int
+    device_id: int
+    name: Name
+    target: Target
+    ready: int = 0
+    updated_at: Instant
+
+
+class CommandState(StrEnum):
+    """What became of a command."""
+
+    UNSENT = "unsent"
+    SENT = "sent"
+    DONE = "done"
+    VOID = "void"
+
+
+class CommandRecord(Record, kw_only=True):
+    """One command, with the exact bytes that are signed and sent as often as needed.
+
+    `target_id` is None for control commands. It is sent at or after `send_at`, and again each time that passes,
+    while it is unsent or sent.
+    """
+
+    id: int = 0
+    run_id: int
+    target_id: int | None
+    device_id: int
+    name: Name
+    op: Op
+    attempt: int
+    epoch: int
+    seq: int
+    digest: Digest
+    payload: bytes
+    state: CommandState = CommandState.UNSENT
+    sends: int = 0
+    send_at: Instant
+    expires_at: Instant
+    created_at: Instant
+
+
+class RunRecord(Record, kw_only=True):
+    """One run. `id` is inside, `uid` what people see. `stage_ids` are those of its stages, in the plan's order."""
+
+    id: int = 0
+    uid: str
+    job_id: int
+    job: str
+    plan: Plan
+    run: Run
+    stage_ids: tuple[int, ...] = ()
+    wake_at: Instant | None = None
+    created_at: Instant
+    ended_at: Instant | None = None
+
+
+class ReportRecord(Record, kw_only=True):
+    """One signed report, stored for ever under (device, incarnation, report_seq); the device's timeline."""
+
+    device_id: int
+    incarnation: str
+    report_seq: int
+    command: Digest
+    target_id: int | None
+    attempt: int
+    state: str
+    mode: str
+    reason: str
+    detail: str
+    device_at: Instant
+    received_at: Instant
+
+
+class PipelineRecord(Record, kw_only=True):
+    """One revision of a pipeline."""
+
+    id: int = 0
+    name: str
+    revision: int
+    definition: Pipeline
+    author: str
+    created_at: Instant
+
+
+class JobRecord(Record, kw_only=True):
+    """One job; `active_run` is the uid of its run that has not ended."""
+
+    id: int = 0
+    name: str
+    pipeline: str
+    operation: Operation
+    active_run: str | None = None
+    created_at: Instant
+
+
+class ReleaseRecord(Record, kw_only=True):
+    """One published release."""
+
+    app: str
+    version: str
+    path: str
+    sha256: Digest
+    length: int
+    counter: int
+    floor: int
+    installer: str
+    hardware: tuple[str, ...]
+    published_at: Instant
+
+
+class TokenRecord(Record, kw_only=True):
+    """An API token: SHA-256 of its secret, never the secret."""
+
+    id: str
+    name: str
+    role: str
+    secret_sha256: str
+    created_at: Instant
+    expires_at: Instant | None
+    revoked_at: Instant | None = None
+
+
+class ClaimRecord(Record, kw_only=True):
+    """A claim token with which devices enrol: counted, expiring, stored hashed."""
+
+    id: str
+    secret_sha256: str
+    uses_left: int
+    expires_at: Instant
+
+
+class EventRecord(Record, kw_only=True):
+    """One entry of a run's timeline."""
+
+    id: int = 0
+    run_id: int
+    at: Instant
+    kind: str
+    data: Mapping[str, str | int]
+
+
+class SecurityRecord(Record, kw_only=True):
+    """Something that a device refused, or that was refused of a device."""
+
+    id: int = 0
+    at: Instant
+    name: str
+    code: str
+    digest: str
+    detail: str
+
+
+class AuditRecord(Record, kw_only=True):
+    """One act of an operator. `hash` is SHA-256 over the hash before and this entry's own fields."""
+
+    id: int = 0
+    at: Instant
+    actor: str
+    verb: str
+    subject: str
+    reason: str
+    previous: str
+    hash: str

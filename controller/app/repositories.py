@@ -1,0 +1,337 @@
+"""What the use cases ask of the database. The SQL store implements it; the simulation has one in memory.
+
+All methods are synchronous and run inside one transaction: a `Transaction` writes, a `Snapshot` only reads. Nothing
+here commits; `Store.write` does, once, when the work returned, and rolls everything back when it raised.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from controller.app.ports import Priority
+from controller.app.records import (
+    AuditRecord,
+    Candidate,
+    ClaimRecord,
+    CommandRecord,
+    DeviceRecord,
+    EventRecord,
+    JobRecord,
+    PipelineRecord,
+    ReleaseRecord,
+    ReportRecord,
+    RunRecord,
+    SecurityRecord,
+    TargetRecord,
+    TokenRecord,
+)
+from controller.domain.pipeline import Pipeline
+from controller.domain.target import TargetState
+from protocol.ids import DeviceId, Digest, Name
+from protocol.messages import InstalledRelease
+from protocol.units import Instant
+
+T = TypeVar("T")
+
+ReportKey = tuple[int, str, int]
+"""(device id, incarnation, report_seq)"""
+
+
+class Devices(Protocol):
+    """Enrolled devices."""
+
+    def add(self, device: DeviceRecord) -> int:
+        """Insert a device, or enrol one of the same name anew (its id, labels and seq stay); return its id."""
+
+    def by_names(self, names: Collection[Name]) -> dict[Name, DeviceRecord]:
+        """Return those that exist."""
+
+    def page(
+        self,
+        *,
+        labels: Mapping[str, str],
+        online: bool | None,
+        instance: int,
+        app: str | None,
+        version: str | None,
+        after: str,
+        limit: int,
+    ) -> list[DeviceRecord]:
+        """Return up to *limit* devices whose id sorts after *after*, in that order, that match every filter."""
+
+    def candidates(self) -> list[Candidate]:
+        """Return every device that is neither blocked nor broken."""
+
+    def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
+        """Give each device its next command sequence number: max(last + 1, *at*), stored."""
+
+    def save_hello(self, device: DeviceRecord) -> None:
+        """Store what a hello said: facts, installed, agent, capabilities, incarnation, hello_seq, seq, instance,
+        nonce, last_seen_at."""
+
+    def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
+        """Store what a terminal report said."""
+
+    def save_gone(self, device_id: int, *, nonce: str, at: Instant) -> bool:
+        """Mark the device offline if *nonce* is that of its newest hello; say whether it was."""
+
+    def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
+        """Replace a device's labels."""
+
+    def set_blocked(self, device: DeviceId, *, is_blocked: bool) -> None:
+        """Block or unblock a device."""
+
+    def set_certificate(self, device_id: int, *, serial: str, expires_at: Instant) -> None:
+        """Store a renewed certificate's particulars."""
+
+    def counts(self, *, instance: int) -> tuple[int, int]:
+        """Return (devices, devices online)."""
+
+    def installed_counts(self, app: str) -> dict[str, int]:
+        """Return the number of devices on each version of *app*."""
+
+
+class Runs(Protocol):
+    """Runs and their stages."""
+
+    def add(self, run: RunRecord) -> RunRecord:
+        """Insert a run and its stages; return it with its ids.
+
+        Raises:
+            controller.app.errors.Conflict: when its job has an active run (a partial unique index says so).
+        """
+
+    def get(self, run_id: int) -> RunRecord:
+        """Return a run that exists."""
+
+    def by_uid(self, uid: str) -> RunRecord | None:
+        """Return a run, or None."""
+
+    def save(self, run: RunRecord) -> None:
+        """Store state, projected columns, each stage's state and counters, wake_at and ended_at."""
+
+    def page(self, *, job: str | None, active: bool | None, before: int | None, limit: int) -> list[RunRecord]:
+        """Return up to *limit* runs with an id below *before*, newest first."""
+
+    def active_ids(self) -> list[int]:
+        """Return the ids of runs that have not ended."""
+
+    def waking(self, at: Instant) -> list[int]:
+        """Return the ids of active runs whose `wake_at` has come."""
+
+    def next_wake(self) -> Instant | None:
+        """Return the earliest `wake_at`."""
+
+
+class Targets(Protocol):
+    """Devices in runs."""
+
+    def add(self, targets: Sequence[TargetRecord]) -> None:
+        """Insert the frozen membership of a stage."""
+
+    def members(self, run_id: int) -> set[int]:
+        """Return the ids of the devices that some stage of the run has frozen."""
+
+    def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
+        """Return those that exist, by id."""
+
+    def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
+        """Return up to *limit* queued devices of a stage in dispatch order, online in *instance*, whose `due` (run
+        time) is None or not after *now*, and that are at work in no run, blocked or broken."""
+
+    def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
+        """Return a stage's devices in *state*."""
+
+    def in_flight(self, run_id: int) -> list[TargetRecord]:
+        """Return a run's devices at work."""
+
+    def at_work(self, device_id: int) -> TargetRecord | None:
+        """Return the one run's row in which the device is at work."""
+
+    def due(self, run_id: int, now: int, *, limit: int) -> list[TargetRecord]:
+        """Return up to *limit* devices of a run whose `due` (run time) is not after *now*, earliest first; queued ones
+        that only wait for a retry included."""
+
+    def next_due(self, run_id: int) -> int | None:
+        """Return the earliest `due` of a run, in run time."""
+
+    def save(self, targets: Sequence[TargetRecord]) -> None:
+        """Store the targets' states."""
+
+    def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
+        """Set `ready` on the queued rows of devices; return the ids of the runs that this touched."""
+
+    def page(
+        self, run_id: int, *, stage: int | None, state: TargetState | None, after: int, limit: int
+    ) -> list[TargetRecord]:
+        """Return up to *limit* rows with an id above *after*, in that order."""
+
+
+class Commands(Protocol):
+    """Commands, with their exact bytes."""
+
+    def add(self, commands: Sequence[CommandRecord]) -> list[CommandRecord]:
+        """Insert commands; return them with their ids."""
+
+    def by_digests(self, digests: Collection[Digest]) -> dict[Digest, CommandRecord]:
+        """Return those that exist."""
+
+    def open_for(self, device_id: int) -> list[CommandRecord]:
+        """Return the device's commands that are unsent or sent, by seq."""
+
+    def due(self, at: Instant, *, limit: int) -> list[CommandRecord]:
+        """Return up to *limit* unsent or sent commands whose `send_at` has come, earliest first."""
+
+    def next_due(self) -> Instant | None:
+        """Return the earliest `send_at` of a command that is unsent or sent."""
+
+    def mark_sent(self, ids: Collection[int], *, again_at: Instant) -> None:
+        """Mark install commands sent, to be sent again at *again_at*; control commands become done."""
+
+    def postpone(self, ids: Collection[int], *, until: Instant) -> None:
+        """Try unsent commands again at *until*."""
+
+    def close(self, target_ids: Collection[int]) -> None:
+        """Mark every open command of these targets done: the device has accepted it, or its attempt is over."""
+
+    def void(self, *, run_id: int, stage: int | None) -> list[int]:
+        """Void the unsent commands of a run, or of one of its stages; return their ids."""
+
+    def unsent_count(self) -> int:
+        """Return the number of unsent commands."""
+
+
+class Catalog(Protocol):
+    """Pipelines, jobs and releases."""
+
+    def pipeline(self, name: str, revision: int | None = None) -> PipelineRecord | None:
+        """Return a revision, the newest by default."""
+
+    def pipelines(self) -> list[PipelineRecord]:
+        """Return the newest revision of each, by name."""
+
+    def add_revision(self, name: str, definition: Pipeline, *, author: str, at: Instant) -> PipelineRecord:
+        """Insert the next revision of a pipeline."""
+
+    def job(self, name: str) -> JobRecord | None:
+        """Return a job, or None."""
+
+    def jobs(self) -> list[JobRecord]:
+        """Return all jobs, by name."""
+
+    def add_job(self, job: JobRecord) -> JobRecord:
+        """Insert a job.
+
+        Raises:
+            controller.app.errors.Conflict: when the name is taken.
+        """
+
+    def release(self, app: str, version: str) -> ReleaseRecord | None:
+        """Return a release, or None."""
+
+    def releases(self, app: str | None = None) -> list[ReleaseRecord]:
+        """Return releases, by app and counter."""
+
+    def add_releases(self, releases: Sequence[ReleaseRecord]) -> None:
+        """Insert newly published releases."""
+
+    def release_document(self) -> tuple[int, bytes] | None:
+        """Return the newest release file and its version."""
+
+    def add_release_document(self, version: int, document: bytes, *, at: Instant) -> None:
+        """Insert a release file."""
+
+
+class Credentials(Protocol):
+    """Tokens of people and programs, and claims of devices."""
+
+    def token_by_hash(self, secret_sha256: str) -> TokenRecord | None:
+        """Return a token, or None."""
+
+    def tokens(self) -> list[TokenRecord]:
+        """Return all tokens, newest first."""
+
+    def add_token(self, token: TokenRecord) -> None:
+        """Insert a token."""
+
+    def revoke_token(self, token_id: str, *, at: Instant) -> bool:
+        """Revoke a token; say whether there was one."""
+
+    def add_claim(self, claim: ClaimRecord) -> None:
+        """Insert a claim."""
+
+    def spend_claim(self, secret_sha256: str, *, at: Instant) -> bool:
+        """Take one use of an unexpired claim; say whether there was one left. Rolled back with the transaction."""
+
+
+class Log(Protocol):
+    """What is only ever added to: reports, run timelines, security events, audit."""
+
+    def known_reports(self, keys: Collection[ReportKey]) -> set[ReportKey]:
+        """Return those that are stored."""
+
+    def add_reports(self, reports: Sequence[ReportRecord]) -> None:
+        """Insert reports."""
+
+    def add_events(self, events: Sequence[EventRecord]) -> None:
+        """Insert timeline entries."""
+
+    def events(self, run_id: int, *, after: int, limit: int) -> list[EventRecord]:
+        """Return timeline entries with an id above *after*."""
+
+    def add_security(self, events: Sequence[SecurityRecord]) -> None:
+        """Insert security events."""
+
+    def security(self, *, after: int, limit: int) -> list[SecurityRecord]:
+        """Return security events with an id above *after*."""
+
+    def last_audit(self) -> AuditRecord | None:
+        """Return the newest audit entry."""
+
+    def add_audit(self, entry: AuditRecord) -> None:
+        """Insert an audit entry."""
+
+    def audit(self, *, after: int, limit: int) -> list[AuditRecord]:
+        """Return audit entries with an id above *after*."""
+
+    def heartbeat(self) -> Instant | None:
+        """Return when the controller last said that it lives."""
+
+    def beat(self, at: Instant) -> None:
+        """Say that the controller lives."""
+
+
+class Transaction(Protocol):
+    """Everything, within one transaction."""
+
+    @property
+    def devices(self) -> Devices: ...
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def targets(self) -> Targets: ...
+    @property
+    def commands(self) -> Commands: ...
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def credentials(self) -> Credentials: ...
+    @property
+    def log(self) -> Log: ...
+
+
+class Store(Protocol):
+    """The database."""
+
+    async def write(self, work: Callable[[Transaction], T], *, priority: Priority) -> T:
+        """Run *work* in one transaction, alone, and commit durably before returning.
+
+        Raises:
+            controller.app.errors.StorageUnavailable: when the database cannot be written; nothing of *work* stays.
+        """
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run *work*, which only reads, on one consistent snapshot beside the writer.
+
+        Raises:
+            controller.app.errors.StorageUnavailable: when the database cannot be read.
+        """

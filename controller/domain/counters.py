@@ -1,0 +1,69 @@
+"""What a stage counts: the eight counters, and the n and k of its gate. They always sum to the stage's targets."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from controller.domain.pipeline import Denominator
+from controller.domain.target import Delta, TargetState
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage in numbers; `started` and `blamed` only ever grow."""
+
+    queued: int = 0
+    in_progress: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    rejected: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+    removed: int = 0
+    started: int = 0
+    blamed: int = 0
+    bricked: int = 0
+
+    @property
+    def targets(self) -> int:
+        """The stage's devices, whatever became of them."""
+        return sum(getattr(self, state.value) for state in TargetState)
+
+    @property
+    def is_settled(self) -> bool:
+        """Say whether no device is queued or at work."""
+        return not (self.queued or self.in_progress)
+
+    @property
+    def counted(self) -> int:
+        """The devices that shares are taken of: all but rejected, removed and cancelled ones."""
+        return self.targets - self.rejected - self.removed - self.cancelled
+
+    def of(self, denominator: Denominator) -> int:
+        """Return the number that a share of *denominator* is a share of."""
+        match denominator:
+            case Denominator.TARGETS:
+                return self.counted
+            case Denominator.SENT:
+                return self.counted - self.queued
+            case Denominator.STARTED:
+                return self.started
+            case Denominator.FINISHED:
+                return self.succeeded + self.failed + self.timed_out
+
+
+def folded(tally: Tally, deltas: Iterable[Delta]) -> Tally:
+    """Return *tally* after the changes of any number of devices.
+
+    >>> from controller.domain.target import Delta, TargetState
+    >>> folded(Tally(queued=2), [Delta(before=TargetState.QUEUED, after=TargetState.IN_PROGRESS)])
+    Tally(queued=1, in_progress=1, ...)
+    """
+    counts = msgspec.structs.asdict(tally)
+    for delta in deltas:
+        counts[delta.before.value] -= 1
+        counts[delta.after.value] += 1
+        counts["started"] += delta.started
+        counts["blamed"] += delta.blamed
+        counts["bricked"] += delta.bricked
+    assert all(count >= 0 for count in counts.values()), f"a counter fell below zero: {counts}"
+    return Tally(**counts)

@@ -1,0 +1,116 @@
+"""What happens to a run (events, with wall time `at`), and what is to be done about it (effects)."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from controller.domain.target import Delta
+from protocol.ids import StageName
+from protocol.units import Instant
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """The run begins."""
+
+    at: Instant
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """The membership of a stage was fixed: that many devices, all queued."""
+
+    at: Instant
+    stage: int
+    targets: int
+
+
+class Folded(msgspec.Struct, frozen=True, kw_only=True):
+    """Devices changed; all that one transaction brought, by stage."""
+
+    at: Instant
+    deltas: Mapping[int, tuple[Delta, ...]]
+
+
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody, or something, holds the run for a reason; holding it twice for one reason is once."""
+
+    at: Instant
+    reason: str
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator lifts every pause reason and accepts the failures counted so far."""
+
+    at: Instant
+
+
+class Terminated(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator ends the run."""
+
+    at: Instant
+    reason: str
+
+
+class Promoted(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator opens a stage that awaits promotion."""
+
+    at: Instant
+    stage: int
+
+
+class Woken(msgspec.Struct, frozen=True, kw_only=True):
+    """A deadline passed, or a device came online."""
+
+    at: Instant
+
+
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
+    """The controller had been down, or its clock jumped, for the last `gap_ms`."""
+
+    at: Instant
+    gap_ms: int
+
+
+Event = Started | Frozen | Folded | Paused | Resumed | Terminated | Promoted | Woken | Recovered
+
+
+class Freeze(msgspec.Struct, frozen=True, kw_only=True):
+    """Fix the membership of a stage, then say `Frozen`."""
+
+    stage: int
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """Commit commands for up to `count` devices of a stage that are ready."""
+
+    stage: int
+    count: int
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True):
+    """End the queued devices of a stage (`never_started` where it timed out) and call back those at work."""
+
+    stage: int
+    timed_out: bool = False
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """Tell devices at work not to begin the irreversible step; drop what is unsent."""
+
+
+class Go(msgspec.Struct, frozen=True, kw_only=True):
+    """Tell devices at work that they may go on, under the new epoch."""
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry for the run's timeline."""
+
+    kind: str
+    stage: StageName | None = None
+    text: str = ""
+
+
+class Conclude(msgspec.Struct, frozen=True, kw_only=True):
+    """The run has ended; the job is free."""
+
+
+Effect = Freeze | Release | Cancel | Hold | Go | Note | Conclude

@@ -1,0 +1,87 @@
+"""A run as data: its plan, its stages, and the only functions that change a state.
+
+Times in a `Run` are in its own run time (`controller.domain.clock`).
+"""
+
+import msgspec
+
+from controller.domain.clock import RunClock
+from controller.domain.counters import Tally
+from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, RunState, StageState
+from protocol.messages import ReleaseRef
+
+
+class StageRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage at work. `is_frozen` once its membership is fixed; `is_recalled` once its devices were called
+    back; `accepted` is the k an operator resumed over."""
+
+    state: StageState = StageState.BLOCKED
+    tally: Tally = Tally()
+    reason: str = ""
+    is_frozen: bool = False
+    is_promoted: bool = False
+    is_recalled: bool = False
+    accepted: int = 0
+    met_at: int | None = None
+    opened_at: int | None = None
+    soak_at: int | None = None
+    ended_at: int | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run was started with, the signed release included; never changed afterwards."""
+
+    pipeline: Pipeline
+    revision: int
+    operation: Operation
+    release: ReleaseRef
+    salt: str
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run at work; stored as versioned JSON. `stages` are in the plan's order."""
+
+    version: int = 1
+    state: RunState = RunState.PENDING
+    stages: tuple[StageRun, ...]
+    clock: RunClock = RunClock()
+    pause_reasons: tuple[str, ...] = ()
+    epoch: int = 1
+    reason: str = ""
+
+    @property
+    def is_paused(self) -> bool:
+        """Say whether anything holds the run."""
+        return bool(self.pause_reasons)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether every stage that is not over awaits a person or another stage that does."""
+        open_states = {stage.state for stage in self.stages if not stage.state.is_verdict}
+        return StageState.AWAITING_PROMOTION in open_states and open_states <= {
+            StageState.AWAITING_PROMOTION,
+            StageState.BLOCKED,
+        }
+
+
+def create(plan: Plan) -> Run:
+    """Return the run of *plan* before its start."""
+    return Run(stages=tuple(StageRun() for _ in plan.pipeline.stages))
+
+
+def run_changed(run: Run, **changes: object) -> Run:
+    """Return *run* with *changes*; a state changes along its table alone."""
+    state = changes.get("state", run.state)
+    assert state is run.state or state in RUN_TRANSITIONS[run.state], f"run: {run.state} → {state} is not in the table"
+    return msgspec.structs.replace(run, **changes)
+
+
+def stage_changed(run: Run, index: int, **changes: object) -> Run:
+    """Return *run* with *changes* to one stage; a state changes along its table alone."""
+    stage = run.stages[index]
+    state = changes.get("state", stage.state)
+    is_legal = state is stage.state or state in STAGE_TRANSITIONS[stage.state]
+    assert is_legal, f"stage: {stage.state} → {state} is not in the table"
+    changed = msgspec.structs.replace(stage, **changes)
+    return msgspec.structs.replace(run, stages=(*run.stages[:index], changed, *run.stages[index + 1 :]))

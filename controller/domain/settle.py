@@ -1,0 +1,223 @@
+"""Deciding what should hold now, by looking at the whole run; see the rules in `controller.domain.run`."""
+
+from collections.abc import Iterator
+
+from controller.domain import gate as gates
+from controller.domain import graph
+from controller.domain.events import Cancel, Conclude, Effect, Freeze, Hold, Note, Release
+from controller.domain.model import Plan, Run, run_changed, stage_changed
+from controller.domain.pipeline import OnBreach, OnFailure, Trigger
+from controller.domain.states import STOPS, RunState, StageState
+from protocol.ids import StageName
+from protocol.units import Instant
+
+Outcome = tuple[Run, tuple[Effect, ...]]
+
+
+def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
+    """Return *run* as it should stand at wall time *at*, and the effects that bring that about."""
+    decision = _Decision(plan, run, at)
+    if run.state is RunState.RUNNING:
+        decision.stages()
+        decision.timeout()
+    if run.state is RunState.TERMINATING:
+        decision.stop("terminated")
+    decision.end()
+    return decision.run, (*decision.effects, *_releases(plan, decision.run))
+
+
+def paused(run: Run, reason: str, at: Instant) -> Outcome:
+    """Return *run* held for *reason*; holding it twice for one reason is once, and only the first raises the epoch."""
+    if run.state is not RunState.RUNNING or reason in run.pause_reasons:
+        return run, ()
+    note = Note(kind="paused", text=reason)
+    reasons = (*run.pause_reasons, reason)
+    if run.is_paused:
+        return run_changed(run, pause_reasons=reasons), (note,)
+    held = run_changed(run, pause_reasons=reasons, epoch=run.epoch + 1, clock=run.clock.stopped(at))
+    return held, (Hold(), note)
+
+
+def _releases(plan: Plan, run: Run) -> Iterator[Release]:
+    if run.state is not RunState.RUNNING or run.is_paused:
+        return
+    for index, (stage, at_work) in enumerate(zip(plan.pipeline.stages, run.stages, strict=True)):
+        is_open = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED}
+        count = min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued)
+        if is_open and at_work.is_frozen and not at_work.is_recalled and count > 0:
+            yield Release(stage=index, count=count)
+
+
+class _Decision:
+    """One settling: the run as it changes, and the effects in their order."""
+
+    def __init__(self, plan: Plan, run: Run, at: Instant) -> None:
+        self.plan = plan
+        self.run = run
+        self.at = at
+        self.effects: list[Effect] = []
+        self.index_of = {stage.name: index for index, stage in enumerate(plan.pipeline.stages)}
+
+    @property
+    def now(self) -> int:
+        """The run's own time; a pause in the middle of a decision stops it."""
+        return self.run.clock.run_time(self.at)
+
+    def stages(self) -> None:
+        """Settle every stage, each after what it needs, so that one pass reaches the end of a chain."""
+        for name in graph.in_order({stage.name: stage.needs for stage in self.plan.pipeline.stages}):
+            self._stage(self.index_of[name])
+
+    def timeout(self) -> None:
+        """Stop a run whose time is over."""
+        if not self.run.is_paused and self.now >= self.plan.pipeline.timeout_ms:
+            self.stop("the run's time was over", verdict=StageState.TIMED_OUT)
+
+    def end(self) -> None:
+        """Conclude a run in which every stage has a verdict and no device is left."""
+        is_open = self.run.state in {RunState.RUNNING, RunState.TERMINATING}
+        if not is_open or not all(stage.state.is_verdict and stage.tally.is_settled for stage in self.run.stages):
+            return
+        self.run = run_changed(self.run, state=_end_state(self.run), pause_reasons=())
+        self.effects += [Note(kind=self.run.state.value, text=self.run.reason), Conclude()]
+
+    def stop(self, reason: str, *, verdict: StageState = StageState.CANCELLED) -> None:
+        """Give every stage that has none a verdict, and call back the devices of every stage; once."""
+        for index in range(len(self.run.stages)):
+            if not self.run.stages[index].state.is_verdict:
+                self._verdict(index, verdict, reason)
+            at_work = self.run.stages[index]
+            if not at_work.is_recalled and not at_work.tally.is_settled:
+                self._recall(index, timed_out=verdict is StageState.TIMED_OUT)
+        if not self.run.reason:
+            self.run = run_changed(self.run, epoch=self.run.epoch + 1, reason=reason)
+
+    def _stage(self, index: int) -> None:
+        match self.run.stages[index].state:
+            case StageState.BLOCKED:
+                self._blocked(index)
+            case StageState.AWAITING_PROMOTION:
+                if self.run.stages[index].is_promoted and not self.run.is_paused:
+                    self._open(index)
+            case StageState.ROLLING_OUT | StageState.SOAKING:
+                self._open_stage(index)
+            case StageState.PASSED:
+                self._tail(index)
+            case _:
+                return
+
+    def _blocked(self, index: int) -> None:
+        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        if self.run.is_paused:
+            return
+        needs = [self._need(name) for name in stage.needs]
+        if False in needs:
+            self._verdict(index, StageState.CANCELLED, "what it needs was not met")
+        elif None not in needs:
+            met_at = self.now if at_work.met_at is None else at_work.met_at
+            self.run = stage_changed(self.run, index, met_at=met_at)
+            if self.now >= met_at + stage.delay_ms:
+                self._trigger(index)
+
+    def _need(self, name: StageName) -> bool | None:
+        """Say whether a needed stage is met, can no longer be, or (None) is not decided."""
+        index = self.index_of[name]
+        state = self.run.stages[index].state
+        goes_on = self.plan.pipeline.stages[index].on_failure is OnFailure.CONTINUE
+        if state in {StageState.PASSED, StageState.SKIPPED} or (state is StageState.FAILED and goes_on):
+            return True
+        return False if state in STOPS else None
+
+    def _trigger(self, index: int) -> None:
+        stage = self.plan.pipeline.stages[index]
+        if stage.trigger is Trigger.AUTOMATIC:
+            self._open(index)
+            return
+        self.effects.append(Note(kind="awaiting_promotion", stage=stage.name))
+        self.run = stage_changed(self.run, index, state=StageState.AWAITING_PROMOTION)
+
+    def _open(self, index: int) -> None:
+        self.run = stage_changed(self.run, index, state=StageState.ROLLING_OUT, opened_at=self.now)
+        self.effects += [Note(kind="opened", stage=self.plan.pipeline.stages[index].name), Freeze(stage=index)]
+
+    def _open_stage(self, index: int) -> None:
+        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        if not at_work.is_frozen:
+            return
+        if gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted):
+            self._breach(index)
+        elif self.run.is_paused:
+            return
+        elif at_work.tally.targets == 0:
+            self._verdict(index, StageState.SKIPPED if stage.allow_empty else StageState.FAILED, "no device matched")
+        elif at_work.state is StageState.ROLLING_OUT:
+            self._rolling_out(index)
+        elif self.now >= (at_work.soak_at or 0) + stage.gate.soak_ms:
+            self._verdict(index, StageState.PASSED, "")
+
+    def _breach(self, index: int) -> None:
+        stage, tally = self.plan.pipeline.stages[index], self.run.stages[index].tally
+        if stage.gate.on_breach is OnBreach.PAUSE:
+            self._pause(f"breach:{stage.name}")
+        else:
+            reason = f"{tally.blamed} of {tally.started} started devices failed"
+            self._verdict(index, StageState.FAILED, reason)
+
+    def _rolling_out(self, index: int) -> None:
+        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        open_for = self.now - (at_work.opened_at or 0)
+        is_overdue = open_for >= stage.timeouts.stage_ms
+        straggler = stage.gate.straggler_after_ms
+        may_leave_tail = is_overdue or (straggler is not None and open_for >= straggler)
+        is_settled = at_work.tally.is_settled
+        if gates.is_success(stage.gate, at_work.tally) and (is_settled or may_leave_tail):
+            self._succeed(index)
+        elif is_settled:
+            share = f"{at_work.tally.succeeded} of {at_work.tally.counted} succeeded"
+            self._verdict(index, StageState.FAILED, f"{share}, {stage.gate.success_percent:g} % needed")
+        elif is_overdue:
+            self._verdict(index, StageState.TIMED_OUT, "the stage's time was over")
+
+    def _succeed(self, index: int) -> None:
+        stage = self.plan.pipeline.stages[index]
+        if stage.gate.soak_ms == 0:
+            self._verdict(index, StageState.PASSED, "")
+            return
+        self.effects.append(Note(kind="soaking", stage=stage.name))
+        self.run = stage_changed(self.run, index, state=StageState.SOAKING, soak_at=self.now)
+
+    def _tail(self, index: int) -> None:
+        """Watch the tail of a passed stage: what it does acts on the run and never rewrites the verdict."""
+        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        if gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted):
+            self._pause(f"breach:{stage.name}")
+        is_overdue = self.now >= (at_work.opened_at or 0) + stage.timeouts.stage_ms
+        if is_overdue and not at_work.is_recalled and not at_work.tally.is_settled:
+            self._recall(index, timed_out=True)
+
+    def _pause(self, reason: str) -> None:
+        self.run, effects = paused(self.run, reason, self.at)
+        self.effects += effects
+
+    def _verdict(self, index: int, verdict: StageState, reason: str) -> None:
+        """Give a stage its verdict, and carry out what a bad one means for its devices and for the run."""
+        stage = self.plan.pipeline.stages[index]
+        self.run = stage_changed(self.run, index, state=verdict, reason=reason, ended_at=self.now)
+        self.effects.append(Note(kind=verdict.value, stage=stage.name, text=reason))
+        if verdict in STOPS and not self.run.stages[index].tally.is_settled:
+            self._recall(index, timed_out=verdict is StageState.TIMED_OUT)
+        if verdict is StageState.FAILED and stage.on_failure is OnFailure.STOP_RUN:
+            self.stop(f"stage {stage.name} failed: {reason}")
+
+    def _recall(self, index: int, *, timed_out: bool) -> None:
+        self.run = stage_changed(self.run, index, is_recalled=True)
+        self.effects.append(Cancel(stage=index, timed_out=timed_out))
+
+
+def _end_state(run: Run) -> RunState:
+    if run.state is RunState.TERMINATING:
+        return RunState.TERMINATED
+    verdicts = {stage.state for stage in run.stages}
+    if StageState.FAILED in verdicts:
+        return RunState.FAILED
+    return RunState.TIMED_OUT if StageState.TIMED_OUT in verdicts else RunState.SUCCEEDED

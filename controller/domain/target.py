@@ -1,0 +1,315 @@
+"""One device in one run: its states, its attempts, and what each event makes of it.
+
+The rules this module keeps:
+
+1. `step` is total: nothing a device says makes it raise. What does not fit is an `Anomaly` and changes nothing.
+2. A terminal state absorbs; a late success is noted and moves no counter.
+3. A report of another attempt than the current one never changes the current one.
+4. A new attempt begins only after the last one's terminal report or the end of its lease, within the budget.
+
+`at` and `due` are in the run's own time (`controller.domain.clock`).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, assert_never
+
+import msgspec
+
+from controller.domain.pipeline import Retry, Timeouts
+from protocol.ids import Digest
+from protocol.lifecycle import AttemptState, Left, may_follow
+from protocol.reasons import BLAME, REISSUED, Blame, Reason, RejectCode, is_retried
+
+
+class TargetState(StrEnum):
+    """Where a device stands in a run; one counter of its stage each."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    REMOVED = "removed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Say whether no other state can follow."""
+        return not TRANSITIONS[self]
+
+
+_T = TargetState
+
+TRANSITIONS: Final[Mapping[TargetState, frozenset[TargetState]]] = {
+    _T.QUEUED: frozenset({_T.IN_PROGRESS, _T.CANCELLED, _T.TIMED_OUT, _T.REMOVED}),
+    _T.IN_PROGRESS: frozenset(
+        {_T.QUEUED, _T.SUCCEEDED, _T.FAILED, _T.REJECTED, _T.TIMED_OUT, _T.CANCELLED, _T.REMOVED}
+    ),
+    _T.SUCCEEDED: frozenset(),
+    _T.FAILED: frozenset(),
+    _T.REJECTED: frozenset(),
+    _T.TIMED_OUT: frozenset(),
+    _T.CANCELLED: frozenset(),
+    _T.REMOVED: frozenset(),
+}
+
+_ENDS: Final[Mapping[AttemptState, TargetState]] = {
+    AttemptState.SUCCEEDED: _T.SUCCEEDED,
+    AttemptState.FAILED: _T.FAILED,
+    AttemptState.REJECTED: _T.REJECTED,
+    AttemptState.TIMED_OUT: _T.TIMED_OUT,
+    AttemptState.CANCELLED: _T.CANCELLED,
+}
+
+_OVERDUE: Final[Mapping[AttemptState, Reason]] = {
+    AttemptState.SENT: Reason.NOT_ACCEPTED,
+    AttemptState.ACCEPTED: Reason.LEASE_ENDED,
+    AttemptState.DOWNLOADING: Reason.LEASE_ENDED,
+    AttemptState.INSTALLING: Reason.SILENT_IN_INSTALL,
+    AttemptState.VERIFYING: Reason.SILENT_IN_INSTALL,
+}
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A device's part in a run.
+
+    `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before
+    the next one, ends. `is_started` and `is_blamed` are what the gate counts; they are never taken back.
+    """
+
+    state: TargetState = TargetState.QUEUED
+    attempt: int = 0
+    attempt_state: AttemptState | None = None
+    command: Digest | None = None
+    due: int | None = None
+    reason: Reason | None = None
+    detail: str = ""
+    left: Left | None = None
+    is_started: bool = False
+    is_blamed: bool = False
+    cancel_requested: bool = False
+    late_success_at: int | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a stage's definition governs one device; `jitter_key` spreads retries (run and device)."""
+
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+    jitter_key: str = ""
+
+
+class Released(msgspec.Struct, frozen=True, kw_only=True):
+    """A command for a new attempt was committed."""
+
+    at: int
+    command: Digest
+
+
+class Reissued(msgspec.Struct, frozen=True, kw_only=True):
+    """A newer command for the current attempt was committed; the attempt's clock goes on, so this is bounded."""
+
+    command: Digest
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """The device reported a state of an attempt, signed."""
+
+    at: int
+    attempt: int
+    state: AttemptState
+    reason: Reason | None = None
+    detail: str = ""
+    left: Left | None = None
+
+
+class RefusedCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """The device refused the command with this digest."""
+
+    at: int
+    command: Digest
+    code: RejectCode
+
+
+class DueReached(msgspec.Struct, frozen=True, kw_only=True):
+    """Run time reached `due`."""
+
+    at: int
+
+
+class CancelRequested(msgspec.Struct, frozen=True, kw_only=True):
+    """The run no longer wants this device to be changed."""
+
+
+Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested
+
+
+class Reissue(msgspec.Struct, frozen=True, kw_only=True):
+    """Make a new command for the current attempt."""
+
+
+class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
+    """Something did not fit and changed nothing; it is counted and logged."""
+
+    kind: str
+
+
+Effect = Reissue | Anomaly
+Outcome = tuple[Target, tuple[Effect, ...]]
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
+    """How one device's change shows in its stage: the counters it left and entered, and what the gate counts."""
+
+    before: TargetState
+    after: TargetState
+    started: int = 0
+    blamed: int = 0
+    bricked: int = 0
+
+
+def delta(before: Target, after: Target) -> Delta:
+    """Return how the change from *before* to *after* shows in the stage."""
+    return Delta(
+        before=before.state,
+        after=after.state,
+        started=after.is_started - before.is_started,
+        blamed=after.is_blamed - before.is_blamed,
+        bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
+    )
+
+
+def step(target: Target, event: Event, policy: Policy) -> Outcome:
+    """Return the target after *event*, and what is to be done about it."""
+    match event:
+        case Released():
+            return _released(target, event, policy)
+        case Reissued():
+            return _changed(target, command=event.command), ()
+        case Reported():
+            return _reported(target, event, policy)
+        case RefusedCommand():
+            return _refused(target, event, policy)
+        case DueReached():
+            return _due_reached(target, event, policy)
+        case CancelRequested():
+            return _cancel_requested(target)
+        case _:
+            assert_never(event)
+
+
+def backoff_ms(policy: Policy, attempt: int) -> int:
+    """Return the wait after *attempt*: doubling, with full jitter above half, the same whenever it is asked."""
+    longest = policy.retry.backoff_ms << min(attempt - 1, 10)
+    drawn = hashlib.sha256(f"{policy.jitter_key}\0{attempt}".encode()).digest()
+    return longest // 2 + int.from_bytes(drawn[:4], "big") * (longest // 2) // 2**32
+
+
+def _changed(target: Target, **changes: object) -> Target:
+    return msgspec.structs.replace(target, **changes)
+
+
+def _released(target: Target, event: Released, policy: Policy) -> Outcome:
+    assert target.state is TargetState.QUEUED, f"only a queued device is released, not one {target.state}"
+    return Target(
+        state=TargetState.IN_PROGRESS,
+        attempt=target.attempt + 1,
+        attempt_state=AttemptState.SENT,
+        command=event.command,
+        due=event.at + policy.timeouts.accept_ms,
+        is_started=target.is_started,
+        is_blamed=target.is_blamed,
+    ), ()
+
+
+def _reported(target: Target, event: Reported, policy: Policy) -> Outcome:
+    if event.attempt != target.attempt or target.attempt_state is None:
+        return target, (Anomaly(kind="other_attempt"),)
+    if target.state is not TargetState.IN_PROGRESS:
+        return _late(target, event)
+    if not may_follow(target.attempt_state, event.state):
+        return target, (Anomaly(kind="out_of_order"),)
+    started = _changed(target, is_started=True)
+    if event.state.is_terminal:
+        return _ended(started, event, policy), ()
+    due = event.at + policy.timeouts.lease_ms
+    return _changed(started, attempt_state=event.state, due=due), ()
+
+
+def _late(target: Target, event: Reported) -> Outcome:
+    if event.state is AttemptState.SUCCEEDED and target.attempt_state is not AttemptState.SUCCEEDED:
+        if target.late_success_at is None:
+            return _changed(target, late_success_at=event.at), ()
+        return target, ()
+    is_repeat = event.state is target.attempt_state
+    return target, () if is_repeat else (Anomaly(kind="late"),)
+
+
+def _ended(target: Target, end: Reported, policy: Policy) -> Target:
+    """Close the current attempt, and queue the device for another one where reason and budget allow."""
+    reason = end.reason or (None if end.state is AttemptState.SUCCEEDED else Reason.OTHER)
+    is_failure = end.state in {AttemptState.FAILED, AttemptState.TIMED_OUT}
+    closed = _changed(
+        target,
+        state=_ENDS[end.state],
+        attempt_state=end.state,
+        due=None,
+        reason=reason,
+        detail=end.detail,
+        left=end.left,
+        is_blamed=target.is_blamed or (is_failure and reason is not None and BLAME[reason] is Blame.BUILD),
+    )
+    if target.cancel_requested:
+        return closed if not _is_lease_end(end) else _changed(closed, state=TargetState.CANCELLED)
+    may_retry = is_failure and reason is not None and is_retried(reason) and end.left is not Left.BROKEN
+    if not may_retry or target.attempt >= policy.retry.attempts_max:
+        return closed
+    return _changed(closed, state=TargetState.QUEUED, due=end.at + backoff_ms(policy, target.attempt))
+
+
+def _is_lease_end(end: Reported) -> bool:
+    return end.state is AttemptState.TIMED_OUT
+
+
+def _refused(target: Target, event: RefusedCommand, policy: Policy) -> Outcome:
+    is_current = target.state is TargetState.IN_PROGRESS and event.command == target.command
+    if not is_current or target.attempt_state is not AttemptState.SENT:
+        return target, (Anomaly(kind="refusal_of_another_command"),)
+    if event.code in REISSUED and not target.cancel_requested:
+        return target, (Reissue(),)
+    end = Reported(
+        at=event.at,
+        attempt=target.attempt,
+        state=AttemptState.FAILED,
+        reason=Reason.REFUSED,
+        detail=event.code,
+        left=Left.OLD,
+    )
+    return _ended(target, end, policy), ()
+
+
+def _due_reached(target: Target, event: DueReached, policy: Policy) -> Outcome:
+    if target.due is None or target.due > event.at:
+        return target, ()
+    if target.state is TargetState.QUEUED:
+        return _changed(target, due=None), ()
+    assert target.attempt_state is not None
+    end = Reported(
+        at=event.at,
+        attempt=target.attempt,
+        state=AttemptState.TIMED_OUT,
+        reason=_OVERDUE[target.attempt_state],
+    )
+    return _ended(target, end, policy), ()
+
+
+def _cancel_requested(target: Target) -> Outcome:
+    if target.state is TargetState.QUEUED:
+        reason = target.reason or Reason.CANCELLED
+        return _changed(target, state=TargetState.CANCELLED, due=None, reason=reason), ()
+    if target.state is TargetState.IN_PROGRESS:
+        return _changed(target, cancel_requested=True), ()
+    return target, ()
