@@ -1,0 +1,1 @@
+"""The program on a device: a pure core in a thin shell."""

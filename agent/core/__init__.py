@@ -1,0 +1,1 @@
+"""The decisions of the agent: pure, without I/O, clock or chance."""

@@ -1,0 +1,1 @@
+"""The program that decides which device gets which release, and when."""

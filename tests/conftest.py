@@ -1,0 +1,57 @@
+"""Settings of every test: the Hypothesis profiles, and sockets that reach no further than loopback."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+EXAMPLES = {"dev": 50, "ci": 500, "soak": 20_000}
+
+for name, max_examples in EXAMPLES.items():
+    settings.register_profile(
+        name,
+        max_examples=max_examples,
+        deadline=None,
+        derandomize=False,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],  # it measures the load of the machine
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def is_local(family: int, address: object) -> bool:
+    """Say whether a socket address lies on this machine."""
+    if family not in {socket.AF_INET, socket.AF_INET6}:
+        return True
+    host = str(address[0]) if isinstance(address, tuple) else ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loopback_only() -> Iterator[None]:
+    """Refuse every connection that would leave this machine."""
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def refuse_remote(family: int, address: object) -> None:
+        if not is_local(family, address):
+            message = f"a test may connect to loopback only, not to {address!r}"
+            raise PermissionError(message)
+
+    def guarded_connect(self: socket.socket, address: tuple[str, int] | str | bytes) -> None:
+        refuse_remote(self.family, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: tuple[str, int] | str | bytes) -> int:
+        refuse_remote(self.family, address)
+        return connect_ex(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        yield
