@@ -55,6 +55,7 @@ class Candidate(Record, kw_only=True):
 
     id: int
     device: DeviceId
+    name: Name
     labels: Mapping[str, str]
     instance: int
 
