@@ -10,7 +10,7 @@ The rules this module keeps:
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 import structlog
@@ -22,7 +22,7 @@ from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, Se
 from controller.app.repositories import ReportKey, Transaction
 from controller.domain import target as targets
 from controller.domain.events import Folded
-from controller.domain.target import Anomaly, Delta, Reissue, RefusedCommand, Reported, Target
+from controller.domain.target import Anomaly, Delta, RefusedCommand, Reissue, Reported, Target
 from protocol.envelope import Verified
 from protocol.ids import Digest, Name
 from protocol.lifecycle import AttemptState, Left
@@ -199,18 +199,25 @@ def _key(device: DeviceRecord, report: Report) -> ReportKey:
 
 
 def _record(device: DeviceRecord, report: Report, row: TargetRecord | None, advance: Advance) -> ReportRecord:
-    is_state = isinstance(report, StateReport)
-    return ReportRecord(
+    blank = ReportRecord(
         device_id=device.id,
         incarnation=report.incarnation,
         report_seq=report.report_seq,
         command=report.command,
         target_id=None if row is None else row.id,
-        attempt=report.attempt if is_state else 0,
-        state=report.state.value if is_state else "refused",
-        mode=report.mode.value if is_state else "",
-        reason=report.reason if is_state else report.code.value,
+        attempt=0,
+        state="refused",
+        mode="",
+        reason="",
         detail=report.detail,
         device_at=report.at,
         received_at=advance.at,
     )
+    match report:
+        case StateReport():
+            told = {"attempt": report.attempt, "state": report.state.value, "mode": report.mode.value}
+            return msgspec.structs.replace(blank, **told, reason=report.reason)
+        case RefusalReport():
+            return msgspec.structs.replace(blank, reason=report.code.value)
+        case _:
+            assert_never(report)

@@ -66,7 +66,8 @@ class Devices(Protocol):
 
     def save_hello(self, device: DeviceRecord) -> None:
         """Store what a hello said: facts, installed, agent, capabilities, incarnation, hello_seq, seq, instance,
-        nonce, last_seen_at."""
+        nonce, last_seen_at.
+        """
 
     def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
         """Store what a terminal report said."""
@@ -136,7 +137,8 @@ class Targets(Protocol):
 
     def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
         """Return up to *limit* queued devices of a stage in dispatch order, online in *instance*, whose `due` (run
-        time) is None or not after *now*, and that are at work in no run, blocked or broken."""
+        time) is None or not after *now*, and that are at work in no run, blocked or broken.
+        """
 
     def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
         """Return a stage's devices in *state*."""
@@ -149,7 +151,8 @@ class Targets(Protocol):
 
     def due(self, run_id: int, now: int, *, limit: int) -> list[TargetRecord]:
         """Return up to *limit* devices of a run whose `due` (run time) is not after *now*, earliest first; queued ones
-        that only wait for a retry included."""
+        that only wait for a retry included.
+        """
 
     def next_due(self, run_id: int) -> int | None:
         """Return the earliest `due` of a run, in run time."""
@@ -304,19 +307,32 @@ class Transaction(Protocol):
     """Everything, within one transaction."""
 
     @property
-    def devices(self) -> Devices: ...
+    def devices(self) -> Devices:
+        """Enrolled devices."""
+
     @property
-    def runs(self) -> Runs: ...
+    def runs(self) -> Runs:
+        """Runs and their stages."""
+
     @property
-    def targets(self) -> Targets: ...
+    def targets(self) -> Targets:
+        """Devices in runs."""
+
     @property
-    def commands(self) -> Commands: ...
+    def commands(self) -> Commands:
+        """Commands."""
+
     @property
-    def catalog(self) -> Catalog: ...
+    def catalog(self) -> Catalog:
+        """Pipelines, jobs and releases."""
+
     @property
-    def credentials(self) -> Credentials: ...
+    def credentials(self) -> Credentials:
+        """Tokens and claims."""
+
     @property
-    def log(self) -> Log: ...
+    def log(self) -> Log:
+        """What is only added to."""
 
 
 class Store(Protocol):
