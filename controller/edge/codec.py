@@ -319,9 +319,7 @@ def _unsubscribe(parsed: mqtt5.UnsubscribePacket) -> Unsubscribe:
     return Unsubscribe(packet_id, tuple(parsed.patterns))
 
 
-def accept(
-    *, assigned: str | None, keepalive_s: int | None, receive_max: int, packet_bytes_max: int
-) -> bytes:
+def accept(*, assigned: str | None, keepalive_s: int | None, receive_max: int, packet_bytes_max: int) -> bytes:
     """Return the CONNACK of an accepted session: what the server does, and above all what it does not."""
     return mqtt5.ConnAckPacket(
         assigned_client_id=assigned,
@@ -356,9 +354,7 @@ def publish(topic: str, payload: bytes, packet_id: int) -> bytes:
 def puback(packet_id: int, code: Code = Code.SUCCESS) -> bytes:
     """Return a PUBACK."""
     if code is Code.SUCCESS:
-        return b"\x40\x02" + packet_id.to_bytes(
-            2, "big"
-        )  # half the time of the line below, and the common case
+        return b"\x40\x02" + packet_id.to_bytes(2, "big")  # half the time of the line below, and the common case
     return mqtt5.PubAckPacket(packet_id, reason_code=PubAckReasonCode(code)).write()
 
 

@@ -20,9 +20,7 @@ def name_of_peer(certificate: Mapping[str, Any] | None, tenant: TenantId) -> Nam
     match names:
         case (("URI", str(uri)),) if uri.startswith(SAN_PREFIX):
             return _of_tenant(uri.removeprefix(SAN_PREFIX), tenant)
-    raise NotAuthenticated(
-        f"certificate with {len(names)} alternative names: expected one URI, {SAN_PREFIX}<name>"
-    )
+    raise NotAuthenticated(f"certificate with {len(names)} alternative names: expected one URI, {SAN_PREFIX}<name>")
 
 
 def _of_tenant(text: str, tenant: TenantId) -> Name:

@@ -44,9 +44,7 @@ class Farewell(msgspec.Struct, frozen=True):
 class Intake:
     """The queue and the two loops that empty it."""
 
-    def __init__(
-        self, inbox: Inbox, *, limits: Limits, counts: Counts, on_pressure: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, inbox: Inbox, *, limits: Limits, counts: Counts, on_pressure: Callable[[bool], None]) -> None:
         """Take where messages go, and whom to tell that the queue is too long, or short again."""
         self._inbox = inbox
         self._limits = limits

@@ -140,9 +140,7 @@ class Session(Wire):
         if self.pauses & (Pause.PRESSURE | Pause.CHECK) or self.phase is Phase.ENDED:
             return  # it is we who do not listen, or it is ending already
         is_live = self.phase is Phase.LIVE
-        patience_s = (
-            self.keepalive_s * self._limits.keepalive_factor if is_live else self._limits.connect_timeout_s
-        )
+        patience_s = self.keepalive_s * self._limits.keepalive_factor if is_live else self._limits.connect_timeout_s
         if at - self.heard > patience_s:
             self._host.counts.keepalive_ended += 1
             self.close("keepalive", Code.KEEPALIVE)
@@ -233,9 +231,7 @@ class Session(Wire):
             self._host.take(Message(content))
             return
         if self._unanswered >= self._limits.uplink_window:
-            raise BadPacket(
-                Code.RECEIVE_MAX, "more messages at once than Receive Maximum (section 3.2.2.3.3)"
-            )
+            raise BadPacket(Code.RECEIVE_MAX, "more messages at once than Receive Maximum (section 3.2.2.3.3)")
         self._unanswered += 1
         self._host.take(Message(content, partial(self._answer, packet.packet_id)))
 

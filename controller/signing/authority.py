@@ -10,6 +10,7 @@ The rules this module keeps:
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,7 +45,13 @@ DEVICE_SPAN: Final = timedelta(days=7)
 BACKDATED: Final = timedelta(minutes=5)
 """Clocks of devices may be behind ours by this much."""
 
+COMMON_NAME_LENGTH_MAX: Final = 64
 SAN_PREFIX: Final = "urn:tidegate:"
+
+
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+"""RFC 1123, section 2.1."""
 
 
 class ServerCertificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,9 +120,7 @@ class Authority:
         split_name(name)
         public = _requested_key(csr_pem)
         san = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"{SAN_PREFIX}{name}")])
-        leaf = self._leaf(
-            _name(name), public, san, usage=ExtendedKeyUsageOID.CLIENT_AUTH, span=_span(at, DEVICE_SPAN)
-        )
+        leaf = self._leaf(_name(name), public, san, usage=ExtendedKeyUsageOID.CLIENT_AUTH, span=_span(at, DEVICE_SPAN))
         return IssuedCertificate(
             certificate_pem=leaf.public_bytes(Encoding.PEM).decode(),
             chain_pem=self.certificate_pem.decode(),
@@ -155,15 +160,15 @@ class Authority:
         builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = builder.add_extension(issuer, critical=False).add_extension(san, critical=False)
+        builder = builder.add_extension(issuer, critical=False)
+        # Who has no subject is known by its alternative name alone, which is critical then (RFC 5280, 4.2.1.6).
+        builder = builder.add_extension(san, critical=not subject.rdns)
         return builder.sign(self._key, SHA256())
 
 
 def _requested_key(csr_pem: str) -> EllipticCurvePublicKey:
     if len(csr_pem) > CSR_LENGTH_MAX:
-        raise InvalidRequest(
-            f"signing request of {len(csr_pem)} characters: expected at most {CSR_LENGTH_MAX}"
-        )
+        raise InvalidRequest(f"signing request of {len(csr_pem)} characters: expected at most {CSR_LENGTH_MAX}")
     try:
         request = x509.load_pem_x509_csr(csr_pem.encode())
         public, is_signed = request.public_key(), request.is_signature_valid
@@ -182,8 +187,10 @@ def _span(at: Instant, length: timedelta) -> tuple[datetime, datetime]:
 
 
 def _name(common_name: str) -> x509.Name:
-    # A device's name may be longer (127) than RFC 5280's bound of 64; every TLS stack tried takes it.
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=False)])
+    """Return a subject; an empty one where *common_name* is longer than RFC 5280 allows (appendix A.1)."""
+    if len(common_name) > COMMON_NAME_LENGTH_MAX:
+        return x509.Name([])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _builder(
@@ -220,8 +227,6 @@ def _host(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         pass
-    try:
-        assert host, "an empty string is no host name"
-        return x509.DNSName(host)
-    except (ValueError, AssertionError) as error:
-        raise InvalidRequest(f"host {host[:80]!r}: expected a host name or an IP address") from error
+    if _HOST.fullmatch(host) is None:
+        raise InvalidRequest(f"host {host[:80]!r}: expected a host name, in ASCII, or an IP address")
+    return x509.DNSName(host)

@@ -124,9 +124,7 @@ def _roots(keys: _Keys, at: Instant) -> tuple[bytes, bytes]:
 
 def _check_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(
-            f"{folder} is not empty: keys are never overwritten; name another folder or move it away"
-        )
+        raise Conflict(f"{folder} is not empty: keys are never overwritten; name another folder or move it away")
 
 
 def _part_of(folder: Path) -> Path:

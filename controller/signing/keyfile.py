@@ -77,9 +77,7 @@ def read_file(path: Path) -> bytes:
     """
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
-            raise InvalidRequest(
-                f"{path} is larger than {FILE_BYTES_MAX} bytes: expected a key or a document"
-            )
+            raise InvalidRequest(f"{path} is larger than {FILE_BYTES_MAX} bytes: expected a key or a document")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"there is no {path}") from error

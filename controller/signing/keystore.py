@@ -85,9 +85,7 @@ class Keystore:
         try:
             certificate = x509.load_pem_x509_certificate(read_private(self.folder / SERVER_KEY))
         except ValueError as error:
-            raise InvalidRequest(
-                f"{self.folder / SERVER_KEY}: expected a certificate in PEM: {error}"
-            ) from error
+            raise InvalidRequest(f"{self.folder / SERVER_KEY}: expected a certificate in PEM: {error}") from error
         return instant_of(certificate.not_valid_after_utc)
 
     def renew_server(self, hosts: Sequence[str], *, at: Instant) -> None:

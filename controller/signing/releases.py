@@ -87,9 +87,7 @@ def add_release(
     return _sign(targets, root, signers)
 
 
-def renew(
-    current: bytes, *, release_root: bytes, signers: Sequence[Ed25519PrivateKey], expires: Instant
-) -> bytes:
+def renew(current: bytes, *, release_root: bytes, signers: Sequence[Ed25519PrivateKey], expires: Instant) -> bytes:
     """Return the next version of the release file with a later expiry and nothing else changed.
 
     Raises:
@@ -164,9 +162,7 @@ def _target(release: NewRelease, *, previous: int) -> TargetFile:
     counter = previous + 1 if release.counter is None else release.counter
     floor = previous if release.floor is None else release.floor
     if counter <= previous:
-        raise Conflict(
-            f"counter {counter} of {release.path!r}: expected more than the newest release's {previous}"
-        )
+        raise Conflict(f"counter {counter} of {release.path!r}: expected more than the newest release's {previous}")
     if not 0 <= floor <= counter <= INTEGER_MAX:
         raise InvalidRequest(f"floor {floor} of {release.path!r}: expected 0 to its counter, {counter}")
     custom: dict[str, Any] = {
@@ -202,9 +198,7 @@ def _check_listed(root: Root, signers: Sequence[Ed25519PrivateKey]) -> None:
     listed = set(root.roles[Targets.type].keyids)
     strangers = [key for key in signers if signer_of(key).public_key.keyid not in listed]
     if not signers or strangers:
-        raise InvalidRequest(
-            f"expected release keys that release root version {root.version} lists for 'targets'"
-        )
+        raise InvalidRequest(f"expected release keys that release root version {root.version} lists for 'targets'")
 
 
 def _sign(targets: Targets, root: Root, signers: Sequence[Ed25519PrivateKey]) -> bytes:

@@ -70,17 +70,13 @@ def release_roles(*, root: RoleKeys, release: RoleKeys) -> Roles:
     return {Root.type: root, "targets": release, "snapshot": release, "timestamp": release}
 
 
-def new_root(
-    roles: Roles, signers: Sequence[Ed25519PrivateKey], *, issued: Instant, expires: Instant
-) -> bytes:
+def new_root(roles: Roles, signers: Sequence[Ed25519PrivateKey], *, issued: Instant, expires: Instant) -> bytes:
     """Make version 1 of a root.
 
     Raises:
         InvalidRequest: when `lint` finds a fault, or *signers* are not enough of the root keys.
     """
-    empty = Root(
-        1, None, moment_of(expires), {}, {name: Role([], 1) for name in roles}, consistent_snapshot=True
-    )
+    empty = Root(1, None, moment_of(expires), {}, {name: Role([], 1) for name in roles}, consistent_snapshot=True)
     _assign(empty, roles)
     return _sign(empty, signers, issued=issued, previous=None)
 
@@ -130,9 +126,7 @@ def _assign(root: Root, roles: Roles) -> None:
         role.threshold = wanted.threshold
 
 
-def _sign(
-    root: Root, signers: Sequence[Ed25519PrivateKey], *, issued: Instant, previous: Root | None
-) -> bytes:
+def _sign(root: Root, signers: Sequence[Ed25519PrivateKey], *, issued: Instant, previous: Root | None) -> bytes:
     root.unrecognized_fields[ISSUED] = issued
     faults = lint(root)
     if moment_of(issued) >= root.expires:
@@ -153,9 +147,7 @@ def _check_signed(document: Metadata[Root], judge: Root) -> None:
     except RepositoryError as error:
         role = judge.roles[Root.type]
         expected = f"expected {role.threshold} of the {len(role.keyids)} root keys of version {judge.version}"
-        raise InvalidRequest(
-            f"root version {document.signed.version} lacks signatures: {expected}"
-        ) from error
+        raise InvalidRequest(f"root version {document.signed.version} lacks signatures: {expected}") from error
 
 
 def _material(key: Key) -> str:
