@@ -61,7 +61,7 @@ class Candidate(Record, frozen=True, kw_only=True):
 
 
 class TargetRecord(Record, frozen=True, kw_only=True):
-    """One device in one run. `id` is ``stage_id << 32 | position``: the dispatch order, so that work at hand is adjacent.
+    """One device in one run. `id` is ``stage_id << 32 | position``, so that what is dispatched together is adjacent.
 
     `ready` is the transport's life in which the device was last seen online, 0 when it is not; only queued rows use it.
     """

@@ -124,9 +124,9 @@ class _Folding:
         if command.digest == after.command:
             self.heard.add(row.id)
         if report.state.is_terminal:
-            self._ended(device, report, row)
+            self._ended(device, report)
 
-    def _ended(self, device: DeviceRecord, report: StateReport, row: TargetRecord) -> None:
+    def _ended(self, device: DeviceRecord, report: StateReport) -> None:
         is_broken = report.left is Left.BROKEN
         if report.left is not None:
             self.tx.devices.save_installed(device.id, report.installed, is_broken=is_broken)

@@ -65,9 +65,7 @@ class Devices(Protocol):
         """Give each device its next command sequence number: max(last + 1, *at*), stored."""
 
     def save_hello(self, device: DeviceRecord) -> None:
-        """Store what a hello said: facts, installed, agent, capabilities, incarnation, hello_seq, seq, instance,
-        nonce, last_seen_at.
-        """
+        """Store what a hello said: all but who the device is, its labels and its certificate."""
 
     def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
         """Store what a terminal report said."""
@@ -136,8 +134,10 @@ class Targets(Protocol):
         """Return those that exist, by id."""
 
     def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
-        """Return up to *limit* queued devices of a stage in dispatch order, online in *instance*, whose `due` (run
-        time) is None or not after *now*, and that are at work in no run, blocked or broken.
+        """Return up to *limit* queued devices of a stage in dispatch order that may go now.
+
+        They are online in *instance*, their `due` (run time) is None or not after *now*, and they are at work in no
+        run, not blocked and not broken.
         """
 
     def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
@@ -150,8 +150,9 @@ class Targets(Protocol):
         """Return the one run's row in which the device is at work."""
 
     def due(self, run_id: int, now: int, *, limit: int) -> list[TargetRecord]:
-        """Return up to *limit* devices of a run whose `due` (run time) is not after *now*, earliest first; queued ones
-        that only wait for a retry included.
+        """Return up to *limit* devices of a run whose `due` (run time) is not after *now*, earliest first.
+
+        Queued ones that only wait for a retry are included.
         """
 
     def next_due(self, run_id: int) -> int | None:
