@@ -22,9 +22,7 @@ class Meters:
             ["op"],
             registry=self.registry,
         )
-        self.reports = Counter(
-            "tidegate_reports", "Signed reports stored.", ["state"], registry=self.registry
-        )
+        self.reports = Counter("tidegate_reports", "Signed reports stored.", ["state"], registry=self.registry)
         self.refused = Counter(
             "tidegate_messages_refused", "Messages of devices that were refused.", ["reason"], registry=self.registry
         )
@@ -41,9 +39,7 @@ class Meters:
             registry=self.registry,
         )
         self.devices = Gauge("tidegate_devices", "Enrolled devices.", ["presence"], registry=self.registry)
-        self.run_targets = Gauge(
-            "tidegate_run_targets", "Devices of active runs.", ["state"], registry=self.registry
-        )
+        self.run_targets = Gauge("tidegate_run_targets", "Devices of active runs.", ["state"], registry=self.registry)
         self.unsent = Gauge("tidegate_commands_unsent", "Commands not handed over yet.", registry=self.registry)
 
     def render(self) -> bytes:

@@ -25,7 +25,9 @@ class Maker:
         self._at = at
         self._base_url = base_url
 
-    def install(self, record: RunRecord, targets: Mapping[int, TargetRecord], *, delay_ms: int = 0) -> list[CommandRecord]:
+    def install(
+        self, record: RunRecord, targets: Mapping[int, TargetRecord], *, delay_ms: int = 0
+    ) -> list[CommandRecord]:
         """Return unsaved commands for the given attempt of each target, by its `target.attempt`; seqs are taken."""
         seqs = self._tx.devices.allocate_seqs([t.device_id for t in targets.values()], at=self._at)
         return [self._install(record, target, seqs[target.device_id], delay_ms) for target in targets.values()]

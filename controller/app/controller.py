@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from controller.app.consequences import Consequences
 from controller.app.dispatch import Dispatcher
@@ -17,10 +17,8 @@ from protocol.messages import RootVersions
 T = TypeVar("T")
 
 
-class Work(Protocol[T]):
-    """A unit of work: it reads and writes through the transaction, and notes what is to follow the commit."""
-
-    def __call__(self, tx: Transaction, after: Consequences, /) -> T: ...
+Work = Callable[[Transaction, Consequences], T]
+"""A unit of work: it reads and writes through the transaction, and notes what is to follow the commit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
