@@ -97,9 +97,7 @@ class SqlCatalog:
 
     def add_releases(self, releases: Sequence[ReleaseRecord]) -> None:
         if releases:
-            self._connection.execute(
-                sa.insert(release), [msgspec.structs.asdict(record) for record in releases]
-            )
+            self._connection.execute(sa.insert(release), [msgspec.structs.asdict(record) for record in releases])
 
     def release_document(self) -> tuple[int, bytes] | None:
         row = self._connection.execute(DOCUMENT).tuples().one_or_none()

@@ -26,9 +26,7 @@ _of_stage = sa.and_(_of_run, _c.target_id >= sa.bindparam("low"), _c.target_id <
 INSERT: Final = sa.insert(command)
 LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_c.id), 0))
 BY_DIGESTS: Final = sa.select(command).where(one_of(_c.digest, "digests"))
-OPEN_FOR: Final = (
-    sa.select(command).where(is_open, _c.device_id == sa.bindparam("device_id")).order_by(_c.seq, _c.id)
-)
+OPEN_FOR: Final = sa.select(command).where(is_open, _c.device_id == sa.bindparam("device_id")).order_by(_c.seq, _c.id)
 DUE: Final = (
     sa.select(command)
     .where(is_open, _c.send_at <= sa.bindparam("at"))
@@ -41,12 +39,8 @@ MARK_SENT: Final = (
     .where(is_open, one_of(_c.id, "ids"))
     .values(state=_sent_state, sends=_c.sends + 1, send_at=sa.bindparam("again_at"))
 )
-POSTPONE: Final = (
-    sa.update(command).where(is_unsent, one_of(_c.id, "ids")).values(send_at=sa.bindparam("until"))
-)
-CLOSE: Final = (
-    sa.update(command).where(is_open, one_of(_c.target_id, "ids")).values(state=CommandState.DONE.value)
-)
+POSTPONE: Final = sa.update(command).where(is_unsent, one_of(_c.id, "ids")).values(send_at=sa.bindparam("until"))
+CLOSE: Final = sa.update(command).where(is_open, one_of(_c.target_id, "ids")).values(state=CommandState.DONE.value)
 STAGE_ID: Final = sa.select(stage_run.c.id).where(
     stage_run.c.run_id == sa.bindparam("run_id"), stage_run.c.position == sa.bindparam("stage")
 )
@@ -120,6 +114,4 @@ def _to_row(record: CommandRecord) -> dict[str, object]:
 
 
 def _to_records(rows: Iterable[sa.RowMapping]) -> list[CommandRecord]:
-    return [
-        CommandRecord(**{**row, "op": Op(row["op"]), "state": CommandState(row["state"])}) for row in rows
-    ]
+    return [CommandRecord(**{**row, "op": Op(row["op"]), "state": CommandState(row["state"])}) for row in rows]

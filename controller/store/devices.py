@@ -26,7 +26,9 @@ _HELLO: Final = (
     "hello_seq",
     "seq",
     "instance",
-    "nonce",
+    "connection",
+    "is_blocked",
+    "is_broken",
     "last_seen_at",
 )
 _KEPT: Final = frozenset({"id", "labels", "seq", "is_blocked"})
@@ -36,14 +38,10 @@ INSERT: Final = sa.insert(device)
 LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_d.id), 0))
 ID_OF: Final = sa.select(_d.id).where(_d.name == sa.bindparam("b_name"))
 BY_NAMES: Final = sa.select(device).where(one_of(_d.name, "names"))
-CANDIDATES: Final = sa.select(_d.id, _d.device, _d.name, _d.labels, _d.instance).where(
-    ~_d.is_blocked, ~_d.is_broken
-)
+CANDIDATES: Final = sa.select(_d.id, _d.device, _d.name, _d.labels, _d.instance).where(~_d.is_blocked, ~_d.is_broken)
 NEXT_SEQS: Final = sa.update(device).where(one_of(_d.id, "ids")).values(seq=_next_seq)
 SEQS: Final = sa.select(_d.id, _d.seq).where(one_of(_d.id, "ids"))
-SAVE_HELLO: Final = (
-    sa.update(device).where(_d.id == _b_id).values({name: sa.bindparam(name) for name in _HELLO})
-)
+SAVE_HELLO: Final = sa.update(device).where(_d.id == _b_id).values({name: sa.bindparam(name) for name in _HELLO})
 SAVE_INSTALLED: Final = (
     sa.update(device)
     .where(_d.id == _b_id)
@@ -51,16 +49,12 @@ SAVE_INSTALLED: Final = (
 )
 SAVE_GONE: Final = (
     sa.update(device)
-    .where(_d.id == _b_id, _d.nonce == sa.bindparam("b_nonce"))
+    .where(_d.id == _b_id, _d.connection == sa.bindparam("b_connection"))
     .values(instance=0, last_seen_at=sa.bindparam("at"))
 )
-SET_LABELS: Final = (
-    sa.update(device).where(_d.device == sa.bindparam("b_device")).values(labels=sa.bindparam("labels"))
-)
+SET_LABELS: Final = sa.update(device).where(_d.device == sa.bindparam("b_device")).values(labels=sa.bindparam("labels"))
 SET_BLOCKED: Final = (
-    sa.update(device)
-    .where(_d.device == sa.bindparam("b_device"))
-    .values(is_blocked=sa.bindparam("is_blocked"))
+    sa.update(device).where(_d.device == sa.bindparam("b_device")).values(is_blocked=sa.bindparam("is_blocked"))
 )
 SET_CERTIFICATE: Final = (
     sa.update(device)
@@ -73,9 +67,7 @@ ENROL_ANEW: Final = (
     .values({column.name: sa.bindparam(column.name) for column in device.c if column.name not in _KEPT})
 )
 COUNT: Final = sa.select(sa.func.count()).select_from(device)
-COUNT_ONLINE: Final = COUNT.where(
-    _d.instance == sa.bindparam("instance"), _d.instance > sa.literal_column("0")
-)
+COUNT_ONLINE: Final = COUNT.where(_d.instance == sa.bindparam("instance"), _d.instance > sa.literal_column("0"))
 
 _installed = sa.func.json_each(_d.installed).table_valued("value", name="one_installed")
 _app = sa.func.json_extract(_installed.c.value, sa.literal_column("'$.app'"))
@@ -139,18 +131,14 @@ class SqlDevices:
         return seqs
 
     def save_hello(self, device: DeviceRecord) -> None:
-        self._connection.execute(
-            SAVE_HELLO, {"b_id": device.id, **{name: getattr(device, name) for name in _HELLO}}
-        )
+        self._connection.execute(SAVE_HELLO, {"b_id": device.id, **{name: getattr(device, name) for name in _HELLO}})
 
-    def save_installed(
-        self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool
-    ) -> None:
+    def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
         values = {"b_id": device_id, "installed": tuple(installed), "is_broken": is_broken}
         self._connection.execute(SAVE_INSTALLED, values)
 
-    def save_gone(self, device_id: int, *, nonce: str, at: Instant) -> bool:
-        done = self._connection.execute(SAVE_GONE, {"b_id": device_id, "b_nonce": nonce, "at": at})
+    def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
+        done = self._connection.execute(SAVE_GONE, {"b_id": device_id, "b_connection": connection, "at": at})
         return done.rowcount > 0
 
     def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:

@@ -74,9 +74,7 @@ class FileDatabase:
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         uri = f"file:{quote(str(self.path))}?mode={mode}"
-        return sqlite3.connect(
-            uri, uri=True, isolation_level=None, timeout=BUSY_MS / 1_000, check_same_thread=False
-        )
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_MS / 1_000, check_same_thread=False)
 
 
 def memory_engine() -> sa.Engine:
@@ -94,12 +92,8 @@ def _path(url: URL) -> Path:
     return Path(url.database)
 
 
-def _engine(
-    connect: Callable[[], sqlite3.Connection], pragmas: tuple[str, ...], *, begin: str, size: int
-) -> sa.Engine:
-    engine = sa.create_engine(
-        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=size, max_overflow=0
-    )
+def _engine(connect: Callable[[], sqlite3.Connection], pragmas: tuple[str, ...], *, begin: str, size: int) -> sa.Engine:
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=size, max_overflow=0)
     _listen(engine, pragmas, begin)
     return engine
 

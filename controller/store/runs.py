@@ -36,9 +36,7 @@ ACTIVE_IDS: Final = sa.select(_r.id).where(_active).order_by(_r.id)
 WAKING: Final = sa.select(_r.id).where(_active, _r.wake_at <= sa.bindparam("at")).order_by(_r.wake_at, _r.id)
 NEXT_WAKE: Final = sa.select(sa.func.min(_r.wake_at)).where(_active)
 SAVE: Final = (
-    sa.update(run)
-    .where(_r.id == sa.bindparam("b_id"))
-    .values({name: sa.bindparam(f"b_{name}") for name in _SAVED})
+    sa.update(run).where(_r.id == sa.bindparam("b_id")).values({name: sa.bindparam(f"b_{name}") for name in _SAVED})
 )
 SAVE_STAGE: Final = (
     sa.update(stage_run)
@@ -84,13 +82,9 @@ class SqlRuns:
     def add(self, run: RunRecord) -> RunRecord:
         first_stage: int = self._connection.execute(LAST_STAGE_ID).scalar_one() + 1
         stage_ids = tuple(range(first_stage, first_stage + len(run.run.stages)))
-        added = msgspec.structs.replace(
-            run, id=self._connection.execute(LAST_ID).scalar_one() + 1, stage_ids=stage_ids
-        )
+        added = msgspec.structs.replace(run, id=self._connection.execute(LAST_ID).scalar_one() + 1, stage_ids=stage_ids)
         self._insert(added)
-        self._connection.execute(
-            INSERT_PLAN, {"run_id": added.id, "plan_json": msgspec.json.encode(run.plan)}
-        )
+        self._connection.execute(INSERT_PLAN, {"run_id": added.id, "plan_json": msgspec.json.encode(run.plan)})
         if stage_ids:
             self._connection.execute(INSERT_STAGES, list(_stage_rows(added)))
         return added
@@ -115,9 +109,7 @@ class SqlRuns:
             self._connection.execute(SAVE_STAGE, changed)
         self._stages[run.id] = run.run.stages
 
-    def page(
-        self, *, job: str | None, active: bool | None, before: int | None, limit: int
-    ) -> list[RunRecord]:
+    def page(self, *, job: str | None, active: bool | None, before: int | None, limit: int) -> list[RunRecord]:
         statement = sa.select(run).order_by(_r.id.desc()).limit(_limit)
         if job is not None:
             statement = statement.where(_r.job == job)
@@ -152,9 +144,7 @@ class SqlRuns:
         except IntegrityError as error:
             if "run.job_id" not in str(error.orig):
                 raise
-            raise Conflict(
-                f"job {added.job!r} has an active run: wait for its end, or terminate it"
-            ) from error
+            raise Conflict(f"job {added.job!r} has an active run: wait for its end, or terminate it") from error
 
     def _to_record(self, row: sa.RowMapping) -> RunRecord:
         state = _decode_run(row["state_json"])

@@ -39,9 +39,7 @@ BAD_ENDS: Final = tuple(
 )
 
 
-def _partial(
-    name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool], unique: bool = False
-) -> None:
+def _partial(name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool], unique: bool = False) -> None:
     sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
@@ -80,7 +78,7 @@ device = sa.Table(
     _int("hello_seq"),
     _int("seq"),
     _int("instance"),
-    _text("nonce"),
+    _text("connection"),
     _text("certificate_serial"),
     _int("certificate_expires_at"),
     _int("enrolled_at"),

@@ -38,9 +38,7 @@ READY: Final = (
     .order_by(_t.id)
     .limit(_limit)
 )
-IN_FLIGHT: Final = (
-    sa.select(target_run).where(_t.run_id == sa.bindparam("run_id"), is_at_work).order_by(_t.id)
-)
+IN_FLIGHT: Final = sa.select(target_run).where(_t.run_id == sa.bindparam("run_id"), is_at_work).order_by(_t.id)
 AT_WORK: Final = sa.select(target_run).where(_t.device_id == sa.bindparam("device_id"), is_at_work)
 DUE: Final = (
     sa.select(target_run)
@@ -48,21 +46,15 @@ DUE: Final = (
     .order_by(_t.due, _t.id)
     .limit(_limit)
 )
-NEXT_DUE: Final = sa.select(sa.func.min(_t.due)).where(
-    _t.run_id == sa.bindparam("run_id"), _t.due.is_not(None)
-)
+NEXT_DUE: Final = sa.select(sa.func.min(_t.due)).where(_t.run_id == sa.bindparam("run_id"), _t.due.is_not(None))
 WAITING: Final = (
     sa.select(_t.id, _t.run_id)
     .where(_t.run_id.in_(sa.select(run.c.id).where(run.c.is_active == sa.true())))
     .where(one_of(_t.device_id, "device_ids"), is_queued, _t.ready != sa.bindparam("instance"))
 )
-SET_READY: Final = (
-    sa.update(target_run).where(_t.id == sa.bindparam("b_id")).values(ready=sa.bindparam("b_ready"))
-)
+SET_READY: Final = sa.update(target_run).where(_t.id == sa.bindparam("b_id")).values(ready=sa.bindparam("b_ready"))
 STAGES: Final = (
-    sa.select(stage_run.c.id)
-    .where(stage_run.c.run_id == sa.bindparam("run_id"))
-    .order_by(stage_run.c.position)
+    sa.select(stage_run.c.id).where(stage_run.c.run_id == sa.bindparam("run_id")).order_by(stage_run.c.position)
 )
 IN_STAGE: Final = {
     state: sa.select(target_run).where(_in_range, is_exactly(_t.state, state.value)).order_by(_t.id)
@@ -82,9 +74,7 @@ def _page_in(state: TargetState) -> sa.Select[Any]:
 PAGE_IN: Final = {state: _page_in(state) for state in TargetState}
 
 _SAVED: Final = tuple(
-    column.name
-    for column in target_run.c
-    if column.name not in {"id", "run_id", "stage", "device_id", "name"}
+    column.name for column in target_run.c if column.name not in {"id", "run_id", "stage", "device_id", "name"}
 )
 SAVE: Final = (
     sa.update(target_run)

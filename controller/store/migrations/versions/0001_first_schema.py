@@ -53,7 +53,7 @@ def upgrade() -> None:
         sa.Column("hello_seq", sa.BigInteger(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("instance", sa.BigInteger(), nullable=False),
-        sa.Column("nonce", sa.Text(), nullable=False),
+        sa.Column("connection", sa.Text(), nullable=False),
         sa.Column("certificate_serial", sa.Text(), nullable=False),
         sa.Column("certificate_expires_at", sa.BigInteger(), nullable=False),
         sa.Column("enrolled_at", sa.BigInteger(), nullable=False),
