@@ -1,11 +1,11 @@
-"""When each report in the outbox is sent: a window over the rows, and a patient resend. Pure but for its memory.
+"""When each report in the outbox is sent: a window over the rows, and a patient resend.
 
 The rules this module keeps:
 
-1. At most `WINDOW` reports are handed to the transport without its acknowledgement (paho sends its whole backlog at
-   once after a reconnect, so it never gets to hold one).
-2. The transport's acknowledgement proves nothing: a row goes only when the controller's signed one drops it. Until
-   then it is sent again, the same bytes, after a wait that doubles.
+1. At most `WINDOW` reports are handed to the transport without its acknowledgement (paho sends its whole
+   backlog at once after a reconnect, so it never gets to hold one).
+2. The transport's acknowledgement proves nothing: a row goes only when the controller's signed one drops it.
+   Until then it is sent again, the same bytes, after a wait that doubles.
 3. A new connection sends everything again.
 """
 

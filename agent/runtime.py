@@ -1,7 +1,7 @@
-"""The runtime of one agent: feed an event, get what is left to do. No thread, no I/O but the journal, no clock.
+"""The runtime of one agent: feed an event, get what is left to do. No thread, no clock, no I/O but the journal.
 
-It is shared by two shells: the threads of a real device (`agent.loop`) and the simulator, which drives thousands.
-A shell does this:
+It is shared by two shells: the threads of a real device (`agent.loop`) and the simulator, which drives
+thousands. A shell does this:
 
 ```
 runtime = Runtime(journal=…, signer=…, trust=…, profile=…, name=…, incarnation=…)
@@ -16,8 +16,8 @@ loop:
 
 The rules this module keeps:
 
-1. Step, then journal (state and outbox in one transaction), then effects: what the shell is told to do has always been
-   journalled before.
+1. Step, then journal (state and outbox in one transaction), then effects: what the shell is told to do has
+   always been journalled before.
 2. A report is signed when it is journalled, so that every resend is byte-identical.
 3. A commit that fails changes nothing: neither the state nor the outbox in memory.
 """
@@ -148,7 +148,8 @@ class Runtime:
         """Fold *event*, journal what changed, and return what is left to do.
 
         Raises:
-            StorageError: when it could not be journalled; nothing has changed, feed the same event again later.
+            StorageError: when it could not be journalled; nothing has changed, feed the same event again
+                later.
         """
         stepped = step(self._state, event, trust=self.trust, profile=self.profile)
         added: list[Row] = []
@@ -161,9 +162,7 @@ class Runtime:
         self._settle(stepped.state, event, added, dropped)
         return effects
 
-    def _sort(
-        self, effect: CoreEffect, added: list[Row], dropped: list[int], effects: list[Effect]
-    ) -> None:
+    def _sort(self, effect: CoreEffect, added: list[Row], dropped: list[int], effects: list[Effect]) -> None:
         """Part what the journal does from what is left to the shell."""
         match effect:
             case FileReport(report=report):
@@ -204,5 +203,5 @@ class Runtime:
         return min((time for time in times if time is not None), default=None)
 
     def renew_trust(self, trust: Trust) -> None:
-        """Judge by *trust* from the next event on; feed `ReleasesRefreshed` after a refresh that was asked for."""
+        """Judge by *trust* from the next event on."""
         self.trust = trust

@@ -2,12 +2,13 @@
 
 The rules this module keeps:
 
-1. The order of the checks is part of the protocol (evidence/security.md, 3.1): each one may rely on those before it.
+1. The order of the checks is part of the protocol (evidence/security.md, 3.1): each one may rely on those
+   before it.
 2. It changes nothing. What a command changes is said by its outcome and done by `agent.core.machine`.
 3. It is total: whatever the bytes, it returns an `Outcome`.
 4. A refusal names the command's digest: that of the signed payload, or of the raw bytes where there is none.
-5. The generation of a key is the version of the fleet root that first listed it. It is looked up, never read from a
-   command, so that a stolen key cannot raise it.
+5. The generation of a key is the version of the fleet root that first listed it. It is looked up, never read
+   from a command, so that a stolen key cannot raise it.
 """
 
 from typing import Final
@@ -92,7 +93,7 @@ AnyOutcome = (
 )
 
 
-class _Stop(Exception):  # noqa: N818 - not an error: it carries an outcome out of the checks
+class _Stop(Exception):
     """The checks end with this outcome."""
 
     def __init__(self, outcome: AnyOutcome) -> None:
@@ -180,9 +181,7 @@ def _for_this_device(verified: Verified[Command], durable: Durable) -> None:
         raise _refuse(verified.digest, RejectCode.WRONG_DEVICE, detail)
 
 
-def _in_sequence(
-    verified: Verified[Command], durable: Durable, generation: int, now: Instant | None
-) -> None:
+def _in_sequence(verified: Verified[Command], durable: Durable, generation: int, now: Instant | None) -> None:
     """Order by (generation, seq); see evidence/security.md, 4.1."""
     digest, seq = verified.digest, verified.value.seq
     if any(noted.digest == digest for noted in durable.noted):
@@ -291,7 +290,9 @@ def _listed(
     if release is None:
         if not is_refreshed:
             raise _Stop(NeedsReleases(digest=digest))
-        raise _refuse(digest, RejectCode.NOT_RELEASED, f"release {ref.path!r} is not in a current release file")
+        raise _refuse(
+            digest, RejectCode.NOT_RELEASED, f"release {ref.path!r} is not in a current release file"
+        )
     if (ref.sha256, ref.length, ref.counter) != (release.sha256, release.length, release.counter):
         detail = f"release {ref.path!r}: hash, length or counter differ from the release file"
         raise _refuse(digest, RejectCode.DIRECTOR_RELEASE_MISMATCH, detail)

@@ -2,12 +2,13 @@
 
 The rules this module keeps:
 
-1. Trusted time is the time of the last hello reply plus what the boot-time clock has run since the hello was *sent*:
-   a delayed reply makes the device's time late by no more than the round trip.
+1. Trusted time is the time of the last hello reply plus what the boot-time clock has run since the hello was
+   *sent*: a delayed reply makes the device's time late by no more than the round trip.
 2. A reply counts once, and only for the hello that is open: a recorded reply is worth nothing.
-3. The time floor never falls, but for a time key from a newer fleet root, which resets it to that root's `issued`
-   (evidence/security.md, 4.2).
-4. A hello has a nonce of its own. `facts["connection"]` names the first one of the connection, which `Gone` repeats.
+3. The time floor never falls, but for a time key from a newer fleet root, which resets it to that root's
+   `issued` (evidence/security.md, 4.2).
+4. A hello has a nonce of its own. `facts["connection"]` names the first one of the connection, which `Gone`
+   repeats.
 """
 
 from typing import Final

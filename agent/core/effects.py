@@ -1,7 +1,7 @@
 """What the core asks of its shell. Closed union `Effect`.
 
-The steps of the work (`Download` … `Clean`) are carried out one at a time, in the order given. `Abort` asks the one
-that is being carried out to end soon; what it still reports is then ignored by the core.
+The steps of the work (`Download` … `Clean`) are carried out one at a time, in the order given. `Abort` asks
+the one that is being carried out to end soon; what it still reports is then ignored by the core.
 """
 
 from enum import StrEnum

@@ -3,8 +3,8 @@
 The rules this module keeps:
 
 1. No outside bytes make it raise; what is odd becomes an `Alarm` and leaves the durable state as it is.
-2. The shell journals `State.durable` and the reports of one step in one transaction, and only then carries its
-   effects out. Feeding an event again whose step was not journalled is harmless.
+2. The shell journals `State.durable` and the reports of one step in one transaction, and only then carries
+   its effects out. Feeding an event again whose step was not journalled is harmless.
 3. Timers are data: `next_deadline` says when to feed a `Woke`. A restart loses none.
 4. It decides from the level: after every event the permission of waiting work is looked at anew.
 """
@@ -49,7 +49,15 @@ from agent.core.model import (
 )
 from agent.core.reports import repeat, report_end, report_noted, report_refusal, report_work
 from agent.core.turn import Turn
-from agent.core.work import REVERSIBLE, begin, check_limit, resume, settle_waiting, take_finished, take_inspected
+from agent.core.work import (
+    REVERSIBLE,
+    begin,
+    check_limit,
+    resume,
+    settle_waiting,
+    take_finished,
+    take_inspected,
+)
 from protocol.ids import Digest, RunId
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import Mode, Op, Progress, Tick
@@ -136,7 +144,9 @@ def _learn(turn: Turn) -> None:
     fleet, releases = turn.trust.fleet, turn.trust.releases
     if fleet.version > turn.durable.fleet_version:
         known = turn.durable.key_generations
-        first_listed = {keyid: fleet.version for keyid in (*fleet.director, *fleet.time) if keyid not in known}
+        first_listed = {
+            keyid: fleet.version for keyid in (*fleet.director, *fleet.time) if keyid not in known
+        }
         turn.keep(fleet_version=fleet.version, key_generations={**known, **first_listed})
     if releases is not None and releases.version > turn.durable.release_version:
         turn.keep(release_version=releases.version)
@@ -265,6 +275,10 @@ def _take_progress(turn: Turn, event: Progressed) -> None:
         return
     turn.note(tick_at=turn.at)
     progress = Progress(
-        run=work.run, attempt=work.attempt, state=work.state, done=max(0, event.done), total=max(0, event.total)
+        run=work.run,
+        attempt=work.attempt,
+        state=work.state,
+        done=max(0, event.done),
+        total=max(0, event.total),
     )
     turn.do(SendTick(tick=Tick(progress=(progress,))))

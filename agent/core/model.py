@@ -29,7 +29,7 @@ RUNS_MAX: Final = 32
 REFUSED_MAX: Final = 64
 """Digests of refused commands that are remembered, so that each is reported once."""
 REFUSED_UNSIGNED_MAX: Final = 16
-"""The same for bytes that nobody we trust signed: a list of their own, so that garbage drives out nothing else."""
+"""The same for bytes that nobody we trust signed: a list of its own, so garbage drives out nothing else."""
 REFUSALS_OPEN_MAX: Final = 32
 """Unacknowledged refusals of signed commands."""
 REFUSALS_UNSIGNED_OPEN_MAX: Final = 8
@@ -67,8 +67,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """The one unit of work: an admitted install command and how far it is.
 
-    `digest`, `epoch` and `not_after` are those of the newest command for the same attempt; `verdict` is why it is
-    being rolled back; `transitions` counts saved transitions.
+    `digest`, `epoch` and `not_after` are those of the newest command for the same attempt; `verdict` is why
+    it is being rolled back; `transitions` counts saved transitions.
     """
 
     digest: Digest
@@ -155,8 +155,8 @@ class ClockBase(msgspec.Struct, frozen=True, kw_only=True):
 class Durable(msgspec.Struct, frozen=True, kw_only=True):
     """All that must survive a power cut.
 
-    `generation`, `seq` and `digest` are those of the newest command taken note of; `key_generations` holds the
-    version of the fleet root that first listed each key; `floors` the lowest counter an app may have.
+    `generation`, `seq` and `digest` are those of the newest command taken note of; `key_generations` holds
+    the version of the fleet root that first listed each key; `floors` the lowest counter an app may have.
     """
 
     name: Name
@@ -204,8 +204,10 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """What a restart may forget. All `_at` are readings of the boot-time clock, in milliseconds.
 
-    `connection` is the nonce of the connection's first hello, `nonce` that of the hello that is open; `deadline_at` is when the current step of the work is given up; `pending` are commands that wait for the release
-    file; `refusals_left` and `unsigned_left` say how many refusals the rate window from `window_at` on still allows.
+    `connection` is the nonce of the connection's first hello, `nonce` that of the hello that is open;
+    `deadline_at` is when the current step of the work is given up; `pending` are commands that wait for the
+    release file; `refusals_left` and `unsigned_left` say how many refusals the rate window from `window_at`
+    on still allows.
     """
 
     boot: str = ""
@@ -239,11 +241,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return base if base is not None and base.boot == self.session.boot else None
 
     def now(self, at: int) -> Instant | None:
-        """Return the trusted time when the boot-time clock reads *at*, or None where this boot has heard none."""
+        """Return the trusted time when the boot-time clock reads *at*, or None where none was heard."""
         return None if self.base is None else Instant(self.base.time + max(0, at - self.base.at))
 
     def at(self, time: Instant) -> int | None:
-        """Return what the boot-time clock reads at the trusted *time*, or None where this boot has heard none."""
+        """Return what the boot-time clock reads at the trusted *time*, or None where none was heard."""
         return None if self.base is None else self.base.at + time - self.base.time
 
     @property
@@ -254,7 +256,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
-    """What the device judges by: the pinned fleet root, and the release file verified under the release root."""
+    """What the device judges by: the pinned fleet root, and the verified release file."""
 
     fleet: FleetRoot
     release_root_version: int = 0
@@ -262,7 +264,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What the device is: its model, the installers and capabilities it has, its agent's version, its facts."""
+    """What the device is: model, agent version, installers, capabilities, facts."""
 
     model: str
     agent: str

@@ -3,8 +3,8 @@
 The rules this module keeps:
 
 1. A report gets the next `report_seq` and stays in `Durable.filed` until the controller has settled it.
-2. Repeats, refusals and refusals of unsigned bytes each have a limit of unsettled ones, so that no flood grows the
-   outbox, and refusals a rate besides, so that none wears out the flash.
+2. Repeats, refusals and refusals of unsigned bytes each have a limit of unsettled ones, so that no flood
+   grows the outbox, and refusals a rate besides, so that none wears out the flash.
 3. A refused digest is reported once, as long as it is remembered.
 """
 

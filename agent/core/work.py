@@ -11,8 +11,9 @@ DOWNLOADING ─ok→ WAITING ─permitted→ INSTALLING ─ok→ VERIFYING ─ok
 The rules this module keeps:
 
 1. The phase is journalled before its effect is carried out. After a restart the phase alone says what to do.
-2. The installer is asked to install at most once for an attempt: a restart while INSTALLING becomes INSPECTING, which
-   asks what is active: the new release is verified, the old one means `interrupted`, anything else is rolled back.
+2. The installer is asked to install at most once for an attempt: a restart while INSTALLING becomes
+   INSPECTING, which asks what is active: the new release is verified, the old one means `interrupted`,
+   anything else is rolled back.
 3. Permission is looked at in one place, `settle_waiting`, whatever it was that may have changed it.
 4. Every phase has a time limit, and all of them together a limit of transitions.
 """
@@ -62,9 +63,13 @@ LATE: Final[Mapping[Phase, Fault]] = {
     Phase.DOWNLOADING: Fault(reason=Reason.DOWNLOAD_FAILED, detail="the download took longer than its limit"),
     Phase.INSTALLING: Fault(reason=Reason.INSTALL_FAILED, detail="the installer took longer than its limit"),
     Phase.INSPECTING: Fault(reason=Reason.INTERRUPTED, detail="the installer did not say what is active"),
-    Phase.VERIFYING: Fault(reason=Reason.VERIFY_FAILED, detail="the release was not healthy within its limit"),
+    Phase.VERIFYING: Fault(
+        reason=Reason.VERIFY_FAILED, detail="the release was not healthy within its limit"
+    ),
     Phase.COMMITTING: Fault(reason=Reason.STORAGE_ERROR, detail="the commit took longer than its limit"),
-    Phase.ROLLING_BACK: Fault(reason=Reason.INSTALL_FAILED, detail="the roll back took longer than its limit"),
+    Phase.ROLLING_BACK: Fault(
+        reason=Reason.INSTALL_FAILED, detail="the roll back took longer than its limit"
+    ),
 }
 """What a phase that outlasts its limit is taken for; WAITING is bounded by its permission."""
 
@@ -240,7 +245,9 @@ def _take_commit(turn: Turn, work: Work) -> None:
             counter=release.counter,
             floor=release.floor,
         )
-    turn.keep(floors={AppName(app): floor for app, floor in floors.items()}, installed=tuple(installed.values()))
+    turn.keep(
+        floors={AppName(app): floor for app, floor in floors.items()}, installed=tuple(installed.values())
+    )
     _end(turn, work, AttemptState.SUCCEEDED, fault=None, left=Left.NEW)
 
 
@@ -250,7 +257,9 @@ def take_inspected(turn: Turn, event: Inspected) -> None:
     if work is None or not work.is_of(event.run, event.attempt) or work.phase is not Phase.INSPECTING:
         turn.alarm(AlarmKind.STALE_RESULT, f"inspection of run {event.run}")
         return
-    fault = Fault(reason=Reason.INTERRUPTED, detail=f"the agent ended while installing; active: {event.found}")
+    fault = Fault(
+        reason=Reason.INTERRUPTED, detail=f"the agent ended while installing; active: {event.found}"
+    )
     match event.found:
         case Found.NEW:
             _enter(turn, work, Phase.VERIFYING)
