@@ -1,4 +1,4 @@
-"""The runtime of one agent: feed an event, get what is left to do. No thread, no clock, no I/O but the journal.
+"""The runtime of one agent: feed an event, get what is left to do. No thread, no clock.
 
 It is shared by two shells: the threads of a real device (`agent.loop`) and the simulator, which drives
 thousands. A shell does this:

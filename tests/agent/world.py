@@ -1,7 +1,7 @@
 """A controller, a release team and a device made of values: what the tests of the agent share."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec

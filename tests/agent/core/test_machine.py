@@ -1,4 +1,4 @@
-"""The life of work in hand: for every phase × {well, fault, limit, kill} the whole chain of effects as data."""
+"""The life of work in hand: every phase, with each of its ends, as data."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def inspected(found: Found) -> Inspected:
 
 
 RESTART = Started(at=AT, boot=BOOT)
-D, W, I, V, C, R = (
+DOWN, WAIT, INST, VERI, COMM, BACK = (
     Phase.DOWNLOADING,
     Phase.WAITING,
     Phase.INSTALLING,
@@ -41,7 +41,7 @@ LATE = "limit"
 # Each case: what happens after `accepted`, and everything the agent asks for because of it.
 CHAINS: dict[str, tuple[list[Any], list[str]]] = {
     "all well": (
-        [finished(D), finished(I), finished(V), finished(C)],
+        [finished(DOWN), finished(INST), finished(VERI), finished(COMM)],
         [
             "report:installing",
             "Install",
@@ -52,19 +52,19 @@ CHAINS: dict[str, tuple[list[Any], list[str]]] = {
             "Clean",
         ],
     ),
-    "download fault": ([finished(D, NO_BYTES)], ["report:failed:download_failed:old", "Clean"]),
+    "download fault": ([finished(DOWN, NO_BYTES)], ["report:failed:download_failed:old", "Clean"]),
     "download limit": ([LATE], ["Abort", "report:failed:download_failed:old", "Clean"]),
     "download kill": ([RESTART], ["Download"]),
     "install fault": (
-        [finished(D), finished(I, FAULT), finished(R)],
+        [finished(DOWN), finished(INST, FAULT), finished(BACK)],
         ["report:installing", "Install", "RollBack", "report:failed:install_failed:old", "Clean"],
     ),
     "install limit": (
-        [finished(D), LATE, finished(R)],
+        [finished(DOWN), LATE, finished(BACK)],
         ["report:installing", "Install", "Abort", "RollBack", "report:failed:install_failed:old", "Clean"],
     ),
     "install kill, new is active": (
-        [finished(D), RESTART, inspected(Found.NEW), finished(V), finished(C)],
+        [finished(DOWN), RESTART, inspected(Found.NEW), finished(VERI), finished(COMM)],
         [
             "report:installing",
             "Install",
@@ -77,23 +77,23 @@ CHAINS: dict[str, tuple[list[Any], list[str]]] = {
         ],
     ),
     "install kill, old is active": (
-        [finished(D), RESTART, inspected(Found.OLD)],
+        [finished(DOWN), RESTART, inspected(Found.OLD)],
         ["report:installing", "Install", "Inspect", "report:failed:interrupted:old", "Clean"],
     ),
     "install kill, neither is whole": (
-        [finished(D), RESTART, inspected(Found.BROKEN), finished(R)],
+        [finished(DOWN), RESTART, inspected(Found.BROKEN), finished(BACK)],
         ["report:installing", "Install", "Inspect", "RollBack", "report:failed:interrupted:old", "Clean"],
     ),
     "inspect kill": (
-        [finished(D), RESTART, RESTART, inspected(Found.OLD)],
+        [finished(DOWN), RESTART, RESTART, inspected(Found.OLD)],
         ["report:installing", "Install", "Inspect", "Inspect", "report:failed:interrupted:old", "Clean"],
     ),
     "inspect fault": (
-        [finished(D), RESTART, finished(Phase.INSPECTING, FAULT), finished(R)],
+        [finished(DOWN), RESTART, finished(Phase.INSPECTING, FAULT), finished(BACK)],
         ["report:installing", "Install", "Inspect", "RollBack", "report:failed:install_failed:old", "Clean"],
     ),
     "inspect limit": (
-        [finished(D), RESTART, LATE, finished(R)],
+        [finished(DOWN), RESTART, LATE, finished(BACK)],
         [
             "report:installing",
             "Install",
@@ -105,7 +105,7 @@ CHAINS: dict[str, tuple[list[Any], list[str]]] = {
         ],
     ),
     "verify fault": (
-        [finished(D), finished(I), finished(V, BROKEN_BUILD), finished(R)],
+        [finished(DOWN), finished(INST), finished(VERI, BROKEN_BUILD), finished(BACK)],
         [
             "report:installing",
             "Install",
@@ -117,7 +117,7 @@ CHAINS: dict[str, tuple[list[Any], list[str]]] = {
         ],
     ),
     "verify limit": (
-        [finished(D), finished(I), LATE, finished(R)],
+        [finished(DOWN), finished(INST), LATE, finished(BACK)],
         [
             "report:installing",
             "Install",
@@ -130,7 +130,7 @@ CHAINS: dict[str, tuple[list[Any], list[str]]] = {
         ],
     ),
     "verify kill": (
-        [finished(D), finished(I), RESTART, finished(V), finished(C)],
+        [finished(DOWN), finished(INST), RESTART, finished(VERI), finished(COMM)],
         [
             "report:installing",
             "Install",
@@ -143,7 +143,7 @@ CHAINS: dict[str, tuple[list[Any], list[str]]] = {
         ],
     ),
     "commit fault": (
-        [finished(D), finished(I), finished(V), finished(C, FAULT), finished(R)],
+        [finished(DOWN), finished(INST), finished(VERI), finished(COMM, FAULT), finished(BACK)],
         [
             "report:installing",
             "Install",
@@ -156,7 +156,7 @@ CHAINS: dict[str, tuple[list[Any], list[str]]] = {
         ],
     ),
     "commit kill": (
-        [finished(D), finished(I), finished(V), RESTART, finished(C)],
+        [finished(DOWN), finished(INST), finished(VERI), RESTART, finished(COMM)],
         [
             "report:installing",
             "Install",
@@ -169,15 +169,15 @@ CHAINS: dict[str, tuple[list[Any], list[str]]] = {
         ],
     ),
     "roll back fault": (
-        [finished(D), finished(I, FAULT), finished(R, FAULT)],
+        [finished(DOWN), finished(INST, FAULT), finished(BACK, FAULT)],
         ["report:installing", "Install", "RollBack", "report:failed:install_failed:broken", "Clean"],
     ),
     "roll back limit": (
-        [finished(D), finished(I, FAULT), LATE],
+        [finished(DOWN), finished(INST, FAULT), LATE],
         ["report:installing", "Install", "RollBack", "Abort", "report:failed:install_failed:broken", "Clean"],
     ),
     "roll back kill": (
-        [finished(D), finished(I, FAULT), RESTART, finished(R)],
+        [finished(DOWN), finished(INST, FAULT), RESTART, finished(BACK)],
         ["report:installing", "Install", "RollBack", "RollBack", "report:failed:install_failed:old", "Clean"],
     ),
 }
@@ -192,9 +192,8 @@ def test_each_fault_in_each_phase_has_its_chain(name: str) -> None:
     state, chain = begun(), []
     events, expected = CHAINS[name]
     for event in events:
-        if event == LATE:
-            event = Woke(at=state.session.deadline_at or 0, nonce=NONCE_2)
-        stepped = run(state, event)
+        late = Woke(at=state.session.deadline_at or 0, nonce=NONCE_2)
+        stepped = run(state, late if event == LATE else event)
         state = stepped.state
         chain += [k for k in kinds(stepped.effects) if k not in {"SayHello", "Reconnect"}]
     assert [k for k in chain if k != "Alarm"] == expected
@@ -211,9 +210,9 @@ def test_a_good_command_is_accepted_and_its_download_asked_for() -> None:
 
 
 def test_success_raises_the_floor_and_lists_what_is_installed_only_at_commit() -> None:
-    stepped = run(begun(), finished(D), finished(I), finished(V))
+    stepped = run(begun(), finished(DOWN), finished(INST), finished(VERI))
     assert not stepped.state.durable.floors
-    stepped = run(stepped.state, finished(C))
+    stepped = run(stepped.state, finished(COMM))
     assert stepped.state.durable.floors == {"shop": 10}
     shop = InstalledRelease(
         app="shop", version="2.0", path=SHOP_2.path, sha256=SHOP_2.sha256, counter=20, floor=10
@@ -225,18 +224,20 @@ def test_success_raises_the_floor_and_lists_what_is_installed_only_at_commit() -
 
 
 def test_the_installer_is_asked_once_however_often_the_agent_restarts() -> None:
-    stepped = run(begun(), finished(D), *[RESTART] * 40)
+    stepped = run(begun(), finished(DOWN), *[RESTART] * 40)
     assert sum(isinstance(effect, Install) for effect in stepped.effects) == 1
 
 
-@pytest.mark.parametrize("phases", [[D], [D, I], [D, I, V]], ids=["install", "verify", "commit"])
+@pytest.mark.parametrize(
+    "phases", [[DOWN], [DOWN, INST], [DOWN, INST, VERI]], ids=["install", "verify", "commit"]
+)
 def test_a_loop_of_restarts_ends_in_a_roll_back(phases: list[Phase]) -> None:
     state = run(begun(), *[finished(phase) for phase in phases]).state
     stepped = run(state, *[RESTART] * 100)
     assert stepped.state.durable.work is None
     assert kinds(stepped.effects)[-2:] == ["Clean", "Clean"]
     assert "report:failed:transitions_exhausted:broken" in kinds(stepped.effects)
-    stepped = run(state, *[RESTART] * 30, finished(R))
+    stepped = run(state, *[RESTART] * 30, finished(BACK))
     assert "report:failed:transitions_exhausted:old" in kinds(stepped.effects)
 
 
@@ -248,10 +249,10 @@ def test_a_loop_of_restarts_while_downloading_ends() -> None:
 def test_an_end_that_belongs_to_no_step_changes_nothing() -> None:
     state = begun()
     stale = [
-        finished(I),
-        finished(W),
-        replace(finished(D), attempt=2),
-        replace(finished(D), run="other"),
+        finished(INST),
+        finished(WAIT),
+        replace(finished(DOWN), attempt=2),
+        replace(finished(DOWN), run="other"),
         inspected(Found.NEW),
     ]
     for event in stale:
