@@ -127,7 +127,7 @@ class SqlTargets:
         touched: set[int] = set()
         for chunk in chunks(device_ids):
             rows = self._connection.execute(WAITING, {"device_ids": chunk}).all()
-            touched.update(run_id for _, run_id, _ in rows)
+            touched.update(row.run_id for row in rows)
             changed = [{"b_id": id_, "b_ready": instance} for id_, _, ready in rows if ready != instance]
             if changed:
                 self._connection.execute(SET_READY, changed)
