@@ -11,7 +11,18 @@ from agent.core.machine import next_deadline
 from agent.core.model import Fault, Phase, State
 from protocol.messages import InstalledRelease
 from protocol.reasons import Reason
-from tests.agent.world import BOOT, NONCE_2, SHOP_2, command, kinds, ready, received, run
+from tests.agent.world import (
+    BOOT,
+    NONCE_2,
+    SHOP_2,
+    T0,
+    command,
+    control,
+    kinds,
+    ready,
+    received,
+    run,
+)
 
 AT = 3_000
 
@@ -261,3 +272,12 @@ def test_the_next_deadline_is_that_of_the_step() -> None:
     state = begun()
     assert state.session.deadline_at == 2_000 + 3_600_000
     assert next_deadline(state) == 1_000 + 600_000  # the next hello comes first
+
+
+def test_neither_a_wait_nor_an_inspection_is_finished_by_a_step() -> None:
+    held = run(begun(), received(control("hold", seq=T0 + 1, epoch=2)), finished(DOWN)).state
+    inspecting = run(begun(), finished(DOWN), RESTART).state
+    for state, phase in ((held, WAIT), (inspecting, Phase.INSPECTING)):
+        stepped = run(state, finished(phase))
+        assert kinds(stepped.effects) == ["Alarm"]
+        assert stepped.state == state
