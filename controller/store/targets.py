@@ -127,8 +127,8 @@ class SqlTargets:
         touched: set[int] = set()
         for chunk in chunks(device_ids):
             values = {"device_ids": chunk, "instance": instance}
-            rows = self._connection.execute(WAITING, values).tuples().all()
-            touched.update(run_id for _, run_id in rows)
+            rows: Sequence[sa.Row[int, int]] = self._connection.execute(WAITING, values).all()
+            touched.update(row.run_id for row in rows)
             if rows:
                 self._connection.execute(SET_READY, [{"b_id": id_, "b_ready": instance} for id_, _ in rows])
         return sorted(touched)
@@ -147,7 +147,7 @@ class SqlTargets:
         return self._all(PAGE_IN[state], {**values, "run_id": run_id})
 
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[TargetRecord]:
-        return _to_records(self._connection.execute(statement, values).tuples())
+        return _to_records(self._connection.execute(statement, values))
 
 
 def _of_stage(stage_id: int) -> dict[str, int]:
