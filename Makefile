@@ -32,7 +32,7 @@ lint: setup ## formatting, ruff, mypy, import rules
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

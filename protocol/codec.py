@@ -1,7 +1,7 @@
 """Bytes to message and back. Total: whatever the bytes, the only error is `MalformedMessage`."""
 
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -14,7 +14,7 @@ _encoder = msgspec.json.Encoder()
 
 
 @cache
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:  # noqa: ANN401 - a union is no `type`
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
@@ -33,7 +33,7 @@ def decode(data: bytes, kind: type[T], *, bytes_max: int = MESSAGE_BYTES_MAX) ->
     if len(data) > bytes_max:
         raise MalformedMessage(f"{len(data)} bytes: expected at most {bytes_max}")
     try:
-        parsed: T = _decoder(kind).decode(data)
+        parsed: T = _decoder(cast("Any", kind)).decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedMessage(f"expected {getattr(kind, '__name__', 'a message')}: {error}") from error
     return parsed

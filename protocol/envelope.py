@@ -118,7 +118,7 @@ def check(envelope: Envelope, expected: PayloadType, keys: KeyRing) -> KeyId:
     raise UntrustedMessage(f"no valid signature by a key that may sign {expected.value!r}; key ids {hints}")
 
 
-def verify(raw: bytes, expected: PayloadType, kind: Any, keys: KeyRing) -> Verified[Any]:  # noqa: ANN401
+def verify(raw: bytes, expected: PayloadType, kind: Any, keys: KeyRing) -> Verified[Any]:
     """Check size, form, type and signature of *raw*, in that order, then parse the same bytes as *kind*.
 
     Raises:

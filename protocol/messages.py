@@ -53,7 +53,7 @@ class Mode(StrEnum):
     CANCEL = "cancel"
 
 
-class ReleaseRef(Message, kw_only=True):
+class ReleaseRef(Message, frozen=True, kw_only=True):
     """A release as the director names it; path, hash, length and counter must equal the release file's."""
 
     path: Annotated[str, Meta(min_length=1, max_length=255)]
@@ -62,7 +62,7 @@ class ReleaseRef(Message, kw_only=True):
     counter: Count
 
 
-class StepLimits(Message, kw_only=True):
+class StepLimits(Message, frozen=True, kw_only=True):
     """How long the device may spend in each step before it gives up by itself, in milliseconds."""
 
     download_ms: Span = Millis(3_600_000)
@@ -70,7 +70,7 @@ class StepLimits(Message, kw_only=True):
     verify_ms: Span = Millis(300_000)
 
 
-class Command(Message, kw_only=True):
+class Command(Message, frozen=True, kw_only=True):
     """One signed instruction to one device. Its bytes are stored before they are ever sent.
 
     `exp` bounds acceptance, `not_after` the start of the irreversible step. For control commands `attempt` is 0,
@@ -98,7 +98,7 @@ class Command(Message, kw_only=True):
     traceparent: str = ""
 
 
-class InstalledRelease(Message, kw_only=True):
+class InstalledRelease(Message, frozen=True, kw_only=True):
     """One app that is active on a device."""
 
     app: Word
@@ -109,7 +109,7 @@ class InstalledRelease(Message, kw_only=True):
     floor: Count = 0
 
 
-class WorkInHand(Message, kw_only=True):
+class WorkInHand(Message, frozen=True, kw_only=True):
     """The unit of work that a device has accepted and not ended."""
 
     command: Hash
@@ -120,24 +120,26 @@ class WorkInHand(Message, kw_only=True):
     mode: Mode = Mode.GO
 
 
-class RootVersions(Message, kw_only=True):
+class RootVersions(Message, frozen=True, kw_only=True):
     """The newest root documents one side holds."""
 
     fleet: Count = 0
     release: Count = 0
 
 
-class Hello(Message, kw_only=True):
+class Hello(Message, frozen=True, kw_only=True):
     """What a device says on every connect, signed by the device.
 
     `hello_seq` strictly increases within an `incarnation` (random, born with the journal), so that a recorded hello
-    is worth nothing. `generation` and `seq` are those of the last command it took note of.
+    is worth nothing. `connection` names the connection, as its will does. `generation` and `seq` are those of the
+    last command it took note of.
     """
 
     device: Name
     nonce: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     incarnation: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
     hello_seq: Count
+    connection: Annotated[str, Meta(max_length=64)] = ""
     generation: Count = 0
     seq: Count = 0
     roots: RootVersions = RootVersions()
@@ -148,7 +150,7 @@ class Hello(Message, kw_only=True):
     facts: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class WorkPermit(Message, kw_only=True):
+class WorkPermit(Message, frozen=True, kw_only=True):
     """The epoch floor and mode of the run that a device has work in hand for."""
 
     run: Word
@@ -156,7 +158,7 @@ class WorkPermit(Message, kw_only=True):
     mode: Mode
 
 
-class HelloReply(Message, kw_only=True):
+class HelloReply(Message, frozen=True, kw_only=True):
     """The controller's answer to one hello, bound to it by `nonce`; signed with the time key."""
 
     nonce: str
@@ -169,7 +171,7 @@ class HelloReply(Message, kw_only=True):
     spread_ms: Span = Millis(0)
 
 
-class StateReport(Message, kw_only=True, tag_field="kind", tag="state"):
+class StateReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="state"):
     """An attempt reached `state`; `command` is the SHA-256 of the command's payload bytes.
 
     A terminal state also says why (`reason`), what the device was `left` with, and what is now installed.
@@ -190,7 +192,7 @@ class StateReport(Message, kw_only=True, tag_field="kind", tag="state"):
     installed: Annotated[tuple[InstalledRelease, ...], Meta(max_length=256)] = ()
 
 
-class RefusalReport(Message, kw_only=True, tag_field="kind", tag="refused"):
+class RefusalReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="refused"):
     """The device refused the command with this digest (of its payload, or of the raw bytes where it has none)."""
 
     device: Name
@@ -205,14 +207,14 @@ class RefusalReport(Message, kw_only=True, tag_field="kind", tag="refused"):
 Report = StateReport | RefusalReport
 
 
-class Refused(Message, kw_only=True):
+class Refused(Message, frozen=True, kw_only=True):
     """A report that the controller will never store; the device drops it."""
 
     report_seq: Count
     code: Word
 
 
-class Ack(Message, kw_only=True):
+class Ack(Message, frozen=True, kw_only=True):
     """Reports that are in the database for ever (`stored`), or never will be (`refused`); signed, time key."""
 
     device: Name
@@ -221,7 +223,7 @@ class Ack(Message, kw_only=True):
     refused: Annotated[tuple[Refused, ...], Meta(max_length=256)] = ()
 
 
-class Progress(Message, kw_only=True):
+class Progress(Message, frozen=True, kw_only=True):
     """How far one step of an attempt is; `total` 0 means not known."""
 
     run: Word
@@ -231,19 +233,19 @@ class Progress(Message, kw_only=True):
     total: Count = 0
 
 
-class Tick(Message, kw_only=True):
+class Tick(Message, frozen=True, kw_only=True):
     """Unsigned progress, QoS 0, several in one message; the latest wins and none is stored one by one."""
 
     progress: Annotated[tuple[Progress, ...], Meta(max_length=64)]
 
 
-class Gone(Message, kw_only=True):
-    """The will of a connection; `nonce` is that of the connection's hello, so that a stale will is ignored."""
+class Gone(Message, frozen=True, kw_only=True):
+    """The will of a connection; `connection` is that of the connection's hellos, so that a stale will is ignored."""
 
-    nonce: str
+    connection: Annotated[str, Meta(max_length=64)]
 
 
-class DeviceRequest(Message, kw_only=True):
+class DeviceRequest(Message, frozen=True, kw_only=True):
     """An HTTP request of a device, signed by it; `body_sha256` is that of the request's other content."""
 
     device: Name

@@ -8,7 +8,7 @@ Nothing here reads a clock: python-tuf compares expiry only where it is told the
 """
 
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from securesystemslib.signer import SSlibKey
@@ -70,16 +70,16 @@ def instant_of(moment: datetime) -> Instant:
     return Instant(int(moment.timestamp() * 1000))
 
 
-def _parse(raw: bytes, expected: type[Root] | type[Targets]) -> Metadata[Root] | Metadata[Targets]:
+def _parse(raw: bytes, expected: str) -> Metadata[Any]:
     if len(raw) > DOCUMENT_BYTES_MAX:
         raise MalformedMessage(f"document of {len(raw)} bytes: expected at most {DOCUMENT_BYTES_MAX}")
     try:
-        document = Metadata[Root | Targets].from_bytes(raw)
+        document: Metadata[Any] = Metadata.from_bytes(raw)
     except (RepositoryError, RecursionError) as error:
-        raise MalformedMessage(f"expected a signed TUF {expected.type} file: {error}") from error
-    if not isinstance(document.signed, expected):
-        raise MalformedMessage(f"expected a TUF {expected.type} file, found {document.signed.type}")
-    return document  # type: ignore[return-value]
+        raise MalformedMessage(f"expected a signed TUF {expected} file: {error}") from error
+    if document.signed.type != expected:
+        raise MalformedMessage(f"expected a TUF {expected} file, found {document.signed.type}")
+    return document
 
 
 def parse_root(raw: bytes) -> Metadata[Root]:
@@ -89,14 +89,13 @@ def parse_root(raw: bytes) -> Metadata[Root]:
         MalformedMessage: when *raw* is no `Root`.
         UntrustedMessage: when its own keys did not sign it.
     """
-    document = _parse(raw, Root)
+    document: Metadata[Root] = _parse(raw, Root.type)
     root = document.signed
-    assert isinstance(root, Root)
     try:
         root.verify_delegate(Root.type, document.signed_bytes, document.signatures)
     except RepositoryError as error:
         raise UntrustedMessage(f"root version {root.version}: {error}") from error
-    return document  # type: ignore[return-value]
+    return document
 
 
 def _ring(root: Root, role: FleetRole) -> KeyRing:
@@ -163,9 +162,8 @@ def read_releases(raw: bytes, release_root: bytes, *, at: Instant) -> ReleaseFil
         UntrustedMessage: when the root's `targets` threshold did not sign it, or either has expired.
     """
     root = parse_root(release_root).signed
-    document = _parse(raw, Targets)
+    document: Metadata[Targets] = _parse(raw, Targets.type)
     targets = document.signed
-    assert isinstance(targets, Targets)
     try:
         root.verify_delegate(Targets.type, document.signed_bytes, document.signatures)
     except RepositoryError as error:

@@ -4,7 +4,7 @@ Database work is synchronous and passed to `Store.write` or `Store.read` as a fu
 store's own threads, in simulation inline, so that a use case is the same code in both.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from enum import IntEnum, StrEnum
 from typing import Protocol, TypeVar
 
@@ -28,6 +28,9 @@ class Clock(Protocol):
 
     def wake(self) -> None:
         """End a `sleep_until` early; what was waited for may have changed."""
+
+    async def pause_until(self, at: Instant) -> None:
+        """Return when `now` has reached *at*; `wake` does not end it."""
 
 
 class Chance(Protocol):
@@ -154,5 +157,8 @@ class Priority(IntEnum):
     HOUSEKEEPING = 3
 
 
-Wake = Callable[[], None]
-AsyncWork = Callable[[], Awaitable[None]]
+class Compute(Protocol):
+    """Where work that only computes goes, so that it does not hold up the event loop."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what *work* returns."""

@@ -17,7 +17,7 @@ class Record(msgspec.Struct, frozen=True):
     """What all records share."""
 
 
-class DeviceRecord(Record, kw_only=True):
+class DeviceRecord(Record, frozen=True, kw_only=True):
     """One enrolled device.
 
     `seq` is the last command sequence number given out for it. `instance` is the transport's life in which it last
@@ -43,24 +43,25 @@ class DeviceRecord(Record, kw_only=True):
     hello_seq: int = 0
     seq: int = 0
     instance: int = 0
-    nonce: str = ""
+    connection: str = ""
     certificate_serial: str
     certificate_expires_at: Instant
     enrolled_at: Instant
     last_seen_at: Instant | None = None
 
 
-class Candidate(Record, kw_only=True):
+class Candidate(Record, frozen=True, kw_only=True):
     """What of a device decides whether it belongs to a stage."""
 
     id: int
     device: DeviceId
+    name: Name
     labels: Mapping[str, str]
     instance: int
 
 
-class TargetRecord(Record, kw_only=True):
-    """One device in one run. `id` is ``stage_id << 32 | position``: the dispatch order, so that work at hand is adjacent.
+class TargetRecord(Record, frozen=True, kw_only=True):
+    """One device in one run. `id` is ``stage_id << 32 | position``, so that what is dispatched together is adjacent.
 
     `ready` is the transport's life in which the device was last seen online, 0 when it is not; only queued rows use it.
     """
@@ -84,7 +85,7 @@ class CommandState(StrEnum):
     VOID = "void"
 
 
-class CommandRecord(Record, kw_only=True):
+class CommandRecord(Record, frozen=True, kw_only=True):
     """One command, with the exact bytes that are signed and sent as often as needed.
 
     `target_id` is None for control commands. It is sent at or after `send_at`, and again each time that passes,
@@ -109,7 +110,7 @@ class CommandRecord(Record, kw_only=True):
     created_at: Instant
 
 
-class RunRecord(Record, kw_only=True):
+class RunRecord(Record, frozen=True, kw_only=True):
     """One run. `id` is inside, `uid` what people see. `stage_ids` are those of its stages, in the plan's order."""
 
     id: int = 0
@@ -124,7 +125,7 @@ class RunRecord(Record, kw_only=True):
     ended_at: Instant | None = None
 
 
-class ReportRecord(Record, kw_only=True):
+class ReportRecord(Record, frozen=True, kw_only=True):
     """One signed report, stored for ever under (device, incarnation, report_seq); the device's timeline."""
 
     device_id: int
@@ -141,7 +142,7 @@ class ReportRecord(Record, kw_only=True):
     received_at: Instant
 
 
-class PipelineRecord(Record, kw_only=True):
+class PipelineRecord(Record, frozen=True, kw_only=True):
     """One revision of a pipeline."""
 
     id: int = 0
@@ -152,7 +153,7 @@ class PipelineRecord(Record, kw_only=True):
     created_at: Instant
 
 
-class JobRecord(Record, kw_only=True):
+class JobRecord(Record, frozen=True, kw_only=True):
     """One job; `active_run` is the uid of its run that has not ended."""
 
     id: int = 0
@@ -163,7 +164,7 @@ class JobRecord(Record, kw_only=True):
     created_at: Instant
 
 
-class ReleaseRecord(Record, kw_only=True):
+class ReleaseRecord(Record, frozen=True, kw_only=True):
     """One published release."""
 
     app: str
@@ -178,7 +179,7 @@ class ReleaseRecord(Record, kw_only=True):
     published_at: Instant
 
 
-class TokenRecord(Record, kw_only=True):
+class TokenRecord(Record, frozen=True, kw_only=True):
     """An API token: SHA-256 of its secret, never the secret."""
 
     id: str
@@ -190,7 +191,7 @@ class TokenRecord(Record, kw_only=True):
     revoked_at: Instant | None = None
 
 
-class ClaimRecord(Record, kw_only=True):
+class ClaimRecord(Record, frozen=True, kw_only=True):
     """A claim token with which devices enrol: counted, expiring, stored hashed."""
 
     id: str
@@ -199,7 +200,7 @@ class ClaimRecord(Record, kw_only=True):
     expires_at: Instant
 
 
-class EventRecord(Record, kw_only=True):
+class EventRecord(Record, frozen=True, kw_only=True):
     """One entry of a run's timeline."""
 
     id: int = 0
@@ -209,7 +210,7 @@ class EventRecord(Record, kw_only=True):
     data: Mapping[str, str | int]
 
 
-class SecurityRecord(Record, kw_only=True):
+class SecurityRecord(Record, frozen=True, kw_only=True):
     """Something that a device refused, or that was refused of a device."""
 
     id: int = 0
@@ -220,7 +221,7 @@ class SecurityRecord(Record, kw_only=True):
     detail: str
 
 
-class AuditRecord(Record, kw_only=True):
+class AuditRecord(Record, frozen=True, kw_only=True):
     """One act of an operator. `hash` is SHA-256 over the hash before and this entry's own fields."""
 
     id: int = 0

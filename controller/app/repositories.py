@@ -65,14 +65,13 @@ class Devices(Protocol):
         """Give each device its next command sequence number: max(last + 1, *at*), stored."""
 
     def save_hello(self, device: DeviceRecord) -> None:
-        """Store what a hello said: facts, installed, agent, capabilities, incarnation, hello_seq, seq, instance,
-        nonce, last_seen_at."""
+        """Store what a hello said: all but who the device is, its labels and its certificate."""
 
     def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
         """Store what a terminal report said."""
 
-    def save_gone(self, device_id: int, *, nonce: str, at: Instant) -> bool:
-        """Mark the device offline if *nonce* is that of its newest hello; say whether it was."""
+    def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
+        """Mark the device offline if *connection* is that of its newest hello; say whether it was."""
 
     def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
         """Replace a device's labels."""
@@ -135,8 +134,11 @@ class Targets(Protocol):
         """Return those that exist, by id."""
 
     def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
-        """Return up to *limit* queued devices of a stage in dispatch order, online in *instance*, whose `due` (run
-        time) is None or not after *now*, and that are at work in no run, blocked or broken."""
+        """Return up to *limit* queued devices of a stage in dispatch order that may go now.
+
+        They are online in *instance*, their `due` (run time) is None or not after *now*, and they are at work in no
+        run, not blocked and not broken.
+        """
 
     def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
         """Return a stage's devices in *state*."""
@@ -148,8 +150,10 @@ class Targets(Protocol):
         """Return the one run's row in which the device is at work."""
 
     def due(self, run_id: int, now: int, *, limit: int) -> list[TargetRecord]:
-        """Return up to *limit* devices of a run whose `due` (run time) is not after *now*, earliest first; queued ones
-        that only wait for a retry included."""
+        """Return up to *limit* devices of a run whose `due` (run time) is not after *now*, earliest first.
+
+        Queued ones that only wait for a retry are included.
+        """
 
     def next_due(self, run_id: int) -> int | None:
         """Return the earliest `due` of a run, in run time."""
@@ -158,7 +162,7 @@ class Targets(Protocol):
         """Store the targets' states."""
 
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
-        """Set `ready` on the queued rows of devices; return the ids of the runs that this touched."""
+        """Set `ready` on the queued rows of devices; return the ids of the active runs that have such rows."""
 
     def page(
         self, run_id: int, *, stage: int | None, state: TargetState | None, after: int, limit: int
@@ -188,7 +192,7 @@ class Commands(Protocol):
         """Mark install commands sent, to be sent again at *again_at*; control commands become done."""
 
     def postpone(self, ids: Collection[int], *, until: Instant) -> None:
-        """Try unsent commands again at *until*."""
+        """Try commands that are unsent or sent again at *until*."""
 
     def close(self, target_ids: Collection[int]) -> None:
         """Mark every open command of these targets done: the device has accepted it, or its attempt is over."""
@@ -304,19 +308,32 @@ class Transaction(Protocol):
     """Everything, within one transaction."""
 
     @property
-    def devices(self) -> Devices: ...
+    def devices(self) -> Devices:
+        """Enrolled devices."""
+
     @property
-    def runs(self) -> Runs: ...
+    def runs(self) -> Runs:
+        """Runs and their stages."""
+
     @property
-    def targets(self) -> Targets: ...
+    def targets(self) -> Targets:
+        """Devices in runs."""
+
     @property
-    def commands(self) -> Commands: ...
+    def commands(self) -> Commands:
+        """Commands."""
+
     @property
-    def catalog(self) -> Catalog: ...
+    def catalog(self) -> Catalog:
+        """Pipelines, jobs and releases."""
+
     @property
-    def credentials(self) -> Credentials: ...
+    def credentials(self) -> Credentials:
+        """Tokens and claims."""
+
     @property
-    def log(self) -> Log: ...
+    def log(self) -> Log:
+        """What is only added to."""
 
 
 class Store(Protocol):

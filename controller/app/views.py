@@ -15,14 +15,14 @@ class View(msgspec.Struct, frozen=True):
     """What all views share."""
 
 
-class Page(View, Generic[V], kw_only=True):
+class Page(View, Generic[V], frozen=True, kw_only=True):
     """One page of a list; `cursor` is opaque and None on the last page."""
 
     items: tuple[V, ...]
     cursor: str | None = None
 
 
-class Counters(View, kw_only=True):
+class Counters(View, frozen=True, kw_only=True):
     """The eight counters of a stage; they always sum to its targets."""
 
     queued: int = 0
@@ -35,8 +35,8 @@ class Counters(View, kw_only=True):
     removed: int = 0
 
 
-class StageView(View, kw_only=True):
-    """One stage of a run. `started` and `failures` are the n and k of its gate."""
+class StageView(View, frozen=True, kw_only=True):
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
 
     name: str
     needs: tuple[str, ...]
@@ -46,13 +46,15 @@ class StageView(View, kw_only=True):
     counters: Counters
     started: int
     failures: int
+    failures_allowed: int
+    gate: str
     bricked: int
     max_in_flight: int
     opened_at: Instant | None
     ended_at: Instant | None
 
 
-class RunView(View, kw_only=True):
+class RunView(View, frozen=True, kw_only=True):
     """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person."""
 
     id: str
@@ -73,7 +75,7 @@ class RunView(View, kw_only=True):
     stages: tuple[StageView, ...]
 
 
-class TargetView(View, kw_only=True):
+class TargetView(View, frozen=True, kw_only=True):
     """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit."""
 
     device: str
@@ -90,7 +92,7 @@ class TargetView(View, kw_only=True):
     updated_at: Instant
 
 
-class EventView(View, kw_only=True):
+class EventView(View, frozen=True, kw_only=True):
     """One entry of a run's timeline."""
 
     id: int
@@ -99,7 +101,7 @@ class EventView(View, kw_only=True):
     data: Mapping[str, str | int]
 
 
-class InstalledView(View, kw_only=True):
+class InstalledView(View, frozen=True, kw_only=True):
     """One app on a device, as the device last reported."""
 
     app: str
@@ -108,7 +110,7 @@ class InstalledView(View, kw_only=True):
     counter: int
 
 
-class DeviceView(View, kw_only=True):
+class DeviceView(View, frozen=True, kw_only=True):
     """One device."""
 
     device: str
@@ -126,7 +128,7 @@ class DeviceView(View, kw_only=True):
     certificate_expires_at: Instant
 
 
-class ReleaseView(View, kw_only=True):
+class ReleaseView(View, frozen=True, kw_only=True):
     """One release as the release key signed it."""
 
     app: str
@@ -141,7 +143,7 @@ class ReleaseView(View, kw_only=True):
     published_at: Instant
 
 
-class PipelineView(View, kw_only=True):
+class PipelineView(View, frozen=True, kw_only=True):
     """One revision of a pipeline."""
 
     name: str
@@ -151,7 +153,7 @@ class PipelineView(View, kw_only=True):
     created_at: Instant
 
 
-class JobView(View, kw_only=True):
+class JobView(View, frozen=True, kw_only=True):
     """A job: an operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
 
     name: str
@@ -161,7 +163,7 @@ class JobView(View, kw_only=True):
     created_at: Instant
 
 
-class TokenView(View, kw_only=True):
+class TokenView(View, frozen=True, kw_only=True):
     """An API token, without its secret."""
 
     id: str
@@ -172,14 +174,14 @@ class TokenView(View, kw_only=True):
     revoked: bool
 
 
-class NewSecret(View, kw_only=True):
+class NewSecret(View, frozen=True, kw_only=True):
     """A token that was just made: the only time its secret is shown."""
 
     id: str
     secret: str
 
 
-class Enrolment(View, kw_only=True):
+class Enrolment(View, frozen=True, kw_only=True):
     """What a device gets when it enrols."""
 
     name: str
@@ -189,7 +191,7 @@ class Enrolment(View, kw_only=True):
     release_root: bytes
 
 
-class SecurityEventView(View, kw_only=True):
+class SecurityEventView(View, frozen=True, kw_only=True):
     """Something that a device refused, or that was refused of a device."""
 
     id: int
@@ -200,7 +202,7 @@ class SecurityEventView(View, kw_only=True):
     detail: str
 
 
-class AuditView(View, kw_only=True):
+class AuditView(View, frozen=True, kw_only=True):
     """One act of an operator, chained by hash to the one before."""
 
     id: int
@@ -212,7 +214,7 @@ class AuditView(View, kw_only=True):
     hash: str
 
 
-class Health(View, kw_only=True):
+class Health(View, frozen=True, kw_only=True):
     """Whether the controller can do its work; `faults` says in words why not."""
 
     ready: bool

@@ -13,8 +13,11 @@ from protocol.messages import ReleaseRef
 
 
 class StageRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage at work. `is_frozen` once its membership is fixed; `is_recalled` once its devices were called
-    back; `accepted` is the k an operator resumed over."""
+    """One stage at work.
+
+    `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `accepted` is the k
+    that an operator resumed over.
+    """
 
     state: StageState = StageState.BLOCKED
     tally: Tally = Tally()

@@ -21,6 +21,7 @@ from controller.domain.pipeline import Retry, Timeouts
 from protocol.ids import Digest
 from protocol.lifecycle import AttemptState, Left, may_follow
 from protocol.reasons import BLAME, REISSUED, Blame, Reason, RejectCode, is_retried
+from protocol.units import SECOND
 
 
 class TargetState(StrEnum):
@@ -71,6 +72,11 @@ _OVERDUE: Final[Mapping[AttemptState, Reason]] = {
     AttemptState.INSTALLING: Reason.SILENT_IN_INSTALL,
     AttemptState.VERIFYING: Reason.SILENT_IN_INSTALL,
 }
+
+
+RECALL_MS: Final = 30 * SECOND
+"""How long a recalled device that never accepted its command is waited for. Its command is void by then: the epoch
+or the sequence number of the recall makes the device refuse it."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,10 +147,22 @@ class DueReached(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CancelRequested(msgspec.Struct, frozen=True, kw_only=True):
-    """The run no longer wants this device to be changed."""
+    """The run no longer wants this device to be changed, or the stage's time is over (`timed_out`)."""
+
+    at: int
+    timed_out: bool = False
 
 
-Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested
+class RecallHeard(msgspec.Struct, frozen=True, kw_only=True):
+    """The device took note of the recall and has no work of this run in hand.
+
+    The command that was to start some has a lower sequence number than the recall, so the device will refuse it.
+    """
+
+    at: int
+
+
+Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested | RecallHeard
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,7 +214,9 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
         case DueReached():
             return _due_reached(target, event, policy)
         case CancelRequested():
-            return _cancel_requested(target)
+            return _cancel_requested(target, event)
+        case RecallHeard():
+            return _recall_heard(target)
         case _:
             assert_never(event)
 
@@ -306,10 +326,22 @@ def _due_reached(target: Target, event: DueReached, policy: Policy) -> Outcome:
     return _ended(target, end, policy), ()
 
 
-def _cancel_requested(target: Target) -> Outcome:
+def _cancel_requested(target: Target, event: CancelRequested) -> Outcome:
     if target.state is TargetState.QUEUED:
-        reason = target.reason or Reason.CANCELLED
-        return _changed(target, state=TargetState.CANCELLED, due=None, reason=reason), ()
-    if target.state is TargetState.IN_PROGRESS:
-        return _changed(target, cancel_requested=True), ()
-    return target, ()
+        end = TargetState.TIMED_OUT if event.timed_out else TargetState.CANCELLED
+        reason = target.reason or (Reason.NEVER_STARTED if event.timed_out else Reason.CANCELLED)
+        return _changed(target, state=end, due=None, reason=reason), ()
+    if target.state is not TargetState.IN_PROGRESS:
+        return target, ()
+    due = target.due
+    if target.attempt_state is AttemptState.SENT and due is not None:
+        due = min(due, event.at + RECALL_MS)
+    return _changed(target, cancel_requested=True, due=due), ()
+
+
+def _recall_heard(target: Target) -> Outcome:
+    is_unheard = target.state is TargetState.IN_PROGRESS and target.attempt_state is AttemptState.SENT
+    if not is_unheard or not target.cancel_requested:
+        return target, ()
+    end = AttemptState.CANCELLED
+    return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED, left=Left.OLD), ()

@@ -225,9 +225,7 @@ def test_success_raises_the_floor_and_lists_what_is_installed_only_at_commit() -
     assert not stepped.state.durable.floors
     stepped = run(stepped.state, finished(COMM))
     assert stepped.state.durable.floors == {"shop": 10}
-    shop = InstalledRelease(
-        app="shop", version="2.0", path=SHOP_2.path, sha256=SHOP_2.sha256, counter=20, floor=10
-    )
+    shop = InstalledRelease(app="shop", version="2.0", path=SHOP_2.path, sha256=SHOP_2.sha256, counter=20, floor=10)
     assert stepped.state.durable.installed == (shop,)
     report = stepped.effects[0]
     assert isinstance(report, FileReport)
@@ -239,9 +237,7 @@ def test_the_installer_is_asked_once_however_often_the_agent_restarts() -> None:
     assert sum(isinstance(effect, Install) for effect in stepped.effects) == 1
 
 
-@pytest.mark.parametrize(
-    "phases", [[DOWN], [DOWN, INST], [DOWN, INST, VERI]], ids=["install", "verify", "commit"]
-)
+@pytest.mark.parametrize("phases", [[DOWN], [DOWN, INST], [DOWN, INST, VERI]], ids=["install", "verify", "commit"])
 def test_a_loop_of_restarts_ends_in_a_roll_back(phases: list[Phase]) -> None:
     state = run(begun(), *[finished(phase) for phase in phases]).state
     stepped = run(state, *[RESTART] * 100)

@@ -1,0 +1,255 @@
+"""Carrying runs forward: the pure machines decide, this module carries their effects out in the same transaction.
+
+>>> round_of([Release(stage=0, count=2), Note(kind="opened")])
+([Note(kind='opened', stage=None, text='')], [Release(stage=0, count=2)])
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import assert_never
+
+import msgspec
+
+from controller.app.commands import Maker
+from controller.app.consequences import Consequences
+from controller.app.controller import Controller
+from controller.app.records import CommandRecord, EventRecord, RunRecord, TargetRecord
+from controller.app.repositories import Transaction
+from controller.domain import run as runs
+from controller.domain import target as targets
+from controller.domain.events import (
+    Cancel,
+    Conclude,
+    Effect,
+    Event,
+    Folded,
+    Freeze,
+    Frozen,
+    Go,
+    Hold,
+    Note,
+    Release,
+    Woken,
+)
+from controller.domain.selector import exclusion, position
+from controller.domain.target import CancelRequested, Delta, Policy, Reissued, Released, Target, TargetState
+from protocol.lifecycle import AttemptState
+from protocol.messages import Mode
+from protocol.units import Instant
+
+
+def policy_of(record: RunRecord, target: TargetRecord) -> Policy:
+    """Return what of the plan governs one device."""
+    stage = record.plan.pipeline.stages[target.stage]
+    return Policy(timeouts=stage.timeouts, retry=stage.retry, jitter_key=f"{record.uid}\0{target.name}")
+
+
+def round_of(effects: Iterable[Effect]) -> tuple[list[Effect], list[Release]]:
+    """Split effects into those carried out at once and the releases, which only the last decision may ask for."""
+    now: list[Effect] = []
+    releases: list[Release] = []
+    for effect in effects:
+        if isinstance(effect, Release):
+            releases.append(effect)
+        else:
+            now.append(effect)
+    return now, releases
+
+
+class Advance:
+    """One transaction's work on runs. Records are loaded once, and stored by `finish`."""
+
+    def __init__(self, controller: Controller, tx: Transaction, after: Consequences) -> None:
+        self.controller = controller
+        self.tx = tx
+        self.after = after
+        self.at: Instant = controller.clock.now()
+        self.maker = Maker(tenant=controller.tenant, tx=tx, at=self.at, base_url=controller.base_url)
+        self._records: dict[int, RunRecord] = {}
+
+    def record(self, run_id: int) -> RunRecord:
+        """Return a run as this transaction sees it."""
+        if run_id not in self._records:
+            self._records[run_id] = self.tx.runs.get(run_id)
+        return self._records[run_id]
+
+    def adopt(self, record: RunRecord) -> None:
+        """Take over a run that this transaction has just inserted."""
+        self._records[record.id] = record
+
+    def finish(self) -> None:
+        """Store every run that was touched, with the time at which it must be looked at again."""
+        for record in self._records.values():
+            self.tx.runs.save(msgspec.structs.replace(record, wake_at=self._wake_at(record)))
+
+    def _wake_at(self, record: RunRecord) -> Instant | None:
+        due = self.tx.targets.next_due(record.id)
+        wakes = [runs.next_deadline(record.plan, record.run), None if due is None else record.run.clock.wall(due)]
+        return min((wake for wake in wakes if wake is not None), default=None)
+
+    def run(self, run_id: int, event: Event) -> None:
+        """Let *event* happen to a run, and carry out all that follows."""
+        releases = self._settle(run_id, [event])
+        deltas: dict[int, tuple[Delta, ...]] = {}
+        for release in releases:
+            deltas[release.stage] = self._release(run_id, release)
+        released = {stage: changed for stage, changed in deltas.items() if changed}
+        if released:
+            self._settle(run_id, [Folded(at=self.at, deltas=released)])
+
+    def _settle(self, run_id: int, events: list[Event]) -> list[Release]:
+        """Step through *events* and what their effects bring, until nothing but releases is left to do."""
+        releases: list[Release] = []
+        while events:
+            record = self.record(run_id)
+            run, effects = runs.step(record.plan, record.run, events.pop(0))
+            if run.epoch != record.run.epoch:
+                self.after.epochs[run_id] = run.epoch
+            self._records[run_id] = msgspec.structs.replace(record, run=run)
+            immediate, releases = round_of(effects)
+            for effect in immediate:
+                events += self._carry_out(run_id, effect)
+        return releases
+
+    def _carry_out(self, run_id: int, effect: Effect) -> Sequence[Event]:
+        match effect:
+            case Freeze():
+                return (self._freeze(run_id, effect.stage),)
+            case Cancel():
+                return self._cancel(run_id, effect)
+            case Hold():
+                return self._hold(run_id)
+            case Go():
+                return self._go(run_id)
+            case Note():
+                return self._note(run_id, effect)
+            case Conclude():
+                return self._conclude(run_id)
+            case Release():
+                raise AssertionError("releases are carried out last")
+            case _:
+                assert_never(effect)
+
+    # --- effects ------------------------------------------------------------------------------------------------
+
+    def _freeze(self, run_id: int, stage: int) -> Frozen:
+        record = self.record(run_id)
+        wanted, salt = record.plan.pipeline.stages[stage].targets, record.plan.salt
+        members = self.tx.targets.members(run_id)
+        chosen = [
+            candidate
+            for candidate in self.tx.devices.candidates()
+            if candidate.id not in members and exclusion(wanted, candidate.device, candidate.labels, salt=salt) is None
+        ]
+        chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
+        first = record.stage_ids[stage] << 32
+        self.tx.targets.add(
+            [
+                TargetRecord(
+                    id=first | place,
+                    run_id=run_id,
+                    stage=stage,
+                    device_id=candidate.id,
+                    name=candidate.name,
+                    target=Target(),
+                    ready=candidate.instance,
+                    updated_at=self.at,
+                )
+                for place, candidate in enumerate(chosen)
+            ]
+        )
+        return Frozen(at=self.at, stage=stage, targets=len(chosen))
+
+    def _release(self, run_id: int, release: Release) -> tuple[Delta, ...]:
+        record = self.record(run_id)
+        now = record.run.clock.run_time(self.at)
+        instance = self.controller.transport.instance
+        stage_id = record.stage_ids[release.stage]
+        ready = self.tx.targets.ready(stage_id, instance=instance, now=now, limit=release.count)
+        return self._issue(record, ready, now) if ready else ()
+
+    def _issue(self, record: RunRecord, ready: Sequence[TargetRecord], now: int) -> tuple[Delta, ...]:
+        next_attempts = {
+            row.id: _with(row, msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self.at)
+            for row in ready
+        }
+        commands = self.maker.install(record, next_attempts)
+        deltas: list[Delta] = []
+        changed: list[TargetRecord] = []
+        for row, command in zip(ready, commands, strict=True):
+            event = Released(at=now, command=command.digest)
+            after, _ = targets.step(row.target, event, policy_of(record, row))
+            deltas.append(targets.delta(row.target, after))
+            changed.append(_with(row, after, self.at))
+        self.tx.targets.save(changed)
+        self._send(commands)
+        return tuple(deltas)
+
+    def reissue(self, record: RunRecord, rows: Sequence[TargetRecord], *, delay_ms: int = 0) -> None:
+        """Make a new command for the current attempt of each device; the old one is never sent again."""
+        self.tx.commands.close([row.id for row in rows])
+        commands = self.maker.install(record, {row.id: row for row in rows}, delay_ms=delay_ms)
+        changed: list[TargetRecord] = []
+        for row, command in zip(rows, commands, strict=True):
+            after, _ = targets.step(row.target, Reissued(command=command.digest), policy_of(record, row))
+            changed.append(_with(row, after, self.at))
+        self.tx.targets.save(changed)
+        self._send(commands)
+
+    def control(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
+        """Tell devices at work whether they may go on."""
+        self._send(self.maker.control(record, list(rows), mode))
+
+    def _send(self, commands: Sequence[CommandRecord]) -> None:
+        saved = self.tx.commands.add(commands)
+        self.after.commands += [command for command in saved if command.send_at <= self.at]
+
+    def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:
+        record = self.record(run_id)
+        stage_id = record.stage_ids[effect.stage]
+        self.after.voided += self.tx.commands.void(run_id=run_id, stage=effect.stage)
+        queued = self.tx.targets.in_stage(stage_id, TargetState.QUEUED)
+        at_work = self.tx.targets.in_stage(stage_id, TargetState.IN_PROGRESS)
+        rows = [*queued, *at_work]
+        now = record.run.clock.run_time(self.at)
+        event = CancelRequested(at=now, timed_out=effect.timed_out)
+        ends = [targets.step(row.target, event, policy_of(record, row))[0] for row in rows]
+        self.tx.targets.save([_with(row, end, self.at) for row, end in zip(rows, ends, strict=True)])
+        self.control(record, at_work, Mode.CANCEL)
+        deltas = tuple(targets.delta(row.target, end) for row, end in zip(rows, ends, strict=True))
+        return (Folded(at=self.at, deltas={effect.stage: deltas}),) if deltas else ()
+
+    def _hold(self, run_id: int) -> Sequence[Event]:
+        self.after.voided += self.tx.commands.void(run_id=run_id, stage=None)
+        self.control(self.record(run_id), self.tx.targets.in_flight(run_id), Mode.HOLD)
+        return ()
+
+    def _go(self, run_id: int) -> Sequence[Event]:
+        """Renew permissions; what was never accepted gets a new command, since the old one's epoch is fenced off."""
+        record = self.record(run_id)
+        at_work = self.tx.targets.in_flight(run_id)
+        unaccepted = [row for row in at_work if row.target.attempt_state is AttemptState.SENT]
+        self.control(record, [row for row in at_work if row not in unaccepted], Mode.GO)
+        self.reissue(record, unaccepted)
+        return ()
+
+    def _note(self, run_id: int, note: Note) -> Sequence[Event]:
+        data: dict[str, str | int] = {"text": note.text} if note.text else {}
+        if note.stage is not None:
+            data["stage"] = note.stage
+        self.tx.log.add_events([EventRecord(run_id=run_id, at=self.at, kind=note.kind, data=data)])
+        return ()
+
+    def _conclude(self, run_id: int) -> Sequence[Event]:
+        self._records[run_id] = msgspec.structs.replace(self.record(run_id), ended_at=self.at)
+        self.after.ended_runs.append(run_id)
+        return ()
+
+
+def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
+    """Let runs look again at what they may do: a device came online or became free."""
+    for run_id in run_ids:
+        advance.run(run_id, Woken(at=advance.at))
+
+
+def _with(row: TargetRecord, target: Target, at: Instant) -> TargetRecord:
+    return msgspec.structs.replace(row, target=target, updated_at=at)

@@ -1,0 +1,57 @@
+"""The controller as the use cases see it: its ports, its keys, and what it keeps in memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from controller.app.consequences import Consequences
+from controller.app.dispatch import Dispatcher
+from controller.app.ports import Artifacts, CertificateAuthority, Chance, Clock, Compute, Priority, Transport
+from controller.app.progress import ProgressBoard
+from controller.app.repositories import Store, Transaction
+from controller.observe import Meters
+from protocol.envelope import SigningKey
+from protocol.ids import TenantId
+from protocol.messages import RootVersions
+
+T = TypeVar("T")
+
+
+Work = Callable[[Transaction, Consequences], T]
+"""A unit of work: it reads and writes through the transaction, and notes what is to follow the commit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Controller:
+    """Everything a use case may need; made by `controller.bootstrap`, or by the simulation."""
+
+    tenant: TenantId
+    store: Store
+    clock: Clock
+    chance: Chance
+    compute: Compute
+    transport: Transport
+    artifacts: Artifacts
+    authority: CertificateAuthority
+    time_key: SigningKey
+    fleet_root: bytes
+    release_root: bytes
+    roots: RootVersions
+    base_url: str
+    dispatcher: Dispatcher
+    progress: ProgressBoard
+    meters: Meters
+
+    async def write(self, work: Work[T], *, priority: Priority = Priority.OPERATOR) -> T:
+        """Commit *work*, then let its consequences follow: fences first, then commands to the dispatcher."""
+        after = Consequences()
+        result = await self.store.write(lambda tx: work(tx, after), priority=priority)
+        self.dispatcher.fence(after)
+        self.dispatcher.queue(after)
+        self.dispatcher.kick()
+        self.clock.wake()
+        return result
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run *work*, which only reads, on one consistent snapshot."""
+        return await self.store.read(work)

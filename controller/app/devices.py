@@ -1,0 +1,255 @@
+"""Devices: enrolled with a claim, authenticated by signature, labelled, blocked, listed."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from controller.app import audit, cursors, tokens
+from controller.app.access import Actor, Permission
+from controller.app.consequences import Consequences
+from controller.app.controller import Controller
+from controller.app.errors import InvalidRequest, NotAllowed, NotAuthenticated, NotFound
+from controller.app.ports import IssuedCertificate
+from controller.app.records import DeviceRecord
+from controller.app.repositories import Transaction
+from controller.app.views import DeviceView, Enrolment, InstalledView, Page
+from protocol.codec import decode
+from protocol.envelope import Verified, parse, verify
+from protocol.errors import InvalidName, MalformedMessage, ProtocolError
+from protocol.ids import Name, device_id, digest_of, name_of, split_name
+from protocol.keys import Ed25519Verify, ring_of
+from protocol.messages import DeviceRequest, PayloadType
+from protocol.units import MINUTE
+
+KEY_BYTES: Final = 32
+LABELS_MAX: Final = 64
+LABEL_LENGTH_MAX: Final = 128
+REQUEST_AGE_MS_MAX: Final = 10 * MINUTE
+
+
+async def enrol(
+    controller: Controller,
+    *,
+    claim: str,
+    device: str,
+    model: str,
+    hardware_id: str,
+    csr_pem: str,
+    signing_key: bytes,
+    sealing_key: bytes,
+) -> Enrolment:
+    """Take a device in, or take one in anew with new keys: it gets its certificate and both roots.
+
+    Raises:
+        InvalidRequest: when the id, a key or the signing request is not valid; the claim stays unspent.
+        NotAuthenticated: when the claim is unknown, expired or used up.
+        NotAllowed: when the device is blocked.
+    """
+    name = _new_name(controller, device)
+    _check_keys(signing_key, sealing_key)
+    now = controller.clock.now()
+    issued = await controller.compute.run(lambda: controller.authority.issue(csr_pem, name, at=now))
+    record = DeviceRecord(
+        device=split_name(name)[1],
+        name=name,
+        model=model,
+        hardware_id=hardware_id,
+        signing_key=signing_key,
+        sealing_key=sealing_key,
+        certificate_serial=issued.serial,
+        certificate_expires_at=issued.expires,
+        enrolled_at=now,
+    )
+
+    def work(tx: Transaction, _after: Consequences) -> None:
+        if not tx.credentials.spend_claim(tokens.hash_of(claim), at=now):
+            raise NotAuthenticated("the claim is not valid: unknown, expired or used up")
+        known = tx.devices.by_names([name]).get(name)
+        if known is not None and known.is_blocked:
+            raise NotAllowed(f"device {device!r} is blocked")
+        tx.devices.add(record)
+
+    await controller.write(work)
+    return Enrolment(
+        name=name,
+        certificate_pem=issued.certificate_pem,
+        chain_pem=issued.chain_pem,
+        fleet_root=controller.fleet_root,
+        release_root=controller.release_root,
+    )
+
+
+def _new_name(controller: Controller, device: str) -> Name:
+    try:
+        return name_of(controller.tenant, device_id(device))
+    except InvalidName as error:
+        raise InvalidRequest(str(error)) from error
+
+
+def _check_keys(signing_key: bytes, sealing_key: bytes) -> None:
+    try:
+        Ed25519Verify(signing_key)
+    except MalformedMessage as error:
+        raise InvalidRequest(f"signing_key: {error}") from error
+    if len(sealing_key) != KEY_BYTES:
+        raise InvalidRequest(f"sealing_key of {len(sealing_key)} bytes: expected {KEY_BYTES}")
+
+
+async def authenticate(controller: Controller, *, envelope: bytes, method: str, path: str, body: bytes) -> Name:
+    """Return which device signed this HTTP request.
+
+    A device whose clock is not set yet says so with `at` 0; what it may then fetch is public to devices anyway.
+
+    Raises:
+        NotAuthenticated: when no enrolled, unblocked device signed exactly this request, or it is old.
+    """
+    try:
+        claimed = decode(parse(envelope).payload, DeviceRequest).device
+        found = await controller.read(lambda tx: tx.devices.by_names([claimed]))
+        device = found.get(claimed)
+        if device is None or device.is_blocked:
+            raise NotAuthenticated("the device is not enrolled or is blocked")
+        ring = ring_of(device.signing_key)
+        signed: Verified[DeviceRequest] = await controller.compute.run(
+            lambda: verify(envelope, PayloadType.REQUEST, DeviceRequest, ring)
+        )
+    except ProtocolError as error:
+        raise NotAuthenticated(f"the request's signature is not valid: {error}") from error
+    request = signed.value
+    if (request.method, request.path, request.body_sha256) != (method, path, digest_of(body)):
+        raise NotAuthenticated("the signature is for another request")
+    if request.at and abs(controller.clock.now() - request.at) > REQUEST_AGE_MS_MAX:
+        raise NotAuthenticated("the request was signed too long ago")
+    return device.name
+
+
+async def renew(controller: Controller, name: Name, *, csr_pem: str) -> IssuedCertificate:
+    """Issue a new certificate to a device that has authenticated itself.
+
+    Raises:
+        InvalidRequest: when the signing request is not valid.
+        NotAllowed: when the device was blocked in the meantime.
+    """
+    issued = await controller.compute.run(lambda: controller.authority.issue(csr_pem, name, at=controller.clock.now()))
+
+    def work(tx: Transaction, _after: Consequences) -> None:
+        device = tx.devices.by_names([name])[name]
+        if device.is_blocked:
+            raise NotAllowed(f"device {device.device!r} is blocked")
+        tx.devices.set_certificate(device.id, serial=issued.serial, expires_at=issued.expires)
+
+    await controller.write(work)
+    return issued
+
+
+async def list_devices(
+    controller: Controller,
+    actor: Actor,
+    *,
+    labels: Mapping[str, str],
+    online: bool | None = None,
+    app: str | None = None,
+    version: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[DeviceView]:
+    """Return devices that match every filter, by id."""
+    actor.require(Permission.READ)
+    after = "" if cursor is None else cursors.decode(cursor)
+    instance = controller.transport.instance
+    records = await controller.read(
+        lambda tx: tx.devices.page(
+            labels=labels, online=online, instance=instance, app=app, version=version, after=after, limit=limit
+        )
+    )
+    next_cursor = cursors.encode(records[-1].device) if len(records) == limit else None
+    return Page(items=tuple(_view(controller, record) for record in records), cursor=next_cursor)
+
+
+async def get(controller: Controller, actor: Actor, *, device: str) -> DeviceView:
+    """Return a device.
+
+    Raises:
+        NotFound: when it is not enrolled.
+    """
+    actor.require(Permission.READ)
+    return _view(controller, await controller.read(lambda tx: _find(controller, tx, device)))
+
+
+async def set_labels(controller: Controller, actor: Actor, *, device: str, labels: Mapping[str, str]) -> DeviceView:
+    """Replace a device's labels.
+
+    Raises:
+        NotFound: when it is not enrolled.
+        InvalidRequest: when there are too many labels, or one is too long.
+    """
+    actor.require(Permission.EDIT_DEVICES)
+    longest = max((len(text) for pair in labels.items() for text in pair), default=0)
+    if len(labels) > LABELS_MAX or longest > LABEL_LENGTH_MAX or "" in labels:
+        raise InvalidRequest(f"expected at most {LABELS_MAX} labels, keys and values up to {LABEL_LENGTH_MAX} long")
+
+    def work(tx: Transaction, _after: Consequences) -> DeviceRecord:
+        found = _find(controller, tx, device)
+        tx.devices.set_labels(found.device, labels)
+        audit.record(tx, actor, "device.label", device, at=controller.clock.now())
+        return _find(controller, tx, device)
+
+    return _view(controller, await controller.write(work))
+
+
+async def block(controller: Controller, actor: Actor, *, device: str, reason: str) -> None:
+    """Shut a device out: nothing is sent to it, nothing of it is taken, its session is closed.
+
+    Raises:
+        NotFound: when it is not enrolled.
+    """
+    await _set_blocked(controller, actor, device, reason, is_blocked=True)
+    controller.transport.close(_new_name(controller, device), reason="blocked")
+
+
+async def unblock(controller: Controller, actor: Actor, *, device: str, reason: str) -> None:
+    """Let a device in again.
+
+    Raises:
+        NotFound: when it is not enrolled.
+    """
+    await _set_blocked(controller, actor, device, reason, is_blocked=False)
+
+
+async def _set_blocked(controller: Controller, actor: Actor, device: str, reason: str, *, is_blocked: bool) -> None:
+    actor.require(Permission.EDIT_DEVICES)
+
+    def work(tx: Transaction, _after: Consequences) -> None:
+        found = _find(controller, tx, device)
+        tx.devices.set_blocked(found.device, is_blocked=is_blocked)
+        verb = "device.block" if is_blocked else "device.unblock"
+        audit.record(tx, actor, verb, device, at=controller.clock.now(), reason=reason)
+
+    await controller.write(work)
+
+
+def _find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
+    name = _new_name(controller, device)
+    found = tx.devices.by_names([name]).get(name)
+    if found is None:
+        raise NotFound(f"device {device!r} is not enrolled")
+    return found
+
+
+def _view(controller: Controller, record: DeviceRecord) -> DeviceView:
+    return DeviceView(
+        device=record.device,
+        name=record.name,
+        model=record.model,
+        labels=record.labels,
+        facts=record.facts,
+        installed=tuple(
+            InstalledView(app=i.app, version=i.version, sha256=i.sha256, counter=i.counter) for i in record.installed
+        ),
+        online=record.instance == controller.transport.instance,
+        blocked=record.is_blocked,
+        broken=record.is_broken,
+        agent=record.agent,
+        enrolled_at=record.enrolled_at,
+        last_seen_at=record.last_seen_at,
+        certificate_expires_at=record.certificate_expires_at,
+    )

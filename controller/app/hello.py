@@ -1,0 +1,133 @@
+"""Answering hellos: what the device says is reconciled with the database before it is admitted to anything.
+
+The rules this module keeps:
+
+1. A hello that is not newer than the last one of its incarnation is a recording and gets no answer.
+2. What is still owed is sent again, the same bytes; work that is no longer wanted is called back.
+3. Only then do the device's queued rows become ready.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from controller.app.advance import Advance, wake_runs
+from controller.app.consequences import Consequences
+from controller.app.controller import Controller
+from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, TargetRecord
+from controller.app.repositories import Transaction
+from controller.domain.target import TargetState
+from protocol.ids import Name
+from protocol.lifecycle import AttemptState
+from protocol.messages import Hello, HelloReply, Mode, WorkInHand, WorkPermit
+from protocol.units import DAY, MINUTE, SECOND, Instant, Millis
+
+log = structlog.get_logger()
+
+MAX_SILENCE_MS = Millis(15 * MINUTE)
+SPREAD_MS = Millis(10 * SECOND)
+
+
+def greet(
+    controller: Controller, tx: Transaction, after: Consequences, hellos: Sequence[tuple[DeviceRecord, Hello]]
+) -> list[tuple[Name, HelloReply]]:
+    """Reconcile each hello and return the replies, to be signed and sent after the commit."""
+    advance = Advance(controller, tx, after)
+    fresh = _fresh(controller, tx, advance.at, hellos)
+    replies = [(device.name, _reply(advance, device, hello)) for device, hello in fresh]
+    touched = tx.targets.set_ready([device.id for device, _ in fresh], controller.transport.instance)
+    wake_runs(advance, touched)
+    advance.finish()
+    return replies
+
+
+def _fresh(
+    controller: Controller, tx: Transaction, at: Instant, hellos: Sequence[tuple[DeviceRecord, Hello]]
+) -> list[tuple[DeviceRecord, Hello]]:
+    """Store the newest hello of each device, and return those that are no recordings."""
+    known = tx.devices.by_names({device.name for device, _ in hellos})
+    newest: dict[Name, tuple[DeviceRecord, Hello]] = {}
+    for device, hello in hellos:
+        current = known[device.name]
+        if hello.incarnation == current.incarnation and hello.hello_seq <= current.hello_seq:
+            controller.meters.refused.labels(reason="hello_replayed").inc()
+            log.warning("hello_replayed", device=device.name, hello_seq=hello.hello_seq)
+            continue
+        known[device.name] = _saved(controller, tx, at, current, hello)
+        newest[device.name] = (known[device.name], hello)
+    return list(newest.values())
+
+
+def _saved(controller: Controller, tx: Transaction, at: Instant, device: DeviceRecord, hello: Hello) -> DeviceRecord:
+    is_ahead = hello.seq > at + DAY
+    if is_ahead:
+        event = SecurityRecord(at=at, name=device.name, code="seq-ahead", digest="", detail=f"seq {hello.seq}")
+        tx.log.add_security([event])
+    changed = msgspec.structs.replace(
+        device,
+        facts=hello.facts,
+        installed=hello.installed,
+        agent=hello.agent,
+        capabilities=hello.capabilities,
+        incarnation=hello.incarnation,
+        hello_seq=hello.hello_seq,
+        seq=device.seq if is_ahead else max(device.seq, hello.seq),
+        instance=controller.transport.instance,
+        connection=hello.connection,
+        last_seen_at=at,
+    )
+    tx.devices.save_hello(changed)
+    return changed
+
+
+def _reply(advance: Advance, device: DeviceRecord, hello: Hello) -> HelloReply:
+    at_work = advance.tx.targets.at_work(device.id)
+    permit = None if hello.work is None else _permit(advance, at_work, hello.work)
+    _send_again(advance, device, at_work, hello, permit)
+    return HelloReply(
+        nonce=hello.nonce,
+        device=device.name,
+        time=advance.at,
+        latest_seq=device.seq,
+        roots=advance.controller.roots,
+        work=permit,
+        max_silence_ms=MAX_SILENCE_MS,
+        spread_ms=SPREAD_MS,
+    )
+
+
+def _permit(advance: Advance, at_work: TargetRecord | None, work: WorkInHand) -> WorkPermit:
+    """Return what a device may do with the work it has in hand."""
+    record = None if at_work is None else advance.record(at_work.run_id)
+    if at_work is None or record is None or record.uid != work.run or at_work.target.attempt != work.attempt:
+        found = advance.tx.runs.by_uid(work.run)
+        return WorkPermit(run=work.run, epoch=found.run.epoch if found else work.epoch, mode=Mode.CANCEL)
+    return WorkPermit(run=work.run, epoch=record.run.epoch, mode=_mode(record, at_work))
+
+
+def _mode(record: RunRecord, at_work: TargetRecord) -> Mode:
+    if at_work.target.cancel_requested:
+        return Mode.CANCEL
+    return Mode.HOLD if record.run.is_paused else Mode.GO
+
+
+def _send_again(
+    advance: Advance, device: DeviceRecord, at_work: TargetRecord | None, hello: Hello, permit: WorkPermit | None
+) -> None:
+    if at_work is None or at_work.target.state is not TargetState.IN_PROGRESS:
+        return
+    record = advance.record(at_work.run_id)
+    if hello.work is not None and permit is not None:
+        if permit.mode is Mode.GO and hello.work.epoch < permit.epoch:
+            advance.control(record, [at_work], Mode.GO)
+        return
+    is_unheard = at_work.target.attempt_state is AttemptState.SENT
+    if not is_unheard or record.run.is_paused or at_work.target.cancel_requested:
+        return
+    owed = [c for c in advance.tx.commands.open_for(device.id) if c.target_id == at_work.id]
+    usable = [c for c in owed if c.epoch == record.run.epoch and c.expires_at > advance.at and c.seq > hello.seq]
+    if usable:
+        advance.after.commands += usable
+    elif not any(c.seq <= hello.seq for c in owed):
+        advance.reissue(record, [at_work])

@@ -1,0 +1,162 @@
+"""Taking messages in: a batch is verified, folded in one transaction, and only then acknowledged.
+
+A message that is malformed or signed by the wrong key is counted, logged with its device and reason, and harms no
+other message of its batch.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from controller.app import hello, presence, reports
+from controller.app.consequences import Consequences
+from controller.app.controller import Controller
+from controller.app.ports import Disposition, Priority, Uplinked
+from controller.app.records import DeviceRecord
+from controller.app.repositories import Transaction
+from protocol.codec import decode, encode
+from protocol.envelope import Verified, seal, verify
+from protocol.errors import MalformedMessage, ProtocolError, UntrustedMessage
+from protocol.ids import Name
+from protocol.keys import ring_of
+from protocol.messages import Ack, Gone, Hello, HelloReply, PayloadType, Report, Tick
+from protocol.topics import DownlinkKind, UplinkKind
+
+log = structlog.get_logger()
+
+Signed = Verified[Hello] | Verified[Report]
+Parsed = Signed | Gone | Tick
+
+_SIGNED: Final = {UplinkKind.HELLO: (PayloadType.HELLO, Hello), UplinkKind.REPORT: (PayloadType.REPORT, Report)}
+
+
+class Inbox:
+    """Where transports deliver messages; see `controller.app.ports.Inbox`.
+
+    A transport is made with its inbox and the controller with its transport, so the inbox is opened last.
+    """
+
+    def __init__(self) -> None:
+        self._opened: Controller | None = None
+
+    def open(self, controller: Controller) -> None:
+        """Take in messages for *controller* from now on."""
+        self._opened = controller
+
+    @property
+    def _controller(self) -> Controller:
+        assert self._opened is not None, "the inbox is opened before its transport runs"
+        return self._opened
+
+    async def receive(self, batch: Sequence[Uplinked]) -> Sequence[Disposition]:
+        """Store a batch durably; see the port."""
+        controller = self._controller
+        controller.meters.batch.observe(len(batch))
+        names = {message.name for message in batch}
+        devices = await controller.read(lambda tx: tx.devices.by_names(names))
+        parsed = await controller.compute.run(lambda: [_parse(message, devices) for message in batch])
+        stored = [
+            (devices[message.name], content)
+            for message, content in zip(batch, parsed, strict=True)
+            if not isinstance(content, ProtocolError)
+        ]
+        await self._store(stored)
+        return [self._disposition(message, content) for message, content in zip(batch, parsed, strict=True)]
+
+    async def may_connect(self, name: Name) -> bool:
+        """Say whether a device is enrolled and not blocked."""
+        found = await self._controller.read(lambda tx: tx.devices.by_names([name]))
+        return name in found and not found[name].is_blocked
+
+    async def disconnected(self, name: Name, session: int) -> None:
+        """Take note that a device's session ended; a newer session of the device is left alone."""
+        controller = self._controller
+        if controller.transport.session(name) in {0, session}:
+            await controller.write(
+                lambda tx, _after: presence.went(controller, tx, name), priority=Priority.HOUSEKEEPING
+            )
+
+    async def _store(self, stored: Sequence[tuple[DeviceRecord, Parsed]]) -> None:
+        controller = self._controller
+        for device, content in stored:
+            if isinstance(content, Tick):
+                controller.progress.note(device.name, content)
+        durable = [(device, content) for device, content in stored if not isinstance(content, Tick)]
+        if not durable:
+            return
+        after = Consequences()
+        answers = await controller.store.write(
+            lambda tx: _fold(controller, tx, after, durable), priority=Priority.INGEST
+        )
+        controller.dispatcher.fence(after)
+        controller.dispatcher.queue(after)
+        await self._answer(answers)
+        controller.dispatcher.kick()
+        controller.clock.wake()
+
+    async def _answer(self, answers: Sequence[tuple[Name, HelloReply | Ack]]) -> None:
+        """Send replies before commands: a device installs nothing before its hello was answered."""
+        controller = self._controller
+        sealed = await controller.compute.run(lambda: [_sealed(controller, answer) for _, answer in answers])
+        for (name, _), envelope in zip(answers, sealed, strict=True):
+            controller.transport.write(name, DownlinkKind.ACK, envelope)
+
+    def _disposition(self, message: Uplinked, content: Parsed | ProtocolError) -> Disposition:
+        if not isinstance(content, ProtocolError):
+            return Disposition.STORED
+        is_malformed = isinstance(content, MalformedMessage)
+        disposition = Disposition.MALFORMED if is_malformed else Disposition.UNTRUSTED
+        self._controller.meters.refused.labels(reason=disposition.value).inc()
+        log.warning("message_refused", device=message.name, kind=message.kind.value, reason=str(content)[:300])
+        return disposition
+
+
+def _parse(message: Uplinked, devices: dict[Name, DeviceRecord]) -> Parsed | ProtocolError:
+    device = devices.get(message.name)
+    if device is None or device.is_blocked:
+        return UntrustedMessage("the device is not enrolled or is blocked")
+    try:
+        match message.kind:
+            case UplinkKind.TICK:
+                return decode(message.payload, Tick)
+            case UplinkKind.GONE:
+                return decode(message.payload, Gone)
+            case UplinkKind.HELLO | UplinkKind.REPORT:
+                return _verified(message, device)
+    except ProtocolError as error:
+        return error
+
+
+def _verified(message: Uplinked, device: DeviceRecord) -> Signed:
+    payload_type, kind = _SIGNED[message.kind]
+    signed: Signed = verify(message.payload, payload_type, kind, ring_of(device.signing_key))
+    if signed.value.device != device.name:
+        raise UntrustedMessage(f"signed for {signed.value.device!r} and sent as {device.name!r}")
+    return signed
+
+
+def _fold(
+    controller: Controller,
+    tx: Transaction,
+    after: Consequences,
+    stored: Sequence[tuple[DeviceRecord, Parsed]],
+) -> list[tuple[Name, HelloReply | Ack]]:
+    """Fold a batch in the order of arrival within its kind: reports, then who went, then who says hello.
+
+    A hello that follows a report on the wire finds it folded; one that precedes it says nothing that contradicts it.
+    """
+    signed_reports = [(d, c) for d, c in stored if isinstance(c, Verified) and not isinstance(c.value, Hello)]
+    acks = reports.fold(controller, tx, after, signed_reports)
+    for device, content in stored:
+        if isinstance(content, Gone):
+            presence.gone(controller, tx, device, content)
+    hellos = [(d, c.value) for d, c in stored if isinstance(c, Verified) and isinstance(c.value, Hello)]
+    replies = hello.greet(controller, tx, after, hellos)
+    return [*replies, *acks]
+
+
+def _sealed(controller: Controller, answer: HelloReply | Ack) -> bytes:
+    is_reply = isinstance(answer, HelloReply)
+    payload_type = PayloadType.HELLO_REPLY if is_reply else PayloadType.ACK
+    return seal(encode(answer), payload_type, controller.time_key)

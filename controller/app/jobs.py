@@ -1,0 +1,69 @@
+"""Jobs: an operation bound to a pipeline. A job may have many runs, one of them active."""
+
+from controller.app import audit
+from controller.app.access import Actor, Permission
+from controller.app.consequences import Consequences
+from controller.app.controller import Controller
+from controller.app.errors import InvalidRequest, NotFound
+from controller.app.records import JobRecord
+from controller.app.repositories import Transaction
+from controller.app.views import JobView
+from controller.domain.pipeline import Operation
+from protocol.errors import InvalidName
+from protocol.ids import parse_part
+
+
+async def create(controller: Controller, actor: Actor, *, name: str, pipeline: str, operation: Operation) -> JobView:
+    """Bind an operation to a pipeline under a name.
+
+    Raises:
+        InvalidRequest: when the name breaks the rule for names.
+        NotFound: when there is no such pipeline.
+        Conflict: when the name is taken.
+    """
+    actor.require(Permission.EDIT_PIPELINES)
+    try:
+        parse_part(name, what="job")
+    except InvalidName as error:
+        raise InvalidRequest(str(error)) from error
+
+    def work(tx: Transaction, _after: Consequences) -> JobRecord:
+        if tx.catalog.pipeline(pipeline) is None:
+            raise NotFound(f"there is no pipeline {pipeline!r}: apply it first")
+        now = controller.clock.now()
+        job = JobRecord(name=name, pipeline=pipeline, operation=operation, created_at=now)
+        saved = tx.catalog.add_job(job)
+        audit.record(tx, actor, "job.create", name, at=now)
+        return saved
+
+    return _view(await controller.write(work))
+
+
+async def list_jobs(controller: Controller, actor: Actor) -> tuple[JobView, ...]:
+    """Return all jobs, by name."""
+    actor.require(Permission.READ)
+    records = await controller.read(lambda tx: tx.catalog.jobs())
+    return tuple(_view(record) for record in records)
+
+
+async def get(controller: Controller, actor: Actor, *, name: str) -> JobView:
+    """Return a job.
+
+    Raises:
+        NotFound: when there is none of that name.
+    """
+    actor.require(Permission.READ)
+    record = await controller.read(lambda tx: tx.catalog.job(name))
+    if record is None:
+        raise NotFound(f"there is no job {name!r}")
+    return _view(record)
+
+
+def _view(record: JobRecord) -> JobView:
+    return JobView(
+        name=record.name,
+        pipeline=record.pipeline,
+        operation=record.operation,
+        active_run=record.active_run,
+        created_at=record.created_at,
+    )

@@ -1,0 +1,237 @@
+"""Folding reports: each is stored once, moves its target along its machine, and is acknowledged after the commit.
+
+The rules this module keeps:
+
+1. A report is known by (device, incarnation, report_seq), with no contiguity; a duplicate changes nothing and is
+   acknowledged again.
+2. A report of a command that we never gave to that device changes nothing and raises an alarm.
+3. All reports of a batch on one run are folded into one step of that run.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final, assert_never
+
+import msgspec
+import structlog
+
+from controller.app.advance import Advance, policy_of, wake_runs
+from controller.app.consequences import Consequences
+from controller.app.controller import Controller
+from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, SecurityRecord, TargetRecord
+from controller.app.repositories import ReportKey, Transaction
+from controller.domain import target as targets
+from controller.domain.events import Folded
+from controller.domain.target import Anomaly, Delta, RecallHeard, RefusedCommand, Reissue, Reported, Target
+from protocol.envelope import Verified
+from protocol.ids import Digest, Name
+from protocol.lifecycle import AttemptState, Left
+from protocol.messages import Ack, Op, RefusalReport, Report, StateReport
+from protocol.reasons import RejectCode, reason_from
+from protocol.units import SECOND
+
+log = structlog.get_logger()
+
+SignedReport = tuple[DeviceRecord, Verified[Report]]
+
+REISSUE_DELAY_MS: Final = {RejectCode.BUSY: 5 * SECOND, RejectCode.NO_FRESH_TIME: 2 * SECOND}
+UNKNOWN_COMMAND: Final = "unknown-command"
+
+
+def fold(
+    controller: Controller, tx: Transaction, after: Consequences, batch: Sequence[SignedReport]
+) -> list[tuple[Name, Ack]]:
+    """Store and fold a batch of verified reports; return the acknowledgements to be sent after the commit."""
+    if not batch:
+        return []
+    folding = _Folding(Advance(controller, tx, after), batch)
+    folding.fold()
+    return _acks(batch)
+
+
+def _acks(batch: Sequence[SignedReport]) -> list[tuple[Name, Ack]]:
+    stored: dict[tuple[Name, str], list[int]] = defaultdict(list)
+    for device, signed in batch:
+        stored[device.name, signed.value.incarnation].append(signed.value.report_seq)
+    return [
+        (name, Ack(device=name, incarnation=incarnation, stored=tuple(seqs)))
+        for (name, incarnation), seqs in stored.items()
+    ]
+
+
+class _Folding:
+    """One batch: what it needs is loaded once, and what it changed is stored once."""
+
+    def __init__(self, advance: Advance, batch: Sequence[SignedReport]) -> None:
+        self.advance = advance
+        self.tx = advance.tx
+        self.meters = advance.controller.meters
+        self.batch = self._new(batch)
+        self.commands = self.tx.commands.by_digests({signed.value.command for _, signed in self.batch})
+        ids = {c.target_id for c in self.commands.values() if c.target_id is not None}
+        self.before = self.tx.targets.get(ids)
+        self.now = dict(self.before)
+        self.heard: set[int] = set()
+        self.reissues: dict[int, int] = {}
+        self.reports: list[ReportRecord] = []
+        self.security: list[SecurityRecord] = []
+
+    def _new(self, batch: Sequence[SignedReport]) -> list[SignedReport]:
+        keyed = {_key(device, signed.value): (device, signed) for device, signed in batch}
+        known = self.tx.log.known_reports(keyed.keys())
+        return [report for key, report in keyed.items() if key not in known]
+
+    def fold(self) -> None:
+        """Fold every new report, then let the runs settle."""
+        for device, signed in self.batch:
+            self._one(device, signed.value)
+        self.tx.log.add_reports(self.reports)
+        self.tx.log.add_security(self.security)
+        self.tx.targets.save([row for key, row in self.now.items() if row is not self.before[key]])
+        self.tx.commands.close(self.heard)
+        self._reissue()
+        self._settle()
+        self.advance.finish()
+
+    def _one(self, device: DeviceRecord, report: Report) -> None:
+        command = self.commands.get(report.command)
+        if command is not None and command.device_id != device.id:
+            command = None
+        row = self.now.get(command.target_id) if command is not None and command.target_id is not None else None
+        self.reports.append(_record(device, report, row, self.advance))
+        match report:
+            case StateReport():
+                self.meters.reports.labels(state=report.state.value).inc()
+                if command is None:
+                    self._alarm(device, UNKNOWN_COMMAND, report.command, f"reports {report.state} of run {report.run}")
+                elif row is None:
+                    self._control_heard(device, report, command)
+                else:
+                    self._state(device, report, command, row)
+            case RefusalReport():
+                self.meters.refusals.labels(code=report.code.value).inc()
+                self._alarm(device, report.code.value, report.command, report.detail)
+                if row is not None:
+                    self._refusal(report, row)
+
+    def _control_heard(self, device: DeviceRecord, report: StateReport, command: CommandRecord) -> None:
+        """Take note that a control command was heard; a recalled device that has no work says attempt 0."""
+        if command.op is not Op.CANCEL or report.attempt != 0:
+            return
+        row = self.tx.targets.at_work(device.id)
+        if row is None or row.run_id != command.run_id:
+            return
+        self.before.setdefault(row.id, row)
+        current = self.now.setdefault(row.id, row)
+        self._step(current, RecallHeard(at=self._run_time(current)))
+
+    def _state(self, device: DeviceRecord, report: StateReport, command: CommandRecord, row: TargetRecord) -> None:
+        event = Reported(
+            at=self._run_time(row),
+            attempt=command.attempt,
+            state=report.state,
+            reason=reason_from(report.reason) if report.reason else None,
+            detail=report.detail,
+            left=report.left,
+        )
+        after = self._step(row, event)
+        if command.digest == after.command:
+            self.heard.add(row.id)
+        if report.state.is_terminal:
+            self._ended(device, report)
+
+    def _ended(self, device: DeviceRecord, report: StateReport) -> None:
+        is_broken = report.left is Left.BROKEN
+        if report.left is not None:
+            self.tx.devices.save_installed(device.id, report.installed, is_broken=is_broken)
+        log.info(
+            "attempt_ended",
+            run_id=report.run,
+            device_id=device.device,
+            state=report.state.value,
+            reason=report.reason,
+            attempt=report.attempt,
+        )
+
+    def _refusal(self, report: RefusalReport, row: TargetRecord) -> None:
+        event = RefusedCommand(at=self._run_time(row), command=report.command, code=report.code)
+        after = self._step(row, event)
+        if after.attempt_state is not AttemptState.SENT:
+            self.heard.add(row.id)
+
+    def _step(self, row: TargetRecord, event: targets.Event) -> Target:
+        record = self.advance.record(row.run_id)
+        after, effects = targets.step(row.target, event, policy_of(record, row))
+        for effect in effects:
+            match effect:
+                case Anomaly():
+                    self.meters.anomalies.labels(kind=effect.kind).inc()
+                    log.warning("report_out_of_place", kind=effect.kind, run_id=record.uid, device=row.name)
+                case Reissue():
+                    assert isinstance(event, RefusedCommand)
+                    self.reissues[row.id] = REISSUE_DELAY_MS.get(event.code, 0)
+        if after != row.target:
+            self.now[row.id] = msgspec.structs.replace(row, target=after, updated_at=self.advance.at)
+        return after
+
+    def _reissue(self) -> None:
+        for target_id, delay_ms in self.reissues.items():
+            row = self.now[target_id]
+            record = self.advance.record(row.run_id)
+            if not record.run.is_paused and row.target.attempt_state is AttemptState.SENT:
+                self.advance.reissue(record, [row], delay_ms=delay_ms)
+
+    def _settle(self) -> None:
+        deltas: dict[int, dict[int, list[Delta]]] = defaultdict(lambda: defaultdict(list))
+        freed: list[int] = []
+        for key, row in self.now.items():
+            before = self.before[key]
+            if row is not before:
+                deltas[row.run_id][row.stage].append(targets.delta(before.target, row.target))
+                if before.target.state is not row.target.state:
+                    freed.append(row.device_id)
+        for run_id, stages in deltas.items():
+            folded = {stage: tuple(changes) for stage, changes in stages.items()}
+            self.advance.run(run_id, Folded(at=self.advance.at, deltas=folded))
+        if freed:
+            instance = self.advance.controller.transport.instance
+            others = self.tx.targets.set_ready(freed, instance)
+            wake_runs(self.advance, others)
+
+    def _run_time(self, row: TargetRecord) -> int:
+        return self.advance.record(row.run_id).run.clock.run_time(self.advance.at)
+
+    def _alarm(self, device: DeviceRecord, code: str, digest: Digest, detail: str) -> None:
+        log.warning("security_event", device=device.name, code=code, digest=digest)
+        self.security.append(
+            SecurityRecord(at=self.advance.at, name=device.name, code=code, digest=digest, detail=detail)
+        )
+
+
+def _key(device: DeviceRecord, report: Report) -> ReportKey:
+    return device.id, report.incarnation, report.report_seq
+
+
+def _record(device: DeviceRecord, report: Report, row: TargetRecord | None, advance: Advance) -> ReportRecord:
+    blank = ReportRecord(
+        device_id=device.id,
+        incarnation=report.incarnation,
+        report_seq=report.report_seq,
+        command=report.command,
+        target_id=None if row is None else row.id,
+        attempt=0,
+        state="refused",
+        mode="",
+        reason="",
+        detail=report.detail,
+        device_at=report.at,
+        received_at=advance.at,
+    )
+    match report:
+        case StateReport():
+            told = {"attempt": report.attempt, "state": report.state.value, "mode": report.mode.value}
+            return msgspec.structs.replace(blank, **told, reason=report.reason)
+        case RefusalReport():
+            return msgspec.structs.replace(blank, reason=report.code.value)
+        case _:
+            assert_never(report)

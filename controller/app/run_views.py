@@ -1,0 +1,108 @@
+"""Runs and their devices as people see them."""
+
+from typing import Final
+
+from controller.app.controller import Controller
+from controller.app.records import RunRecord, TargetRecord
+from controller.app.views import Counters, RunView, StageView, TargetView
+from controller.domain import gate
+from controller.domain.clock import RunClock
+from controller.domain.counters import Tally
+from controller.domain.model import StageRun
+from controller.domain.pipeline import Stage
+from controller.domain.target import TargetState
+from protocol.ids import split_name
+from protocol.units import Instant
+
+WAITS: Final = {
+    "offline": "the device is offline",
+    "retry": "waiting to try again",
+    "slot": "waiting for a free slot",
+}
+
+
+def run_view(record: RunRecord) -> RunView:
+    """Return a run as people see it."""
+    plan, run = record.plan, record.run
+    return RunView(
+        id=record.uid,
+        job=record.job,
+        pipeline=plan.pipeline.name,
+        revision=plan.revision,
+        app=plan.operation.app,
+        version=plan.operation.version,
+        state=run.state.value,
+        paused=run.is_paused,
+        waiting=run.is_waiting,
+        pause_reasons=run.pause_reasons,
+        reason=run.reason,
+        epoch=run.epoch,
+        salt=plan.salt,
+        created_at=record.created_at,
+        ended_at=record.ended_at,
+        stages=tuple(
+            _stage_view(stage, at_work, record) for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True)
+        ),
+    )
+
+
+def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView:
+    tally = at_work.tally
+    return StageView(
+        name=stage.name,
+        needs=stage.needs,
+        trigger=stage.trigger.value,
+        state=at_work.state.value,
+        reason=at_work.reason,
+        counters=_counters(tally),
+        started=tally.started,
+        failures=tally.blamed,
+        failures_allowed=gate.failures_allowed(stage.gate, tally),
+        gate=gate.read_out(stage.gate, tally),
+        bricked=tally.bricked,
+        max_in_flight=stage.pace.max_in_flight,
+        opened_at=_wall(record, at_work.opened_at),
+        ended_at=_wall(record, at_work.ended_at),
+    )
+
+
+def _counters(tally: Tally) -> Counters:
+    return Counters(**{state.value: getattr(tally, state.value) for state in TargetState})
+
+
+def _wall(record: RunRecord, run_time: int | None) -> Instant | None:
+    """Return a moment of a run's own time as wall time; pauses since then shift it by their length."""
+    if run_time is None:
+        return None
+    clock: RunClock = record.run.clock
+    anchor = clock.since if clock.since is not None else record.created_at
+    return Instant(anchor + run_time - clock.base)
+
+
+def target_view(controller: Controller, record: RunRecord, row: TargetRecord) -> TargetView:
+    """Return one device of a run as people see it."""
+    target = row.target
+    is_at_work = target.state is TargetState.IN_PROGRESS
+    done, total = controller.progress.of(row.name, run=record.uid, attempt=target.attempt) if is_at_work else (0, 0)
+    return TargetView(
+        device=split_name(row.name)[1],
+        stage=record.plan.pipeline.stages[row.stage].name,
+        state=target.state.value,
+        attempt=target.attempt,
+        attempt_state=target.attempt_state.value if target.attempt_state else "",
+        reason=target.reason.value if target.reason else "",
+        detail=target.detail,
+        left=target.left.value if target.left else "",
+        waits_for=_waits_for(controller, row),
+        done=done,
+        total=total,
+        updated_at=row.updated_at,
+    )
+
+
+def _waits_for(controller: Controller, row: TargetRecord) -> str:
+    if row.target.state is not TargetState.QUEUED:
+        return ""
+    if row.ready != controller.transport.instance:
+        return WAITS["offline"]
+    return WAITS["retry"] if row.target.due is not None else WAITS["slot"]

@@ -1,0 +1,291 @@
+"""Runs: started, paused, resumed, terminated, promoted, and looked at.
+
+Every verb answers after its commit and after the fence is raised: once a pause or termination is answered, no
+command of the run is handed to a transport.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from controller.app import audit, cursors, run_views
+from controller.app.access import Actor, Permission
+from controller.app.advance import Advance
+from controller.app.consequences import Consequences
+from controller.app.controller import Controller
+from controller.app.errors import Conflict, InvalidRequest, NotFound
+from controller.app.pipelines import check
+from controller.app.records import JobRecord, RunRecord
+from controller.app.repositories import Transaction
+from controller.app.views import EventView, Page, RunView, TargetView
+from controller.domain.events import Event, Paused, Promoted, Resumed, Started, Terminated
+from controller.domain.model import Plan, create
+from controller.domain.pipeline import Operation
+from controller.domain.states import RunState, StageState
+from controller.domain.target import TargetState
+from protocol.messages import ReleaseRef
+
+REASON_LENGTH_MAX: Final = 500
+BREACH: Final = "breach:"
+
+Check = Callable[[RunRecord], Event]
+
+
+async def start(controller: Controller, actor: Actor, *, job: str, version: str | None = None) -> RunView:
+    """Start a run of *job*, with another version than the job's where one is given.
+
+    Raises:
+        NotFound: when there is no such job, pipeline or release.
+        InvalidDefinition: when the pipeline may not run.
+        Conflict: when the job has an active run.
+    """
+    actor.require(Permission.CONTROL_RUNS)
+
+    def work(tx: Transaction, after: Consequences) -> RunRecord:
+        advance = Advance(controller, tx, after)
+        record = tx.runs.add(_new(controller, tx, job, version))
+        advance.adopt(record)
+        advance.run(record.id, Started(at=advance.at))
+        audit.record(tx, actor, "run.start", record.uid, at=advance.at, reason=f"{job} {version or ''}".strip())
+        advance.finish()
+        return advance.record(record.id)
+
+    return run_views.run_view(await controller.write(work))
+
+
+def _new(controller: Controller, tx: Transaction, job_name: str, version: str | None) -> RunRecord:
+    job = tx.catalog.job(job_name)
+    if job is None:
+        raise NotFound(f"there is no job {job_name!r}")
+    plan = _plan(tx, job, version or job.operation.version, salt=controller.chance.token(8))
+    return RunRecord(
+        uid=f"r{controller.chance.token(5)}",
+        job_id=job.id,
+        job=job.name,
+        plan=plan,
+        run=create(plan),
+        created_at=controller.clock.now(),
+    )
+
+
+def _plan(tx: Transaction, job: JobRecord, version: str, *, salt: str) -> Plan:
+    pipeline = tx.catalog.pipeline(job.pipeline)
+    if pipeline is None:
+        raise NotFound(f"there is no pipeline {job.pipeline!r}")
+    check(pipeline.definition)
+    release = tx.catalog.release(job.operation.app, version)
+    if release is None:
+        known = ", ".join(r.version for r in tx.catalog.releases(job.operation.app)) or "none"
+        raise NotFound(f"version {version!r} of {job.operation.app!r} is not published; published: {known}")
+    operation = Operation(app=job.operation.app, version=version, params=job.operation.params, env=job.operation.env)
+    reference = ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter)
+    return Plan(
+        pipeline=pipeline.definition,
+        revision=pipeline.revision,
+        operation=operation,
+        release=reference,
+        salt=salt,
+    )
+
+
+async def pause(controller: Controller, actor: Actor, *, run: str, reason: str) -> RunView:
+    """Hold a run: once this returns, no command of it is handed to a transport. Idempotent.
+
+    Raises:
+        NotFound: when there is no such run.
+        Conflict: when it has ended or is ending.
+        InvalidRequest: when no reason is given.
+    """
+    _require_reason(reason)
+
+    def decide(record: RunRecord) -> Event:
+        _require_running(record)
+        return Paused(at=controller.clock.now(), reason=f"operator:{reason}")
+
+    return await _act(controller, actor, run, verb="run.pause", reason=reason, decide=decide)
+
+
+async def resume(
+    controller: Controller, actor: Actor, *, run: str, override: bool = False, reason: str = ""
+) -> RunView:
+    """Lift every pause reason; over a breached gate only with *override* and a reason. Idempotent.
+
+    Raises:
+        NotFound: when there is no such run.
+        Conflict: when it has ended or is ending, or a gate was breached and *override* is not set.
+        InvalidRequest: when *override* comes without a reason.
+    """
+    if override:
+        _require_reason(reason)
+
+    def decide(record: RunRecord) -> Event:
+        _require_running(record)
+        breaches = [r.removeprefix(BREACH) for r in record.run.pause_reasons if r.startswith(BREACH)]
+        if breaches and not override:
+            stages = ", ".join(breaches)
+            raise Conflict(f"the gate of stage {stages} was breached: resume with override and a reason")
+        return Resumed(at=controller.clock.now())
+
+    return await _act(controller, actor, run, verb="run.resume", reason=reason, decide=decide)
+
+
+async def terminate(controller: Controller, actor: Actor, *, run: str, reason: str) -> RunView:
+    """End a run: what is queued is cancelled, what is at work is called back and finishes or ends its lease.
+
+    Raises:
+        NotFound: when there is no such run.
+        Conflict: when it has ended.
+        InvalidRequest: when no reason is given.
+    """
+    _require_reason(reason)
+
+    def decide(record: RunRecord) -> Event:
+        if record.run.state.is_terminal:
+            raise Conflict(f"run {record.uid} has ended: it {record.run.state}")
+        return Terminated(at=controller.clock.now(), reason=reason)
+
+    return await _act(controller, actor, run, verb="run.terminate", reason=reason, decide=decide)
+
+
+async def promote(controller: Controller, actor: Actor, *, run: str, stage: str) -> RunView:
+    """Open a stage that awaits promotion. Promoting it again changes nothing.
+
+    Raises:
+        NotFound: when there is no such run or stage.
+        Conflict: when the run is not running, or the stage is not there yet.
+    """
+
+    def decide(record: RunRecord) -> Event:
+        _require_running(record)
+        index = _stage_index(record, stage)
+        state = record.run.stages[index].state
+        if state is StageState.BLOCKED:
+            raise Conflict(f"stage {stage!r} does not await promotion: it is {state}")
+        return Promoted(at=controller.clock.now(), stage=index)
+
+    return await _act(
+        controller, actor, run, verb="run.promote", reason=stage, decide=decide, permission=Permission.PROMOTE
+    )
+
+
+async def _act(
+    controller: Controller,
+    actor: Actor,
+    uid: str,
+    *,
+    verb: str,
+    reason: str,
+    decide: Check,
+    permission: Permission = Permission.CONTROL_RUNS,
+) -> RunView:
+    actor.require(permission)
+
+    def work(tx: Transaction, after: Consequences) -> RunRecord:
+        advance = Advance(controller, tx, after)
+        record = _find(tx, uid)
+        advance.run(record.id, decide(record))
+        audit.record(tx, actor, verb, uid, at=advance.at, reason=reason)
+        advance.finish()
+        return advance.record(record.id)
+
+    return run_views.run_view(await controller.write(work))
+
+
+async def get(controller: Controller, actor: Actor, *, run: str) -> RunView:
+    """Return a run.
+
+    Raises:
+        NotFound: when there is no such run.
+    """
+    actor.require(Permission.READ)
+    return run_views.run_view(await controller.read(lambda tx: _find(tx, run)))
+
+
+async def list_runs(
+    controller: Controller,
+    actor: Actor,
+    *,
+    job: str | None = None,
+    active: bool | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[RunView]:
+    """Return runs, newest first."""
+    actor.require(Permission.READ)
+    before = None if cursor is None else cursors.decode_int(cursor)
+    records = await controller.read(lambda tx: tx.runs.page(job=job, active=active, before=before, limit=limit))
+    next_cursor = cursors.encode(records[-1].id) if len(records) == limit else None
+    return Page(items=tuple(run_views.run_view(record) for record in records), cursor=next_cursor)
+
+
+async def targets(
+    controller: Controller,
+    actor: Actor,
+    *,
+    run: str,
+    stage: str | None = None,
+    state: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[TargetView]:
+    """Return a run's devices in dispatch order.
+
+    Raises:
+        NotFound: when there is no such run or stage.
+        InvalidRequest: when *state* is none of a target's states.
+    """
+    actor.require(Permission.READ)
+    wanted = _target_state(state)
+    after = 0 if cursor is None else cursors.decode_int(cursor)
+
+    def work(tx: Transaction) -> Page[TargetView]:
+        record = _find(tx, run)
+        index = None if stage is None else _stage_index(record, stage)
+        rows = tx.targets.page(record.id, stage=index, state=wanted, after=after, limit=limit)
+        next_cursor = cursors.encode(rows[-1].id) if len(rows) == limit else None
+        return Page(items=tuple(run_views.target_view(controller, record, row) for row in rows), cursor=next_cursor)
+
+    return await controller.read(work)
+
+
+async def events(
+    controller: Controller, actor: Actor, *, run: str, after: int = 0, limit: int = 200
+) -> tuple[EventView, ...]:
+    """Return a run's timeline, oldest first.
+
+    Raises:
+        NotFound: when there is no such run.
+    """
+    actor.require(Permission.READ)
+    records = await controller.read(lambda tx: tx.log.events(_find(tx, run).id, after=after, limit=limit))
+    return tuple(EventView(id=r.id, at=r.at, kind=r.kind, data=r.data) for r in records)
+
+
+def _find(tx: Transaction, uid: str) -> RunRecord:
+    record = tx.runs.by_uid(uid)
+    if record is None:
+        raise NotFound(f"there is no run {uid!r}")
+    return record
+
+
+def _stage_index(record: RunRecord, name: str) -> int:
+    names = [stage.name for stage in record.plan.pipeline.stages]
+    if name not in names:
+        raise NotFound(f"run {record.uid} has no stage {name!r}; it has {', '.join(names)}")
+    return names.index(name)  # type: ignore[arg-type]
+
+
+def _target_state(text: str | None) -> TargetState | None:
+    try:
+        return None if text is None else TargetState(text)
+    except ValueError as error:
+        raise InvalidRequest(f"state {text!r}: expected one of {', '.join(TargetState)}") from error
+
+
+def _require_running(record: RunRecord) -> None:
+    if record.run.state is not RunState.RUNNING:
+        raise Conflict(f"run {record.uid} is not running: it is {record.run.state}")
+
+
+def _require_reason(reason: str) -> None:
+    if not 1 <= len(reason.strip()) <= REASON_LENGTH_MAX:
+        raise InvalidRequest(f"expected a reason of 1 to {REASON_LENGTH_MAX} characters; it is kept in the audit log")

@@ -1,0 +1,43 @@
+"""The controller itself: is it ready, what was refused, who did what."""
+
+from controller.app.access import Actor, Permission
+from controller.app.controller import Controller
+from controller.app.errors import StorageUnavailable
+from controller.app.repositories import Transaction
+from controller.app.views import AuditView, Health, SecurityEventView
+
+
+async def health(controller: Controller) -> Health:
+    """Say whether the controller can do its work; asks the database to read."""
+
+    def work(tx: Transaction) -> tuple[int, int]:
+        _, online = tx.devices.counts(instance=controller.transport.instance)
+        return online, tx.commands.unsent_count()
+
+    try:
+        online, unsent = await controller.read(work)
+    except StorageUnavailable as error:
+        return Health(ready=False, faults=(str(error),), online=0, unsent=0)
+    return Health(ready=True, faults=(), online=online, unsent=unsent)
+
+
+async def security_events(
+    controller: Controller, actor: Actor, *, after: int = 0, limit: int = 200
+) -> tuple[SecurityEventView, ...]:
+    """Return security events, oldest first."""
+    actor.require(Permission.READ)
+    records = await controller.read(lambda tx: tx.log.security(after=after, limit=limit))
+    return tuple(
+        SecurityEventView(id=r.id, at=r.at, device=r.name, code=r.code, digest=r.digest, detail=r.detail)
+        for r in records
+    )
+
+
+async def audit(controller: Controller, actor: Actor, *, after: int = 0, limit: int = 200) -> tuple[AuditView, ...]:
+    """Return audit entries, oldest first."""
+    actor.require(Permission.READ)
+    records = await controller.read(lambda tx: tx.log.audit(after=after, limit=limit))
+    return tuple(
+        AuditView(id=r.id, at=r.at, actor=r.actor, verb=r.verb, subject=r.subject, reason=r.reason, hash=r.hash)
+        for r in records
+    )

@@ -1,0 +1,128 @@
+"""What happens by itself: deadlines, resends, the heartbeat. One loop that sleeps until the earliest of them.
+
+After a start nothing is judged until the messages that waited have been folded and a grace has passed, and the time
+in which nobody looked is taken out of every run's clock.
+"""
+
+from collections import defaultdict
+from typing import Final
+
+import msgspec
+import structlog
+
+from controller.app.advance import Advance, policy_of
+from controller.app.consequences import Consequences
+from controller.app.controller import Controller
+from controller.app.dispatch import RESEND_FIRST_MS
+from controller.app.errors import StorageUnavailable
+from controller.app.ports import Priority
+from controller.app.repositories import Transaction
+from controller.domain import target as targets
+from controller.domain.events import Folded, Recovered, Woken
+from controller.domain.target import Delta, DueReached
+from protocol.units import HOUR, SECOND, Instant, later
+
+log = structlog.get_logger()
+
+BATCH_MAX: Final = 500
+BEAT_MS: Final = 5 * SECOND
+GAP_MS_MIN: Final = 3 * BEAT_MS
+GRACE_MS: Final = 5 * SECOND
+UNREACHABLE_MS: Final = HOUR
+
+
+async def recover(controller: Controller) -> int:
+    """Take the time in which the controller was down out of every run's clock; return it in milliseconds."""
+
+    def work(tx: Transaction, after: Consequences) -> int:
+        now = controller.clock.now()
+        last = tx.log.heartbeat()
+        gap = now - last if last is not None else 0
+        tx.log.beat(now)
+        if gap >= GAP_MS_MIN:
+            _skip(controller, tx, after, gap)
+        return gap
+
+    return await controller.write(work, priority=Priority.HOUSEKEEPING)
+
+
+def _skip(controller: Controller, tx: Transaction, after: Consequences, gap_ms: int) -> None:
+    advance = Advance(controller, tx, after)
+    for run_id in tx.runs.active_ids():
+        advance.run(run_id, Recovered(at=advance.at, gap_ms=gap_ms))
+    advance.finish()
+    log.info("time_skipped", gap_ms=gap_ms)
+
+
+async def run_for_ever(controller: Controller) -> None:
+    """Look after everything that is due, until cancelled."""
+    await recover(controller)
+    start = later(controller.clock.now(), GRACE_MS)
+    while controller.clock.now() < start:
+        await controller.clock.sleep_until(start)
+    while True:
+        try:
+            next_at = await look(controller)
+        except StorageUnavailable as error:
+            log.warning("wakeup_postponed", reason=str(error))
+            next_at = later(controller.clock.now(), SECOND)
+        await controller.clock.sleep_until(next_at)
+
+
+async def look(controller: Controller) -> Instant:
+    """Do what is due now, and return when to look again."""
+    now = controller.clock.now()
+    wake_at, resend_at, beat = await controller.read(
+        lambda tx: (tx.runs.next_wake(), tx.commands.next_due(), tx.log.heartbeat())
+    )
+    if beat is None or now >= beat + BEAT_MS or now < beat - BEAT_MS:
+        await controller.write(lambda tx, after: _beat(controller, tx, after), priority=Priority.HOUSEKEEPING)
+        beat = now
+    if (wake_at is not None and wake_at <= now) or (resend_at is not None and resend_at <= now):
+        await controller.write(lambda tx, after: _work(controller, tx, after), priority=Priority.DISPATCH)
+        return later(now, 1)
+    return min(at for at in (wake_at, resend_at, later(beat, BEAT_MS)) if at is not None)
+
+
+def _beat(controller: Controller, tx: Transaction, after: Consequences) -> None:
+    now, last = controller.clock.now(), tx.log.heartbeat()
+    tx.log.beat(now)
+    gap = 0 if last is None else now - last - BEAT_MS
+    if gap >= GAP_MS_MIN:  # the machine was suspended, or the wall clock jumped
+        _skip(controller, tx, after, gap)
+
+
+def _work(controller: Controller, tx: Transaction, after: Consequences) -> None:
+    advance = Advance(controller, tx, after)
+    for run_id in tx.runs.waking(advance.at):
+        _wake(advance, run_id)
+    advance.finish()
+    _resend(controller, tx, after, advance.at)
+
+
+def _wake(advance: Advance, run_id: int) -> None:
+    record = advance.record(run_id)
+    now = record.run.clock.run_time(advance.at)
+    deltas: dict[int, list[Delta]] = defaultdict(list)
+    changed = []
+    for row in advance.tx.targets.due(run_id, now, limit=BATCH_MAX):
+        end, _ = targets.step(row.target, DueReached(at=now), policy_of(record, row))
+        changed.append(msgspec.structs.replace(row, target=end, updated_at=advance.at))
+        deltas[row.stage].append(targets.delta(row.target, end))
+    advance.tx.targets.save(changed)
+    advance.tx.commands.close([row.id for row in changed])
+    if deltas:
+        folded = {stage: tuple(changes) for stage, changes in deltas.items()}
+        advance.run(run_id, Folded(at=advance.at, deltas=folded))
+    else:
+        advance.run(run_id, Woken(at=advance.at))
+
+
+def _resend(controller: Controller, tx: Transaction, after: Consequences, at: Instant) -> None:
+    """Send again what nobody has accepted; what cannot reach its device waits for the device's hello."""
+    due = tx.commands.due(at, limit=BATCH_MAX)
+    reachable = [c for c in due if c.expires_at > at and controller.transport.session(c.name)]
+    after.commands += reachable
+    tx.commands.postpone([c.id for c in reachable], until=later(at, RESEND_FIRST_MS))
+    wanted = {c.id for c in reachable}
+    tx.commands.postpone([c.id for c in due if c.id not in wanted], until=later(at, UNREACHABLE_MS))

@@ -1,0 +1,64 @@
+"""What the controller says of itself: counts for metrics, and log lines for stories.
+
+Metrics never carry a device as a label; logs never carry secrets, tokens or payloads.
+"""
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Meters:
+    """The controller's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry: Final = CollectorRegistry()
+        self.published = Counter(
+            "tidegate_commands_published",
+            "Commands handed to a transport.",
+            ["op"],
+            registry=self.registry,
+        )
+        self.reports = Counter("tidegate_reports", "Signed reports stored.", ["state"], registry=self.registry)
+        self.refused = Counter(
+            "tidegate_messages_refused", "Messages of devices that were refused.", ["reason"], registry=self.registry
+        )
+        self.anomalies = Counter(
+            "tidegate_anomalies", "Reports that did not fit and changed nothing.", ["kind"], registry=self.registry
+        )
+        self.refusals = Counter(
+            "tidegate_command_refusals", "Commands that devices refused.", ["code"], registry=self.registry
+        )
+        self.batch = Histogram(
+            "tidegate_ingest_batch_messages",
+            "Messages in one ingest transaction.",
+            buckets=(1, 5, 20, 50, 100, 200, 500),
+            registry=self.registry,
+        )
+        self.devices = Gauge("tidegate_devices", "Enrolled devices.", ["presence"], registry=self.registry)
+        self.run_targets = Gauge("tidegate_run_targets", "Devices of active runs.", ["state"], registry=self.registry)
+        self.unsent = Gauge("tidegate_commands_unsent", "Commands not handed over yet.", registry=self.registry)
+
+    def render(self) -> bytes:
+        """Return all metrics in Prometheus' text form."""
+        return generate_latest(self.registry)
+
+
+def set_up_logs(*, as_json: bool, level: str = "info") -> None:
+    """Send structured log lines to standard error: JSON for machines, columns for people."""
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(pad_event_to=28)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
