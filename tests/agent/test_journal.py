@@ -115,7 +115,7 @@ for n in range(1, 9):
 def test_a_kill_at_any_sync_or_write_leaves_what_was_told(tmp_path: Path) -> None:
     killed = 0
     for call in ("fdatasync", "pwrite64"):
-        for when in range(1, 40, 3):
+        for when in range(1, 40, 4):
             path = tmp_path / f"{call}-{when}.db"
             tracer = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
             inject = ["-e", f"inject={call}:signal=KILL:when={when}"]
