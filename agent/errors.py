@@ -1,0 +1,68 @@
+"""Errors of the agent, by whose fault.
+
+```
+AgentError
+├── ConfigError        the caller's: a setting or an argument is wrong
+├── PeerError          the other side's
+│   ├── EnrolRefused       the controller does not take this device
+│   └── ReleasesRefused    the release file is not to be trusted
+└── EnvironmentFault   the device's or the network's
+    ├── StorageError       the journal cannot be written just now: try again later
+    │   └── StorageFull    no space is left; it recovers by itself when there is some
+    ├── JournalCorrupt     the journal cannot be read: it needs a person
+    └── Unreachable        the controller cannot be reached just now
+```
+"""
+
+__all__ = [
+    "AgentError",
+    "ConfigError",
+    "EnrolRefused",
+    "EnvironmentFault",
+    "JournalCorrupt",
+    "PeerError",
+    "ReleasesRefused",
+    "StorageError",
+    "StorageFull",
+    "Unreachable",
+]
+
+
+class AgentError(Exception):
+    """Root of all errors of this package."""
+
+
+class ConfigError(AgentError):
+    """A setting or an argument is missing or wrong; the text names it."""
+
+
+class PeerError(AgentError):
+    """The other side did or said something that is not to be accepted."""
+
+
+class EnrolRefused(PeerError):
+    """The controller refused the enrolment or renewal; the text gives its reason."""
+
+
+class ReleasesRefused(PeerError):
+    """The release file is unsigned, expired, malformed, or older than one seen before."""
+
+
+class EnvironmentFault(AgentError):
+    """Something around the agent failed."""
+
+
+class StorageError(EnvironmentFault):
+    """The journal could not be written; nothing was changed, and the same write may be tried again."""
+
+
+class StorageFull(StorageError):
+    """The journal could not be written because no space is left."""
+
+
+class JournalCorrupt(EnvironmentFault):
+    """The journal cannot be read; the text says what to do."""
+
+
+class Unreachable(EnvironmentFault):
+    """The controller cannot be reached, or answers that it cannot serve just now."""

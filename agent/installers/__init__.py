@@ -1,0 +1,1 @@
+"""How releases become active: the port, and the built-in installers."""
