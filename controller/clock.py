@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from contextlib import suppress
 from typing import Final
 
 from protocol.units import Instant
@@ -22,13 +23,15 @@ class SystemClock:
         return Instant(time.time_ns() // 1_000_000)
 
     async def sleep_until(self, at: Instant) -> None:
-        """Return when `now` has reached *at*, or earlier when `wake` is called."""
-        self._woken.clear()
+        """Return when `now` has reached *at*, or earlier when `wake` is, or since the last sleep was, called."""
         span_ms = min(max(0, at - self.now()), SLEEP_MS_MAX)
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), span_ms / 1000)
-        except TimeoutError:
-            return
+        self._woken.clear()
+
+    async def pause_until(self, at: Instant) -> None:
+        """Return when `now` has reached *at*; `wake` does not end it."""
+        await asyncio.sleep(max(0, at - self.now()) / 1000)
 
     def wake(self) -> None:
         """End a `sleep_until` early; what was waited for may have changed."""

@@ -32,10 +32,22 @@ _SIGNED: Final = {UplinkKind.HELLO: (PayloadType.HELLO, Hello), UplinkKind.REPOR
 
 
 class Inbox:
-    """Where transports deliver messages; see `controller.app.ports.Inbox`."""
+    """Where transports deliver messages; see `controller.app.ports.Inbox`.
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    A transport is made with its inbox and the controller with its transport, so the inbox is opened last.
+    """
+
+    def __init__(self) -> None:
+        self._opened: Controller | None = None
+
+    def open(self, controller: Controller) -> None:
+        """Take in messages for *controller* from now on."""
+        self._opened = controller
+
+    @property
+    def _controller(self) -> Controller:
+        assert self._opened is not None, "the inbox is opened before its transport runs"
+        return self._opened
 
     async def receive(self, batch: Sequence[Uplinked]) -> Sequence[Disposition]:
         """Store a batch durably; see the port."""

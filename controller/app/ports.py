@@ -29,6 +29,9 @@ class Clock(Protocol):
     def wake(self) -> None:
         """End a `sleep_until` early; what was waited for may have changed."""
 
+    async def pause_until(self, at: Instant) -> None:
+        """Return when `now` has reached *at*; `wake` does not end it."""
+
 
 class Chance(Protocol):
     """Where chance comes from."""

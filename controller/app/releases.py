@@ -30,7 +30,7 @@ async def publish(controller: Controller, actor: Actor, *, document: bytes) -> t
     Raises:
         InvalidRequest: when the release keys did not sign it, it has expired, an artifact is missing or of another
             length, or a counter does not rise.
-        Conflict: when it is not the next version, or changes or drops a release that is published.
+        Conflict: when it is no newer version, or changes or drops a release that is published.
     """
     actor.require(Permission.PUBLISH)
     now = controller.clock.now()
@@ -52,9 +52,9 @@ async def publish(controller: Controller, actor: Actor, *, document: bytes) -> t
 
 def _new_releases(controller: Controller, tx: Transaction, parsed: ReleaseFile, now: Instant) -> list[ReleaseRecord]:
     stored = tx.catalog.release_document()
-    expected = 1 if stored is None else stored[0] + 1
-    if parsed.version != expected:
-        raise Conflict(f"release file version {parsed.version}: expected {expected}; fetch the newest and sign again")
+    newest = 0 if stored is None else stored[0]
+    if parsed.version <= newest:
+        raise Conflict(f"release file version {parsed.version}: {newest} is published; fetch that and sign again")
     known = {release.path: release for release in tx.catalog.releases()}
     for path, release in known.items():
         if path not in parsed.releases or _record(parsed.releases[path], release.published_at) != release:

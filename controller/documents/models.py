@@ -1,0 +1,253 @@
+"""The shape of pipeline and job files, and how each part becomes the domain's own data.
+
+Defaults are the domain's; a field's name differs from the domain's only where people write a unit (``10m``).
+"""
+
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
+
+import msgspec
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
+
+from controller.documents.units import parse_percent, parse_span, render_percent, render_span
+from controller.domain import pipeline as domain
+from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
+from protocol.ids import parse_part
+
+T = TypeVar("T")
+
+COUNT_MAX: Final = 10_000_000
+TEXT_LENGTH_MAX: Final = 2_000
+_SPAN: Final = {
+    "type": "string",
+    "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$",
+    "examples": ["10m", "2h"],
+}
+_PERCENT: Final = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": 100},
+        {"type": "string", "pattern": "^[0-9.]+ ?%?$"},
+    ],
+    "examples": ["95%", 5],
+}
+_LIMIT: Final = {
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9.]+ ?%$"}],
+    "examples": ["5%", 3],
+}
+
+
+class Share(msgspec.Struct, frozen=True):
+    """How many failures are too many: a count of devices, or a percentage."""
+
+    count: int | None = None
+    percent: float | None = None
+
+
+def _name(text: str) -> str:
+    return parse_part(text, what="name")
+
+
+def _positive(span_ms: int) -> int:
+    if span_ms < 1:
+        raise ValueError("expected a span longer than nothing")
+    return span_ms
+
+
+def _share(value: object) -> Share:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 0 <= value <= COUNT_MAX:
+            raise ValueError(f"expected a count from 0 to {COUNT_MAX}, found {value}")
+        return Share(count=value)
+    if not isinstance(value, str) or not value.endswith("%"):
+        raise ValueError(f"expected a share such as '5%' or a count of devices such as 3, found {value!r}")
+    percent = parse_percent(value)
+    if percent > 100:  # noqa: PLR2004 - per cent
+        raise ValueError(f"expected at most 100%, found {value}")
+    return Share(percent=percent)
+
+
+Name = Annotated[
+    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"})
+]
+Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
+Span = Annotated[int, BeforeValidator(parse_span), WithJsonSchema(_SPAN)]
+LongerSpan = Annotated[int, BeforeValidator(parse_span), AfterValidator(_positive), WithJsonSchema(_SPAN)]
+Percent = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, le=100), WithJsonSchema(_PERCENT)]
+Limit = Annotated[Share, BeforeValidator(_share), WithJsonSchema(_LIMIT)]
+_Word = Field(strict=False)
+
+
+def _span(span_ms: int) -> Any:
+    return Field(default=span_ms, json_schema_extra={"default": render_span(span_ms)})
+
+
+def _percent(percent: float) -> Any:
+    return Field(default=percent, json_schema_extra={"default": render_percent(percent)})
+
+
+class Part(BaseModel):
+    """What all parts of a file share: unknown fields are faults, and text is never taken for a number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
+    renamed: ClassVar[dict[str, str]] = {}
+    only_here: ClassVar[frozenset[str]] = frozenset()
+
+    def into(self, kind: type[T], **parts: object) -> T:
+        """Make the domain's *kind* from the fields of this part, with *parts* in place of nested ones."""
+        names = type(self).model_fields.keys() - self.only_here
+        own = {self.renamed.get(name, name): getattr(self, name) for name in names}
+        return kind(**{**own, **parts})
+
+
+class TargetsPart(Part):
+    """Which devices: all whose labels equal `labels`, and the listed ones, without the excluded ones."""
+
+    labels: dict[Word, Text] = {}
+    devices: list[Name] = []
+    exclude: list[Name] = []
+    percent: Percent = _percent(domain.Targets().percent)
+
+    def to_domain(self) -> domain.Targets:
+        """Return the domain's own."""
+        return self.into(domain.Targets, devices=tuple(self.devices), exclude=tuple(self.exclude))
+
+
+class TriggerPart(Part):
+    """What opens a stage once what it needs is met: a person (`manual`), or nobody after a delay."""
+
+    type: Annotated[Trigger, _Word] = Trigger.AUTOMATIC
+    delay: Span = _span(0)
+
+
+class PacePart(Part):
+    """How many devices may be at work at once."""
+
+    max_in_flight: Count = domain.Pace().max_in_flight
+
+
+class FailuresPart(Part):
+    """How many failures that the build is to blame for are too many."""
+
+    more_than: Limit
+    of: Annotated[Denominator, _Word] = Denominator.STARTED
+    min_sample: Count = domain.FailureLimit().min_sample
+    only_here: ClassVar[frozenset[str]] = frozenset({"more_than"})
+
+    def to_domain(self) -> domain.FailureLimit:
+        """Return the domain's own."""
+        return self.into(domain.FailureLimit, count=self.more_than.count, percent=self.more_than.percent)
+
+
+class GatePart(Part):
+    """When a stage passes, and when it must stop."""
+
+    success: Percent = _percent(domain.Gate().success_percent)
+    straggler_after: Span | None = None
+    soak: Span = _span(domain.Gate().soak_ms)
+    failures: FailuresPart | None = None
+    on_breach: Annotated[OnBreach, _Word] = domain.Gate().on_breach
+    renamed: ClassVar[dict[str, str]] = {
+        "success": "success_percent",
+        "straggler_after": "straggler_after_ms",
+        "soak": "soak_ms",
+    }
+
+    def to_domain(self) -> domain.Gate:
+        """Return the domain's own."""
+        failures = self.failures.to_domain() if self.failures else domain.Gate().failures
+        return self.into(domain.Gate, failures=failures)
+
+
+class TimeoutsPart(Part):
+    """Clocks of a stage; they stand still while the run is paused."""
+
+    accept: LongerSpan = _span(domain.Timeouts().accept_ms)
+    lease: LongerSpan = _span(domain.Timeouts().lease_ms)
+    stage: LongerSpan = _span(domain.Timeouts().stage_ms)
+    renamed: ClassVar[dict[str, str]] = {"accept": "accept_ms", "lease": "lease_ms", "stage": "stage_ms"}
+
+
+class RetryPart(Part):
+    """How many attempts a device gets, and the wait before the second; it doubles."""
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = domain.Retry().attempts_max
+    backoff: LongerSpan = _span(domain.Retry().backoff_ms)
+    renamed: ClassVar[dict[str, str]] = {"attempts": "attempts_max", "backoff": "backoff_ms"}
+
+
+class StagePart(Part):
+    """One step of a pipeline."""
+
+    name: Name
+    needs: list[Name] = []
+    targets: TargetsPart = TargetsPart()
+    trigger: TriggerPart = TriggerPart()
+    pace: PacePart = PacePart()
+    gate: GatePart = GatePart()
+    timeouts: TimeoutsPart = TimeoutsPart()
+    retry: RetryPart = RetryPart()
+    on_failure: Annotated[OnFailure, _Word] = OnFailure.STOP_RUN
+    allow_empty: bool = False
+
+    @field_validator("trigger", mode="before")
+    @classmethod
+    def _short_trigger(cls, value: object) -> object:
+        return {"type": value} if isinstance(value, str) else value
+
+    def to_domain(self) -> domain.Stage:
+        """Return the domain's own."""
+        return self.into(
+            domain.Stage,
+            needs=tuple(self.needs),
+            targets=self.targets.to_domain(),
+            trigger=self.trigger.type,
+            delay_ms=self.trigger.delay,
+            pace=self.pace.into(domain.Pace),
+            gate=self.gate.to_domain(),
+            timeouts=self.timeouts.into(domain.Timeouts),
+            retry=self.retry.into(domain.Retry),
+        )
+
+
+class PipelineFile(Part):
+    """A pipeline: stages that need each other, each with its devices, pace and gate."""
+
+    kind: Literal["Pipeline"] = "Pipeline"
+    name: Name
+    description: Text = ""
+    timeout: LongerSpan = _span(domain.Pipeline(name="", stages=()).timeout_ms)
+    stages: list[StagePart]
+    renamed: ClassVar[dict[str, str]] = {"timeout": "timeout_ms"}
+    only_here: ClassVar[frozenset[str]] = frozenset({"kind"})
+
+    def to_domain(self) -> domain.Pipeline:
+        """Return the domain's own."""
+        return self.into(domain.Pipeline, stages=tuple(stage.to_domain() for stage in self.stages))
+
+
+class OperationPart(Part):
+    """What a job does: install one app at a version."""
+
+    app: Name
+    version: Word
+    params: dict[Word, Text] = {}
+    env: dict[Word, Text] = {}
+
+
+class JobFile(Part):
+    """A job: an operation bound to a pipeline."""
+
+    kind: Literal["Job"] = "Job"
+    name: Name
+    pipeline: Name
+    operation: OperationPart

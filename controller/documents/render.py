@@ -1,0 +1,97 @@
+"""Definitions as files: only what differs from the defaults. Loading it gives back an equal one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import yaml
+
+from controller.documents.load import Definition, Job
+from controller.documents.units import render_percent, render_span
+from controller.domain.pipeline import FailureLimit, Operation, Pipeline, Stage
+
+_SPANS: Mapping[str, str] = {
+    "accept_ms": "accept",
+    "backoff_ms": "backoff",
+    "lease_ms": "lease",
+    "soak_ms": "soak",
+    "stage_ms": "stage",
+    "straggler_after_ms": "straggler_after",
+    "timeout_ms": "timeout",
+}
+_BREAKS = "\x85\u2028\u2029"
+_OTHERS: Mapping[str, str] = {"attempts_max": "attempts", "success_percent": "success"}
+
+
+def to_document(definition: Definition) -> dict[str, Any]:
+    """Return a definition in the shape of its file, as plain data that loads back equal."""
+    match definition:
+        case Pipeline():
+            stages = [_stage(stage) for stage in definition.stages]
+            return {
+                "kind": "Pipeline",
+                **_changed(definition, Pipeline(name="", stages=())),
+                "stages": stages,
+            }
+        case Job():
+            operation = definition.operation
+            changed = {"app": operation.app, **_changed(operation, Operation(app=operation.app, version=""))}
+            return {
+                "kind": "Job",
+                "name": definition.name,
+                "pipeline": definition.pipeline,
+                "operation": changed,
+            }
+
+
+def render(definition: Definition) -> str:
+    """Return a definition as YAML text; loading it again gives an equal definition."""
+    document = to_document(definition)
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Escapes the line breaks of Unicode, which YAML would fold into spaces."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(mark in text for mark in _BREAKS) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    document = {"name": stage.name, **_changed(stage, Stage(name=stage.name))}
+    document.pop("delay_ms", None)
+    if stage.delay_ms:
+        document["trigger"] = {"type": stage.trigger.value, "delay": render_span(stage.delay_ms)}
+    return document
+
+
+def _changed(value: msgspec.Struct, default: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields that differ from the default's, under the names and in the units of a file."""
+    document: dict[str, Any] = {}
+    for name in value.__struct_fields__:
+        now, before = getattr(value, name), getattr(default, name)
+        if now != before:
+            document[_SPANS.get(name) or _OTHERS.get(name) or name] = _plain(name, now, before)
+    return document
+
+
+def _plain(name: str, now: Any, before: Any) -> Any:
+    if isinstance(now, FailureLimit):
+        return _failures(now)
+    if isinstance(now, msgspec.Struct):
+        return _changed(now, before)
+    if isinstance(now, float):
+        return render_percent(now)
+    if name in _SPANS:
+        return render_span(now)
+    return msgspec.to_builtins(now)
+
+
+def _failures(limit: FailureLimit) -> dict[str, Any]:
+    more_than = limit.count if limit.percent is None else render_percent(limit.percent)
+    return {"more_than": more_than, **_changed(limit, msgspec.structs.replace(limit, of="", min_sample=0))}

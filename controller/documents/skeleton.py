@@ -1,0 +1,40 @@
+"""What a broken pipeline file says about its structure: circles are found along with typing errors."""
+
+from typing import Any
+
+from controller.domain.pipeline import Pipeline, Stage, Targets
+from protocol.ids import DeviceId, StageName
+
+
+def pipeline_of(data: dict[str, Any]) -> Pipeline:
+    """Return a pipeline with the names, needs and devices that can be read; the rest is left at its default.
+
+    Indices stay those of the file. The result is fit for `validate` and for nothing else.
+    """
+    stages = _list(data.get("stages"))
+    named = tuple(_stage(_mapping(stage), index) for index, stage in enumerate(stages))
+    return Pipeline(name="", stages=named or (Stage(name=StageName("")),))
+
+
+def _stage(data: dict[str, Any], index: int) -> Stage:
+    targets = _mapping(data.get("targets"))
+    return Stage(
+        name=StageName(_text(data.get("name")) or f"?{index}"),
+        needs=tuple(StageName(_text(need)) for need in _list(data.get("needs"))),
+        targets=Targets(
+            devices=tuple(DeviceId(_text(device)) for device in _list(targets.get("devices"))),
+            exclude=tuple(DeviceId(_text(device)) for device in _list(targets.get("exclude"))),
+        ),
+    )
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,175 @@
+"""One queue for what all sessions say: gathered into batches, stored, and only then acknowledged.
+
+The rules this module keeps:
+
+1. One `Inbox.receive` at a time; while it runs, the next batch gathers, so that commits grow with the load.
+2. A message is answered after the return of the call that stored it. When the call raises, nothing is answered and
+   the same batch is offered again; meanwhile reading stays paused by the queue's own length.
+3. Order is kept: per session, and between a session's last message, its will and the note that it ended.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+import structlog
+
+from controller.app.ports import Disposition, Inbox, Uplinked
+from controller.edge.limits import Counts, Limits
+from protocol.ids import Name
+
+Answer = Callable[[Disposition], None]
+"""What to do once a message is stored; never awaits and never raises."""
+
+log = structlog.get_logger()
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message, and whom to tell what became of it (nobody at QoS 0, or for a will)."""
+
+    content: Uplinked
+    answer: Answer | None = None
+
+
+class Farewell(msgspec.Struct, frozen=True):
+    """A session that has ended; comes after all its messages."""
+
+    name: Name
+    session: int
+
+
+class Intake:
+    """The queue and the two loops that empty it."""
+
+    def __init__(self, inbox: Inbox, *, limits: Limits, counts: Counts, on_pressure: Callable[[bool], None]) -> None:
+        """Take where messages go, and whom to tell that the queue is too long, or short again."""
+        self._inbox = inbox
+        self._limits = limits
+        self._counts = counts
+        self._on_pressure = on_pressure
+        self._queue: Final[deque[Message | Farewell]] = deque()
+        self._farewells: Final[deque[Farewell]] = deque()
+        self._filled = asyncio.Event()
+        self._farewell_due = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._busy = 0
+        self._idle.set()
+        self.is_pressed = False
+
+    @property
+    def depth(self) -> int:
+        """Return how many messages and notes wait."""
+        return len(self._queue) + len(self._farewells)
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether so many sessions wait to be noted as ended that no new one should begin."""
+        return len(self._farewells) >= self._limits.farewells_max
+
+    def put(self, item: Message | Farewell) -> None:
+        """Queue a message or the note that a session ended; the first one above the high-water mark calls for a pause."""
+        self._queue.append(item)
+        self._filled.set()
+        self._idle.clear()
+        if not self.is_pressed and len(self._queue) >= self._limits.intake_high:
+            self._press(is_on=True)
+
+    def _press(self, *, is_on: bool) -> None:
+        self.is_pressed = is_on
+        self._counts.paused += is_on
+        self._on_pressure(is_on)
+
+    async def run(self) -> None:
+        """Empty the queue until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._store_all(), name="edge-intake")
+            tasks.create_task(self._note_all(), name="edge-farewells")
+
+    async def drain(self) -> bool:
+        """Wait until all is stored and noted, but not for ever; say whether it was."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain_timeout_s):
+                await self._idle.wait()
+        return self._idle.is_set()
+
+    async def _store_all(self) -> None:
+        while True:
+            await self._filled.wait()
+            batch = self._next_batch()
+            await self._store([item for item in batch if isinstance(item, Message)])
+            self._farewells.extend(item for item in batch if isinstance(item, Farewell))
+            if self._farewells:
+                self._farewell_due.set()
+            self._done(stored=True)
+
+    def _next_batch(self) -> Sequence[Message | Farewell]:
+        count = min(len(self._queue), self._limits.batch_max)
+        batch = [self._queue.popleft() for _ in range(count)]
+        self._busy += 1
+        if not self._queue:
+            self._filled.clear()
+        return batch
+
+    def _done(self, *, stored: bool) -> None:
+        self._busy -= 1
+        if stored and self.is_pressed and len(self._queue) <= self._limits.intake_low:
+            self._press(is_on=False)
+        if not self._queue and not self._farewells and not self._busy:
+            self._idle.set()
+
+    async def _store(self, batch: Sequence[Message]) -> None:
+        if not batch:
+            return
+        contents = [message.content for message in batch]
+
+        async def receive() -> Sequence[Disposition]:
+            answers = await self._inbox.receive(contents)
+            assert len(answers) == len(contents), "an inbox returns one disposition for each message"
+            return answers
+
+        dispositions = await self._insist(receive)
+        self._counts.batches += 1
+        self._counts.stored += len(batch)
+        for message, disposition in zip(batch, dispositions, strict=True):
+            self._counts.dispositions[disposition] += 1
+            if message.answer is not None:
+                message.answer(disposition)
+
+    async def _insist(self, receive: Callable[[], Awaitable[Sequence[Disposition]]]) -> Sequence[Disposition]:
+        """Offer the same batch until it is taken: what cannot be stored must not be acknowledged, nor lost."""
+        wait_s = self._limits.retry_first_s
+        while True:
+            try:
+                return await receive()
+            except Exception as error:  # noqa: BLE001 - the top of the loop: it logs, counts and goes on
+                self._counts.batches_failed += 1
+                log.warning("intake_batch_refused", error=repr(error), retry_in_s=wait_s)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, self._limits.retry_max_s)
+
+    async def _note_all(self) -> None:
+        while True:
+            await self._farewell_due.wait()
+            farewell = self._farewells.popleft()
+            self._busy += 1
+            if not self._farewells:
+                self._farewell_due.clear()
+            await self._note(farewell)
+            self._done(stored=False)
+
+    async def _note(self, farewell: Farewell) -> None:
+        """Tell the inbox that a session ended; presence is soft state, so this is not tried for ever."""
+        wait_s = self._limits.retry_first_s
+        for _ in range(self._limits.farewell_tries_max):
+            try:
+                await self._inbox.disconnected(farewell.name, farewell.session)
+            except Exception as error:  # noqa: BLE001 - the top of the loop: it logs, counts and goes on
+                log.warning("disconnect_note_refused", error=repr(error), retry_in_s=wait_s)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, self._limits.retry_max_s)
+            else:
+                return
+        self._counts.farewells_lost += 1

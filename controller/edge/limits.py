@@ -1,0 +1,103 @@
+"""Every limit of the endpoint, by name, and what it counted."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from protocol.messages import MESSAGE_BYTES_MAX
+
+PACKET_HEADROOM_BYTES: Final = 1_024
+"""What an MQTT packet may carry beside its payload: header, topic, properties."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of everything the endpoint takes. The defaults suit one core and some ten thousand devices."""
+
+    connections_max: int = 20_000
+    backlog: int = 1_024
+    packet_bytes_max: int = MESSAGE_BYTES_MAX + PACKET_HEADROOM_BYTES
+
+    handshakes_max: int = 4
+    """Handshakes that may use the CPU at once: with four, a storm of 1,000 delays others by 2 ms instead of 41."""
+    handshake_slot_s: float = 0.05
+    """A handshake gives its slot back after this long and goes on without one: it only waits for its peer then,
+    and whoever is slow, or says nothing, must not keep others out."""
+    handshakes_open_max: int = 512
+    handshake_timeout_s: float = 10.0
+    connect_timeout_s: float = 10.0
+    shutdown_timeout_s: float = 2.0
+
+    keepalive_s: int = 300
+    keepalive_factor: float = 1.5
+    sweep_s: float = 1.0
+
+    subscriptions_max: int = 8
+    packets_per_second: float = 100.0
+    packets_burst: int = 500
+    window: int = 16
+    """Downlink messages of one session that its device has not acknowledged."""
+    uplink_window: int = 64
+    """Uplink messages of one session that we have not acknowledged (announced as Receive Maximum)."""
+    write_buffer_bytes_max: int = 65_536
+    read_buffer_bytes_max: int = 32_768
+
+    batch_max: int = 500
+    intake_high: int = 4_000
+    intake_low: int = 2_000
+    farewells_max: int = 40_000
+    retry_first_s: float = 0.1
+    retry_max_s: float = 5.0
+    farewell_tries_max: int = 5
+    drain_timeout_s: float = 10.0
+
+    log_lines_per_second: float = 5.0
+    log_lines_burst: int = 50
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened since the start; `controller.observe` reads it. All keys are constants of the code."""
+
+    accepted: int = 0
+    connected: int = 0
+    taken_over: int = 0
+    keepalive_ended: int = 0
+    received: int = 0
+    stored: int = 0
+    written: int = 0
+    write_refused: int = 0
+    forbidden_publishes: int = 0
+    forbidden_subscribes: int = 0
+    throttled: int = 0
+    paused: int = 0
+    batches: int = 0
+    batches_failed: int = 0
+    farewells_lost: int = 0
+    handshakes_failed: Counter[str] = field(default_factory=Counter)
+    connects_refused: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+    dispositions: Counter[str] = field(default_factory=Counter)
+
+
+class Bucket:
+    """A token bucket: so many in a row, then so many a second."""
+
+    __slots__ = ("_at", "_burst", "_left", "_rate")
+
+    def __init__(self, *, rate: float, burst: float) -> None:
+        """Take the rate, per second, and how many may come at once."""
+        self._rate = rate
+        self._burst = burst
+        self._left = burst
+        self._at = 0.0
+
+    def take(self, at: float) -> bool:
+        """Take one at the time *at*, in seconds of any clock that never goes back; say whether there was one."""
+        self._left = min(self._burst, self._left + (at - self._at) * self._rate)
+        self._at = at
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

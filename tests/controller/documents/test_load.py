@@ -1,0 +1,266 @@
+"""Files become the domain's own data, and the domain's data becomes files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.documents import (
+    InvalidDefinition,
+    Job,
+    Kind,
+    json_schema,
+    load,
+    load_one,
+    render,
+    to_document,
+)
+from controller.documents.units import SPAN_MS_MAX, parse_percent, parse_span, render_percent, render_span
+from controller.domain.pipeline import (
+    Denominator,
+    FailureLimit,
+    Gate,
+    OnBreach,
+    OnFailure,
+    Operation,
+    Pace,
+    Pipeline,
+    Retry,
+    Stage,
+    Targets,
+    Timeouts,
+    Trigger,
+    validate,
+)
+from protocol.ids import AppName, DeviceId, StageName
+from protocol.units import DAY, HOUR, MINUTE, Millis
+
+FULL = """\
+kind: Pipeline
+name: shop
+description: everything that can be said
+timeout: 14d
+stages:
+  - name: canary
+    targets: {labels: {region: eu, country: no}, devices: [k-1, k-2], exclude: [k-3], percent: 5}
+    trigger: manual
+    pace: {max_in_flight: 20}
+    gate:
+      success: 95%
+      straggler_after: 1h
+      soak: 30m
+      failures: {more_than: "5%", of: sent, min_sample: 20}
+      on_breach: pause
+    timeouts: {accept: 5m, lease: 2h, stage: 1d12h}
+    retry: {attempts: 5, backoff: 90s}
+    on_failure: stop_branch
+    allow_empty: true
+  - name: rest
+    needs: [canary]
+    trigger: {type: automatic, delay: 10m}
+    gate: {failures: {more_than: 3}}
+---
+{"kind": "Job", "name": "shop-update", "pipeline": "shop",
+ "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}}
+"""
+
+CANARY = Stage(
+    name=StageName("canary"),
+    targets=Targets(
+        labels={"region": "eu", "country": "no"},
+        devices=(DeviceId("k-1"), DeviceId("k-2")),
+        exclude=(DeviceId("k-3"),),
+        percent=5.0,
+    ),
+    trigger=Trigger.MANUAL,
+    pace=Pace(max_in_flight=20),
+    gate=Gate(
+        success_percent=95.0,
+        straggler_after_ms=HOUR,
+        soak_ms=30 * MINUTE,
+        failures=FailureLimit(percent=5.0, of=Denominator.SENT, min_sample=20),
+        on_breach=OnBreach.PAUSE,
+    ),
+    timeouts=Timeouts(accept_ms=5 * MINUTE, lease_ms=2 * HOUR, stage_ms=DAY + 12 * HOUR),
+    retry=Retry(attempts_max=5, backoff_ms=90_000),
+    on_failure=OnFailure.STOP_BRANCH,
+    allow_empty=True,
+)
+REST = Stage(
+    name=StageName("rest"),
+    needs=(StageName("canary"),),
+    delay_ms=10 * MINUTE,
+    gate=Gate(failures=FailureLimit(count=3)),
+)
+SHOP = Pipeline(
+    name="shop", stages=(CANARY, REST), timeout_ms=14 * DAY, description="everything that can be said"
+)
+UPDATE = Job(
+    name="shop-update",
+    pipeline="shop",
+    operation=Operation(app=AppName("shop"), version="2.10", params={"a": "b"}, env={"C": "d"}),
+)
+
+
+def test_everything_that_can_be_said_is_read() -> None:
+    assert load(FULL) == (SHOP, UPDATE)
+
+
+def test_what_is_not_said_is_the_domains_default() -> None:
+    [pipeline] = load("kind: Pipeline\nname: p\nstages: [{name: all}]")
+    assert pipeline == Pipeline(name="p", stages=(Stage(name=StageName("all")),))
+
+
+def test_rendering_says_only_what_differs_from_the_defaults() -> None:
+    pipeline = Pipeline(name="p", stages=(Stage(name=StageName("all"), pace=Pace(max_in_flight=3)),))
+    assert (
+        render(pipeline) == "kind: Pipeline\nname: p\nstages:\n- name: all\n  pace:\n    max_in_flight: 3\n"
+    )
+
+
+def test_a_job_renders_and_loads_back_equal() -> None:
+    assert load(render(UPDATE)) == (UPDATE,)
+
+
+names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+spans = st.integers(0, SPAN_MS_MAX)
+longer = st.integers(1, SPAN_MS_MAX)
+percents = st.one_of(st.floats(0, 100), st.integers(0, 100).map(float))
+counts = st.integers(1, 10_000_000)
+limits = st.one_of(
+    st.builds(
+        FailureLimit, count=st.integers(0, 10_000_000), of=st.sampled_from(Denominator), min_sample=counts
+    ),
+    st.builds(FailureLimit, percent=percents, of=st.sampled_from(Denominator), min_sample=counts),
+)
+
+
+@st.composite
+def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
+    devices = draw(st.lists(names, max_size=4, unique=True))
+    cut = draw(st.integers(0, len(devices)))
+    return Stage(
+        name=StageName(name),
+        needs=tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3))) if earlier else (),
+        targets=Targets(
+            labels=draw(st.dictionaries(words, texts, max_size=3)),
+            devices=tuple(devices[:cut]),
+            exclude=tuple(devices[cut:]),
+            percent=draw(percents),
+        ),
+        trigger=draw(st.sampled_from(Trigger)),
+        delay_ms=draw(spans),
+        pace=Pace(max_in_flight=draw(counts)),
+        gate=Gate(
+            success_percent=draw(percents),
+            straggler_after_ms=draw(st.none() | spans.map(Millis)),
+            soak_ms=draw(spans),
+            failures=draw(limits),
+            on_breach=draw(st.sampled_from(OnBreach)),
+        ),
+        timeouts=Timeouts(accept_ms=draw(longer), lease_ms=draw(longer), stage_ms=draw(longer)),
+        retry=Retry(attempts_max=draw(st.integers(1, 20)), backoff_ms=draw(longer)),
+        on_failure=draw(st.sampled_from(OnFailure)),
+        allow_empty=draw(st.booleans()),
+    )
+
+
+@st.composite
+def pipelines(draw: Callable[..., Any]) -> Pipeline:
+    stage_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    drawn = tuple(draw(stages(stage_names[:index], name)) for index, name in enumerate(stage_names))
+    return Pipeline(name=draw(names), stages=drawn, timeout_ms=draw(longer), description=draw(texts))
+
+
+@given(pipelines())
+def test_a_rendered_pipeline_loads_back_equal(pipeline: Pipeline) -> None:
+    assert validate(pipeline) == ()
+    assert load(render(pipeline)) == (pipeline,)
+    assert load(json.dumps(to_document(pipeline))) == (pipeline,)
+    assert load(json.dumps(to_document(pipeline), ensure_ascii=False, indent="\t")) == (pipeline,)
+
+
+@given(spans)
+def test_a_rendered_span_parses_back_equal(span_ms: int) -> None:
+    assert parse_span(render_span(span_ms)) == span_ms
+
+
+@given(percents)
+def test_a_rendered_share_parses_back_equal(percent: float) -> None:
+    assert parse_percent(render_percent(percent)) == percent
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60))
+def test_whatever_the_text_nothing_but_invalid_definition_is_raised(text: str | bytes) -> None:
+    try:
+        load(text)
+    except InvalidDefinition as error:
+        faults = error.faults
+    else:
+        faults = ()
+    assert all(fault.message[0].isdecimal() for fault in faults)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["name", "stages", "needs", "targets", "gate", "trigger", "failures", "labels", "timeouts", "retry"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(FIELDS), json_values | st.lists(st.dictionaries(st.sampled_from(FIELDS), json_values))
+    )
+)
+def test_whatever_the_fields_nothing_but_invalid_definition_is_raised(data: dict[str, Any]) -> None:
+    try:
+        load(json.dumps({"kind": "Pipeline", **data}))
+    except InvalidDefinition as error:
+        faults = error.faults
+    else:
+        faults = ()
+    assert all(fault.message[0].isdecimal() for fault in faults)
+
+
+def test_one_document_may_leave_out_its_kind_and_its_name() -> None:
+    expected = Pipeline(name="p", stages=(Stage(name=StageName("a")),))
+    assert load_one('{"stages": [{"name": "a"}]}', Kind.PIPELINE, name="p") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: Pipeline\nname: other\nstages: [{name: a}]", "2:7: expected 'p', the name in the address"),
+        ("kind: Job", "1:7: unknown kind 'Job'; known are Pipeline"),
+        ("stages: []\n---\nstages: []", "1:1: 2 documents: expected one Pipeline"),
+    ],
+)
+def test_one_document_must_be_what_is_asked_for(text: str, message: str) -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        load_one(text, Kind.PIPELINE, name="p")
+    assert [fault.message for fault in caught.value.faults] == [message]
+
+
+def test_the_schema_names_every_field_and_its_default() -> None:
+    schema = json_schema(Kind.PIPELINE)
+    stage = schema["$defs"]["StagePart"]["properties"]
+    assert set(stage) == set(to_document(SHOP)["stages"][0]) | {"needs"}
+    assert schema["$defs"]["TimeoutsPart"]["properties"]["accept"]["default"] == "10m"
+    assert schema["additionalProperties"] is False
+    assert json_schema(Kind.JOB)["required"] == ["name", "pipeline", "operation"]
+    assert msgspec.json.decode(msgspec.json.encode(schema)) == schema
+
+
+@pytest.mark.parametrize("path", sorted(Path("examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_loads_and_renders_back_equal(path: Path) -> None:
+    for definition in load(path.read_bytes()):
+        assert load(render(definition)) == (definition,)
