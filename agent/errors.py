@@ -3,6 +3,8 @@
 ```
 AgentError
 ├── ConfigError        the caller's: a setting or an argument is wrong
+├── StepFailed         a step of the work failed; carries the reason that is reported
+├── Aborted            a step of the work was called off
 ├── PeerError          the other side's
 │   ├── EnrolRefused       the controller does not take this device
 │   └── ReleasesRefused    the release file is not to be trusted
@@ -14,7 +16,10 @@ AgentError
 ```
 """
 
+from protocol.reasons import Reason
+
 __all__ = [
+    "Aborted",
     "AgentError",
     "ConfigError",
     "EnrolRefused",
@@ -22,6 +27,7 @@ __all__ = [
     "JournalCorrupt",
     "PeerError",
     "ReleasesRefused",
+    "StepFailed",
     "StorageError",
     "StorageFull",
     "Unreachable",
@@ -34,6 +40,20 @@ class AgentError(Exception):
 
 class ConfigError(AgentError):
     """A setting or an argument is missing or wrong; the text names it."""
+
+
+class StepFailed(AgentError):
+    """A step of the work failed."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        """Take the reason that the controller judges by, and what a person should know."""
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Aborted(AgentError):
+    """The step was called off; nothing is reported about it."""
 
 
 class PeerError(AgentError):

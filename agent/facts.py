@@ -1,11 +1,11 @@
 """What the agent knows about its device."""
 
 import platform
-import shutil
 from pathlib import Path
 from typing import Final
 
 from agent.errors import EnvironmentFault
+from agent.files import disk_free_bytes
 
 AGENT_VERSION: Final = "0.1.0"
 CAPABILITIES: Final = ("install", "hold", "go", "cancel")
@@ -37,8 +37,3 @@ def facts(folder: Path, *, model: str) -> dict[str, str]:
         "disk_free_bytes": str(disk_free_bytes(folder)),
         "boot_id": boot_id(),
     }
-
-
-def disk_free_bytes(folder: Path) -> int:
-    """Return how much is free for us on the disk of *folder*."""
-    return shutil.disk_usage(folder).free

@@ -1,11 +1,14 @@
 """Files that are whole or not there: every write survives a power cut at any moment."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from protocol.ids import Digest
 
 SECRET_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
@@ -76,3 +79,14 @@ def sole_user(path: Path) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def hash_of(path: Path) -> Digest:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def disk_free_bytes(folder: Path) -> int:
+    """Return how much is free for us on the disk of *folder*."""
+    return shutil.disk_usage(folder).free

@@ -73,7 +73,7 @@ class Https:
         """Send one request and return the whole answer.
 
         Raises:
-            Unreachable: when there is no answer, a redirect, an answer that is too long, or 502 to 504 or 429.
+            Unreachable: when there is no answer, a redirect, one that is too long, or 429 and 502 to 504.
         """
         with self.stream(method, path, body=body) as response:
             data = b""

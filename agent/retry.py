@@ -42,8 +42,11 @@ def retrying(
         wait_ms = full_jitter(attempt=attempt - 1, base_ms=base_ms, cap_ms=cap_ms, seed=f"{seed}/{attempt}")
         return wait_ms / _MS_PER_SECOND
 
+    def pause(seconds: float) -> None:
+        sleep(seconds)
+
     return Retrying(
-        sleep=sleep,
+        sleep=pause,
         wait=wait,
         stop=stop_after_attempt(tries_max),
         retry=retry_if_exception_type(errors),

@@ -1,4 +1,4 @@
-"""What the device judges by: the pinned roots, and the release file, which never goes back to an older version."""
+"""What the device judges by: the pinned roots, and the release file, which never goes back."""
 
 from http import HTTPStatus
 from pathlib import Path

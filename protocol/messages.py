@@ -131,13 +131,15 @@ class Hello(Message, frozen=True, kw_only=True):
     """What a device says on every connect, signed by the device.
 
     `hello_seq` strictly increases within an `incarnation` (random, born with the journal), so that a recorded hello
-    is worth nothing. `generation` and `seq` are those of the last command it took note of.
+    is worth nothing. `connection` names the connection, as its will does. `generation` and `seq` are those of the
+    last command it took note of.
     """
 
     device: Name
     nonce: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     incarnation: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
     hello_seq: Count
+    connection: Annotated[str, Meta(max_length=64)] = ""
     generation: Count = 0
     seq: Count = 0
     roots: RootVersions = RootVersions()
@@ -238,9 +240,9 @@ class Tick(Message, frozen=True, kw_only=True):
 
 
 class Gone(Message, frozen=True, kw_only=True):
-    """The will of a connection; `nonce` is that of the connection's hello, so that a stale will is ignored."""
+    """The will of a connection; `connection` is that of the connection's hellos, so that a stale will is ignored."""
 
-    nonce: str
+    connection: Annotated[str, Meta(max_length=64)]
 
 
 class DeviceRequest(Message, frozen=True, kw_only=True):

@@ -74,7 +74,7 @@ def _saved(controller: Controller, tx: Transaction, at: Instant, device: DeviceR
         hello_seq=hello.hello_seq,
         seq=device.seq if is_ahead else max(device.seq, hello.seq),
         instance=controller.transport.instance,
-        nonce=hello.nonce,
+        connection=hello.connection,
         last_seen_at=at,
     )
     tx.devices.save_hello(changed)

@@ -10,8 +10,8 @@ OFFLINE = 0
 
 
 def gone(controller: Controller, tx: Transaction, device: DeviceRecord, will: Gone) -> None:
-    """Note that the connection of this nonce is gone; a stale will, of an older connection, changes nothing."""
-    if tx.devices.save_gone(device.id, nonce=will.nonce, at=controller.clock.now()):
+    """Note that a connection is gone; a stale will, of an older connection, changes nothing."""
+    if tx.devices.save_gone(device.id, connection=will.connection, at=controller.clock.now()):
         tx.targets.set_ready([device.id], OFFLINE)
 
 
@@ -19,4 +19,4 @@ def went(controller: Controller, tx: Transaction, name: Name) -> None:
     """Note that a device has no session any more, unless it has come back in the meantime."""
     device = tx.devices.by_names([name]).get(name)
     if device is not None and controller.transport.session(name) == OFFLINE:
-        gone(controller, tx, device, Gone(nonce=device.nonce))
+        gone(controller, tx, device, Gone(connection=device.connection))

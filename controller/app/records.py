@@ -43,7 +43,7 @@ class DeviceRecord(Record, frozen=True, kw_only=True):
     hello_seq: int = 0
     seq: int = 0
     instance: int = 0
-    nonce: str = ""
+    connection: str = ""
     certificate_serial: str
     certificate_expires_at: Instant
     enrolled_at: Instant

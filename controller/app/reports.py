@@ -22,11 +22,11 @@ from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, Se
 from controller.app.repositories import ReportKey, Transaction
 from controller.domain import target as targets
 from controller.domain.events import Folded
-from controller.domain.target import Anomaly, Delta, RefusedCommand, Reissue, Reported, Target
+from controller.domain.target import Anomaly, Delta, RecallHeard, RefusedCommand, Reissue, Reported, Target
 from protocol.envelope import Verified
 from protocol.ids import Digest, Name
 from protocol.lifecycle import AttemptState, Left
-from protocol.messages import Ack, RefusalReport, Report, StateReport
+from protocol.messages import Ack, Op, RefusalReport, Report, StateReport
 from protocol.reasons import RejectCode, reason_from
 from protocol.units import SECOND
 
@@ -95,14 +95,17 @@ class _Folding:
 
     def _one(self, device: DeviceRecord, report: Report) -> None:
         command = self.commands.get(report.command)
-        is_ours = command is not None and command.device_id == device.id
-        row = self.now.get(command.target_id) if is_ours and command and command.target_id is not None else None
+        if command is not None and command.device_id != device.id:
+            command = None
+        row = self.now.get(command.target_id) if command is not None and command.target_id is not None else None
         self.reports.append(_record(device, report, row, self.advance))
         match report:
             case StateReport():
                 self.meters.reports.labels(state=report.state.value).inc()
-                if row is None or command is None:
+                if command is None:
                     self._alarm(device, UNKNOWN_COMMAND, report.command, f"reports {report.state} of run {report.run}")
+                elif row is None:
+                    self._control_heard(device, report, command)
                 else:
                     self._state(device, report, command, row)
             case RefusalReport():
@@ -110,6 +113,17 @@ class _Folding:
                 self._alarm(device, report.code.value, report.command, report.detail)
                 if row is not None:
                     self._refusal(report, row)
+
+    def _control_heard(self, device: DeviceRecord, report: StateReport, command: CommandRecord) -> None:
+        """Take note that a control command was heard; a recalled device that has no work says attempt 0."""
+        if command.op is not Op.CANCEL or report.attempt != 0:
+            return
+        row = self.tx.targets.at_work(device.id)
+        if row is None or row.run_id != command.run_id:
+            return
+        self.before.setdefault(row.id, row)
+        current = self.now.setdefault(row.id, row)
+        self._step(current, RecallHeard(at=self._run_time(current)))
 
     def _state(self, device: DeviceRecord, report: StateReport, command: CommandRecord, row: TargetRecord) -> None:
         event = Reported(

@@ -70,8 +70,8 @@ class Devices(Protocol):
     def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
         """Store what a terminal report said."""
 
-    def save_gone(self, device_id: int, *, nonce: str, at: Instant) -> bool:
-        """Mark the device offline if *nonce* is that of its newest hello; say whether it was."""
+    def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
+        """Mark the device offline if *connection* is that of its newest hello; say whether it was."""
 
     def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
         """Replace a device's labels."""

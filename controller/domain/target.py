@@ -153,7 +153,16 @@ class CancelRequested(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: bool = False
 
 
-Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested
+class RecallHeard(msgspec.Struct, frozen=True, kw_only=True):
+    """The device took note of the recall and has no work of this run in hand.
+
+    The command that was to start some has a lower sequence number than the recall, so the device will refuse it.
+    """
+
+    at: int
+
+
+Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested | RecallHeard
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +215,8 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
             return _due_reached(target, event, policy)
         case CancelRequested():
             return _cancel_requested(target, event)
+        case RecallHeard():
+            return _recall_heard(target)
         case _:
             assert_never(event)
 
@@ -326,3 +337,11 @@ def _cancel_requested(target: Target, event: CancelRequested) -> Outcome:
     if target.attempt_state is AttemptState.SENT and due is not None:
         due = min(due, event.at + RECALL_MS)
     return _changed(target, cancel_requested=True, due=due), ()
+
+
+def _recall_heard(target: Target) -> Outcome:
+    is_unheard = target.state is TargetState.IN_PROGRESS and target.attempt_state is AttemptState.SENT
+    if not is_unheard or not target.cancel_requested:
+        return target, ()
+    end = AttemptState.CANCELLED
+    return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED, left=Left.OLD), ()

@@ -70,7 +70,7 @@ class Intake:
         return len(self._farewells) >= self._limits.farewells_max
 
     def put(self, item: Message | Farewell) -> None:
-        """Queue a message or the note that a session ended; the first one above the high-water mark calls for a pause."""
+        """Queue a message or the note that a session ended; calls for a pause above the high-water mark."""
         self._queue.append(item)
         self._filled.set()
         self._idle.clear()

@@ -17,14 +17,15 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from controller.app.errors import Conflict, StorageUnavailable
+from controller.app.errors import Conflict, InvalidRequest, StorageUnavailable
 from controller.signing import keystore
 from controller.signing.authority import Authority
-from controller.signing.keyfile import sync_folder, write_file, write_key
+from controller.signing.keyfile import read_file, sync_folder, write_file, write_key
 from controller.signing.keystore import Keystore
 from controller.signing.releases import new_release_file
 from controller.signing.roots import RoleKeys, fleet_roles, new_root, release_roles
-from protocol.ids import TenantId
+from protocol.errors import InvalidName
+from protocol.ids import TenantId, tenant_id
 from protocol.units import DAY, Instant, later
 
 ROOT_SPAN: Final = 365 * DAY
@@ -34,6 +35,8 @@ FLEET_ROOT_KEY: Final = "fleet-root.pem"
 RELEASE_ROOT_KEY: Final = "release-root.pem"
 RELEASE_KEY: Final = "release.pem"
 RELEASES: Final = "releases.json"
+TENANT: Final = "tenant"
+"""In the online folder: whose installation this is."""
 
 _FOLDER_MODE: Final = 0o700
 
@@ -94,12 +97,26 @@ def initialise(
     write_key(part / keystore.TIME_KEY, keys.time)
     authority.write(part / keystore.CA_CERTIFICATE, part / keystore.CA_KEY)
     keystore.write_server(part, server)
+    write_file(part / TENANT, f"{tenant}\n".encode())
     for target in (offline_part, part):
         write_file(target / keystore.FLEET_ROOT, fleet_root)
         write_file(target / keystore.RELEASE_ROOT, release_root)
     _reveal(offline_part, offline_folder)
     _reveal(part, folder)
     return Keystore(folder)
+
+
+def read_tenant(folder: Path) -> TenantId:
+    """Return whose installation *folder* is.
+
+    Raises:
+        NotFound: when there is no installation.
+        InvalidRequest: when the file ``tenant`` holds no tenant's id.
+    """
+    try:
+        return tenant_id(read_file(folder / TENANT).decode().strip())
+    except (UnicodeDecodeError, InvalidName) as error:
+        raise InvalidRequest(f"{folder / TENANT}: {error}") from error
 
 
 def _offline_keys(keys: _Keys) -> dict[str, Ed25519PrivateKey]:

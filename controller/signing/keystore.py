@@ -5,6 +5,7 @@ director.pem  time.pem             sign commands; answer hellos
 ca.pem  ca.crt                     issue device certificates
 server.pem  server.crt             are the controller itself, for MQTT and HTTPS
 fleet-root.json  release-root.json what devices pin
+tenant                             whose installation this is
 ```
 
 ``server.pem`` holds key *and* certificate, so that a renewal replaces both in one rename; ``server.crt`` is a copy

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from controller.app.errors import Conflict, InvalidRequest, NotFound, StorageUnavailable
 from controller.signing import keyfile
 from controller.signing.authority import new_key
-from controller.signing.installation import initialise
+from controller.signing.installation import initialise, read_tenant
 from controller.signing.keyfile import read_ed25519, read_file, read_p256, write_file, write_key
 from controller.signing.keystore import Keystore
 from controller.signing.releases import NewRelease, add_release
@@ -49,6 +49,18 @@ def test_a_new_installation_has_everything(tmp_path: Path) -> None:
     assert keystore.server_context(require_client=False).verify_mode is ssl.CERT_NONE
 
 
+def test_an_installation_knows_its_tenant(tmp_path: Path) -> None:
+    installed(tmp_path)
+    assert read_tenant(tmp_path / "keys") == ACME
+
+    for wrong in (b"A/B", b"\xff"):
+        (tmp_path / "keys" / "tenant").write_bytes(wrong)
+        with pytest.raises(InvalidRequest):
+            read_tenant(tmp_path / "keys")
+    with pytest.raises(NotFound):
+        read_tenant(tmp_path / "offline")
+
+
 def test_private_keys_are_for_the_owner_only(tmp_path: Path) -> None:
     installed(tmp_path)
 
@@ -64,6 +76,7 @@ def test_private_keys_are_for_the_owner_only(tmp_path: Path) -> None:
         "release-root.json",
         "server.crt",
         "server.pem",
+        "tenant",
         "time.pem",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["keys", "offline"]

@@ -1,0 +1,66 @@
+"""The port of the installers: what one that makes releases active must be able to do."""
+
+from pathlib import Path
+from threading import Event
+from typing import Protocol
+
+import msgspec
+
+from agent.core.events import Found
+from agent.core.model import Work
+from protocol.trust import ReleaseInfo
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One release of the work in hand, its file, and whether the step was called off."""
+
+    work: Work
+    release: ReleaseInfo
+    artifact: Path
+    called_off: Event
+
+
+class Installer(Protocol):
+    """Makes releases active. After a crash any call may come again, but for `install`."""
+
+    def install(self, job: Job) -> None:
+        """Make the release active.
+
+        Raises:
+            StepFailed: when it cannot; `roll_back` follows.
+            Aborted: when the step is called off.
+        """
+
+    def inspect(self, job: Job) -> Found:
+        """Say what is active after a crash in `install`."""
+
+    def verify(self, job: Job) -> None:
+        """Probe what is active until it is healthy.
+
+        Raises:
+            StepFailed: when it does not become so; `roll_back` follows.
+            Aborted: when the step is called off.
+        """
+
+    def commit(self, job: Job) -> None:
+        """Make the release final.
+
+        Raises:
+            StepFailed: when it cannot; `roll_back` follows.
+        """
+
+    def roll_back(self, job: Job) -> None:
+        """Make active again what was so before; right also where nothing was changed.
+
+        Raises:
+            StepFailed: when it cannot: the device is left broken.
+        """
+
+    def clean(self) -> None:
+        """Remove what no work needs."""
+
+    def start(self) -> None:
+        """Begin to watch over what is installed, at the agent's start."""
+
+    def stop(self) -> None:
+        """End in good order."""

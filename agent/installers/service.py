@@ -1,0 +1,307 @@
+"""Run the services of installed apps: start, stop, adopt, start again after a crash.
+
+The rules this module keeps:
+
+1. At most one service of an app runs: a record names it by process id *and* start time, so that neither a
+   second agent process nor a reused id confuses it, and the old one is ended before another starts.
+2. Every service is a process group of its own, ended as a whole.
+3. A service that is watched and ends is started again, after a wait that doubles; one that is being verified
+   is not.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+
+from agent.clock import boottime_ms
+from agent.core.backoff import full_jitter
+from agent.files import write_whole
+from agent.installers.manifest import Manifest
+from agent.installers.probe import Target
+from agent.logs import fields
+from protocol.units import MINUTE, SECOND
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 0.5
+STOP_MS: Final = 10 * SECOND
+"""How long a service may take to end where its manifest is not at hand."""
+STEADY_MS: Final = 60 * SECOND
+"""A service that ran this long is started again without a long wait."""
+RESTART_BASE_MS: Final = 1 * SECOND
+RESTART_CAP_MS: Final = 5 * MINUTE
+LOG_BYTES_MAX: Final = 4_000_000
+_POLL_SECONDS: Final = 0.02
+_START_TIME_FIELD: Final = 19
+"""Of /proc/<pid>/stat, counted from the state on, which follows the command's name (proc(5), field 22)."""
+
+
+class RunAs(msgspec.Struct, frozen=True, kw_only=True):
+    """How a release's service is run; kept beside its folder, as it must outlive the command."""
+
+    env: Mapping[str, str] = {}
+    port: int = 0
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A running service: its process, when that started (clock ticks), its release's folder."""
+
+    pid: int
+    started: str
+    folder: str
+
+
+class _Watched(msgspec.Struct, kw_only=True):
+    home: Path
+    folder: str
+    manifest: Manifest
+    try_count: int = 0
+    started_at: int = 0
+    due_at: int | None = None
+
+
+class Services:
+    """All services of this device."""
+
+    def __init__(self, *, ports: Mapping[str, int], keep_running: bool) -> None:
+        """Take the assigned ports, and whether services outlive the agent."""
+        self._ports = ports
+        self._keep_running = keep_running
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._watched: dict[str, _Watched] = {}
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # --- one service ---
+
+    def prepare(self, home: Path, folder: str, run_as: RunAs) -> None:
+        """Keep how the service of a release is to be run, its port included."""
+        port = self._ports.get(home.name) or self._kept(home, folder).port or _free_port()
+        kept = msgspec.structs.replace(run_as, port=port)
+        write_whole(home / f"{folder}.json", msgspec.json.encode(kept))
+
+    def _kept(self, home: Path, folder: str) -> RunAs:
+        try:
+            return msgspec.json.decode((home / f"{folder}.json").read_bytes(), type=RunAs)
+        except (OSError, msgspec.MsgspecError):
+            return RunAs()
+
+    def _run_as(self, home: Path, folder: str) -> RunAs:
+        """Return how the service is run; a port that the settings assign wins."""
+        kept = self._kept(home, folder)
+        return msgspec.structs.replace(kept, port=self._ports.get(home.name) or kept.port or _free_port())
+
+    def start(self, home: Path, folder: str, manifest: Manifest) -> None:
+        """Start the service of a release, if it has one, after ending the app's running one.
+
+        Raises:
+            OSError: when it cannot be started.
+        """
+        with self._lock:
+            self.stop(home)
+            if not manifest.start:
+                return
+            with _log_file(home / "service.log") as output:
+                child = subprocess.Popen(
+                    _resolved(manifest.start, home / folder),
+                    cwd=home / folder,
+                    env=self._environment(home, folder, manifest),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            self._children[child.pid] = child
+            record = _Record(pid=child.pid, started=_start_time(child.pid), folder=folder)
+            write_whole(home / "service.json", msgspec.json.encode(record))
+        log.info("service_started", extra=fields(app=home.name, folder=folder, pid=child.pid))
+
+    def _environment(self, home: Path, folder: str, manifest: Manifest) -> dict[str, str]:
+        run_as = self._run_as(home, folder)
+        data = home / "data"
+        data.mkdir(exist_ok=True)
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": os.environ.get("LANG", "C.UTF-8"),
+            "HOME": str(data),
+            **run_as.env,
+            "PORT": str(run_as.port),
+            "APP_NAME": manifest.name,
+            "APP_VERSION": manifest.version,
+            "APP_DATA": str(data),
+        }
+
+    def stop(self, home: Path) -> None:
+        """End the service of an app, if one runs: SIGTERM, a wait, SIGKILL, to the whole group."""
+        with self._lock:
+            watched = self._watched.pop(home.name, None)
+            record = self._running(home)
+            if record is not None:
+                self._end(record, watched.manifest.stop_ms if watched else STOP_MS)
+                log.info("service_stopped", extra=fields(app=home.name, pid=record.pid))
+            (home / "service.json").unlink(missing_ok=True)
+
+    def _end(self, record: _Record, stop_ms: int) -> None:
+        _signal(record.pid, signal.SIGTERM)
+        deadline_at = boottime_ms() + stop_ms
+        while self._is_alive(record):
+            if boottime_ms() >= deadline_at:
+                _signal(record.pid, signal.SIGKILL)
+            time.sleep(_POLL_SECONDS)
+        _signal(record.pid, signal.SIGKILL)  # what is left of its group
+        self._children.pop(record.pid, None)
+
+    def _running(self, home: Path) -> _Record | None:
+        """Return the app's running service."""
+        try:
+            record = msgspec.json.decode((home / "service.json").read_bytes(), type=_Record)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return record if self._is_alive(record) else None
+
+    def _is_alive(self, record: _Record) -> bool:
+        child = self._children.get(record.pid)
+        if child is not None:
+            return child.poll() is None
+        return bool(record.started) and _start_time(record.pid) == record.started
+
+    def ensure(self, home: Path, folder: str, manifest: Manifest) -> None:
+        """Start the service of this release unless it is the one that runs."""
+        with self._lock:
+            record = self._running(home)
+            if record is None or record.folder != folder:
+                self.start(home, folder, manifest)
+
+    def target(self, home: Path, folder: str, manifest: Manifest) -> Target:
+        """Return what a probe of the release looks at."""
+        return Target(
+            folder=home / folder,
+            env=self._environment(home, folder, manifest),
+            port=self._run_as(home, folder).port,
+            ended=lambda: self._how_ended(home, manifest),
+        )
+
+    def _how_ended(self, home: Path, manifest: Manifest) -> str | None:
+        with self._lock:
+            if not manifest.start or self._running(home) is not None:
+                return None
+            said = _tail(home / "service.log")
+            return f"the service has ended; its last words: {said}"
+
+    # --- watching ---
+
+    def watch(self, home: Path, folder: str, manifest: Manifest) -> None:
+        """Adopt or start the service of this release, and start it again whenever it ends.
+
+        Raises:
+            OSError: when it cannot be started.
+        """
+        if not manifest.start:
+            return
+        with self._lock:
+            self.ensure(home, folder, manifest)
+            self._watched[home.name] = _Watched(
+                home=home, folder=folder, manifest=manifest, started_at=boottime_ms()
+            )
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look_on, name="services", daemon=True)
+                self._thread.start()
+
+    def _look_on(self) -> None:
+        while not self._closing.wait(LOOK_SECONDS):
+            try:
+                with self._lock:
+                    for watched in list(self._watched.values()):
+                        self._look(watched)
+            except Exception:
+                log.exception("service_watch_failed")
+
+    def _look(self, watched: _Watched) -> None:
+        now = boottime_ms()
+        if self._running(watched.home) is not None:
+            return
+        if watched.due_at is None:
+            steady = now - watched.started_at >= STEADY_MS
+            watched.try_count = 0 if steady else watched.try_count + 1
+            watched.due_at = now + full_jitter(
+                attempt=watched.try_count,
+                base_ms=RESTART_BASE_MS,
+                cap_ms=RESTART_CAP_MS,
+                seed=f"{watched.home}/{now}",
+            )
+            log.warning(
+                "service_ended", extra=fields(app=watched.home.name, said=_tail(watched.home / "service.log"))
+            )
+        elif now >= watched.due_at:
+            watched.due_at, watched.started_at = None, now
+            self.start(watched.home, watched.folder, watched.manifest)
+            self._watched[watched.home.name] = watched
+
+    def close(self) -> None:
+        """Stop watching; stop the services too, unless they are to be kept."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            for app in list(self._watched) if not self._keep_running else []:
+                self.stop(self._watched[app].home)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _resolved(command: tuple[str, ...], folder: Path) -> list[str]:
+    """Return the command with its program found: ours for ``python3``, the folder's for a path."""
+    program, *arguments = command
+    if program in {"python3", "python"}:
+        program = sys.executable
+    elif "/" in program:
+        program = str(folder / program)
+    return [program, *arguments]
+
+
+def _start_time(pid: int) -> str:
+    """Return when a process started, in clock ticks since boot; empty where it runs no more."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *values = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else values[_START_TIME_FIELD - 1]
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _log_file(path: Path) -> BinaryIO:
+    """Open the log to append; one that has grown too long becomes the old one."""
+    if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+        path.replace(path.with_name("service.log.1"))
+    return path.open("ab")
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 300))
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""

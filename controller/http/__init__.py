@@ -1,0 +1,1 @@
+"""The HTTP API: a thin, typed shell over the use cases of `controller.app`."""

@@ -1,0 +1,104 @@
+"""The API as an ASGI application."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from controller.app.controller import Controller
+from controller.http import problems
+from controller.http.downloads import Slots
+from controller.http.middleware import BodyLimit, CarefulHeaders
+from controller.http.routes import (
+    artifacts,
+    device_api,
+    devices,
+    jobs,
+    pipelines,
+    releases,
+    runs,
+    system,
+    tokens,
+)
+
+API_VERSION: Final = "1.0.0"
+OPENAPI_PATH: Final = "/v1/openapi.json"
+DOWNLOADS_IN_FLIGHT_MAX: Final = 200
+
+_ROUTERS: Final = (
+    runs.router,
+    pipelines.router,
+    jobs.router,
+    devices.router,
+    releases.router,
+    artifacts.router,
+    tokens.router,
+    device_api.router,
+    system.router,
+    system.probes,
+)
+_DESCRIPTION: Final = """\
+Rolls app releases out to device fleets, stage by stage. Times are RFC 3339 in UTC. Lists that can be long are paged:
+pass `cursor` of one page to get the next. Every error is a problem document (RFC 9457); its `type` names the kind.
+"""
+
+
+def create_app(
+    controller: Controller,
+    *,
+    mqtt_host: str,
+    mqtt_port: int,
+    metrics: Callable[[], bytes | str] = bytes,
+    downloads_in_flight_max: int = DOWNLOADS_IN_FLIGHT_MAX,
+) -> FastAPI:
+    """Return the API of *controller*.
+
+    Args:
+        controller: what the routes hand to the use cases.
+        mqtt_host: where devices that enrol are told to connect to.
+        mqtt_port: the port there.
+        metrics: returns the text of ``/metrics``.
+        downloads_in_flight_max: beyond that many, downloads are answered with 503 and ``Retry-After``.
+    """
+    app = FastAPI(
+        title="Tidegate",
+        version=API_VERSION,
+        description=_DESCRIPTION,
+        openapi_url=OPENAPI_PATH,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        redirect_slashes=False,
+    )
+    app.state.controller = controller
+    app.state.mqtt_host = mqtt_host
+    app.state.mqtt_port = mqtt_port
+    app.state.metrics = metrics
+    app.state.flat_routes = [route for router in _ROUTERS for route in router.routes]
+    app.state.downloads = Slots(downloads_in_flight_max)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(CarefulHeaders)
+    problems.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with problem documents in place of the framework's own errors."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs") | {"Problem": problem}
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,74 @@
+"""Who calls: operators with bearer tokens, devices with signed requests. What they may do is for the use cases."""
+
+import base64
+import binascii
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.http import HTTPBase
+
+from controller.app import devices, tokens
+from controller.app.access import Actor
+from controller.app.controller import Controller
+from controller.app.errors import NotAuthenticated
+from protocol.ids import Name
+from protocol.messages import MESSAGE_BYTES_MAX
+
+DEVICE_SCHEME = "Tidegate-DSSE"
+SECRET_LENGTH_MAX = 512
+
+_bearer = HTTPBearer(scheme_name="token", description="An API token", auto_error=False)
+_signed = HTTPBase(
+    scheme=DEVICE_SCHEME.lower(),
+    scheme_name="device",
+    description="Base64 of a DSSE envelope over a `DeviceRequest`, signed with the device's key",
+    auto_error=False,
+)
+BearerHeader = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+SignedHeader = Annotated[HTTPAuthorizationCredentials | None, Security(_signed)]
+
+
+def controller_of(request: Request) -> Controller:
+    """Return the controller that the application was made for."""
+    controller: Controller = request.app.state.controller
+    return controller
+
+
+Context = Annotated[Controller, Depends(controller_of)]
+
+
+async def _operator(c: Context, header: BearerHeader) -> Actor:
+    if header is None:
+        raise NotAuthenticated("expected the header 'Authorization: Bearer <token>'")
+    if len(header.credentials) > SECRET_LENGTH_MAX:
+        raise NotAuthenticated("the token is not valid")
+    return await tokens.authenticate(c, header.credentials)
+
+
+async def _device(c: Context, request: Request, header: SignedHeader) -> Name:
+    if header is None or header.scheme.lower() != DEVICE_SCHEME.lower():
+        raise NotAuthenticated(f"expected the header 'Authorization: {DEVICE_SCHEME} <base64 envelope>'")
+    envelope = _envelope(header.credentials)
+    body = await request.body()
+    return await devices.authenticate(c, envelope=envelope, method=request.method, path=request.url.path, body=body)
+
+
+def _envelope(text: str) -> bytes:
+    if len(text) > 2 * MESSAGE_BYTES_MAX:
+        raise NotAuthenticated(f"the envelope is too large: expected at most {MESSAGE_BYTES_MAX} bytes")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NotAuthenticated("the envelope is no base64") from error
+
+
+async def _either(c: Context, request: Request, bearer: BearerHeader, signed: SignedHeader) -> Actor | Name:
+    if signed is not None and signed.scheme.lower() == DEVICE_SCHEME.lower():
+        return await _device(c, request, signed)
+    return await _operator(c, bearer)
+
+
+Operator = Annotated[Actor, Depends(_operator)]
+Device = Annotated[Name, Depends(_device)]
+OperatorOrDevice = Annotated[Actor | Name, Depends(_either)]

@@ -1,0 +1,71 @@
+"""Devices, as operators see them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from controller.app import devices
+from controller.app.errors import InvalidRequest
+from controller.app.views import DeviceView, Page
+from controller.http import schemas
+from controller.http.auth import Context, Operator
+from controller.http.routes import READ, READ_ONE, WRITE, Cursor, Id, Limit
+
+LABELS_MAX = 16
+
+router = APIRouter(prefix="/v1/devices", tags=["devices"])
+
+
+def _labels(pairs: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise InvalidRequest(f"label {pair[:80]!r}: expected 'key=value', such as 'region=eu'")
+        labels[key] = value
+    return labels
+
+
+@router.get("", response_model=schemas.Page[schemas.Device], responses=READ, summary="List devices")
+async def list_devices(
+    c: Context,
+    actor: Operator,
+    *,
+    label: Annotated[list[str], Query(max_length=LABELS_MAX, description="only with `key=value`; repeatable")] = [],  # noqa: B006 - FastAPI copies it
+    online: Annotated[bool | None, Query(description="only connected ones, or only others")] = None,
+    app: Annotated[str | None, Query(description="only with this app installed")] = None,
+    version: Annotated[str | None, Query(description="only with `app` at this version")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[DeviceView]:
+    """Return a page of the devices that match every filter."""
+    labels = _labels(label)
+    return await devices.list_devices(
+        c, actor, labels=labels, online=online, app=app, version=version, cursor=cursor, limit=limit
+    )
+
+
+@router.get("/{device}", response_model=schemas.Device, responses=READ_ONE, summary="Show a device")
+async def get_device(c: Context, actor: Operator, device: Id) -> DeviceView:
+    """Return one device."""
+    return await devices.get(c, actor, device=device)
+
+
+@router.put("/{device}/labels", response_model=schemas.Device, responses=WRITE, summary="Set a device's labels")
+async def set_device_labels(c: Context, actor: Operator, device: Id, body: schemas.Labels) -> DeviceView:
+    """Replace all labels of a device."""
+    return await devices.set_labels(c, actor, device=device, labels=body.labels)
+
+
+@router.post("/{device}/block", response_model=schemas.Device, responses=WRITE, summary="Block a device")
+async def block_device(c: Context, actor: Operator, device: Id, body: schemas.WithReason) -> DeviceView:
+    """Close the device's connection, and send and renew nothing any more."""
+    await devices.block(c, actor, device=device, reason=body.reason)
+    return await devices.get(c, actor, device=device)
+
+
+@router.post("/{device}/unblock", response_model=schemas.Device, responses=WRITE, summary="Unblock a device")
+async def unblock_device(c: Context, actor: Operator, device: Id, body: schemas.WithReason) -> DeviceView:
+    """Let a blocked device back in."""
+    await devices.unblock(c, actor, device=device, reason=body.reason)
+    return await devices.get(c, actor, device=device)

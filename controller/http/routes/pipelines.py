@@ -1,0 +1,75 @@
+"""Pipelines: definitions and their revisions, as JSON or YAML."""
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from controller.app import pipelines
+from controller.app.views import PipelineView
+from controller.documents import Kind, json_schema, load_one, render
+from controller.domain.pipeline import Pipeline
+from controller.http import schemas
+from controller.http.auth import Context, Operator
+from controller.http.problems import documented
+from controller.http.routes import READ, READ_ONE, WRITE, Id, require_media_type
+
+YAML: Final = "application/yaml"
+JSON: Final = "application/json"
+
+router = APIRouter(prefix="/v1", tags=["pipelines"])
+
+
+def definition_body(kind: Kind) -> dict[str, Any]:
+    """Return the OpenAPI description of a body that is a definition file."""
+    schema = {"type": "object", "description": f"a {kind} file; its schema is at /v1/schemas/{kind}"}
+    example = {"name": "all-at-once", "stages": [{"name": "all", "gate": {"success": "95%"}}]}
+    as_json = {"schema": schema, **({"example": example} if kind is Kind.PIPELINE else {})}
+    content = {JSON: as_json, YAML: {"schema": {"type": "string"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.get("/pipelines", response_model=list[schemas.PipelineAnswer], responses=READ, summary="List pipelines")
+async def list_pipelines(c: Context, actor: Operator) -> tuple[PipelineView, ...]:
+    """Return the newest revision of every pipeline."""
+    return await pipelines.list_pipelines(c, actor)
+
+
+@router.get(
+    "/pipelines/{name}",
+    response_model=schemas.PipelineAnswer,
+    responses={**READ_ONE, 200: {"content": {YAML: {"schema": {"type": "string"}}}}},
+    summary="Show a pipeline",
+)
+async def get_pipeline(
+    c: Context,
+    actor: Operator,
+    name: Id,
+    *,
+    revision: Annotated[int | None, Query(ge=1, description="another one than the newest")] = None,
+    accept: Annotated[str, Header()] = JSON,
+) -> PipelineView | Response:
+    """Return one revision, as JSON or, with `Accept: application/yaml`, as the file that makes it."""
+    view = await pipelines.get(c, actor, name=name, revision=revision)
+    return Response(render(view.definition), media_type=YAML) if YAML in accept else view
+
+
+@router.put(
+    "/pipelines/{name}",
+    response_model=schemas.PipelineAnswer,
+    responses={**WRITE, **documented(415)},
+    summary="Create or change a pipeline",
+    openapi_extra=definition_body(Kind.PIPELINE),
+)
+async def apply_pipeline(c: Context, actor: Operator, name: Id, request: Request) -> PipelineView:
+    """Make a new revision, or return the newest one where nothing has changed. Every fault is listed at once."""
+    require_media_type(request, JSON, YAML)
+    definition = await asyncio.to_thread(load_one, await request.body(), Kind.PIPELINE, name=name)
+    assert isinstance(definition, Pipeline)
+    return await pipelines.apply(c, actor, definition=definition)
+
+
+@router.get("/schemas/{kind}", summary="The JSON Schema of a definition file", responses=documented(422))
+async def get_schema(kind: Kind) -> dict[str, Any]:
+    """Return the schema, for editors and other programs; public."""
+    return json_schema(kind)

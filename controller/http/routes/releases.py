@@ -1,0 +1,72 @@
+"""Releases: what the release key signed, as a list and as the signed file itself."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request, Response
+
+from controller.app import releases
+from controller.app.access import Actor, Permission
+from controller.app.views import ReleaseView
+from controller.http import ranges, schemas
+from controller.http.auth import Context, Operator, OperatorOrDevice
+from controller.http.problems import documented
+from controller.http.routes import READ, READ_ONE, WRITE
+from protocol.ids import digest_of
+
+router = APIRouter(prefix="/v1/releases", tags=["releases"])
+
+_FILE: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+}
+
+
+@router.get("", response_model=list[schemas.Release], responses=READ, summary="List releases")
+async def list_releases(
+    c: Context, actor: Operator, *, app: Annotated[str | None, Query(description="only of this app")] = None
+) -> tuple[ReleaseView, ...]:
+    """Return releases, newest first."""
+    return await releases.list_releases(c, actor, app=app)
+
+
+@router.get("/targets.json", responses=READ_ONE, summary="Read the signed release file", response_class=Response)
+async def get_release_file(c: Context, caller: OperatorOrDevice, request: Request) -> Response:
+    """Return the newest TUF targets file, byte for byte as it was signed."""
+    require_read(caller)
+    return _document(request, await releases.document(c))
+
+
+@router.get("/root.json", responses=READ_ONE, summary="Read the release root", response_class=Response)
+async def get_release_root(c: Context, caller: OperatorOrDevice, request: Request) -> Response:
+    """Return the TUF root that lists the release keys; pin your own copy of it, do not trust this one."""
+    require_read(caller)
+    return _document(request, c.release_root)
+
+
+@router.put(
+    "/targets.json",
+    response_model=list[schemas.Release],
+    responses={**WRITE, **documented(413)},
+    summary="Publish a signed release file",
+    openapi_extra=_FILE,
+)
+async def publish_release_file(c: Context, actor: Operator, request: Request) -> tuple[ReleaseView, ...]:
+    """Take the next version of the release file, whose artifacts are uploaded already; answer what is new in it."""
+    return await releases.publish(c, actor, document=await request.body())
+
+
+def require_read(caller: Actor | str) -> None:
+    """Go on with a device, or with an operator who may read.
+
+    Raises:
+        NotAllowed: when the operator may not.
+    """
+    if isinstance(caller, Actor):
+        caller.require(Permission.READ)
+
+
+def _document(request: Request, raw: bytes) -> Response:
+    etag = f'"{digest_of(raw)}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if ranges.is_known(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(raw, headers=headers, media_type="application/json")

@@ -1,0 +1,93 @@
+"""Runs: start, watch and steer them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from controller.app import runs
+from controller.app.views import EventView, Page, RunView, TargetView
+from controller.http import schemas
+from controller.http.auth import Context, Operator
+from controller.http.routes import READ, READ_ONE, WRITE, After, Cursor, Id, Limit
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+
+@router.post("", status_code=201, response_model=schemas.Run, responses=WRITE, summary="Start a run of a job")
+async def start_run(c: Context, actor: Operator, body: schemas.StartRun, response: Response) -> RunView:
+    """Snapshot the job's pipeline and operation and begin; only one run of a job may be active."""
+    run = await runs.start(c, actor, job=body.job, version=body.version)
+    response.headers["Location"] = f"/v1/runs/{run.id}"
+    return run
+
+
+@router.get("", response_model=schemas.Page[schemas.Run], responses=READ, summary="List runs, newest first")
+async def list_runs(
+    c: Context,
+    actor: Operator,
+    *,
+    job: Annotated[str | None, Query(description="only runs of this job")] = None,
+    active: Annotated[bool | None, Query(description="only runs that have not, or have, ended")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[RunView]:
+    """Return a page of runs."""
+    return await runs.list_runs(c, actor, job=job, active=active, cursor=cursor, limit=limit)
+
+
+@router.get("/{run}", response_model=schemas.Run, responses=READ_ONE, summary="Show a run")
+async def get_run(c: Context, actor: Operator, run: Id) -> RunView:
+    """Return the run with all its stages and their eight counters."""
+    return await runs.get(c, actor, run=run)
+
+
+@router.post("/{run}/pause", response_model=schemas.Run, responses=WRITE, summary="Pause a run")
+async def pause_run(c: Context, actor: Operator, run: Id, body: schemas.WithReason) -> RunView:
+    """Stop sending commands; once this is answered, none is sent any more."""
+    return await runs.pause(c, actor, run=run, reason=body.reason)
+
+
+@router.post("/{run}/resume", response_model=schemas.Run, responses=WRITE, summary="Resume a run")
+async def resume_run(c: Context, actor: Operator, run: Id, body: schemas.ResumeRun) -> RunView:
+    """Go on; over a breached gate only with `override`."""
+    return await runs.resume(c, actor, run=run, override=body.override, reason=body.reason)
+
+
+@router.post("/{run}/terminate", response_model=schemas.Run, responses=WRITE, summary="End a run for good")
+async def terminate_run(c: Context, actor: Operator, run: Id, body: schemas.WithReason) -> RunView:
+    """Send nothing more; devices at work are told to stop where they still can."""
+    return await runs.terminate(c, actor, run=run, reason=body.reason)
+
+
+@router.post("/{run}/promote", response_model=schemas.Run, responses=WRITE, summary="Promote a stage")
+async def promote_stage(c: Context, actor: Operator, run: Id, body: schemas.PromoteStage) -> RunView:
+    """Open a stage whose trigger is manual and whose needs are met."""
+    return await runs.promote(c, actor, run=run, stage=body.stage)
+
+
+@router.get(
+    "/{run}/targets",
+    response_model=schemas.Page[schemas.Target],
+    responses=READ_ONE,
+    summary="List the devices of a run",
+)
+async def list_run_targets(
+    c: Context,
+    actor: Operator,
+    run: Id,
+    *,
+    stage: Annotated[str | None, Query(description="only this stage")] = None,
+    state: Annotated[str | None, Query(description="only this state, such as `failed`")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[TargetView]:
+    """Return a page of the run's devices."""
+    return await runs.targets(c, actor, run=run, stage=stage, state=state, cursor=cursor, limit=limit)
+
+
+@router.get("/{run}/events", response_model=list[schemas.Event], responses=READ_ONE, summary="Read a run's timeline")
+async def list_run_events(
+    c: Context, actor: Operator, run: Id, *, after: After = 0, limit: Limit = 100
+) -> tuple[EventView, ...]:
+    """Return entries of the timeline, oldest first."""
+    return await runs.events(c, actor, run=run, after=after, limit=limit)

@@ -1,0 +1,1 @@
+"""The database: SQLAlchemy Core behind the ports of `controller.app.repositories`."""

@@ -1,0 +1,186 @@
+"""`controller.app.repositories.Devices` in SQL."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from controller.app.records import Candidate, DeviceRecord
+from controller.store.columns import chunks, one_of
+from controller.store.tables import device
+from protocol.ids import DeviceId, Name
+from protocol.messages import InstalledRelease
+from protocol.units import Instant
+
+_d = device.c
+_b_id: sa.BindParameter[int] = sa.bindparam("b_id")
+_next_seq = sa.case((_d.seq >= sa.bindparam("at"), _d.seq + 1), else_=sa.bindparam("at"))
+
+_HELLO: Final = (
+    "facts",
+    "installed",
+    "agent",
+    "capabilities",
+    "incarnation",
+    "hello_seq",
+    "seq",
+    "instance",
+    "connection",
+    "is_blocked",
+    "is_broken",
+    "last_seen_at",
+)
+_KEPT: Final = frozenset({"id", "labels", "seq", "is_blocked"})
+"""What a new enrolment does not touch. A blocked device stays blocked until an operator says otherwise."""
+
+INSERT: Final = sa.insert(device)
+LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_d.id), 0))
+ID_OF: Final = sa.select(_d.id).where(_d.name == sa.bindparam("b_name"))
+BY_NAMES: Final = sa.select(device).where(one_of(_d.name, "names"))
+CANDIDATES: Final = sa.select(_d.id, _d.device, _d.name, _d.labels, _d.instance).where(~_d.is_blocked, ~_d.is_broken)
+NEXT_SEQS: Final = sa.update(device).where(one_of(_d.id, "ids")).values(seq=_next_seq)
+SEQS: Final = sa.select(_d.id, _d.seq).where(one_of(_d.id, "ids"))
+SAVE_HELLO: Final = sa.update(device).where(_d.id == _b_id).values({name: sa.bindparam(name) for name in _HELLO})
+SAVE_INSTALLED: Final = (
+    sa.update(device)
+    .where(_d.id == _b_id)
+    .values(installed=sa.bindparam("installed"), is_broken=sa.bindparam("is_broken"))
+)
+SAVE_GONE: Final = (
+    sa.update(device)
+    .where(_d.id == _b_id, _d.connection == sa.bindparam("b_connection"))
+    .values(instance=0, last_seen_at=sa.bindparam("at"))
+)
+SET_LABELS: Final = sa.update(device).where(_d.device == sa.bindparam("b_device")).values(labels=sa.bindparam("labels"))
+SET_BLOCKED: Final = (
+    sa.update(device).where(_d.device == sa.bindparam("b_device")).values(is_blocked=sa.bindparam("is_blocked"))
+)
+SET_CERTIFICATE: Final = (
+    sa.update(device)
+    .where(_d.id == _b_id)
+    .values(certificate_serial=sa.bindparam("serial"), certificate_expires_at=sa.bindparam("expires_at"))
+)
+ENROL_ANEW: Final = (
+    sa.update(device)
+    .where(_d.id == _b_id)
+    .values({column.name: sa.bindparam(column.name) for column in device.c if column.name not in _KEPT})
+)
+COUNT: Final = sa.select(sa.func.count()).select_from(device)
+COUNT_ONLINE: Final = COUNT.where(_d.instance == sa.bindparam("instance"), _d.instance > sa.literal_column("0"))
+
+_installed = sa.func.json_each(_d.installed).table_valued("value", name="one_installed")
+_app = sa.func.json_extract(_installed.c.value, sa.literal_column("'$.app'"))
+_version = sa.func.json_extract(_installed.c.value, sa.literal_column("'$.version'"))
+INSTALLED_COUNTS: Final = (
+    sa.select(_version, sa.func.count())
+    .select_from(sa.join(device, _installed, sa.true()))
+    .where(_app == sa.bindparam("app"))
+    .group_by(_version)
+)
+
+
+class SqlDevices:
+    """Enrolled devices."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def add(self, device: DeviceRecord) -> int:
+        row = msgspec.structs.asdict(device)
+        known: int | None = self._connection.scalar(ID_OF, {"b_name": device.name})
+        if known is not None:
+            kept = {name: value for name, value in row.items() if name not in _KEPT}
+            self._connection.execute(ENROL_ANEW, {**kept, "b_id": known})
+            return known
+        added: int = self._connection.execute(LAST_ID).scalar_one() + 1
+        self._connection.execute(INSERT, {**row, "id": added})
+        return added
+
+    def by_names(self, names: Collection[Name]) -> dict[Name, DeviceRecord]:
+        found = [record for chunk in chunks(names) for record in self._all(BY_NAMES, {"names": chunk})]
+        return {record.name: record for record in found}
+
+    def page(
+        self,
+        *,
+        labels: Mapping[str, str],
+        online: bool | None,
+        instance: int,
+        app: str | None,
+        version: str | None,
+        after: str,
+        limit: int,
+    ) -> list[DeviceRecord]:
+        statement = sa.select(device).where(_d.device > after).order_by(_d.device).limit(limit)
+        filters = [_has_label(key, value) for key, value in labels.items()]
+        if online is not None:
+            filters.append(_is_online(instance) if online else ~_is_online(instance))
+        if app is not None or version is not None:
+            filters.append(_has_installed(app, version))
+        return self._all(statement.where(*filters), {})
+
+    def candidates(self) -> list[Candidate]:
+        return [Candidate(**row) for row in self._connection.execute(CANDIDATES).mappings()]
+
+    def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
+        seqs: dict[int, int] = {}
+        for chunk in chunks(ids):
+            self._connection.execute(NEXT_SEQS, {"ids": chunk, "at": at})
+            seqs.update(self._connection.execute(SEQS, {"ids": chunk}).tuples())
+        return seqs
+
+    def save_hello(self, device: DeviceRecord) -> None:
+        self._connection.execute(SAVE_HELLO, {"b_id": device.id, **{name: getattr(device, name) for name in _HELLO}})
+
+    def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
+        values = {"b_id": device_id, "installed": tuple(installed), "is_broken": is_broken}
+        self._connection.execute(SAVE_INSTALLED, values)
+
+    def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
+        done = self._connection.execute(SAVE_GONE, {"b_id": device_id, "b_connection": connection, "at": at})
+        return done.rowcount > 0
+
+    def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
+        self._connection.execute(SET_LABELS, {"b_device": device, "labels": dict(labels)})
+
+    def set_blocked(self, device: DeviceId, *, is_blocked: bool) -> None:
+        self._connection.execute(SET_BLOCKED, {"b_device": device, "is_blocked": is_blocked})
+
+    def set_certificate(self, device_id: int, *, serial: str, expires_at: Instant) -> None:
+        values = {"b_id": device_id, "serial": serial, "expires_at": expires_at}
+        self._connection.execute(SET_CERTIFICATE, values)
+
+    def counts(self, *, instance: int) -> tuple[int, int]:
+        devices = self._connection.execute(COUNT).scalar_one()
+        return devices, self._connection.execute(COUNT_ONLINE, {"instance": instance}).scalar_one()
+
+    def installed_counts(self, app: str) -> dict[str, int]:
+        return dict(self._connection.execute(INSTALLED_COUNTS, {"app": app}).tuples().all())
+
+    def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[DeviceRecord]:
+        return [DeviceRecord(**row) for row in self._connection.execute(statement, values).mappings()]
+
+
+def _is_online(instance: int) -> sa.ColumnElement[bool]:
+    return sa.and_(_d.instance == instance, _d.instance > 0)
+
+
+def _has_label(key: str, value: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a label has a value.
+
+    Key and value are compared as bound values; a JSON path would have to quote the key, which people choose.
+    """
+    one = sa.func.json_each(_d.labels).table_valued("key", "value").alias()
+    return sa.exists().select_from(one).where(one.c.key == key, one.c.value == value)
+
+
+def _has_installed(app: str | None, version: str | None) -> sa.ColumnElement[bool]:
+    """Return the condition that one installed release has that app and that version, where they are given."""
+    one = sa.func.json_each(_d.installed).table_valued("value").alias()
+    wanted: list[sa.ColumnElement[Any]] = []
+    if app is not None:
+        wanted.append(sa.func.json_extract(one.c.value, "$.app") == app)
+    if version is not None:
+        wanted.append(sa.func.json_extract(one.c.value, "$.version") == version)
+    return sa.exists().select_from(one).where(*wanted)

@@ -1,0 +1,102 @@
+"""`controller.app.repositories.Log` in SQL."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from controller.app.records import AuditRecord, EventRecord, Record, ReportRecord, SecurityRecord
+from controller.app.repositories import ReportKey
+from controller.store.columns import chunks
+from controller.store.tables import audit, event, heartbeat, report, security_event
+from protocol.units import Instant
+
+HEARTBEAT_ID: Final = 1
+
+_key = sa.tuple_(report.c.device_id, report.c.incarnation, report.c.report_seq)
+_after: sa.BindParameter[int] = sa.bindparam("after")
+_limit = sa.bindparam("limit", type_=sa.Integer)
+
+KNOWN_REPORTS: Final = sa.select(report.c.device_id, report.c.incarnation, report.c.report_seq).where(
+    _key.in_(sa.bindparam("keys", expanding=True))
+)
+INSERT_REPORTS: Final = sa.insert(report)
+INSERT_EVENTS: Final = sa.insert(event)
+INSERT_SECURITY: Final = sa.insert(security_event)
+INSERT_AUDIT: Final = sa.insert(audit)
+EVENTS: Final = (
+    sa.select(event)
+    .where(event.c.run_id == sa.bindparam("run_id"), event.c.id > _after)
+    .order_by(event.c.id)
+    .limit(_limit)
+)
+SECURITY: Final = (
+    sa.select(security_event).where(security_event.c.id > _after).order_by(security_event.c.id).limit(_limit)
+)
+AUDIT: Final = sa.select(audit).where(audit.c.id > _after).order_by(audit.c.id).limit(_limit)
+LAST_AUDIT: Final = sa.select(audit).order_by(audit.c.id.desc()).limit(1)
+HEARTBEAT: Final = sa.select(heartbeat.c.at).where(heartbeat.c.id == HEARTBEAT_ID)
+BEAT: Final = sa.update(heartbeat).where(heartbeat.c.id == HEARTBEAT_ID).values(at=sa.bindparam("b_at"))
+FIRST_BEAT: Final = sa.insert(heartbeat)
+
+
+class SqlLog:
+    """What is only ever added to: reports, run timelines, security events, audit."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def known_reports(self, keys: Collection[ReportKey]) -> set[ReportKey]:
+        known: set[ReportKey] = set()
+        for chunk in chunks(keys):
+            known.update(self._connection.execute(KNOWN_REPORTS, {"keys": chunk}).tuples())
+        return known
+
+    def add_reports(self, reports: Sequence[ReportRecord]) -> None:
+        if reports:
+            self._connection.execute(INSERT_REPORTS, [msgspec.structs.asdict(record) for record in reports])
+
+    def add_events(self, events: Sequence[EventRecord]) -> None:
+        self._insert(INSERT_EVENTS, events)
+
+    def events(self, run_id: int, *, after: int, limit: int) -> list[EventRecord]:
+        values = {"run_id": run_id, "after": after, "limit": limit}
+        return [EventRecord(**row) for row in self._connection.execute(EVENTS, values).mappings()]
+
+    def add_security(self, events: Sequence[SecurityRecord]) -> None:
+        self._insert(INSERT_SECURITY, events)
+
+    def security(self, *, after: int, limit: int) -> list[SecurityRecord]:
+        rows = self._connection.execute(SECURITY, {"after": after, "limit": limit}).mappings()
+        return [SecurityRecord(**row) for row in rows]
+
+    def last_audit(self) -> AuditRecord | None:
+        row = self._connection.execute(LAST_AUDIT).mappings().one_or_none()
+        return None if row is None else AuditRecord(**row)
+
+    def add_audit(self, entry: AuditRecord) -> None:
+        self._insert(INSERT_AUDIT, [entry])
+
+    def audit(self, *, after: int, limit: int) -> list[AuditRecord]:
+        rows = self._connection.execute(AUDIT, {"after": after, "limit": limit}).mappings()
+        return [AuditRecord(**row) for row in rows]
+
+    def heartbeat(self) -> Instant | None:
+        return self._connection.scalar(HEARTBEAT)
+
+    def beat(self, at: Instant) -> None:
+        if self._connection.execute(BEAT, {"b_at": at}).rowcount == 0:
+            self._connection.execute(FIRST_BEAT, {"id": HEARTBEAT_ID, "at": at})
+
+    def _insert(self, statement: sa.Insert, records: Sequence[Record]) -> None:
+        """Insert records, each with its own id where it has one, else with the next."""
+        if records:
+            self._connection.execute(statement, [_to_row(record) for record in records])
+
+
+def _to_row(record: Record) -> dict[str, Any]:
+    row = msgspec.structs.asdict(record)
+    if not row["id"]:
+        del row["id"]
+    return row

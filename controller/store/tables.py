@@ -1,0 +1,335 @@
+"""The tables, as SQLAlchemy Core metadata. Times are milliseconds since 1970; every change needs a migration.
+
+The rules this module keeps:
+
+1. Keys inside are integers; text ids are for the edge.
+2. `target_run.id` is ``stage_id << 32 | position``, so that the rows at work are neighbours on disk.
+3. What must never be twice has a unique index: a job's active run, work on a device, a stored report.
+4. Every query of a hot path has an index, most of them partial: rows that are over cost no index entry.
+"""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from controller.app.records import CommandState
+from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.target import TargetState
+from controller.store.columns import Json, Key, is_exactly
+from protocol.messages import InstalledRelease
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+OPEN_COMMANDS: Final = (CommandState.UNSENT.value, CommandState.SENT.value)
+BAD_ENDS: Final = tuple(
+    state.value
+    for state in (
+        TargetState.FAILED,
+        TargetState.REJECTED,
+        TargetState.TIMED_OUT,
+        TargetState.CANCELLED,
+        TargetState.REMOVED,
+    )
+)
+
+
+def _partial(name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool], unique: bool = False) -> None:
+    sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+def _text(name: str, default: str | None = None) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, default=default)
+
+
+def _int(name: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=nullable)
+
+
+def _flag(name: str) -> sa.Column[bool]:
+    return sa.Column(name, sa.Boolean, nullable=False)
+
+
+# --- devices ------------------------------------------------------------------------------------------------
+
+device = sa.Table(
+    "device",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("device", sa.Text, nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _text("model"),
+    _text("hardware_id"),
+    sa.Column("signing_key", sa.LargeBinary, nullable=False),
+    sa.Column("sealing_key", sa.LargeBinary, nullable=False),
+    sa.Column("labels", Json(dict[str, str]), nullable=False),
+    sa.Column("facts", Json(dict[str, str]), nullable=False),
+    sa.Column("installed", Json(tuple[InstalledRelease, ...]), nullable=False),
+    _flag("is_blocked"),
+    _flag("is_broken"),
+    _text("agent"),
+    sa.Column("capabilities", Json(tuple[str, ...]), nullable=False),
+    _text("incarnation"),
+    _int("hello_seq"),
+    _int("seq"),
+    _int("instance"),
+    _text("connection"),
+    _text("certificate_serial"),
+    _int("certificate_expires_at"),
+    _int("enrolled_at"),
+    _int("last_seen_at", nullable=True),
+)
+_partial("ix_device_online", device.c.instance, where=device.c.instance > sa.literal_column("0"))
+
+# --- definitions --------------------------------------------------------------------------------------------
+
+pipeline = sa.Table(
+    "pipeline",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    _text("name"),
+    _int("revision"),
+    sa.Column("definition", Json(Pipeline), nullable=False),
+    _text("author"),
+    _int("created_at"),
+    sa.UniqueConstraint("name", "revision"),
+)
+
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _text("pipeline"),
+    sa.Column("operation", Json(Operation), nullable=False),
+    _int("created_at"),
+)
+
+release = sa.Table(
+    "release",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    _text("app"),
+    _text("version"),
+    sa.Column("path", sa.Text, nullable=False, unique=True),
+    _text("sha256"),
+    _int("length"),
+    _int("counter"),
+    _int("floor"),
+    _text("installer"),
+    sa.Column("hardware", Json(tuple[str, ...]), nullable=False),
+    _int("published_at"),
+    sa.UniqueConstraint("app", "version"),
+)
+
+release_document = sa.Table(
+    "release_document",
+    metadata,
+    sa.Column("version", Key, primary_key=True, autoincrement=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    _int("created_at"),
+)
+
+# --- runs ---------------------------------------------------------------------------------------------------
+
+run = sa.Table(
+    "run",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("uid", sa.Text, nullable=False, unique=True),
+    sa.Column("job_id", Key, sa.ForeignKey("job.id"), nullable=False),
+    _text("job"),
+    _int("first_stage_id"),
+    sa.Column("state_json", sa.LargeBinary, nullable=False),
+    _text("state"),
+    _flag("is_active"),
+    _int("epoch"),
+    _flag("is_paused"),
+    _text("reason"),
+    _int("wake_at", nullable=True),
+    _int("created_at"),
+    _int("ended_at", nullable=True),
+)
+_partial("uq_run_active_job", run.c.job_id, where=run.c.is_active == sa.true(), unique=True)
+_partial("ix_run_wake", run.c.wake_at, where=run.c.is_active == sa.true())
+sa.Index("ix_run_job", run.c.job, run.c.id)
+
+# Apart from `run`, because SQLite rewrites a whole row when one of its columns changes; a plan never does.
+run_plan = sa.Table(
+    "run_plan",
+    metadata,
+    sa.Column("run_id", Key, sa.ForeignKey("run.id"), primary_key=True, autoincrement=False),
+    sa.Column("plan_json", sa.LargeBinary, nullable=False),
+)
+
+COUNTERS: Final = (*(state.value for state in TargetState), "started", "blamed", "bricked")
+
+stage_run = sa.Table(
+    "stage_run",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("run_id", Key, sa.ForeignKey("run.id"), nullable=False),
+    _int("position"),
+    _text("name"),
+    _text("state"),
+    *(_int(counter) for counter in COUNTERS),
+    sa.UniqueConstraint("run_id", "position"),
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("run_id", Key, sa.ForeignKey("run.id"), nullable=False),
+    _int("at"),
+    _text("kind"),
+    sa.Column("data", Json(dict[str, str | int]), nullable=False),
+)
+sa.Index("ix_event_run", event.c.run_id, event.c.id)
+
+# --- devices in runs ----------------------------------------------------------------------------------------
+
+target_run = sa.Table(
+    "target_run",
+    metadata,
+    sa.Column("id", Key, primary_key=True, autoincrement=False),
+    sa.Column("run_id", Key, sa.ForeignKey("run.id"), nullable=False),
+    _int("stage"),
+    sa.Column("device_id", Key, sa.ForeignKey("device.id"), nullable=False),
+    _text("name"),
+    _int("ready"),
+    _int("updated_at"),
+    _text("state"),
+    _int("attempt"),
+    sa.Column("attempt_state", sa.Text),
+    sa.Column("command", sa.Text),
+    _int("due", nullable=True),
+    sa.Column("reason", sa.Text),
+    _text("detail"),
+    sa.Column("left_with", sa.Text),
+    _flag("is_started"),
+    _flag("is_blamed"),
+    _flag("cancel_requested"),
+    _int("late_success_at", nullable=True),
+    sa.UniqueConstraint("run_id", "device_id"),
+)
+is_queued = is_exactly(target_run.c.state, TargetState.QUEUED.value)
+is_at_work = is_exactly(target_run.c.state, TargetState.IN_PROGRESS.value)
+_partial("uq_target_run_at_work", target_run.c.device_id, where=is_at_work, unique=True)
+_partial("ix_target_run_queued", target_run.c.ready, target_run.c.id, where=is_queued)
+_partial("ix_target_run_in_flight", target_run.c.run_id, target_run.c.id, where=is_at_work)
+_partial("ix_target_run_due", target_run.c.run_id, target_run.c.due, where=target_run.c.due.is_not(None))
+_partial(
+    "ix_target_run_bad_ends",
+    target_run.c.run_id,
+    target_run.c.state,
+    target_run.c.id,
+    where=is_exactly(target_run.c.state, *BAD_ENDS),
+)
+
+command = sa.Table(
+    "command",
+    metadata,
+    sa.Column("id", Key, primary_key=True, autoincrement=False),
+    sa.Column("run_id", Key, sa.ForeignKey("run.id"), nullable=False),
+    sa.Column("target_id", Key),
+    sa.Column("device_id", Key, nullable=False),
+    _text("name"),
+    _text("op"),
+    _int("attempt"),
+    _int("epoch"),
+    _int("seq"),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    _text("state"),
+    _int("sends"),
+    _int("send_at"),
+    _int("expires_at"),
+    _int("created_at"),
+)
+is_open = is_exactly(command.c.state, *OPEN_COMMANDS)
+is_unsent = is_exactly(command.c.state, CommandState.UNSENT.value)
+_partial("ix_command_due", command.c.send_at, where=is_open)
+_partial("ix_command_device", command.c.device_id, command.c.seq, where=is_open)
+_partial("ix_command_target", command.c.target_id, where=is_open)
+_partial("ix_command_unsent", command.c.run_id, command.c.target_id, where=is_unsent)
+
+# --- what is only added to ----------------------------------------------------------------------------------
+
+report = sa.Table(
+    "report",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("device_id", Key, nullable=False),
+    _text("incarnation"),
+    _int("report_seq"),
+    _text("command"),
+    sa.Column("target_id", Key),
+    _int("attempt"),
+    _text("state"),
+    _text("mode"),
+    _text("reason"),
+    _text("detail"),
+    _int("device_at"),
+    _int("received_at"),
+    sa.UniqueConstraint("device_id", "incarnation", "report_seq"),
+)
+
+security_event = sa.Table(
+    "security_event",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    _int("at"),
+    _text("name"),
+    _text("code"),
+    _text("digest"),
+    _text("detail"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    _int("at"),
+    _text("actor"),
+    _text("verb"),
+    _text("subject"),
+    _text("reason"),
+    _text("previous"),
+    _text("hash"),
+)
+
+heartbeat = sa.Table(
+    "heartbeat",
+    metadata,
+    sa.Column("id", Key, primary_key=True, autoincrement=False),
+    _int("at"),
+)
+
+# --- credentials --------------------------------------------------------------------------------------------
+
+token = sa.Table(
+    "token",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    _text("name"),
+    _text("role"),
+    sa.Column("secret_sha256", sa.Text, nullable=False, unique=True),
+    _int("created_at"),
+    _int("expires_at", nullable=True),
+    _int("revoked_at", nullable=True),
+)
+
+claim = sa.Table(
+    "claim",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("secret_sha256", sa.Text, nullable=False, unique=True),
+    _int("uses_left"),
+    _int("expires_at"),
+)

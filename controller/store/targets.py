@@ -1,0 +1,231 @@
+"""`controller.app.repositories.Targets` in SQL."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from controller.app.records import TargetRecord
+from controller.domain.target import Target, TargetState
+from controller.store.columns import chunks, is_exactly, one_of
+from controller.store.tables import BAD_ENDS, device, is_at_work, is_queued, run, stage_run, target_run
+from protocol.lifecycle import AttemptState, Left
+from protocol.reasons import Reason
+
+STAGE_SHIFT: Final = 32
+"""A target's id is its stage's id shifted by this, plus its position."""
+
+_t = target_run.c
+_low: sa.BindParameter[int] = sa.bindparam("low")
+_high: sa.BindParameter[int] = sa.bindparam("high")
+_limit = sa.bindparam("limit", type_=sa.Integer)
+_in_range = sa.and_(_t.id > _low, _t.id < _high)
+
+_busy = target_run.alias("busy")
+_is_busy_elsewhere = sa.exists().where(
+    _busy.c.device_id == _t.device_id, is_exactly(_busy.c.state, TargetState.IN_PROGRESS.value)
+)
+_is_fit = sa.exists().where(device.c.id == _t.device_id, ~device.c.is_blocked, ~device.c.is_broken)
+
+INSERT: Final = sa.insert(target_run)
+MEMBERS: Final = sa.select(_t.device_id).where(_t.run_id == sa.bindparam("run_id"))
+BY_IDS: Final = sa.select(target_run).where(one_of(_t.id, "ids"))
+READY: Final = (
+    sa.select(target_run)
+    .where(is_queued, _t.ready == sa.bindparam("instance"), _in_range)
+    .where(sa.or_(_t.due.is_(None), _t.due <= sa.bindparam("now")))
+    .where(~_is_busy_elsewhere, _is_fit)
+    .order_by(_t.id)
+    .limit(_limit)
+)
+IN_FLIGHT: Final = sa.select(target_run).where(_t.run_id == sa.bindparam("run_id"), is_at_work).order_by(_t.id)
+AT_WORK: Final = sa.select(target_run).where(_t.device_id == sa.bindparam("device_id"), is_at_work)
+DUE: Final = (
+    sa.select(target_run)
+    .where(_t.run_id == sa.bindparam("run_id"), _t.due <= sa.bindparam("now"))
+    .order_by(_t.due, _t.id)
+    .limit(_limit)
+)
+NEXT_DUE: Final = sa.select(sa.func.min(_t.due)).where(_t.run_id == sa.bindparam("run_id"), _t.due.is_not(None))
+WAITING: Final = (
+    sa.select(_t.id, _t.run_id)
+    .where(_t.run_id.in_(sa.select(run.c.id).where(run.c.is_active == sa.true())))
+    .where(one_of(_t.device_id, "device_ids"), is_queued, _t.ready != sa.bindparam("instance"))
+)
+SET_READY: Final = sa.update(target_run).where(_t.id == sa.bindparam("b_id")).values(ready=sa.bindparam("b_ready"))
+STAGES: Final = (
+    sa.select(stage_run.c.id).where(stage_run.c.run_id == sa.bindparam("run_id")).order_by(stage_run.c.position)
+)
+IN_STAGE: Final = {
+    state: sa.select(target_run).where(_in_range, is_exactly(_t.state, state.value)).order_by(_t.id)
+    for state in TargetState
+}
+PAGE: Final = sa.select(target_run).where(_in_range).order_by(_t.id).limit(_limit)
+
+
+def _page_in(state: TargetState) -> sa.Select[Any]:
+    """Return the statement for one page of a state; those that are few have an index by run."""
+    has_index = state is TargetState.IN_PROGRESS or state.value in BAD_ENDS
+    of_run = (_t.run_id == sa.bindparam("run_id"),) if has_index else ()
+    is_indexed = (is_exactly(_t.state, *BAD_ENDS),) if state.value in BAD_ENDS else ()
+    return PAGE.where(is_exactly(_t.state, state.value), *of_run, *is_indexed)
+
+
+PAGE_IN: Final = {state: _page_in(state) for state in TargetState}
+
+_SAVED: Final = tuple(
+    column.name for column in target_run.c if column.name not in {"id", "run_id", "stage", "device_id", "name"}
+)
+SAVE: Final = (
+    sa.update(target_run)
+    .where(_t.id == sa.bindparam("b_id"))
+    .values({name: sa.bindparam(f"b_{name}") for name in _SAVED})
+)
+
+
+class SqlTargets:
+    """Devices in runs."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def add(self, targets: Sequence[TargetRecord]) -> None:
+        if targets:
+            self._connection.execute(INSERT, [_to_row(target) for target in targets])
+
+    def members(self, run_id: int) -> set[int]:
+        return set(self._connection.scalars(MEMBERS, {"run_id": run_id}))
+
+    def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
+        found = [target for chunk in chunks(ids) for target in self._all(BY_IDS, {"ids": chunk})]
+        return {target.id: target for target in found}
+
+    def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
+        return self._all(READY, {**_of_stage(stage_id), "instance": instance, "now": now, "limit": limit})
+
+    def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
+        return self._all(IN_STAGE[state], _of_stage(stage_id))
+
+    def in_flight(self, run_id: int) -> list[TargetRecord]:
+        return self._all(IN_FLIGHT, {"run_id": run_id})
+
+    def at_work(self, device_id: int) -> TargetRecord | None:
+        return next(iter(self._all(AT_WORK, {"device_id": device_id})), None)
+
+    def due(self, run_id: int, now: int, *, limit: int) -> list[TargetRecord]:
+        return self._all(DUE, {"run_id": run_id, "now": now, "limit": limit})
+
+    def next_due(self, run_id: int) -> int | None:
+        return self._connection.execute(NEXT_DUE, {"run_id": run_id}).scalar_one()
+
+    def save(self, targets: Sequence[TargetRecord]) -> None:
+        if targets:
+            rows = [{f"b_{name}": value for name, value in _to_row(target).items()} for target in targets]
+            self._connection.execute(SAVE, rows)
+
+    def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
+        touched: set[int] = set()
+        for chunk in chunks(device_ids):
+            values = {"device_ids": chunk, "instance": instance}
+            rows = self._connection.execute(WAITING, values).tuples().all()
+            touched.update(run_id for _, run_id in rows)
+            if rows:
+                self._connection.execute(SET_READY, [{"b_id": id_, "b_ready": instance} for id_, _ in rows])
+        return sorted(touched)
+
+    def page(
+        self, run_id: int, *, stage: int | None, state: TargetState | None, after: int, limit: int
+    ) -> list[TargetRecord]:
+        stage_ids: list[int] = list(self._connection.scalars(STAGES, {"run_id": run_id}))
+        wanted = stage_ids if stage is None else stage_ids[stage : stage + 1]
+        if not wanted:
+            return []
+        low, high = _of_stage(wanted[0])["low"], _of_stage(wanted[-1])["high"]
+        values = {"low": max(after, low), "high": high, "limit": limit}
+        if state is None:
+            return self._all(PAGE, values)
+        return self._all(PAGE_IN[state], {**values, "run_id": run_id})
+
+    def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[TargetRecord]:
+        return _to_records(self._connection.execute(statement, values).tuples())
+
+
+def _of_stage(stage_id: int) -> dict[str, int]:
+    """Return the open range of the ids of a stage's targets."""
+    return {"low": (stage_id << STAGE_SHIFT) - 1, "high": (stage_id + 1) << STAGE_SHIFT}
+
+
+def _to_row(record: TargetRecord) -> dict[str, object]:
+    target = record.target
+    return {
+        "id": record.id,
+        "run_id": record.run_id,
+        "stage": record.stage,
+        "device_id": record.device_id,
+        "name": record.name,
+        "ready": record.ready,
+        "updated_at": record.updated_at,
+        "state": target.state.value,
+        "attempt": target.attempt,
+        "attempt_state": target.attempt_state and target.attempt_state.value,
+        "command": target.command,
+        "due": target.due,
+        "reason": target.reason and target.reason.value,
+        "detail": target.detail,
+        "left_with": target.left and target.left.value,
+        "is_started": target.is_started,
+        "is_blamed": target.is_blamed,
+        "cancel_requested": target.cancel_requested,
+        "late_success_at": target.late_success_at,
+    }
+
+
+def _to_records(rows: Iterable[tuple[Any, ...]]) -> list[TargetRecord]:
+    return [_to_record(*row) for row in rows]
+
+
+def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's order
+    id_: int,
+    run_id: int,
+    stage: int,
+    device_id: int,
+    name: Any,
+    ready: int,
+    updated_at: Any,
+    state: str,
+    attempt: int,
+    attempt_state: str | None,
+    command: Any,
+    due: int | None,
+    reason: str | None,
+    detail: str,
+    left: str | None,
+    is_started: bool,  # noqa: FBT001
+    is_blamed: bool,  # noqa: FBT001
+    cancel_requested: bool,  # noqa: FBT001
+    late_success_at: int | None,
+) -> TargetRecord:
+    target = Target(
+        state=TargetState(state),
+        attempt=attempt,
+        attempt_state=None if attempt_state is None else AttemptState(attempt_state),
+        command=command,
+        due=due,
+        reason=None if reason is None else Reason(reason),
+        detail=detail,
+        left=None if left is None else Left(left),
+        is_started=is_started,
+        is_blamed=is_blamed,
+        cancel_requested=cancel_requested,
+        late_success_at=late_success_at,
+    )
+    return TargetRecord(
+        id=id_,
+        run_id=run_id,
+        stage=stage,
+        device_id=device_id,
+        name=name,
+        target=target,
+        ready=ready,
+        updated_at=updated_at,
+    )

@@ -1,0 +1,282 @@
+"""Use cases that remember what they were asked and answer from views made here; for tests of the shells above."""
+
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import Any, cast
+
+import msgspec
+
+from controller.app import errors, views
+from controller.app.access import Actor, Permission, Role
+from controller.app.controller import Controller
+from controller.app.ports import IssuedCertificate
+from controller.domain.pipeline import Operation, Pipeline, Stage
+from protocol.ids import AppName, Digest, Name, StageName, digest_of
+from protocol.units import Instant
+
+AT = Instant(1_767_225_600_123)
+BYTES = bytes(range(256)) * 40
+DIGEST = digest_of(BYTES)
+DOCUMENT = b'{"signed": {}, "signatures": []}'
+
+COUNTERS = views.Counters(queued=40, in_progress=5, succeeded=50, failed=2, rejected=1, timed_out=1, removed=1)
+CANARY = views.StageView(
+    name="canary",
+    needs=(),
+    trigger="manual",
+    state="passed",
+    reason="",
+    counters=views.Counters(succeeded=5),
+    started=5,
+    failures=0,
+    failures_allowed=0,
+    gate="0 of 5 failed, stops above 0",
+    bricked=0,
+    max_in_flight=5,
+    opened_at=AT,
+    ended_at=Instant(AT + 60_000),
+)
+REST = views.StageView(
+    name="rest",
+    needs=("canary",),
+    trigger="automatic",
+    state="rolling_out",
+    reason="",
+    counters=COUNTERS,
+    started=59,
+    failures=2,
+    failures_allowed=3,
+    gate="2 of 59 failed, stops above 5 % (3)",
+    bricked=0,
+    max_in_flight=20,
+    opened_at=Instant(AT + 60_000),
+    ended_at=None,
+)
+RUN = views.RunView(
+    id="run-1",
+    job="shop-update",
+    pipeline="shop",
+    revision=3,
+    app="shop",
+    version="2.1.0",
+    state="running",
+    paused=False,
+    waiting=False,
+    pause_reasons=(),
+    reason="",
+    epoch=1,
+    salt="5a17",
+    created_at=AT,
+    ended_at=None,
+    stages=(CANARY, REST),
+)
+TARGET = views.TargetView(
+    device="kiosk-1",
+    stage="rest",
+    state="failed",
+    attempt=2,
+    attempt_state="failed",
+    reason="verify_failed",
+    detail="exit code 3",
+    left="old",
+    waits_for="",
+    done=0,
+    total=0,
+    updated_at=AT,
+)
+EVENT = views.EventView(id=7, at=AT, kind="stage_opened", data={"stage": "rest", "targets": 100})
+DEVICE = views.DeviceView(
+    device="kiosk-1",
+    name="acme:kiosk-1",
+    model="k1",
+    labels={"region": "eu"},
+    facts={"os": "linux"},
+    installed=(views.InstalledView(app="shop", version="2.0.0", sha256=DIGEST, counter=4),),
+    online=True,
+    blocked=False,
+    broken=False,
+    agent="1.0.0",
+    enrolled_at=AT,
+    last_seen_at=None,
+    certificate_expires_at=AT,
+)
+RELEASE = views.ReleaseView(
+    app="shop",
+    version="2.1.0",
+    path="shop/2.1.0/shop.tar.gz",
+    sha256=DIGEST,
+    length=len(BYTES),
+    counter=5,
+    floor=4,
+    installer="archive",
+    hardware=("k1",),
+    published_at=AT,
+)
+PIPELINE = Pipeline(name="shop", stages=(Stage(name=StageName("all")),))
+PIPELINE_VIEW = views.PipelineView(name="shop", revision=3, definition=PIPELINE, author="ann", created_at=AT)
+JOB = views.JobView(
+    name="shop-update",
+    pipeline="shop",
+    operation=Operation(app=AppName("shop"), version="2.1.0"),
+    active_run=None,
+    created_at=AT,
+)
+TOKEN = views.TokenView(id="t1", name="ci", role="releaser", created_at=AT, expires_at=None, revoked=False)
+SECRET = views.NewSecret(id="t2", secret="tg_secret")
+AUDIT = views.AuditView(id=1, at=AT, actor="ann", verb="pause", subject="run-1", reason="crashes", hash="ab" * 32)
+SECURITY = views.SecurityEventView(id=1, at=AT, device="kiosk-1", code="replay", digest=DIGEST, detail="old")
+HEALTH = views.Health(ready=True, faults=(), online=3, unsent=0)
+
+_P = Permission
+NEEDS = {
+    "tokens.create": _P.ADMINISTER,
+    "tokens.revoke": _P.ADMINISTER,
+    "tokens.list_tokens": _P.ADMINISTER,
+    "tokens.create_claim": _P.EDIT_DEVICES,
+    "devices.set_labels": _P.EDIT_DEVICES,
+    "devices.block": _P.EDIT_DEVICES,
+    "devices.unblock": _P.EDIT_DEVICES,
+    "releases.upload": _P.PUBLISH,
+    "releases.publish": _P.PUBLISH,
+    "pipelines.apply": _P.EDIT_PIPELINES,
+    "jobs.create": _P.EDIT_PIPELINES,
+    "runs.start": _P.CONTROL_RUNS,
+    "runs.pause": _P.CONTROL_RUNS,
+    "runs.resume": _P.CONTROL_RUNS,
+    "runs.terminate": _P.CONTROL_RUNS,
+    "runs.promote": _P.PROMOTE,
+}
+ANSWERS: dict[str, Any] = {
+    "tokens.create": SECRET,
+    "tokens.revoke": None,
+    "tokens.list_tokens": (TOKEN,),
+    "tokens.create_claim": SECRET,
+    "devices.list_devices": views.Page(items=(DEVICE,), cursor="next"),
+    "devices.get": DEVICE,
+    "devices.set_labels": DEVICE,
+    "devices.block": None,
+    "devices.unblock": None,
+    "releases.publish": (RELEASE,),
+    "releases.list_releases": (RELEASE,),
+    "pipelines.apply": PIPELINE_VIEW,
+    "pipelines.list_pipelines": (PIPELINE_VIEW,),
+    "pipelines.get": PIPELINE_VIEW,
+    "jobs.create": JOB,
+    "jobs.list_jobs": (JOB,),
+    "jobs.get": JOB,
+    "runs.start": RUN,
+    "runs.pause": RUN,
+    "runs.resume": RUN,
+    "runs.terminate": RUN,
+    "runs.promote": RUN,
+    "runs.get": RUN,
+    "runs.list_runs": views.Page(items=(RUN,)),
+    "runs.targets": views.Page(items=(TARGET,), cursor=None),
+    "runs.events": (EVENT,),
+    "system.security_events": (SECURITY,),
+    "system.audit": (AUDIT,),
+}
+
+
+class Artifacts:
+    """One artifact, in chunks of at most 1,000 bytes."""
+
+    def size(self, digest: Digest) -> int | None:
+        return len(BYTES) if digest == DIGEST else None
+
+    def read(self, digest: Digest, *, start: int, length: int) -> Iterator[bytes]:
+        for offset in range(start, start + length, 1_000):
+            yield BYTES[offset : min(offset + 1_000, start + length)]
+
+
+class FakeController(msgspec.Struct):
+    """What the HTTP layer itself asks of a controller."""
+
+    artifacts: Artifacts
+    release_root: bytes = b'{"signed": "root"}'
+
+
+class FakeApp:
+    """The use cases. `calls` lists every one with its keyword arguments; `answers` may be changed by a test."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.answers = dict(ANSWERS)
+        self.uploaded = b""
+        self.controller = cast("Controller", FakeController(artifacts=Artifacts()))
+
+    def install(self, patch: Any) -> None:
+        """Put these use cases in place of the real ones."""
+        for name in self.answers:
+            module, _, function = name.partition(".")
+            patch.setattr(_module(module), function, self._use_case(name), raising=False)
+        special = {
+            "tokens.authenticate": self._authenticate,
+            "devices.authenticate": self._authenticate_device,
+            "devices.enrol": self._enrol,
+            "devices.renew": self._renew,
+            "releases.upload": self._upload,
+            "releases.document": self._document,
+            "system.health": self._health,
+        }
+        for name, use_case in special.items():
+            module, _, function = name.partition(".")
+            patch.setattr(_module(module), function, use_case, raising=False)
+
+    def _use_case(self, name: str) -> Any:
+        async def use_case(c: Controller, actor: Actor, **arguments: Any) -> Any:
+            actor.require(NEEDS.get(name, Permission.READ))
+            self.calls.append((name, arguments))
+            answer = self.answers[name]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return use_case
+
+    async def _authenticate(self, c: Controller, secret: str) -> Actor:
+        if secret not in list(Role):
+            raise errors.NotAuthenticated("the token is not valid")
+        return Actor(name="ann", role=Role(secret))
+
+    async def _authenticate_device(
+        self, c: Controller, *, envelope: bytes, method: str, path: str, body: bytes
+    ) -> Name:
+        if envelope != b"signed":
+            raise errors.NotAuthenticated("the request is not signed by a device we know")
+        self.calls.append(("devices.authenticate", {"method": method, "path": path, "body": body}))
+        return Name("acme:kiosk-1")
+
+    async def _enrol(self, c: Controller, **arguments: Any) -> views.Enrolment:
+        self.calls.append(("devices.enrol", arguments))
+        if arguments["claim"] != "claim":
+            raise errors.NotAuthenticated("the claim token is not valid")
+        return views.Enrolment(
+            name="acme:kiosk-1",
+            certificate_pem="CERT",
+            chain_pem="CHAIN",
+            fleet_root=b"fleet",
+            release_root=b"release",
+        )
+
+    async def _renew(self, c: Controller, name: Name, *, csr_pem: str) -> IssuedCertificate:
+        self.calls.append(("devices.renew", {"name": name, "csr_pem": csr_pem}))
+        return IssuedCertificate(certificate_pem="CERT", chain_pem="CHAIN", serial="1", expires=AT)
+
+    async def _upload(
+        self, c: Controller, actor: Actor, *, digest: Digest, length: int, chunks: AsyncIterator[bytes]
+    ) -> None:
+        actor.require(Permission.PUBLISH)
+        self.uploaded = b"".join([chunk async for chunk in chunks])
+        self.calls.append(("releases.upload", {"digest": digest, "length": length}))
+
+    async def _document(self, c: Controller) -> bytes:
+        return DOCUMENT
+
+    async def _health(self, c: Controller) -> views.Health:
+        return HEALTH
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"controller.app.{name}")

@@ -1,0 +1,251 @@
+"""Each route calls its use case with what was asked, and answers with its view."""
+
+import base64
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from controller.domain.pipeline import Operation, Pipeline, Stage
+from protocol.ids import AppName, StageName
+from tests.controller.http.fake import BYTES, DIGEST, FakeApp
+
+TIME = "2026-01-01T00:00:00.123Z"
+
+
+class Route(NamedTuple):
+    """A request, the use case it reaches with which arguments, and some of the answer."""
+
+    method: str
+    path: str
+    body: Any
+    status: int
+    use_case: str
+    arguments: dict[str, Any]
+
+
+PAGE = {"cursor": None, "limit": 100}
+ROUTES = (
+    Route("POST", "/v1/runs", {"job": "j"}, 201, "runs.start", {"job": "j", "version": None}),
+    Route("GET", "/v1/runs", None, 200, "runs.list_runs", {"job": None, "active": None, **PAGE}),
+    Route(
+        "GET",
+        "/v1/runs?job=j&active=true&cursor=c&limit=5",
+        None,
+        200,
+        "runs.list_runs",
+        {"job": "j", "active": True, "cursor": "c", "limit": 5},
+    ),
+    Route("GET", "/v1/runs/run-1", None, 200, "runs.get", {"run": "run-1"}),
+    Route("POST", "/v1/runs/r/pause", {"reason": "why"}, 200, "runs.pause", {"run": "r", "reason": "why"}),
+    Route(
+        "POST",
+        "/v1/runs/r/resume",
+        {"reason": "why", "override": True},
+        200,
+        "runs.resume",
+        {"run": "r", "override": True, "reason": "why"},
+    ),
+    Route("POST", "/v1/runs/r/terminate", {"reason": "x"}, 200, "runs.terminate", {"run": "r", "reason": "x"}),
+    Route("POST", "/v1/runs/r/promote", {"stage": "rest"}, 200, "runs.promote", {"run": "r", "stage": "rest"}),
+    Route(
+        "GET",
+        "/v1/runs/r/targets",
+        None,
+        200,
+        "runs.targets",
+        {"run": "r", "stage": None, "state": None, **PAGE},
+    ),
+    Route("GET", "/v1/runs/r/events?after=3", None, 200, "runs.events", {"run": "r", "after": 3, "limit": 100}),
+    Route("GET", "/v1/pipelines", None, 200, "pipelines.list_pipelines", {}),
+    Route("GET", "/v1/pipelines/shop", None, 200, "pipelines.get", {"name": "shop", "revision": None}),
+    Route(
+        "PUT",
+        "/v1/pipelines/shop",
+        {"stages": [{"name": "all"}]},
+        200,
+        "pipelines.apply",
+        {"definition": Pipeline(name="shop", stages=(Stage(name=StageName("all")),))},
+    ),
+    Route(
+        "POST",
+        "/v1/jobs",
+        {"name": "j", "pipeline": "p", "operation": {"app": "shop", "version": "2"}},
+        201,
+        "jobs.create",
+        {"name": "j", "pipeline": "p", "operation": Operation(app=AppName("shop"), version="2")},
+    ),
+    Route("GET", "/v1/jobs", None, 200, "jobs.list_jobs", {}),
+    Route("GET", "/v1/jobs/j", None, 200, "jobs.get", {"name": "j"}),
+    Route(
+        "GET",
+        "/v1/devices?label=region=eu&label=ring=a=b&online=false&app=shop&version=2",
+        None,
+        200,
+        "devices.list_devices",
+        {"labels": {"region": "eu", "ring": "a=b"}, "online": False, "app": "shop", "version": "2", **PAGE},
+    ),
+    Route("GET", "/v1/devices/kiosk-1", None, 200, "devices.get", {"device": "kiosk-1"}),
+    Route(
+        "PUT",
+        "/v1/devices/k/labels",
+        {"labels": {"a": "b"}},
+        200,
+        "devices.set_labels",
+        {"device": "k", "labels": {"a": "b"}},
+    ),
+    Route(
+        "POST",
+        "/v1/devices/k/block",
+        {"reason": "lost"},
+        200,
+        "devices.block",
+        {"device": "k", "reason": "lost"},
+    ),
+    Route(
+        "POST",
+        "/v1/devices/k/unblock",
+        {"reason": "found"},
+        200,
+        "devices.unblock",
+        {"device": "k", "reason": "found"},
+    ),
+    Route("GET", "/v1/releases?app=shop", None, 200, "releases.list_releases", {"app": "shop"}),
+    Route("PUT", "/v1/releases/targets.json", {"a": 1}, 200, "releases.publish", {"document": b'{"a":1}'}),
+    Route(
+        "PUT",
+        f"/v1/artifacts/{DIGEST}",
+        BYTES,
+        201,
+        "releases.upload",
+        {"digest": DIGEST, "length": len(BYTES)},
+    ),
+    Route(
+        "POST",
+        "/v1/tokens",
+        {"name": "ci", "role": "releaser", "expires_at": "2026-01-01T00:00:00Z"},
+        201,
+        "tokens.create",
+        {"name": "ci", "role": "releaser", "expires_at": 1_767_225_600_000},
+    ),
+    Route("GET", "/v1/tokens", None, 200, "tokens.list_tokens", {}),
+    Route("DELETE", "/v1/tokens/t1", None, 204, "tokens.revoke", {"token": "t1"}),
+    Route(
+        "POST",
+        "/v1/claims",
+        {"uses": 3, "expires_at": "2026-01-01T01:00:00+01:00"},
+        201,
+        "tokens.create_claim",
+        {"uses": 3, "expires_at": 1_767_225_600_000},
+    ),
+    Route("GET", "/v1/security-events?limit=7", None, 200, "system.security_events", {"after": 0, "limit": 7}),
+    Route("GET", "/v1/audit", None, 200, "system.audit", {"after": 0, "limit": 100}),
+)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_a_route_reaches_its_use_case(route: Route, client: httpx.AsyncClient, fake: FakeApp) -> None:
+    sent = {"content": route.body} if isinstance(route.body, bytes) else {"json": route.body}
+    response = await client.request(route.method, route.path, **sent if route.body is not None else {})
+    assert response.status_code == route.status, response.text
+    assert (route.use_case, route.arguments) in fake.calls
+
+
+async def test_times_are_text_in_utc(client: httpx.AsyncClient) -> None:
+    run = (await client.get("/v1/runs/run-1")).json()
+    assert run["created_at"] == TIME
+    assert run["ended_at"] is None
+    assert run["stages"][0]["ended_at"] == "2026-01-01T00:01:00.123Z"
+    assert sum(run["stages"][1]["counters"].values()) == 100
+    assert (await client.get("/v1/devices/kiosk-1")).json()["last_seen_at"] is None
+    [event] = (await client.get("/v1/runs/r/events")).json()
+    assert event == {"id": 7, "at": TIME, "kind": "stage_opened", "data": {"stage": "rest", "targets": 100}}
+
+
+async def test_a_started_run_says_where_it_is(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/runs", json={"job": "shop-update", "version": "2.2"})
+    assert response.headers["location"] == "/v1/runs/run-1"
+
+
+async def test_a_pipeline_is_taken_and_given_as_yaml(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    text = "kind: Pipeline\nname: shop\nstages:\n- name: all\n"
+    put = await client.put("/v1/pipelines/shop", content=text, headers={"Content-Type": "application/yaml"})
+    assert put.status_code == 200
+    assert put.json()["definition"] == {"kind": "Pipeline", "name": "shop", "stages": [{"name": "all"}]}
+    got = await client.get("/v1/pipelines/shop", headers={"Accept": "application/yaml"})
+    assert (got.text, got.headers["content-type"]) == (text, "application/yaml")
+
+
+async def test_schemas_are_public(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/schemas/Pipeline", headers={"Authorization": ""})
+    assert response.json()["title"] == "Tidegate Pipeline"
+
+
+async def test_uploaded_bytes_arrive_as_a_stream(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    response = await client.put(f"/v1/artifacts/{DIGEST}", content=BYTES)
+    assert response.json() == {"sha256": DIGEST, "length": len(BYTES)}
+    assert fake.uploaded == BYTES
+
+
+ENROL = {
+    "token": "claim",
+    "device": "kiosk-1",
+    "model": "k1",
+    "hardware_id": "hw",
+    "csr": "PEM",
+    "signing_key": base64.b64encode(b"s" * 32).decode(),
+    "sealing_key": base64.b64encode(b"x" * 32).decode(),
+}
+
+
+async def test_enrolment_answers_with_certificate_roots_and_endpoint(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    response = await client.post("/v1/enrol", json=ENROL, headers={"Authorization": ""})
+    assert response.status_code == 201
+    assert response.json() == {
+        "name": "acme:kiosk-1",
+        "certificate": "CERT",
+        "ca_chain": "CHAIN",
+        "fleet_root": base64.b64encode(b"fleet").decode(),
+        "release_root": base64.b64encode(b"release").decode(),
+        "mqtt_host": "mqtt.example",
+        "mqtt_port": 8883,
+    }
+    [(_, arguments)] = fake.calls
+    assert arguments["signing_key"] == b"s" * 32
+    assert arguments["sealing_key"] == b"x" * 32
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"token": "guess"}, 401),
+        ({"signing_key": "not base64!"}, 422),
+        ({"sealing_key": base64.b64encode(b"short").decode()}, 422),
+        ({"signing_key": 7}, 422),
+        ({"extra": "field"}, 422),
+        ({"csr": "x" * 20_000}, 422),
+    ],
+)
+async def test_a_wrong_enrolment_is_refused(change: dict[str, Any], status: int, client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/enrol", json={**ENROL, **change})
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_renewal_takes_a_signed_request(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    signed = {"Authorization": f"Tidegate-DSSE {base64.b64encode(b'signed').decode()}"}
+    response = await client.post("/v1/device/renew", content=b'{"csr": "PEM"}', headers=signed)
+    assert response.json() == {"certificate": "CERT", "ca_chain": "CHAIN"}
+    assert fake.calls == [
+        ("devices.authenticate", {"method": "POST", "path": "/v1/device/renew", "body": b'{"csr": "PEM"}'}),
+        ("devices.renew", {"name": "acme:kiosk-1", "csr_pem": "PEM"}),
+    ]
+
+
+async def test_probes_and_metrics_need_no_token(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    client.headers.pop("Authorization")
+    assert (await client.get("/livez")).text == "ok\n"
+    assert (await client.get("/readyz")).json() == {"ready": True, "faults": [], "online": 3, "unsent": 0}
+    metrics = await client.get("/metrics")
+    assert metrics.text == "tidegate_up 1\n"
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
