@@ -29,7 +29,7 @@ class Behaviour(StrEnum):
     OFFLINE = "offline"
 
 
-class BadOption(ValueError):  # noqa: N818 - named after what happened
+class BadOption(ValueError):
     """An option of the command line cannot be read; the message says what was expected."""
 
 

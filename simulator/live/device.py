@@ -12,9 +12,8 @@ import os
 import random
 import ssl
 from collections import Counter
-from typing import Final, Protocol
-
-import msgspec
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
 
 from agent.clock import boottime_ms, new_incarnation, new_nonce
 from agent.core.backoff import full_jitter, spread
@@ -65,10 +64,13 @@ NO_REPORT: Final = 0
 class Host(Protocol):
     """What a device asks of the process that it lives in."""
 
-    trust: Trust
     load: Load
     counts: Counter[str]
     dialling: asyncio.Semaphore
+
+    @property
+    def trust(self) -> Trust:
+        """What devices judge by."""
 
     @property
     def mqtt(self) -> tuple[str, int]:
@@ -77,7 +79,7 @@ class Host(Protocol):
     def tls(self, papers: Papers) -> ssl.SSLContext:
         """Return a TLS context with the device's certificate."""
 
-    def spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run *work* until the process ends."""
 
     async def refresh(self, papers: Papers) -> None:
@@ -264,7 +266,7 @@ class Device:
 
     async def _connect(self) -> None:
         nonce = new_nonce()
-        will = encode(Gone(nonce=nonce))
+        will = encode(Gone(connection=nonce))
         host, port = self._host.mqtt
 
         def link() -> Link:
@@ -300,7 +302,12 @@ class Device:
             seed=f"{self.character.seed}/{self._chance.random()}",
         )
         self._try_count += 1
-        self._after("dial", wait_ms)
+        self._after("dial", wait_ms + (self._spread_ms() if self._try_count == 1 else 0))
+
+    def _spread_ms(self) -> int:
+        """Return a draw within the spread that the last hello reply asked for."""
+        asked_ms = 0 if self._runtime is None else self._runtime.state.session.spread_ms
+        return spread(asked_ms, seed=f"{self.character.seed}/{self._chance.random()}")
 
     def up(self, link: Link) -> None:
         """Take note that the subscriptions are granted."""

@@ -25,7 +25,7 @@ RETRY_CAP_MS: Final = 5_000
 _BUSY: Final = frozenset({429, 502, 503, 504})
 
 
-class EnrolFailed(Exception):  # noqa: N818 - named after what happened
+class EnrolFailed(Exception):
     """The controller cannot be reached, or takes a device not in; the message says why."""
 
 
@@ -44,9 +44,7 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     def client(self, *, token: str = "") -> httpx.AsyncClient:
         """Return an HTTP client, with an operator's *token* where one is given."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.AsyncClient(
-            base_url=self.url, verify=self.context(), headers=headers, timeout=30, trust_env=False
-        )
+        return httpx.AsyncClient(base_url=self.url, verify=self.context(), headers=headers, timeout=30, trust_env=False)
 
 
 class Papers(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +122,7 @@ async def enrol(
         async with room:
             keys = await asyncio.to_thread(_draw_keys, devices[index])
             enrolled = await _ask(client, _body(keys, devices[index], claim=claim, model=model))
-            pem = "\n".join((enrolled.certificate.strip(), enrolled.ca_chain.strip())).encode() + b"\n" + keys.tls_pem
+            pem = f"{enrolled.certificate.strip()}\n{enrolled.ca_chain.strip()}\n".encode() + keys.tls_pem
             done[index] = Papers(name=enrolled.name, signer=keys.signer, pem=pem)
             given[:1] = [enrolled]
             on_enrolled(sum(papers is not None for papers in done))
@@ -190,9 +188,7 @@ async def call(client: httpx.AsyncClient, method: str, path: str, *, content: by
     raise EnrolFailed(f"{method} {path}: {why}")
 
 
-async def label(
-    labels: Sequence[tuple[str, dict[str, str]]], *, addresses: Addresses, token: str
-) -> None:
+async def label(labels: Sequence[tuple[str, dict[str, str]]], *, addresses: Addresses, token: str) -> None:
     """Set the labels of devices, as an operator.
 
     Raises:

@@ -128,9 +128,7 @@ class Steps:
     def _verify(self, work: Work) -> None:
         bad = [r.version for r in work.releases if r.version in self._character.fails]
         detail = f"the health probe of {', '.join(bad)} answers 500 (simulated)"
-        self._finish(
-            work, Phase.VERIFYING, Fault(reason=Reason.VERIFY_FAILED, detail=detail) if bad else None
-        )
+        self._finish(work, Phase.VERIFYING, Fault(reason=Reason.VERIFY_FAILED, detail=detail) if bad else None)
 
     def _roll_back(self, work: Work, installed: dict[AppName, str]) -> None:
         self._active = dict(installed)

@@ -1,4 +1,4 @@
-"""What all devices of a process judge by: the fleet root and the release file, verified once, as the bytes are the same.
+"""What all devices of a process judge by: fleet root and release file, verified once, as the bytes are the same.
 
 The rule this module keeps: whoever asks for a refresh gets what a fetch brought that began after the question. A
 device that saw an unknown release must not be answered by a file that was on its way before.
