@@ -82,3 +82,7 @@ def simulate(
         duration_s=duration,
     )
     raise typer.Exit(program.main(options, as_json=output is Output.JSON))
+
+
+def demo() -> None:
+    """Show a whole rollout."""
