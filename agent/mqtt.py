@@ -189,7 +189,7 @@ class _Connection:
         context.load_cert_chain(self._settings.device_pem)
         client.tls_set_context(context)
         client.connect_timeout = CONNECT_SECONDS
-        will = encode(Gone(nonce=self._nonce))
+        will = encode(Gone(connection=self._nonce))
         client.will_set(str(Uplink(self._settings.name, UplinkKind.GONE)), will, qos=1)
         client.on_socket_open = self._safely(_set_no_delay)
         client.on_connect = self._safely(self._on_connect)

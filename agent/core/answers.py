@@ -7,8 +7,7 @@ The rules this module keeps:
 2. A reply counts once, and only for the hello that is open: a recorded reply is worth nothing.
 3. The time floor never falls, but for a time key from a newer fleet root, which resets it to that root's
    `issued` (evidence/security.md, 4.2).
-4. A hello has a nonce of its own. `facts["connection"]` names the first one of the connection, which `Gone`
-   repeats.
+4. A hello has a nonce of its own, and names the connection as its will does.
 """
 
 from typing import Final
@@ -41,6 +40,7 @@ def say_hello(turn: Turn, nonce: str) -> None:
         nonce=nonce,
         incarnation=durable.incarnation,
         hello_seq=durable.hello_seq + 1,
+        connection=turn.session.connection,
         generation=durable.generation,
         seq=durable.seq,
         roots=RootVersions(fleet=turn.trust.fleet.version, release=turn.trust.release_root_version),
@@ -48,7 +48,7 @@ def say_hello(turn: Turn, nonce: str) -> None:
         work=durable.work_in_hand(),
         agent=profile.agent,
         capabilities=profile.capabilities,
-        facts={**profile.facts, "connection": turn.session.connection},
+        facts=profile.facts,
     )
     turn.do(SayHello(hello=hello))
 

@@ -162,7 +162,7 @@ class Targets(Protocol):
         """Store the targets' states."""
 
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
-        """Set `ready` on the queued rows of devices; return the ids of the runs that this touched."""
+        """Set `ready` on the queued rows of devices; return the ids of the active runs that have such rows."""
 
     def page(
         self, run_id: int, *, stage: int | None, state: TargetState | None, after: int, limit: int
@@ -192,7 +192,7 @@ class Commands(Protocol):
         """Mark install commands sent, to be sent again at *again_at*; control commands become done."""
 
     def postpone(self, ids: Collection[int], *, until: Instant) -> None:
-        """Try unsent commands again at *until*."""
+        """Try commands that are unsent or sent again at *until*."""
 
     def close(self, target_ids: Collection[int]) -> None:
         """Mark every open command of these targets done: the device has accepted it, or its attempt is over."""

@@ -100,7 +100,7 @@ class SqlCatalog:
             self._connection.execute(sa.insert(release), [msgspec.structs.asdict(record) for record in releases])
 
     def release_document(self) -> tuple[int, bytes] | None:
-        row = self._connection.execute(DOCUMENT).tuples().one_or_none()
+        row = self._connection.execute(DOCUMENT).one_or_none()
         return None if row is None else (row[0], row[1])
 
     def add_release_document(self, version: int, document: bytes, *, at: Instant) -> None:

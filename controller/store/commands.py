@@ -39,7 +39,7 @@ MARK_SENT: Final = (
     .where(is_open, one_of(_c.id, "ids"))
     .values(state=_sent_state, sends=_c.sends + 1, send_at=sa.bindparam("again_at"))
 )
-POSTPONE: Final = sa.update(command).where(is_unsent, one_of(_c.id, "ids")).values(send_at=sa.bindparam("until"))
+POSTPONE: Final = sa.update(command).where(is_open, one_of(_c.id, "ids")).values(send_at=sa.bindparam("until"))
 CLOSE: Final = sa.update(command).where(is_open, one_of(_c.target_id, "ids")).values(state=CommandState.DONE.value)
 STAGE_ID: Final = sa.select(stage_run.c.id).where(
     stage_run.c.run_id == sa.bindparam("run_id"), stage_run.c.position == sa.bindparam("stage")

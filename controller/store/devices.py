@@ -127,7 +127,7 @@ class SqlDevices:
         seqs: dict[int, int] = {}
         for chunk in chunks(ids):
             self._connection.execute(NEXT_SEQS, {"ids": chunk, "at": at})
-            seqs.update(self._connection.execute(SEQS, {"ids": chunk}).tuples())
+            seqs.update(self._connection.execute(SEQS, {"ids": chunk}).all())
         return seqs
 
     def save_hello(self, device: DeviceRecord) -> None:
@@ -156,7 +156,7 @@ class SqlDevices:
         return devices, self._connection.execute(COUNT_ONLINE, {"instance": instance}).scalar_one()
 
     def installed_counts(self, app: str) -> dict[str, int]:
-        return dict(self._connection.execute(INSTALLED_COUNTS, {"app": app}).tuples().all())
+        return dict(self._connection.execute(INSTALLED_COUNTS, {"app": app}).all())
 
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[DeviceRecord]:
         return [DeviceRecord(**row) for row in self._connection.execute(statement, values).mappings()]

@@ -50,7 +50,7 @@ class SqlLog:
     def known_reports(self, keys: Collection[ReportKey]) -> set[ReportKey]:
         known: set[ReportKey] = set()
         for chunk in chunks(keys):
-            known.update(self._connection.execute(KNOWN_REPORTS, {"keys": chunk}).tuples())
+            known.update(self._connection.execute(KNOWN_REPORTS, {"keys": chunk}).all())
         return known
 
     def add_reports(self, reports: Sequence[ReportRecord]) -> None:

@@ -48,9 +48,9 @@ DUE: Final = (
 )
 NEXT_DUE: Final = sa.select(sa.func.min(_t.due)).where(_t.run_id == sa.bindparam("run_id"), _t.due.is_not(None))
 WAITING: Final = (
-    sa.select(_t.id, _t.run_id)
+    sa.select(_t.id, _t.run_id, _t.ready)
     .where(_t.run_id.in_(sa.select(run.c.id).where(run.c.is_active == sa.true())))
-    .where(one_of(_t.device_id, "device_ids"), is_queued, _t.ready != sa.bindparam("instance"))
+    .where(one_of(_t.device_id, "device_ids"), is_queued)
 )
 SET_READY: Final = sa.update(target_run).where(_t.id == sa.bindparam("b_id")).values(ready=sa.bindparam("b_ready"))
 STAGES: Final = (
@@ -126,11 +126,11 @@ class SqlTargets:
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
         touched: set[int] = set()
         for chunk in chunks(device_ids):
-            values = {"device_ids": chunk, "instance": instance}
-            rows = self._connection.execute(WAITING, values).tuples().all()
-            touched.update(run_id for _, run_id in rows)
-            if rows:
-                self._connection.execute(SET_READY, [{"b_id": id_, "b_ready": instance} for id_, _ in rows])
+            rows = self._connection.execute(WAITING, {"device_ids": chunk}).all()
+            touched.update(row.run_id for row in rows)
+            changed = [{"b_id": id_, "b_ready": instance} for id_, _, ready in rows if ready != instance]
+            if changed:
+                self._connection.execute(SET_READY, changed)
         return sorted(touched)
 
     def page(
@@ -147,7 +147,7 @@ class SqlTargets:
         return self._all(PAGE_IN[state], {**values, "run_id": run_id})
 
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[TargetRecord]:
-        return _to_records(self._connection.execute(statement, values).tuples())
+        return _to_records(self._connection.execute(statement, values).all())
 
 
 def _of_stage(stage_id: int) -> dict[str, int]:

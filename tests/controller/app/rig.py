@@ -1,0 +1,446 @@
+"""A controller with everything real but the outside: the database in memory, time by hand, devices by name.
+
+A test lets devices say things and looks at what they were told:
+
+```
+rig = Rig()
+rig.enrol("kiosk-1", region="eu")
+rig.connect("kiosk-1")
+run = rig.start(stage())
+rig.succeed("kiosk-1")
+assert rig.counters(run) == {"succeeded": 1}
+```
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from controller.app import jobs, pipelines, runs, wakeups
+from controller.app.access import Actor, Role
+from controller.app.controller import Controller
+from controller.app.dispatch import Dispatcher
+from controller.app.errors import InvalidRequest
+from controller.app.inbox import Inbox
+from controller.app.ports import Disposition, IssuedCertificate, Priority, Uplinked
+from controller.app.progress import ProgressBoard
+from controller.app.records import DeviceRecord, ReleaseRecord
+from controller.app.views import RunView
+from controller.domain.pipeline import Operation, Pipeline, Stage
+from controller.observe import Meters
+from controller.store.inline_store import InlineStore
+from protocol.codec import decode, encode
+from protocol.envelope import SigningKey, parse, seal, verify
+from protocol.ids import AppName, Digest, Name, StageName, device_id, digest_of, name_of, tenant_id
+from protocol.keys import Ed25519Signing, ring_of
+from protocol.lifecycle import AttemptState, Left
+from protocol.messages import (
+    Ack,
+    Command,
+    Gone,
+    Hello,
+    HelloReply,
+    InstalledRelease,
+    Mode,
+    PayloadType,
+    RefusalReport,
+    RootVersions,
+    StateReport,
+    WorkInHand,
+)
+from protocol.reasons import Reason, RejectCode
+from protocol.topics import DownlinkKind, UplinkKind
+from protocol.units import Instant, later
+
+T = TypeVar("T")
+
+TENANT = tenant_id("acme")
+START = Instant(1_800_000_000_000)
+ADMIN = Actor(name="ann", role=Role.ADMIN)
+APP = AppName("shop")
+INCARNATION = "1" * 16
+
+
+def run_now(work: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that waits for nothing real."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    raise AssertionError("the use case waits for something outside")
+
+
+class HandClock:
+    """Time that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def now(self) -> Instant:
+        return self.time
+
+    async def sleep_until(self, at: Instant) -> None:
+        self.time = max(self.time, at)
+
+    async def pause_until(self, at: Instant) -> None:
+        self.time = max(self.time, at)
+
+    def wake(self) -> None:
+        return
+
+
+class Counting:
+    """Chance that is none: 1, 2, 3 …"""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def token(self, byte_count: int) -> str:
+        self.drawn += 1
+        return f"{self.drawn:0{byte_count * 2}x}"
+
+
+class Inline:
+    """Computing where one stands."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        return work()
+
+
+class Wire:
+    """A transport whose sessions a test opens and closes, and that keeps what was written."""
+
+    def __init__(self) -> None:
+        self.instance = 7
+        self.sessions: dict[Name, int] = {}
+        self.written: list[tuple[Name, DownlinkKind, bytes]] = []
+        self.closed: list[Name] = []
+        self.is_full = False
+
+    def session(self, name: Name) -> int:
+        return self.sessions.get(name, 0)
+
+    def write(self, name: Name, kind: DownlinkKind, payload: bytes) -> bool:
+        if not self.session(name) or (self.is_full and kind is DownlinkKind.COMMAND):
+            return False
+        self.written.append((name, kind, payload))
+        return True
+
+    def close(self, name: Name, *, reason: str) -> None:
+        self.sessions.pop(name, None)
+        self.closed.append(name)
+
+
+class Shelf:
+    """Artifacts that are there because a test says so."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[Digest, int] = {}
+
+    async def put(self, chunks: AsyncIterator[bytes], *, expected: Digest, length: int) -> None:
+        data = b"".join([chunk async for chunk in chunks])
+        if digest_of(data) != expected or len(data) != length:
+            raise InvalidRequest("other bytes")
+        self.sizes[expected] = length
+
+    def size(self, digest: Digest) -> int | None:
+        return self.sizes.get(digest)
+
+    def read(self, digest: Digest, *, start: int, length: int) -> Iterator[bytes]:
+        raise NotImplementedError
+
+
+class Stamp:
+    """An issuer that stamps everything but the word ``bad``."""
+
+    def issue(self, csr_pem: str, name: Name, *, at: Instant) -> IssuedCertificate:
+        if csr_pem == "bad":
+            raise InvalidRequest("expected a signing request")
+        return IssuedCertificate(certificate_pem=f"cert of {name}", chain_pem="chain", serial="1", expires=later(at, 7))
+
+
+@dataclass
+class Device:
+    """What a test's device keeps."""
+
+    name: Name
+    key: Ed25519Signing
+    hello_seq: int = 0
+    report_seq: int = 0
+    commands: list[tuple[Digest, Command]] = field(default_factory=list)
+    acks: list[Ack] = field(default_factory=list)
+    replies: list[HelloReply] = field(default_factory=list)
+
+
+class Rig:
+    """A controller, and devices that a test moves by hand."""
+
+    def __init__(self, **ports: Any) -> None:
+        self.clock = HandClock()
+        self.store = InlineStore()
+        self.wire = Wire()
+        self.shelf = Shelf()
+        self.director = Ed25519Signing(Ed25519PrivateKey.generate())
+        self.time_key = Ed25519Signing(Ed25519PrivateKey.generate())
+        self.devices: dict[str, Device] = {}
+        self.inbox = Inbox()
+        self.controller = self._controller(**ports)
+        self.inbox.open(self.controller)
+        self._read = 0
+
+    def _controller(self, **ports: Any) -> Controller:
+        meters, compute = Meters(), Inline()
+        store = ports.pop("store", self.store)
+        director: SigningKey = self.director
+        dispatcher = Dispatcher(
+            store=store, transport=self.wire, director=director, clock=self.clock, compute=compute, meters=meters
+        )
+        defaults: dict[str, Any] = {
+            "tenant": TENANT,
+            "store": store,
+            "clock": self.clock,
+            "chance": Counting(),
+            "compute": compute,
+            "transport": self.wire,
+            "artifacts": self.shelf,
+            "authority": Stamp(),
+            "time_key": self.time_key,
+            "fleet_root": b"fleet",
+            "release_root": b"release",
+            "roots": RootVersions(fleet=1, release=1),
+            "base_url": "https://controller",
+            "dispatcher": dispatcher,
+            "progress": ProgressBoard(),
+            "meters": meters,
+        }
+        return Controller(**(defaults | ports))
+
+    # --- the operator -------------------------------------------------------------------------------------------
+
+    def do(self, use_case: Callable[..., Coroutine[Any, Any, T]], actor: Actor = ADMIN, **arguments: Any) -> T:
+        """Carry out a use case as an operator, and send what it leaves to be sent."""
+        result = run_now(use_case(self.controller, actor, **arguments))
+        self.pump()
+        return result
+
+    def publish(self, version: str = "1.0.0", counter: int = 1) -> None:
+        """Have a release as if the release keys had signed it."""
+        record = ReleaseRecord(
+            app=APP,
+            version=version,
+            path=f"{APP}/{version}/{APP}.tar.gz",
+            sha256=digest_of(version.encode()),
+            length=10,
+            counter=counter,
+            floor=0,
+            installer="archive",
+            hardware=(),
+            published_at=START,
+        )
+        run_now(self.store.write(lambda tx: tx.catalog.add_releases([record]), priority=Priority.OPERATOR))
+
+    def start(self, *stages: Stage, version: str = "1.0.0", **pipeline: Any) -> str:
+        """Apply a pipeline of *stages*, start a run of a job over it, and return the run's id."""
+        definition = Pipeline(name="rollout", stages=stages, **pipeline)
+        self.do(pipelines.apply, definition=definition)
+        if not any(job.name == "job" for job in self.do(jobs.list_jobs)):
+            self.publish(version)
+            operation = Operation(app=APP, version=version)
+            self.do(jobs.create, name="job", pipeline="rollout", operation=operation)
+        return self.do(runs.start, job="job").id
+
+    def view(self, run: str) -> RunView:
+        """Return a run."""
+        return self.do(runs.get, run=run)
+
+    def counters(self, run: str, stage: int = 0) -> dict[str, int]:
+        """Return the counters of a stage that are not zero."""
+        counters = self.view(run).stages[stage].counters
+        return {name: getattr(counters, name) for name in counters.__struct_fields__ if getattr(counters, name)}
+
+    def target(self, run: str, device: str) -> Any:
+        """Return one device's part in a run."""
+        return next(t for t in self.do(runs.targets, run=run).items if t.device == device)
+
+    # --- time and sending ---------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Send what is queued and let devices read what was written to them."""
+        run_now(self.controller.dispatcher.pump())
+        for name, kind, payload in self.wire.written[self._read :]:
+            self._deliver(self.devices[name.split(":")[1]], kind, payload)
+        self._read = len(self.wire.written)
+
+    def _deliver(self, device: Device, kind: DownlinkKind, payload: bytes) -> None:
+        if kind is DownlinkKind.COMMAND:
+            signed = verify(payload, PayloadType.COMMAND, Command, ring_of(self.director.public))
+            device.commands.append((signed.digest, signed.value))
+        elif parse(payload).payload_type == PayloadType.ACK:
+            ack = verify(payload, PayloadType.ACK, Ack, ring_of(self.time_key.public))
+            device.acks.append(ack.value)
+        else:
+            reply = verify(payload, PayloadType.HELLO_REPLY, HelloReply, ring_of(self.time_key.public))
+            device.replies.append(reply.value)
+
+    def sleep(self, span_ms: int) -> None:
+        """Let time pass, and everything that falls due in it happen in its order."""
+        end = later(self.clock.time, span_ms)
+        while self.clock.time < end:
+            next_at = run_now(wakeups.look(self.controller))
+            self.pump()
+            self.clock.time = min(end, max(later(self.clock.time, 1), next_at))
+        run_now(wakeups.look(self.controller))
+        self.pump()
+
+    # --- devices ------------------------------------------------------------------------------------------------
+
+    def enrol(self, *names: str, **labels: str) -> None:
+        """Have devices with these labels, not connected."""
+        for name in names:
+            device = Device(name=name_of(TENANT, device_id(name)), key=Ed25519Signing(Ed25519PrivateKey.generate()))
+            self.devices[name] = device
+            record = DeviceRecord(
+                device=device_id(name),
+                name=device.name,
+                model="k1",
+                hardware_id=name,
+                signing_key=device.key.public,
+                sealing_key=bytes(32),
+                labels=labels,
+                certificate_serial="1",
+                certificate_expires_at=START,
+                enrolled_at=START,
+            )
+            run_now(self.store.write(lambda tx, r=record: tx.devices.add(r), priority=Priority.OPERATOR))  # type: ignore[misc]
+
+    def connect(self, *names: str, **hello: Any) -> None:
+        """Let devices connect and say hello."""
+        for name in names:
+            device = self.devices[name]
+            self.wire.sessions[device.name] = self.wire.sessions.get(device.name, 0) + 1
+            assert self.hello(name, **hello) is Disposition.STORED
+
+    def hello(self, name: str, *, work: WorkInHand | None = None, **changes: Any) -> Disposition:
+        """Let a device say hello."""
+        device = self.devices[name]
+        device.hello_seq += 1
+        fields: dict[str, Any] = {
+            "device": device.name,
+            "nonce": f"{device.hello_seq:032x}",
+            "incarnation": INCARNATION,
+            "hello_seq": device.hello_seq,
+            "connection": f"c{self.wire.session(device.name)}",
+            "seq": max((command.seq for _, command in device.commands), default=0),
+            "work": work,
+            "agent": "test",
+        }
+        message = Hello(**(fields | changes))
+        return self.say(name, UplinkKind.HELLO, seal(encode(message), PayloadType.HELLO, device.key))
+
+    def lose(self, *names: str) -> None:
+        """Let connections break; their wills are delivered."""
+        for name in names:
+            device = self.devices[name]
+            session = self.wire.sessions.pop(device.name)
+            self.say(name, UplinkKind.GONE, encode(Gone(connection=f"c{session}")))
+
+    def say(self, name: str, kind: UplinkKind, payload: bytes) -> Disposition:
+        """Deliver one message of a device and return what became of it."""
+        message = Uplinked(name=self.devices[name].name, kind=kind, payload=payload)
+        return self.receive([message])[0]
+
+    def receive(self, batch: Sequence[Uplinked]) -> Sequence[Disposition]:
+        """Deliver a batch."""
+        dispositions = run_now(self.inbox.receive(batch))
+        self.pump()
+        return dispositions
+
+    def last(self, name: str) -> tuple[Digest, Command]:
+        """Return the newest command a device was sent."""
+        return self.devices[name].commands[-1]
+
+    def report(
+        self,
+        name: str,
+        state: AttemptState,
+        *,
+        reason: Reason | None = None,
+        left: Left | None = None,
+        command: tuple[Digest, Command] | None = None,
+        **changes: Any,
+    ) -> Disposition:
+        """Let a device report a state of the newest command, or of *command*."""
+        payload = self.signed_report(name, state, reason=reason, left=left, command=command, **changes)
+        return self.say(name, UplinkKind.REPORT, payload)
+
+    def signed_report(
+        self,
+        name: str,
+        state: AttemptState,
+        *,
+        reason: Reason | None = None,
+        left: Left | None = None,
+        command: tuple[Digest, Command] | None = None,
+        **changes: Any,
+    ) -> bytes:
+        """Return a signed report, not yet said."""
+        device = self.devices[name]
+        digest, content = command or self.last_install(name)
+        device.report_seq += 1
+        fields: dict[str, Any] = {
+            "device": device.name,
+            "incarnation": INCARNATION,
+            "report_seq": device.report_seq,
+            "at": self.clock.time,
+            "command": digest,
+            "run": content.run,
+            "attempt": content.attempt,
+            "state": state,
+            "mode": Mode.GO,
+            "reason": reason or "",
+            "left": left,
+        }
+        return seal(encode(StateReport(**(fields | changes))), PayloadType.REPORT, device.key)
+
+    def last_install(self, name: str) -> tuple[Digest, Command]:
+        """Return the newest install command a device was sent."""
+        return next(c for c in reversed(self.devices[name].commands) if c[1].op == "install")
+
+    def refuse(self, name: str, code: RejectCode, *, command: tuple[Digest, Command] | None = None) -> Disposition:
+        """Let a device refuse the newest command."""
+        device = self.devices[name]
+        digest, _ = command or self.last(name)
+        device.report_seq += 1
+        message = RefusalReport(
+            device=device.name,
+            incarnation=INCARNATION,
+            report_seq=device.report_seq,
+            at=self.clock.time,
+            command=digest,
+            code=code,
+        )
+        return self.say(name, UplinkKind.REPORT, seal(encode(message), PayloadType.REPORT, device.key))
+
+    def succeed(self, *names: str) -> None:
+        """Let devices install what they were told to."""
+        for name in names:
+            _, command = self.last_install(name)
+            release = command.releases[0]
+            version = release.path.split("/")[1]
+            installed = InstalledRelease(app=APP, version=version, sha256=release.sha256, counter=release.counter)
+            self.report(name, AttemptState.ACCEPTED)
+            self.report(name, AttemptState.SUCCEEDED, left=Left.NEW, installed=(installed,))
+
+    def fail(self, *names: str, reason: Reason = Reason.VERIFY_FAILED) -> None:
+        """Let devices fail and go back to what they had."""
+        for name in names:
+            self.report(name, AttemptState.INSTALLING)
+            self.report(name, AttemptState.FAILED, reason=reason, left=Left.OLD)
+
+
+def stage(name: str = "all", **fields: Any) -> Stage:
+    """Return a stage with defaults that suit a handful of devices."""
+    return Stage(name=StageName(name), **fields)
