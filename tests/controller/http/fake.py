@@ -198,7 +198,7 @@ class FakeController(msgspec.Struct):
 
 
 class FakeApp:
-    """The use cases. `calls` lists every one with its keyword arguments; `answers` may be changed by a test."""
+    """The use cases. `calls` lists every one with its keyword arguments; `answers` may be changed; a list is answered in turn."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -229,6 +229,8 @@ class FakeApp:
             actor.require(NEEDS.get(name, Permission.READ))
             self.calls.append((name, arguments))
             answer = self.answers[name]
+            if isinstance(answer, list):
+                answer = answer.pop(0) if len(answer) > 1 else answer[0]
             if isinstance(answer, Exception):
                 raise answer
             return answer

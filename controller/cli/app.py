@@ -1,0 +1,49 @@
+"""The commands of `tidegate`, and those that other packages add by the entry-point group ``tidegate.commands``."""
+
+from importlib.metadata import entry_points
+from typing import Final
+
+import typer
+
+from controller.cli.commands import contexts, devices, jobs, local, pipelines, releases, runs, system, tokens
+
+PLUGINS: Final = "tidegate.commands"
+
+
+def build() -> typer.Typer:
+    """Return the whole command line."""
+    app = typer.Typer(
+        name="tidegate",
+        help="Roll app releases out to device fleets, stage by stage.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    local.add_to(app)
+    nouns = {
+        "run": (runs.group, "Start, watch and steer runs."),
+        "pipeline": (pipelines.group, "Write and check pipelines."),
+        "job": (jobs.group, "Bind operations to pipelines."),
+        "release": (releases.group, "Sign and publish releases."),
+        "device": (devices.group, "Find and manage devices."),
+        "token": (tokens.group, "Manage API tokens."),
+        "claim": (tokens.claims, "Make tokens that devices enrol with."),
+        "audit": (system.audit, "Read what operators did."),
+        "security": (system.security, "Read what was refused."),
+        "context": (contexts.group, "Choose the controller to talk to."),
+    }
+    for noun, (group, text) in nouns.items():
+        app.add_typer(group, name=noun, help=text, no_args_is_help=True)
+    _add_plugins(app)
+    return app
+
+
+def _add_plugins(app: typer.Typer) -> None:
+    for plugin in entry_points(group=PLUGINS):
+        try:
+            function = plugin.load()
+        except ImportError as error:
+            typer.echo(f"tidegate: command {plugin.name!r} is left out: {error}", err=True)
+        else:
+            app.command(plugin.name)(function)

@@ -1,0 +1,131 @@
+"""The HTTP client of the command line: one place for TLS, tokens, retries, pages and problems."""
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import tenacity
+
+from controller.cli.contexts import Context
+from controller.cli.failures import CliError, ExitCode, code_of
+
+ATTEMPTS_MAX: Final = 4
+PAGE_LIMIT: Final = 200
+TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+UPLOAD_TIMEOUT: Final = httpx.Timeout(600.0, connect=10.0)
+
+Params = Mapping[str, str | int | bool | list[str] | None]
+
+_again: Final = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(httpx.TransportError),
+    stop=tenacity.stop_after_attempt(ATTEMPTS_MAX),
+    wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
+    reraise=True,
+)
+
+
+def open_transport(context: Context) -> httpx.BaseTransport:
+    """Return how requests travel: HTTPS that trusts the context's CA, or the system's without one."""
+    if not context.ca:
+        return httpx.HTTPTransport()
+    try:
+        return httpx.HTTPTransport(verify=ssl.create_default_context(cafile=context.ca))
+    except (OSError, ssl.SSLError) as error:
+        raise CliError(f"CA certificate {context.ca}: {error}") from error
+
+
+class Client:
+    """Speaks to one controller as one token."""
+
+    def __init__(self, context: Context) -> None:
+        headers = {"Authorization": f"Bearer {context.token}"} if context.token else {}
+        self._url = context.url
+        self._http = httpx.Client(
+            transport=open_transport(context), base_url=context.url, headers=headers, timeout=TIMEOUT
+        )
+
+    def close(self) -> None:
+        """End all connections."""
+        self._http.close()
+
+    def get(self, path: str, params: Params | None = None) -> Any:
+        """Return the JSON at *path*."""
+        return self._send_again("GET", path, params).json()
+
+    def get_bytes(self, path: str, *, accept: str = "*/*", params: Params | None = None) -> bytes:
+        """Return the bytes at *path*."""
+        return self._send_again("GET", path, params, accept=accept).content
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is something at *path*."""
+        try:
+            self._send_again("HEAD", path, None)
+        except CliError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Send *body* as JSON, once; return the JSON of the answer, None where there is none."""
+        response = self._checked(lambda: self._http.request(method, path, json=body))
+        return response.json() if response.content else None
+
+    def put_bytes(self, path: str, content: bytes, *, media_type: str) -> Any:
+        """Send *content* as it is."""
+        headers = {"Content-Type": media_type}
+        return self._checked(lambda: self._http.put(path, content=content, headers=headers)).json()
+
+    def upload(self, path: str, file: Path, *, length: int, on_bytes: Callable[[int], None]) -> None:
+        """Send a file in chunks; *on_bytes* is told the size of each one sent."""
+        headers = {"Content-Length": str(length), "Content-Type": "application/octet-stream"}
+        chunks = _chunks(file, on_bytes)
+        self._checked(lambda: self._http.put(path, content=chunks, headers=headers, timeout=UPLOAD_TIMEOUT))
+
+    def items(self, path: str, params: Params, *, limit: int) -> Iterator[Any]:
+        """Yield at most *limit* items of a paged list, fetching pages as needed."""
+        cursor: str | None = None
+        while limit > 0:
+            page = self.get(path, {**params, "cursor": cursor, "limit": min(limit, PAGE_LIMIT)})
+            yield from page["items"][:limit]
+            limit -= len(page["items"])
+            cursor = page["cursor"]
+            if cursor is None or not page["items"]:
+                return
+
+    def _send_again(self, method: str, path: str, params: Params | None, *, accept: str = "*/*") -> httpx.Response:
+        given = {key: value for key, value in (params or {}).items() if value is not None}
+        return self._checked(
+            lambda: _again.copy()(self._http.request, method, path, params=given, headers={"Accept": accept})
+        )
+
+    def _checked(self, send: Callable[[], httpx.Response]) -> httpx.Response:
+        try:
+            response = send()
+        except httpx.InvalidURL as error:
+            raise CliError(f"{self._url} is no address: {error}", code=ExitCode.USAGE) from error
+        except httpx.HTTPError as error:
+            raise CliError(f"{self._url} cannot be reached: {error}") from error
+        if response.is_success:
+            return response
+        raise _error_of(response)
+
+
+def _chunks(file: Path, on_bytes: Callable[[int], None]) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(256 * 1024):
+            yield chunk
+            on_bytes(len(chunk))
+
+
+def _error_of(response: httpx.Response) -> CliError:
+    status = response.status_code
+    if response.headers.get("content-type", "").partition(";")[0] != "application/problem+json":
+        return CliError(
+            f"the controller answered {status} {response.reason_phrase}", code=code_of(status), status=status
+        )
+    problem = response.json()
+    faults = [f"{fault['place']}: {fault['message']}".removeprefix(": ") for fault in problem.get("faults", ())]
+    return CliError(f"{problem['title']}: {problem['detail']}", code=code_of(status), details=faults, status=status)

@@ -1,0 +1,102 @@
+"""``tidegate device``: find devices and manage them."""
+
+from typing import Annotated, Any
+
+import typer
+
+from controller.cli.commands import Limit, Reason, pairs_of
+from controller.cli.failures import CliError, ExitCode
+from controller.cli.output import Column, Shape
+from controller.cli.session import Session, command
+
+group = typer.Typer()
+
+DeviceName = Annotated[str, typer.Argument(help="The device's id.")]
+
+
+def _apps(device: Any) -> str:
+    return ", ".join(f"{installed['app']} {installed['version']}" for installed in device["installed"])
+
+
+def _state(device: Any) -> str:
+    if device["blocked"]:
+        return "blocked"
+    if device["broken"]:
+        return "broken"
+    return "online" if device["online"] else "offline"
+
+
+SHAPE = Shape(
+    "device",
+    (
+        Column("DEVICE", "device"),
+        Column("STATE", _state),
+        Column("MODEL", "model"),
+        Column("APPS", _apps),
+        Column("LABELS", "labels"),
+        Column("LAST SEEN", "last_seen_at"),
+        Column("AGENT", "agent", is_wide=True),
+        Column("FACTS", "facts", is_wide=True),
+        Column("ENROLLED", "enrolled_at", is_wide=True),
+        Column("CERTIFICATE ENDS", "certificate_expires_at", is_wide=True),
+    ),
+)
+
+
+@command(group, "list")
+def list_devices(
+    session: Session,
+    *,
+    label: Annotated[list[str] | None, typer.Option("--label", "-l", help="Only with key=value; repeatable.")] = None,
+    online: Annotated[bool | None, typer.Option("--online/--offline", help="Only connected ones, or others.")] = None,
+    app: Annotated[str | None, typer.Option("--app", help="Only with this app.")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="Only with the app at this version.")] = None,
+    limit: Limit = 100,
+) -> None:
+    """List the devices that match every filter."""
+    labels = [f"{key}={value}" for key, value in pairs_of(label or []).items()]
+    params = {"label": labels, "online": online, "app": app, "version": version}
+    session.printer.items(session.client.items("/v1/devices", params, limit=limit), SHAPE)
+
+
+@command(group, "show")
+def show_device(session: Session, device: DeviceName) -> None:
+    """Show one device."""
+    session.printer.item(session.client.get(f"/v1/devices/{device}"), SHAPE)
+
+
+@command(group, "label")
+def label_device(
+    session: Session,
+    *,
+    device: DeviceName,
+    changes: Annotated[list[str], typer.Argument(help="key=value to set, key- to remove.")],
+) -> None:
+    """Set and remove labels; others stay."""
+    labels = dict(session.client.get(f"/v1/devices/{device}")["labels"])
+    for change in changes:
+        if change.endswith("-") and "=" not in change:
+            labels.pop(change[:-1], None)
+        else:
+            labels |= pairs_of([change])
+    session.printer.item(session.client.send("PUT", f"/v1/devices/{device}/labels", {"labels": labels}), SHAPE)
+
+
+@command(group, "block")
+def block_device(session: Session, device: DeviceName, reason: Reason) -> None:
+    """Close a device's connection and send it nothing any more."""
+    _require(reason)
+    session.confirm(f"{device} will be disconnected, and its certificate not renewed")
+    session.printer.item(session.client.send("POST", f"/v1/devices/{device}/block", {"reason": reason}), SHAPE)
+
+
+@command(group, "unblock")
+def unblock_device(session: Session, device: DeviceName, reason: Reason) -> None:
+    """Let a blocked device back in."""
+    _require(reason)
+    session.printer.item(session.client.send("POST", f"/v1/devices/{device}/unblock", {"reason": reason}), SHAPE)
+
+
+def _require(reason: str) -> None:
+    if not reason.strip():
+        raise CliError("expected a reason", code=ExitCode.USAGE)

@@ -1,0 +1,55 @@
+"""``tidegate job``: operations bound to pipelines."""
+
+from typing import Annotated, Any
+
+import typer
+
+from controller.cli.commands import pairs_of
+from controller.cli.output import Column, Shape
+from controller.cli.session import Session, command
+
+group = typer.Typer()
+
+SHAPE = Shape(
+    "name",
+    (
+        Column("NAME", "name"),
+        Column("PIPELINE", "pipeline"),
+        Column("APP", lambda job: job["operation"]["app"]),
+        Column("VERSION", lambda job: job["operation"]["version"]),
+        Column("ACTIVE RUN", "active_run"),
+        Column("CREATED", "created_at", is_wide=True),
+        Column("PARAMS", lambda job: job["operation"]["params"], is_wide=True),
+        Column("ENV", lambda job: job["operation"]["env"], is_wide=True),
+    ),
+)
+
+
+@command(group, "create")
+def create_job(
+    session: Session,
+    *,
+    name: Annotated[str, typer.Argument(help="The job's name.")],
+    pipeline: Annotated[str, typer.Option("--pipeline", help="The pipeline to go through.")],
+    app: Annotated[str, typer.Option("--app", help="The app to install.")],
+    version: Annotated[str, typer.Option("--version", help="Its version; a run may take another one.")],
+    param: Annotated[list[str] | None, typer.Option("--param", help="key=value for the installer.")] = None,
+    env: Annotated[list[str] | None, typer.Option("--env", help="KEY=value for the installer's environment.")] = None,
+) -> None:
+    """Create a job."""
+    operation: dict[str, Any] = {"app": app, "version": version}
+    operation |= {"params": pairs_of(param or []), "env": pairs_of(env or [])}
+    body = {"name": name, "pipeline": pipeline, "operation": operation}
+    session.printer.item(session.client.send("POST", "/v1/jobs", body), SHAPE)
+
+
+@command(group, "list")
+def list_jobs(session: Session) -> None:
+    """List jobs."""
+    session.printer.items(session.client.get("/v1/jobs"), SHAPE)
+
+
+@command(group, "show")
+def show_job(session: Session, name: Annotated[str, typer.Argument(help="The job's name.")]) -> None:
+    """Show one job."""
+    session.printer.item(session.client.get(f"/v1/jobs/{name}"), SHAPE)

@@ -1,0 +1,174 @@
+"""``tidegate release``: sign a release on this machine, then hand file and signature to the controller."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from controller.cli.commands import DryRun, span_of
+from controller.cli.commands.local import PASSWORD_VARIABLE
+from controller.cli.failures import CliError, ExitCode
+from controller.cli.output import Column, Shape
+from controller.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from controller.signing.releases import NewRelease
+
+group = typer.Typer()
+
+SHAPE = Shape(
+    "path",
+    (
+        Column("APP", "app"),
+        Column("VERSION", "version"),
+        Column("COUNTER", "counter"),
+        Column("FLOOR", "floor"),
+        Column("INSTALLER", "installer"),
+        Column("HARDWARE", lambda release: release["hardware"] or "any"),
+        Column("BYTES", "length"),
+        Column("PUBLISHED", "published_at"),
+        Column("PATH", "path", is_wide=True),
+        Column("SHA-256", "sha256", is_wide=True),
+    ),
+)
+
+
+class Content(NamedTuple):
+    """A file that is to be released."""
+
+    path: Path
+    sha256: str
+    length: int
+
+
+@command(group, "list")
+def list_releases(
+    session: Session, app: Annotated[str | None, typer.Option("--app", help="Only of this app.")] = None
+) -> None:
+    """List releases."""
+    session.printer.items(session.client.get("/v1/releases", {"app": app}), SHAPE)
+
+
+@command(group, "publish")
+def publish_release(
+    session: Session,
+    *,
+    file: Annotated[Path, typer.Argument(help="The artifact.", exists=True, dir_okay=False)],
+    app: Annotated[str, typer.Option("--app", help="The app it is a release of.")],
+    version: Annotated[str, typer.Option("--version", help="Its version.")],
+    release_key: Annotated[Path, typer.Option("--release-key", help="The release key, in PEM.", dir_okay=False)],
+    counter: Annotated[int | None, typer.Option("--counter", min=1, help="Default: the newest one's plus 1.")] = None,
+    floor: Annotated[int | None, typer.Option("--floor", min=0, help="Default: the newest one's counter.")] = None,
+    hardware: Annotated[list[str] | None, typer.Option("--hardware", help="Only for this model; repeatable.")] = None,
+    installer: Annotated[str, typer.Option("--installer", help="What installs it.")] = "archive",
+    release_root: Annotated[Path | None, typer.Option("--release-root", help="Your own copy of the root.")] = None,
+    expires: Annotated[str, typer.Option("--expires", help="How long the release file is valid.")] = "90d",
+    dry_run: DryRun = False,
+) -> None:
+    """Sign a release on this machine, upload the artifact and publish. The key never leaves this machine."""
+    from controller.signing.releases import NewRelease
+    from protocol.ids import AppName, Digest
+
+    key = _key(session, release_key)
+    content = _measured(session, file)
+    release = NewRelease(
+        app=AppName(app),
+        version=version,
+        filename=file.name,
+        sha256=Digest(content.sha256),
+        length=content.length,
+        installer=installer,
+        hardware=tuple(hardware or ()),
+        counter=counter,
+        floor=floor,
+    )
+    root = _root(session, release_root)
+    document = _signed(session.client.get_bytes("/v1/releases/targets.json"), release, root, key, span_of(expires))
+    if dry_run:
+        session.printer.say(f"{release.path} would be published: the signature fits")
+        return
+    _upload(session, content)
+    published = session.client.put_bytes("/v1/releases/targets.json", document, media_type="application/json")
+    session.printer.items(published, SHAPE)
+
+
+def _signed(current: bytes, release: "NewRelease", root: bytes, key: "Ed25519PrivateKey", span_ms: int) -> bytes:
+    from controller.app.errors import Conflict, InvalidRequest
+    from controller.clock import SystemClock
+    from controller.signing.releases import add_release
+    from protocol.units import later
+
+    try:
+        expires = later(SystemClock().now(), span_ms)
+        return add_release(current, release, release_root=root, signers=[key], expires=expires)
+    except Conflict as error:
+        raise CliError(str(error), code=ExitCode.CONFLICT) from error
+    except InvalidRequest as error:
+        raise CliError(str(error)) from error
+
+
+def _root(session: Session, path: Path | None) -> bytes:
+    if path is None:
+        return session.client.get_bytes("/v1/releases/root.json")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CliError(f"{path}: {error.strerror}") from error
+
+
+def _key(session: Session, path: Path) -> "Ed25519PrivateKey":
+    from controller.app.errors import ControllerError
+    from controller.signing.keyfile import read_ed25519
+
+    password = os.environ.get(PASSWORD_VARIABLE, "").encode() or None
+    try:
+        return read_ed25519(path, password=password)
+    except ControllerError as error:
+        if password is not None or not session.may_ask:
+            raise CliError(str(error)) from error
+    try:
+        answer = typer.prompt(f"Password of {path}", hide_input=True, err=True)
+        return read_ed25519(path, password=str(answer).encode())
+    except ControllerError as error:
+        raise CliError(str(error)) from error
+
+
+def _measured(session: Session, file: Path) -> Content:
+    digest, length = hashlib.sha256(), 0
+    try:
+        with file.open("rb") as opened, _progress(session, "hashing", file.stat().st_size) as advance:
+            while chunk := opened.read(1024 * 1024):
+                digest.update(chunk)
+                length += len(chunk)
+                advance(len(chunk))
+    except OSError as error:
+        raise CliError(f"{file}: {error.strerror}") from error
+    return Content(file, digest.hexdigest(), length)
+
+
+def _upload(session: Session, content: Content) -> None:
+    path = f"/v1/artifacts/{content.sha256}"
+    if session.client.exists(path):
+        session.printer.say("the artifact is stored already")
+        return
+    with _progress(session, "uploading", content.length) as advance:
+        session.client.upload(path, content.path, length=content.length, on_bytes=advance)
+
+
+@contextmanager
+def _progress(session: Session, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar where a person watches."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), DownloadColumn()]
+    columns += [TransferSpeedColumn(), TimeRemainingColumn()]
+    console = session.printer.messages
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)

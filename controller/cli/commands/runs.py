@@ -1,0 +1,207 @@
+"""``tidegate run``: start, watch and steer runs."""
+
+from typing import Annotated, Any
+
+import typer
+
+from controller.cli.commands import After, Limit, Reason, span_of
+from controller.cli.failures import CliError, ExitCode
+from controller.cli.output import Column, Shape
+from controller.cli.session import Session, command
+
+group = typer.Typer()
+
+RunId = Annotated[str, typer.Argument(help="The run's id.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow the run until it ends; exit code 5 unless it succeeds.")]
+Timeout = Annotated[str, typer.Option("--timeout", help="Stop waiting after a span such as 2h; exit code 3.")]
+
+
+def _state(run: Any) -> str:
+    marks = [mark for mark in ("paused", "waiting") if run[mark] and run["ended_at"] is None]
+    return ", ".join([run["state"], *marks])
+
+
+def _devices(run: Any) -> str:
+    counters = [stage["counters"] for stage in run["stages"]]
+    total, ended = sum(sum(c.values()) for c in counters), sum(c["succeeded"] for c in counters)
+    return f"{ended}/{total}"
+
+
+SHAPE = Shape(
+    "id",
+    (
+        Column("RUN", "id"),
+        Column("STATE", _state),
+        Column("JOB", "job"),
+        Column("APP", "app"),
+        Column("VERSION", "version"),
+        Column("SUCCEEDED", _devices),
+        Column("STARTED", "created_at"),
+        Column("ENDED", "ended_at"),
+        Column("REASON", "reason"),
+        Column("PIPELINE", lambda run: f"{run['pipeline']} r{run['revision']}", is_wide=True),
+        Column("PAUSED FOR", "pause_reasons", is_wide=True),
+    ),
+)
+TARGET = Shape(
+    "device",
+    (
+        Column("DEVICE", "device"),
+        Column("STAGE", "stage"),
+        Column("STATE", "state"),
+        Column("ATTEMPT", "attempt"),
+        Column("STEP", "attempt_state"),
+        Column("REASON", "reason"),
+        Column("WAITS FOR", "waits_for"),
+        Column("LEFT", "left", is_wide=True),
+        Column("DONE", lambda target: f"{target['done']}/{target['total']}", is_wide=True),
+        Column("DETAIL", "detail", is_wide=True),
+        Column("UPDATED", "updated_at", is_wide=True),
+    ),
+)
+EVENT = Shape("id", (Column("ID", "id"), Column("AT", "at"), Column("KIND", "kind"), Column("DATA", "data")))
+
+
+@command(group, "start")
+def start_run(
+    session: Session,
+    *,
+    job: Annotated[str, typer.Argument(help="The job's name.")],
+    version: Annotated[str | None, typer.Option("--version", help="Another version than the job's.")] = None,
+    wait: Wait = False,
+    timeout: Timeout = "",
+) -> None:
+    """Start a run of a job."""
+    run = session.client.send("POST", "/v1/runs", {"job": job, "version": version})
+    if not wait:
+        session.printer.item(run, SHAPE)
+        return
+    _follow(session, run["id"], timeout)
+
+
+@command(group, "watch")
+def watch_run(session: Session, run: RunId, timeout: Timeout = "") -> None:
+    """Follow a run until it ends; exit code 5 unless it succeeds."""
+    _follow(session, run, timeout)
+
+
+@command(group, "status")
+def show_status(session: Session, run: RunId) -> None:
+    """Show how a run stands, as a tree."""
+    data = session.client.get(f"/v1/runs/{run}")
+    if not session.printer.is_for_people:
+        session.printer.item(data, SHAPE)
+        return
+    from controller.app.views import RunView
+    from controller.cli import wire
+    from controller.cli.progress import render_run
+
+    session.printer.console.print(render_run(wire.view(data, RunView)))
+
+
+@command(group, "list")
+def list_runs(
+    session: Session,
+    *,
+    job: Annotated[str | None, typer.Option("--job", help="Only of this job.")] = None,
+    active: Annotated[bool | None, typer.Option("--active/--ended", help="Only running ones, or ended ones.")] = None,
+    limit: Limit = 50,
+) -> None:
+    """List runs, newest first."""
+    session.printer.items(session.client.items("/v1/runs", {"job": job, "active": active}, limit=limit), SHAPE)
+
+
+@command(group, "targets")
+def list_targets(
+    session: Session,
+    *,
+    run: RunId,
+    stage: Annotated[str | None, typer.Option("--stage", help="Only of this stage.")] = None,
+    state: Annotated[str | None, typer.Option("--state", help="Only in this state, such as failed.")] = None,
+    limit: Limit = 100,
+) -> None:
+    """List the devices of a run."""
+    targets = session.client.items(f"/v1/runs/{run}/targets", {"stage": stage, "state": state}, limit=limit)
+    session.printer.items(targets, TARGET)
+
+
+@command(group, "events")
+def list_events(session: Session, run: RunId, after: After = 0, limit: Limit = 200) -> None:
+    """Read a run's timeline, oldest first."""
+    params = {"after": after, "limit": min(limit, 500)}
+    session.printer.items(session.client.get(f"/v1/runs/{run}/events", params), EVENT)
+
+
+@command(group, "pause")
+def pause_run(session: Session, run: RunId, reason: Reason) -> None:
+    """Hold a run: once this answers, no device is sent anything more."""
+    _act(session, run, "pause", {"reason": _required(reason)})
+
+
+@command(group, "resume")
+def resume_run(
+    session: Session,
+    *,
+    run: RunId,
+    reason: Reason = "",
+    override: Annotated[bool, typer.Option("--override", help="Go on over a breached gate.")] = False,
+) -> None:
+    """Go on with a paused run."""
+    if override:
+        _required(reason)
+        session.confirm(f"run {run} will go on although a gate was breached")
+    _act(session, run, "resume", {"reason": reason, "override": override})
+
+
+@command(group, "terminate")
+def terminate_run(session: Session, run: RunId, reason: Reason) -> None:
+    """End a run for good: nothing more is sent, and devices at work are called back."""
+    _required(reason)
+    if not session.yes:
+        session.confirm(_consequence(session.client.get(f"/v1/runs/{run}")))
+    _act(session, run, "terminate", {"reason": reason})
+
+
+@command(group, "promote")
+def promote_stage(
+    session: Session,
+    *,
+    run: RunId,
+    stage: Annotated[str | None, typer.Argument(help="Default: the only stage that waits.")] = None,
+) -> None:
+    """Open a stage that awaits a person."""
+    _act(session, run, "promote", {"stage": stage or _waiting_stage(session, run)})
+
+
+def _act(session: Session, run: str, verb: str, body: dict[str, Any]) -> None:
+    session.printer.item(session.client.send("POST", f"/v1/runs/{run}/{verb}", body), SHAPE)
+
+
+def _follow(session: Session, run: str, timeout: str) -> None:
+    from controller.cli import watch
+
+    ended = watch.follow(session, run, timeout_ms=span_of(timeout) if timeout else None)
+    if not session.printer.is_for_people:
+        session.printer.item(session.client.get(f"/v1/runs/{run}"), SHAPE)
+    watch.require_success(ended)
+
+
+def _required(reason: str) -> str:
+    if not reason.strip():
+        raise CliError("expected --reason: why? it is kept in the audit log", code=ExitCode.USAGE)
+    return reason
+
+
+def _consequence(run: Any) -> str:
+    counters = [stage["counters"] for stage in run["stages"]]
+    queued, at_work = sum(c["queued"] for c in counters), sum(c["in_progress"] for c in counters)
+    return f"run {run['id']} ends for good: {queued} devices will not start, {at_work} at work are called back"
+
+
+def _waiting_stage(session: Session, run: str) -> str:
+    stages = session.client.get(f"/v1/runs/{run}")["stages"]
+    waiting = [stage["name"] for stage in stages if stage["state"] == "awaiting_promotion"]
+    if len(waiting) == 1:
+        return str(waiting[0])
+    hint = f"name one of: {', '.join(waiting)}" if waiting else "no stage awaits a promotion"
+    raise CliError(hint, code=ExitCode.USAGE if waiting else ExitCode.CONFLICT)

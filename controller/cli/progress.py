@@ -1,0 +1,169 @@
+"""A run as a tree in the terminal: per stage its state, the eight counters as one bar, rate, time left, and gate.
+
+Every class of devices has a sign of its own in the bar, so that nothing is said by colour alone.
+"""
+
+from typing import Final, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+from rich.tree import Tree
+
+from controller.app.views import Counters, RunView, StageView
+from controller.cli.pulse import Pulse, total_of
+from controller.documents.units import render_span
+from protocol.units import HOUR, MINUTE, SECOND
+
+BAR_WIDTH: Final = 32
+
+
+class Class(NamedTuple):
+    """One of the eight counters: its words, its sign in the bar, and its colour."""
+
+    words: str
+    sign: str
+    style: str
+
+
+CLASSES: Final = {
+    "succeeded": Class("succeeded", "█", "green"),
+    "in_progress": Class("in progress", "▒", "cyan"),
+    "failed": Class("failed", "x", "bold red"),
+    "timed_out": Class("timed out", "t", "red"),
+    "rejected": Class("rejected", "r", "yellow"),
+    "cancelled": Class("cancelled", "c", "magenta"),
+    "removed": Class("removed", "-", "bright_black"),
+    "queued": Class("queued", "·", "bright_black"),
+}
+GLYPHS: Final = {
+    "blocked": ("○", "bright_black"),
+    "awaiting_promotion": ("?", "bold yellow"),
+    "rolling_out": ("▶", "cyan"),
+    "soaking": ("◷", "cyan"),
+    "passed": ("✓", "green"),
+    "succeeded": ("✓", "green"),
+    "running": ("▶", "cyan"),
+    "failed": ("✗", "bold red"),
+    "timed_out": ("✗", "red"),
+    "terminated": ("■", "red"),
+    "cancelled": ("■", "magenta"),
+    "skipped": ("↷", "bright_black"),
+}
+PAUSED: Final = ("‖", "bold yellow")
+
+
+def render_run(run: RunView, pulse: Pulse | None = None) -> RenderableType:
+    """Return a run as something that rich can print.
+
+    Args:
+        run: the run as the API or the use cases give it.
+        pulse: what is remembered of the run; with it, rate and time left are shown.
+    """
+    tree = Tree(_header(run), guide_style="bright_black")
+    for stage in run.stages:
+        tree.add(_stage(stage, pulse))
+    return tree
+
+
+def summary(stage: StageView) -> str:
+    """Return a stage in one line, for logs."""
+    counts = ", ".join(f"{getattr(stage.counters, name)} {kind.words}" for name, kind in _present(stage.counters))
+    reason = f" ({stage.reason})" if stage.reason else ""
+    return f"{stage.name}: {_words(stage.state)}{reason}{f'; {counts}' if counts else ''}"
+
+
+def headline(run: RunView) -> str:
+    """Return what a run is and how it stands, in one line."""
+    return f"{run.id}: {state_of(run)}; {run.app} {run.version}, job {run.job}, pipeline {run.pipeline} r{run.revision}"
+
+
+def state_of(run: RunView) -> str:
+    """Return a run's state in words, with what it waits for and why."""
+    words = [_words(run.state)]
+    if run.ended_at is None and run.paused:
+        words.append(f"paused ({', '.join(run.pause_reasons)})")
+    if run.ended_at is None and run.waiting:
+        words.append("waiting for a promotion")
+    if run.reason:
+        words.append(run.reason)
+    return ", ".join(words)
+
+
+def _header(run: RunView) -> Text:
+    glyph, style = PAUSED if run.paused and run.ended_at is None else GLYPHS.get(run.state, ("•", ""))
+    text = Text.assemble((f"{glyph} ", style), (run.id, "bold"), "  ", (state_of(run), style))
+    return text.append(f"  {run.app} {run.version}  job {run.job}  pipeline {run.pipeline} r{run.revision}")
+
+
+def _stage(stage: StageView, pulse: Pulse | None) -> RenderableType:
+    glyph, style = GLYPHS.get(stage.state, ("•", ""))
+    line = Text.assemble((f"{glyph} ", style), (f"{stage.name:<16} ", "bold"), (f"{_words(stage.state):<19}", style))
+    if stage.reason:
+        line.append(f" {stage.reason}", style)
+    if stage.opened_at is None:
+        if stage.needs:
+            line.append(f" after {', '.join(stage.needs)}", "bright_black")
+        return line
+    return Group(line, _bar_line(stage, pulse), *_gate_line(stage))
+
+
+def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
+    line = bar(stage.counters)
+    line.append(f"  {total_of(stage.counters)} devices: ")
+    for index, (name, kind) in enumerate(_present(stage.counters)):
+        line.append(", " if index else "").append(f"{getattr(stage.counters, name)} {kind.words}", kind.style)
+    if stage.bricked:
+        line.append(f", {stage.bricked} broken", "bold red")
+    rate = pulse.rate(stage) if pulse else None
+    if rate is not None and stage.ended_at is None:
+        line.append(f"  {rate.per_minute:,.0f}/min", "bright_black")
+        if rate.left_ms is not None:
+            line.append(f"  {_about(rate.left_ms)} left", "bright_black")
+    return line
+
+
+def _gate_line(stage: StageView) -> list[Text]:
+    if not stage.gate:
+        return []
+    style = "bold red" if stage.failures > stage.failures_allowed else "yellow" if stage.failures else "bright_black"
+    return [Text(f"gate: {stage.gate}", style)]
+
+
+def bar(counters: Counters, width: int = BAR_WIDTH) -> Text:
+    """Return the eight counters as one bar; a class that has any device has at least one cell."""
+    text = Text()
+    for (_, kind), cells in zip(_present(counters), _cells(counters, width), strict=True):
+        text.append(kind.sign * cells, kind.style)
+    return text or Text("·" * width, "bright_black")
+
+
+def _present(counters: Counters) -> list[tuple[str, Class]]:
+    return [(name, kind) for name, kind in CLASSES.items() if getattr(counters, name)]
+
+
+def _cells(counters: Counters, width: int) -> list[int]:
+    """Share *width* cells among the classes that have devices, at least one each, the rest by size."""
+    counts = [getattr(counters, name) for name, _ in _present(counters)]
+    cells = [max(1, count * width // sum(counts)) for count in counts]
+    while sum(cells) != width and counts:
+        step = 1 if sum(cells) < width else -1
+        due = [step * (count / sum(counts) - cell / width) for count, cell in zip(counts, cells, strict=True)]
+        allowed = [index for index, cell in enumerate(cells) if step > 0 or cell > 1]
+        cells[max(allowed, key=due.__getitem__)] += step
+    return cells
+
+
+def _words(state: str) -> str:
+    return state.replace("_", " ")
+
+
+def _about(span_ms: int) -> str:
+    """Return a span, rounded to what one wants to know of it.
+
+    >>> _about(5_423_000), _about(61_234), _about(900)
+    ('1h30m', '1m', '1s')
+    """
+    unit = MINUTE if span_ms >= MINUTE else SECOND
+    if span_ms >= 10 * HOUR:
+        unit = HOUR
+    return render_span(max(1, span_ms // unit) * unit)

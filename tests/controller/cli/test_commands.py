@@ -1,0 +1,306 @@
+"""Each command reaches its use case, prints what it should where it should, and ends with the right code."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+import yaml
+
+from controller.app import errors
+from controller.cli import client
+from controller.cli.app import build
+from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
+from protocol.ids import AppName, StageName
+from tests.controller.cli.conftest import Invoke
+from tests.controller.http.fake import PIPELINE, RUN, FakeApp
+
+
+class Call(NamedTuple):
+    """A command line, the use case it reaches with which arguments, and a word that it prints."""
+
+    line: str
+    use_case: str
+    arguments: dict[str, Any]
+    printed: str
+
+
+CALLS = (
+    Call("run start shop-update", "runs.start", {"job": "shop-update", "version": None}, "run-1"),
+    Call("run start shop-update --version 2.2", "runs.start", {"job": "shop-update", "version": "2.2"}, "running"),
+    Call("run pause run-1 --reason crashes", "runs.pause", {"run": "run-1", "reason": "crashes"}, "run-1"),
+    Call("run resume run-1", "runs.resume", {"run": "run-1", "override": False, "reason": ""}, "run-1"),
+    Call(
+        "run resume run-1 --override --reason known --yes",
+        "runs.resume",
+        {"run": "run-1", "override": True, "reason": "known"},
+        "run-1",
+    ),
+    Call("run terminate run-1 --reason bad -y", "runs.terminate", {"run": "run-1", "reason": "bad"}, "run-1"),
+    Call("run promote run-1 rest", "runs.promote", {"run": "run-1", "stage": "rest"}, "run-1"),
+    Call("run status run-1", "runs.get", {"run": "run-1"}, "rolling out"),
+    Call(
+        "run list --job shop-update --active",
+        "runs.list_runs",
+        {"job": "shop-update", "active": True, "cursor": None, "limit": 50},
+        "55/105",
+    ),
+    Call(
+        "run targets run-1 --state failed",
+        "runs.targets",
+        {"run": "run-1", "stage": None, "state": "failed", "cursor": None, "limit": 100},
+        "verify_failed",
+    ),
+    Call("run events run-1 --after 3", "runs.events", {"run": "run-1", "after": 3, "limit": 200}, "stage_opened"),
+    Call("pipeline list", "pipelines.list_pipelines", {}, "shop"),
+    Call("pipeline show shop", "pipelines.get", {"name": "shop", "revision": None}, "kind: Pipeline"),
+    Call("pipeline show shop --revision 2 -o wide", "pipelines.get", {"name": "shop", "revision": 2}, "ann"),
+    Call(
+        "job create j --pipeline p --app shop --version 2.1 --param a=b --env C=d=e",
+        "jobs.create",
+        {
+            "name": "j",
+            "pipeline": "p",
+            "operation": Operation(app=AppName("shop"), version="2.1", params={"a": "b"}, env={"C": "d=e"}),
+        },
+        "shop-update",
+    ),
+    Call("job list", "jobs.list_jobs", {}, "shop-update"),
+    Call("job show shop-update", "jobs.get", {"name": "shop-update"}, "2.1.0"),
+    Call("device show kiosk-1", "devices.get", {"device": "kiosk-1"}, "shop 2.0.0"),
+    Call(
+        "device label kiosk-1 ring=canary region-",
+        "devices.set_labels",
+        {"device": "kiosk-1", "labels": {"ring": "canary"}},
+        "kiosk-1",
+    ),
+    Call("device block kiosk-1 --reason lost --yes", "devices.block", {"device": "kiosk-1", "reason": "lost"}, "k1"),
+    Call("device unblock kiosk-1 --reason found", "devices.unblock", {"device": "kiosk-1", "reason": "found"}, "k1"),
+    Call("release list --app shop", "releases.list_releases", {"app": "shop"}, "archive"),
+    Call("token list", "tokens.list_tokens", {}, "releaser"),
+    Call("token revoke t1 --yes", "tokens.revoke", {"token": "t1"}, ""),
+    Call("audit list --after 5", "system.audit", {"after": 5, "limit": 100}, "crashes"),
+    Call("security list", "system.security_events", {"after": 0, "limit": 100}, "replay"),
+)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.line)
+def test_a_command_reaches_its_use_case(call: Call, tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate(*call.line.split())
+    assert result.exit_code == 0, result.output
+    assert (call.use_case, call.arguments) in fake.calls
+    assert call.printed in result.stdout
+
+
+def test_secrets_are_printed_once_and_times_are_ahead(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("token", "create", "ci", "--role", "releaser", "--expires", "90d", "-o", "json")
+    assert json.loads(result.stdout) == {"id": "t2", "secret": "tg_secret"}
+    result = tidegate("claim", "create", "--uses", "5", "-o", "name")
+    assert result.stdout == "tg_secret\n"
+    token, claim = (arguments for _, arguments in fake.calls)
+    assert (token["name"], token["role"], claim["uses"]) == ("ci", "releaser", 5)
+    assert abs(token["expires_at"] - claim["expires_at"] - 83 * 86_400_000) < 60_000
+
+
+def test_every_form_of_output(tidegate: Invoke) -> None:
+    lines = tidegate("device", "list", "--limit", "1").stdout.splitlines()
+    assert [line.split()[:4] for line in lines] == [
+        ["DEVICE", "STATE", "MODEL", "APPS"],
+        ["kiosk-1", "online", "k1", "shop"],
+    ]
+    assert "FACTS" not in lines[0]
+    assert "FACTS" in tidegate("device", "list", "--limit", "1", "-o", "wide").stdout
+    assert json.loads(tidegate("device", "list", "--limit", "1", "-o", "json").stdout)[0]["device"] == "kiosk-1"
+    assert json.loads(tidegate("device", "show", "kiosk-1", "-o", "jsonl").stdout)["model"] == "k1"
+    assert yaml.safe_load(tidegate("device", "list", "--limit", "1", "-o", "yaml").stdout)[0]["online"] is True
+    assert tidegate("device", "list", "--limit", "1", "-o", "name").stdout == "kiosk-1\n"
+
+
+def test_lists_go_on_over_pages(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("device", "list", "--limit", "3", "-o", "name")
+    assert result.stdout == "kiosk-1\n" * 3
+    cursors = [(arguments["cursor"], arguments["limit"]) for _, arguments in fake.calls]
+    assert cursors == [(None, 3), ("next", 2), ("next", 1)]
+
+
+def test_filters_of_devices(tidegate: Invoke, fake: FakeApp) -> None:
+    tidegate("device", "list", "-l", "region=eu", "-l", "ring=a", "--offline", "--app", "shop", "--limit", "1")
+    [(_, arguments)] = fake.calls
+    assert arguments["labels"] == {"region": "eu", "ring": "a"}
+    assert (arguments["online"], arguments["app"]) == (False, "shop")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.NotFound("no run"), 1),
+        (errors.InvalidRequest("no"), 1),
+        (errors.Overloaded("busy"), 1),
+        (errors.NotAuthenticated("who"), 4),
+        (errors.NotAllowed("no"), 4),
+        (errors.Conflict("ended"), 6),
+    ],
+)
+def test_errors_have_exit_codes_and_go_to_standard_error(
+    error: Exception, code: int, tidegate: Invoke, fake: FakeApp
+) -> None:
+    fake.answers["runs.pause"] = error
+    result = tidegate("run", "pause", "run-1", "--reason", "x")
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run",
+        "run pause run-1",
+        "run frobnicate",
+        "run terminate run-1 --reason  ",
+        "run list --limit 0",
+        "run list -o xml",
+        "run watch run-1 --timeout soon",
+        "device list --label region",
+        "device label kiosk-1 region",
+        "token create ci --role king",
+        "token create ci --role viewer --expires never",
+    ],
+)
+def test_wrong_use_ends_with_2(line: str, tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate(*line.split(" "))
+    assert result.exit_code == 2
+    assert not [name for name, _ in fake.calls if name != "devices.get"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["run terminate run-1 --reason x", "device block kiosk-1 --reason x", "token revoke t1 --no-input"],
+)
+def test_without_consent_nothing_happens(line: str, tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate(*line.split())
+    assert result.exit_code == 3
+    assert "pass --yes" in result.stderr
+    assert {name for name, _ in fake.calls} <= {"runs.get"}
+
+
+def test_ending_a_run_says_what_follows(tidegate: Invoke) -> None:
+    result = tidegate("run", "terminate", "run-1", "--reason", "x")
+    assert "40 devices will not start, 5 at work are called back" in result.stderr
+
+
+def test_promote_finds_the_only_stage_that_waits(tidegate: Invoke, fake: FakeApp) -> None:
+    import msgspec
+
+    waiting = msgspec.structs.replace(RUN.stages[1], state="awaiting_promotion")
+    fake.answers["runs.get"] = msgspec.structs.replace(RUN, stages=(RUN.stages[0], waiting))
+    assert tidegate("run", "promote", "run-1").exit_code == 0
+    assert ("runs.promote", {"run": "run-1", "stage": "rest"}) in fake.calls
+    fake.answers["runs.get"] = msgspec.structs.replace(RUN, stages=(waiting, waiting))
+    assert tidegate("run", "promote", "run-1").exit_code == 2
+    fake.answers["runs.get"] = RUN
+    assert tidegate("run", "promote", "run-1").exit_code == 6
+
+
+GOOD = "kind: Pipeline\nname: shop\nstages:\n- name: all\n"
+BAD = "kind: Pipeline\nname: shop\nstages:\n- name: all\n  need: []\n  pase: {}\n"
+JOB = "---\nkind: Job\nname: shop-update\npipeline: shop\noperation: {app: shop, version: 2.1.0}\n"
+
+
+def test_faults_of_a_file_are_listed_and_nothing_is_sent(tidegate: Invoke, fake: FakeApp, tmp_path: Path) -> None:
+    bad, good = tmp_path / "bad.yaml", tmp_path / "good.yaml"
+    bad.write_text(BAD)
+    good.write_text(GOOD)
+    for line in (("pipeline", "apply", "-f", str(good), "-f", str(bad)), ("pipeline", "lint", str(bad), str(good))):
+        result = tidegate(*line)
+        assert result.exit_code == 1
+        assert "error: 2 faults found; nothing was changed" in result.stderr
+        assert f"{bad}:5:3: stages[0].need: unknown field; did you mean 'needs'?" in result.stderr
+        assert f"{bad}:6:3: stages[0].pase: unknown field; did you mean 'pace'?" in result.stderr
+    assert fake.calls == []
+
+
+def test_lint_needs_no_controller(tidegate: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TIDEGATE_URL")
+    (tmp_path / "good.yaml").write_text(GOOD)
+    assert tidegate("pipeline", "lint", str(tmp_path / "good.yaml")).exit_code == 0
+    assert tidegate("pipeline", "lint", str(tmp_path / "none.yaml")).exit_code == 1
+    assert tidegate("run", "list").exit_code == 2
+
+
+def test_apply_says_what_changed(tidegate: Invoke, fake: FakeApp) -> None:
+    same = tidegate("pipeline", "apply", "-f", "-", "-o", "json", text=GOOD + JOB)
+    assert [item["result"] for item in json.loads(same.stdout)] == ["unchanged, revision 3", "unchanged"]
+    changed = Pipeline(name="shop", stages=(Stage(name=StageName("all"), pace=Pace(max_in_flight=3)),))
+    text = GOOD + "  pace: {max_in_flight: 3}\n"
+    dry = tidegate("pipeline", "apply", "-f", "-", "--dry-run", text=text)
+    assert "would become revision 4" in dry.stdout
+    assert not [name for name, _ in fake.calls if name == "pipelines.apply"]
+    assert "changed, revision 3" in tidegate("pipeline", "apply", "-f", "-", text=text).stdout
+    assert fake.calls[-1] == ("pipelines.apply", {"definition": changed})
+
+
+def test_apply_creates_what_is_not_there(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers |= {"pipelines.get": errors.NotFound("no"), "jobs.get": errors.NotFound("no")}
+    dry = tidegate("pipeline", "apply", "-f", "-", "--dry-run", "-o", "json", text=GOOD + JOB)
+    assert [item["result"] for item in json.loads(dry.stdout)] == ["would be created", "would be created"]
+    done = tidegate("pipeline", "apply", "-f", "-", "-o", "json", text=GOOD + JOB)
+    assert [item["result"] for item in json.loads(done.stdout)] == ["created, revision 3", "created"]
+    assert ("pipelines.apply", {"definition": PIPELINE}) in fake.calls
+
+
+def test_a_job_is_not_changed_behind_anybodys_back(tidegate: Invoke) -> None:
+    result = tidegate("pipeline", "apply", "-f", "-", text=GOOD + JOB.replace("2.1.0", "3.0.0"))
+    assert result.exit_code == 6
+
+
+def test_hostile_text_does_not_reach_the_terminal(tidegate: Invoke, fake: FakeApp) -> None:
+    import msgspec
+
+    from controller.app.views import Page
+    from tests.controller.http.fake import TARGET
+
+    target = msgspec.structs.replace(TARGET, reason="\x1b[2J[red]gone[/]")
+    fake.answers["runs.targets"] = Page(items=(target,))
+    result = tidegate("run", "targets", "run-1")
+    assert "\x1b" not in result.stdout
+    assert "[red]gone[/]" in result.stdout
+
+
+def test_connection_errors_are_tried_again_for_reads_only(tidegate: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+
+    class Broken(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            tries.append(request.method)
+            raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr(client, "open_transport", lambda _context: Broken())
+    monkeypatch.setattr(client._again, "sleep", lambda _seconds: None)
+    result = tidegate("run", "list")
+    assert (result.exit_code, tries) == (1, ["GET"] * client.ATTEMPTS_MAX)
+    assert "http://tidegate cannot be reached: refused" in result.stderr
+    tries.clear()
+    assert tidegate("run", "start", "shop-update").exit_code == 1
+    assert tries == ["POST"]
+
+
+def test_an_answer_that_is_no_problem_document_is_an_error(tidegate: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Proxy(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(403, text="<html>proxy</html>")
+
+    monkeypatch.setattr(client, "open_transport", lambda _context: Proxy())
+    result = tidegate("run", "list")
+    assert result.exit_code == 4
+    assert "answered 403" in result.stderr
+
+
+def test_every_command_has_help(tidegate: Invoke) -> None:
+    app = build()
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for registered in group.typer_instance.registered_commands:
+            result = tidegate(str(group.name), str(registered.name), "--help")
+            assert result.exit_code == 0
+            assert "--output" in result.stdout

@@ -1,0 +1,146 @@
+"""Following a run: what is drawn, what is printed, and how it ends."""
+
+# ruff: noqa: E501 - the snapshot is as wide as it is drawn
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from controller.app.views import Counters, RunView
+from controller.cli.progress import BAR_WIDTH, bar, render_run, state_of
+from controller.cli.pulse import Pulse
+from protocol.units import Instant
+from tests.controller.cli.conftest import Invoke
+from tests.controller.http.fake import AT, COUNTERS, RUN, FakeApp
+
+replace = msgspec.structs.replace
+
+
+def drawn(run: RunView, pulse: Pulse | None = None) -> str:
+    console = Console(width=140, record=True, file=None, force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        console.print(render_run(run, pulse))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+SNAPSHOT = """\
+▶ run-1  running  shop 2.1.0  job shop-update  pipeline shop r3
+├── ✓ canary           passed
+│   ████████████████████████████████  5 devices: 5 succeeded
+│   gate: 0 of 5 failed, stops above 0
+└── ▶ rest             rolling out
+    ███████████████▒xtr-············  100 devices: 50 succeeded, 5 in progress, 2 failed, 1 timed out, 1 rejected, 1 removed, 40 queued
+    gate: 2 of 59 failed, stops above 5 % (3)"""
+
+
+def test_a_run_is_drawn_as_a_tree() -> None:
+    assert drawn(RUN) == SNAPSHOT
+
+
+def test_rate_and_time_left_are_drawn() -> None:
+    pulse = Pulse()
+    before = replace(RUN.stages[1], counters=replace(COUNTERS, queued=70, succeeded=20))
+    pulse.note(replace(RUN, stages=(RUN.stages[0], before)), AT)
+    assert "/min" not in drawn(RUN, pulse)
+    pulse.note(RUN, Instant(AT + 60_000))
+    assert "30/min  1m left" in drawn(RUN, pulse)
+    pulse.note(RUN, Instant(AT + 200_000))
+    assert "/min" not in drawn(RUN, pulse)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"paused": True, "pause_reasons": ("breach:rest",)}, "running, paused (breach:rest)"),
+        ({"waiting": True}, "running, waiting for a promotion"),
+        ({"state": "failed", "reason": "gate of rest", "ended_at": AT, "paused": True}, "failed, gate of rest"),
+    ],
+)
+def test_a_state_in_words(change: dict[str, object], words: str) -> None:
+    assert state_of(replace(RUN, **change)) == words
+
+
+def test_stages_that_are_not_open_say_what_they_wait_for() -> None:
+    blocked = replace(RUN.stages[1], state="blocked", opened_at=None)
+    skipped = replace(RUN.stages[1], state="skipped", reason="empty", needs=(), opened_at=None)
+    text = drawn(replace(RUN, stages=(blocked, skipped)))
+    assert "○ rest             blocked             after canary" in text
+    assert "↷ rest             skipped             empty" in text
+
+
+counts = st.integers(0, 1_000_000) | st.just(0)
+
+
+@given(st.builds(Counters, **dict.fromkeys(Counters.__struct_fields__, counts)), st.integers(8, 60))
+def test_a_bar_fills_its_width_and_shows_every_class(counters: Counters, width: int) -> None:
+    text = bar(counters, width).plain
+    present = sum(1 for name in counters.__struct_fields__ if getattr(counters, name))
+    assert len(text) == width
+    assert len(set(text)) == max(present, 1)
+
+
+def test_an_empty_stage_has_an_empty_bar() -> None:
+    assert bar(Counters()).plain == "·" * BAR_WIDTH
+
+
+ENDED = replace(
+    RUN,
+    state="succeeded",
+    ended_at=Instant(AT + 90_000),
+    stages=(RUN.stages[0], replace(RUN.stages[1], state="passed")),
+)
+FAILED = replace(ENDED, state="failed", reason="the gate of rest was breached")
+
+
+def test_watching_prints_what_changes_and_ends_with_the_run(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["runs.get"] = [RUN, RUN, ENDED]
+    result = tidegate("run", "watch", "run-1")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "run-1: running; shop 2.1.0, job shop-update, pipeline shop r3",
+        "canary: passed; 5 succeeded",
+        "rest: rolling out; 50 succeeded, 5 in progress, 2 failed, 1 timed out, 1 rejected, 1 removed, 40 queued",
+        "run-1: succeeded; shop 2.1.0, job shop-update, pipeline shop r3",
+        "rest: passed; 50 succeeded, 5 in progress, 2 failed, 1 timed out, 1 rejected, 1 removed, 40 queued",
+    ]
+
+
+def test_an_unsuccessful_end_is_5(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["runs.get"] = [RUN, FAILED]
+    result = tidegate("run", "start", "shop-update", "--wait")
+    assert result.exit_code == 5
+    assert "the gate of rest was breached" in result.stderr
+
+
+def test_programs_get_the_ended_run_as_data(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["runs.get"] = [RUN, ENDED]
+    result = tidegate("run", "watch", "run-1", "-o", "json")
+    assert json.loads(result.stdout)["state"] == "succeeded"
+    assert "run-1: running" in result.stderr
+
+
+def test_waiting_ends_with_3_when_time_is_up(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("run", "watch", "run-1", "--timeout", "1ms")
+    assert result.exit_code == 3
+    assert "has not ended in time" in result.stderr
+
+
+def test_an_interrupt_ends_with_3(tidegate: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("controller.cli.watch.time.sleep", interrupt)
+    assert tidegate("run", "watch", "run-1").exit_code == 3
+
+
+def test_the_live_tree_is_drawn_on_a_terminal(tidegate: Invoke, fake: FakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console.Console.is_terminal", property(lambda _self: True))
+    fake.answers["runs.get"] = [RUN, ENDED]
+    result = tidegate("run", "watch", "run-1")
+    assert result.exit_code == 0
+    assert "\x1b[1mrest" in result.stdout
+    assert result.stdout.rstrip().endswith("\x1b[?25h")
