@@ -272,7 +272,7 @@ def _connect(parsed: mqtt5.ConnectPacket, packet: memoryview, header: int) -> Co
         keepalive_s=parsed.keep_alive,
         receive_max=parsed.receive_max,
         packet_bytes_max=parsed.max_packet_size,
-        will=None if will is None else Will(will.topic, will.payload or b"", will.qos, will.retain),
+        will=None if will is None else Will(will.topic, will.payload or b"", int(will.qos), will.retain),
         has_authentication=parsed.authentication_method is not None,
     )
 
@@ -337,8 +337,12 @@ def accept(*, assigned: str | None, keepalive_s: int | None, receive_max: int, p
 
 
 def refuse(code: Code, why: str) -> bytes:
-    """Return the CONNACK of a refused session."""
-    return mqtt5.ConnAckPacket(reason_code=ConnAckReasonCode(code), reason_str=why).write()
+    """Return the CONNACK of a refused session; a *code* that CONNACK does not have becomes a protocol error."""
+    try:
+        reason = ConnAckReasonCode(code)
+    except ValueError:
+        reason = ConnAckReasonCode.PROTOCOL_ERROR
+    return mqtt5.ConnAckPacket(reason_code=reason, reason_str=why).write()
 
 
 def disconnect(code: Code) -> bytes:

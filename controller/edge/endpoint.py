@@ -7,6 +7,7 @@ socket → Acceptor (TLS) → Session (MQTT, one per device) → Intake (batches
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -65,7 +66,7 @@ class Endpoint:
         self._live: dict[Name, Session] = {}
         self._last_number = 0
         self._checks: dict[asyncio.Task[None], Session] = {}
-        self._listeners: list[Any] = []
+        self._listeners: list[socket.socket] = []
         self._accepting: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._stopped = asyncio.Event()
@@ -91,7 +92,7 @@ class Endpoint:
             background = [tasks.create_task(loop) for loop in loops]
             self._accepting = tasks.create_task(self._acceptor.run(self._listeners), name="edge-accept")
             await self._stopped.wait()
-            for task in background:
+            for task in (*background, self._accepting):
                 task.cancel()
 
     async def stop(self) -> None:
@@ -106,6 +107,8 @@ class Endpoint:
         self._is_stopping = True
         if self._accepting is not None:
             self._accepting.cancel()
+        for listener in self._listeners:
+            listener.close()  # here, too: a task that has not begun yet is cancelled without its clean-up
         for check in self._checks:
             check.cancel()
         for session in self._open:
