@@ -84,5 +84,24 @@ def simulate(
     raise typer.Exit(program.main(options, as_json=output is Output.JSON))
 
 
-def demo() -> None:
-    """Show a whole rollout."""
+def demo(
+    *,
+    devices: Annotated[int, typer.Option(min=10, max=10_000, help="How many simulated devices.")] = 200,
+    agents: Annotated[int, typer.Option(min=0, max=50, help="How many real agents, with real services.")] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same devices.")] = 1,
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, to be explored.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", file_okay=False, help="Where everything goes, and stays; else a temporary one."),
+    ] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How the result is printed.")] = Output.TEXT,
+) -> None:
+    """Show a whole rollout on this machine: a good release goes all the way, a bad one is stopped by its gate.
+
+    A controller, simulated devices and real agents are started on free ports and end with the demo.
+    """
+    from simulator.demo import program, scenario
+
+    cast = scenario.Cast(devices=devices, agents=agents, seed=seed)
+    options = program.Options(cast=cast, folder=folder, keep=keep, as_json=output is Output.JSON)
+    raise typer.Exit(program.main(options))
