@@ -105,7 +105,7 @@ def _run(played: Played) -> dict[str, object]:
         "state": played.view.state,
         "reason": played.view.reason,
         "seconds": round(played.seconds, 1),
-        "exposed": [target.device for target in played.exposed],
+        "reached": [target.device for target in played.exposed],
         "stages": [
             {"name": stage.name, "state": stage.state, "reason": stage.reason, **counters(stage.counters)}
             for stage in played.view.stages
