@@ -19,7 +19,7 @@ The rules this module keeps:
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, assert_never
 
 from agent.core.answers import note_run
 from agent.core.effects import (
@@ -94,6 +94,8 @@ def _ask(work: Work) -> Effect | None:
             return RollBack(work=work)
         case Phase.WAITING:
             return None
+        case _:
+            assert_never(work.phase)
 
 
 def _limit_ms(work: Work) -> int | None:
@@ -267,6 +269,8 @@ def take_inspected(turn: Turn, event: Inspected) -> None:
             fail(turn, work, fault)
         case Found.BROKEN:
             _enter(turn, work, Phase.ROLLING_BACK, verdict=fault)
+        case _:
+            assert_never(event.found)
 
 
 def resume(turn: Turn) -> None:

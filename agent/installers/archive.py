@@ -21,6 +21,7 @@ The rules this module keeps:
 """
 
 import logging
+import re
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +45,8 @@ DIGEST_LENGTH: Final = 12
 LOCK_POLL_SECONDS: Final = 0.2
 FOLDER_MODE: Final = 0o755
 _STAGED: Final = ".new-"
+_FOLDER: Final = re.compile(r"(?!\.new-).+-[0-9a-f]{12}")
+"""The name of a release's folder; an app's ``data`` is none, and never removed."""
 
 
 def folder_of(release: ReleaseInfo) -> str:
@@ -154,8 +157,8 @@ class ArchiveInstaller:
 
     def _prune(self, home: Path) -> None:
         named = {_target(home / "current"), _target(home / "previous")}
-        folders = [path for path in home.iterdir() if path.is_dir() and not path.is_symlink()]
-        others = [path for path in folders if path.name not in named and not path.name.startswith(".")]
+        folders = [path for path in home.iterdir() if path.is_dir() and _FOLDER.fullmatch(path.name)]
+        others = [path for path in folders if path.name not in named]
         others.sort(key=lambda path: path.stat().st_ctime, reverse=True)
         for path in others[max(0, self._keep - len(named - {None})) :]:
             remove(path)

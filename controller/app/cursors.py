@@ -22,7 +22,8 @@ def decode(cursor: str) -> str:
         InvalidRequest: when it is no cursor of ours.
     """
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise InvalidRequest(f"cursor {cursor[:40]!r} is not one that a page gave") from error
 

@@ -122,7 +122,8 @@ def _chunks(file: Path, on_bytes: Callable[[int], None]) -> Iterator[bytes]:
 
 def _error_of(response: httpx.Response) -> CliError:
     status = response.status_code
-    if response.headers.get("content-type", "").partition(";")[0] != "application/problem+json":
+    is_problem = response.headers.get("content-type", "").partition(";")[0] == "application/problem+json"
+    if not is_problem or not response.content:
         return CliError(
             f"the controller answered {status} {response.reason_phrase}", code=code_of(status), status=status
         )

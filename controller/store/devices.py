@@ -127,7 +127,7 @@ class SqlDevices:
         seqs: dict[int, int] = {}
         for chunk in chunks(ids):
             self._connection.execute(NEXT_SEQS, {"ids": chunk, "at": at})
-            seqs.update(self._connection.execute(SEQS, {"ids": chunk}).all())
+            seqs.update((row.id, row.seq) for row in self._connection.execute(SEQS, {"ids": chunk}))
         return seqs
 
     def save_hello(self, device: DeviceRecord) -> None:

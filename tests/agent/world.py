@@ -69,9 +69,7 @@ PROFILE = Profile(model="kiosk-1", agent="0.1.0", installers=frozenset({"archive
 
 
 def ref(release: ReleaseInfo, **changes: Any) -> ReleaseRef:
-    wanted = ReleaseRef(
-        path=release.path, sha256=release.sha256, length=release.length, counter=release.counter
-    )
+    wanted = ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter)
     return msgspec.structs.replace(wanted, **changes)
 
 

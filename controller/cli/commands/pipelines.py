@@ -123,8 +123,14 @@ def _apply_pipeline(session: Session, pipeline: "Pipeline", *, dry_run: bool) ->
         result = "would be created" if before is None else f"would become revision {before['revision'] + 1}"
     else:
         after = session.client.send("PUT", path, document)
-        result = f"{'created' if before is None else 'changed'}, revision {after['revision']}"
+        result = f"{_change(before, after)}, revision {after['revision']}"
     return {"kind": "Pipeline", "name": pipeline.name, "result": result}
+
+
+def _change(before: Any, after: Any) -> str:
+    if before is None:
+        return "created"
+    return "unchanged" if before["revision"] == after["revision"] else "changed"
 
 
 def _create_job(session: Session, job: "Job", *, dry_run: bool) -> dict[str, Any]:

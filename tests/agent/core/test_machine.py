@@ -11,7 +11,18 @@ from agent.core.machine import next_deadline
 from agent.core.model import Fault, Phase, State
 from protocol.messages import InstalledRelease
 from protocol.reasons import Reason
-from tests.agent.world import BOOT, NONCE_2, SHOP_2, command, kinds, ready, received, run
+from tests.agent.world import (
+    BOOT,
+    NONCE_2,
+    SHOP_2,
+    T0,
+    command,
+    control,
+    kinds,
+    ready,
+    received,
+    run,
+)
 
 AT = 3_000
 
@@ -214,9 +225,7 @@ def test_success_raises_the_floor_and_lists_what_is_installed_only_at_commit() -
     assert not stepped.state.durable.floors
     stepped = run(stepped.state, finished(COMM))
     assert stepped.state.durable.floors == {"shop": 10}
-    shop = InstalledRelease(
-        app="shop", version="2.0", path=SHOP_2.path, sha256=SHOP_2.sha256, counter=20, floor=10
-    )
+    shop = InstalledRelease(app="shop", version="2.0", path=SHOP_2.path, sha256=SHOP_2.sha256, counter=20, floor=10)
     assert stepped.state.durable.installed == (shop,)
     report = stepped.effects[0]
     assert isinstance(report, FileReport)
@@ -228,9 +237,7 @@ def test_the_installer_is_asked_once_however_often_the_agent_restarts() -> None:
     assert sum(isinstance(effect, Install) for effect in stepped.effects) == 1
 
 
-@pytest.mark.parametrize(
-    "phases", [[DOWN], [DOWN, INST], [DOWN, INST, VERI]], ids=["install", "verify", "commit"]
-)
+@pytest.mark.parametrize("phases", [[DOWN], [DOWN, INST], [DOWN, INST, VERI]], ids=["install", "verify", "commit"])
 def test_a_loop_of_restarts_ends_in_a_roll_back(phases: list[Phase]) -> None:
     state = run(begun(), *[finished(phase) for phase in phases]).state
     stepped = run(state, *[RESTART] * 100)
@@ -265,3 +272,12 @@ def test_the_next_deadline_is_that_of_the_step() -> None:
     state = begun()
     assert state.session.deadline_at == 2_000 + 3_600_000
     assert next_deadline(state) == 1_000 + 600_000  # the next hello comes first
+
+
+def test_neither_a_wait_nor_an_inspection_is_finished_by_a_step() -> None:
+    held = run(begun(), received(control("hold", seq=T0 + 1, epoch=2)), finished(DOWN)).state
+    inspecting = run(begun(), finished(DOWN), RESTART).state
+    for state, phase in ((held, WAIT), (inspecting, Phase.INSPECTING)):
+        stepped = run(state, finished(phase))
+        assert kinds(stepped.effects) == ["Alarm"]
+        assert stepped.state == state

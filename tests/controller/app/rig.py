@@ -12,8 +12,7 @@ assert rig.counters(run) == {"succeeded": 1}
 ```
 """
 
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -32,7 +31,7 @@ from controller.app.views import RunView
 from controller.domain.pipeline import Operation, Pipeline, Stage
 from controller.observe import Meters
 from controller.store.inline_store import InlineStore
-from protocol.codec import decode, encode
+from protocol.codec import encode
 from protocol.envelope import SigningKey, parse, seal, verify
 from protocol.ids import AppName, Digest, Name, StageName, device_id, digest_of, name_of, tenant_id
 from protocol.keys import Ed25519Signing, ring_of

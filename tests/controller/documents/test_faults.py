@@ -45,9 +45,7 @@ BAD_FILES = (
         "{kind: Job, name: j, pipeline: p, operation: {app: shop, version: 2.10}}",
         ('operation.version | 1:67: expected text, found 2.10: write it in quotes, "2.10"',),
     ),
-    Bad(
-        "no stages", "kind: Pipeline\nname: shop\nstages: []", ("stages | 3:9: 0 stages: expected 1 to 256",)
-    ),
+    Bad("no stages", "kind: Pipeline\nname: shop\nstages: []", ("stages | 3:9: 0 stages: expected 1 to 256",)),
     Bad(
         "names",
         "kind: Pipeline\nname: Shop\nstages: [{name: a/b}]",
@@ -190,9 +188,7 @@ BAD_FILES = (
     Bad(
         "tags",
         "kind: !!python/object/apply:os.system [id]",
-        (
-            " | 1:7: the tag 'tag:yaml.org,2002:python/object/apply:os.system' has no meaning here; leave it out",
-        ),
+        (" | 1:7: the tag 'tag:yaml.org,2002:python/object/apply:os.system' has no meaning here; leave it out",),
     ),
     Bad("alias before its anchor", "a: *b", (" | 1:4: alias '*b' stands for no complete value before it",)),
     Bad("alias inside itself", "a: &a [*a]", (" | 1:8: alias '*a' stands for no complete value before it",)),
@@ -222,8 +218,7 @@ def test_the_summary_counts_the_faults() -> None:
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{after}: &{after} [{','.join([f'*{before}'] * 9)}]\n"
-    for before, after in zip("abcdef", "bcdefg", strict=True)
+    f"{after}: &{after} [{','.join([f'*{before}'] * 9)}]\n" for before, after in zip("abcdef", "bcdefg", strict=True)
 )
 
 HOSTILE: dict[str, tuple[str | bytes, str]] = {
@@ -252,9 +247,7 @@ def test_aliases_within_the_bound_are_read() -> None:
 
 
 def test_words_of_yaml_1_1_stay_text() -> None:
-    [root] = source.read(
-        "[no, on, 1:30, 0x10, 007, 1_000, 2024-01-01, .inf, '1', !!str 5, +5, 1.5, null, ~, true]"
-    )
+    [root] = source.read("[no, on, 1:30, 0x10, 007, 1_000, 2024-01-01, .inf, '1', !!str 5, +5, 1.5, null, ~, true]")
     words = ["no", "on", "1:30", "0x10", "007", "1_000", "2024-01-01", ".inf", "1", "5"]
     assert root.data == [*words, 5, 1.5, None, None, True]
 

@@ -97,9 +97,7 @@ REST = Stage(
     delay_ms=10 * MINUTE,
     gate=Gate(failures=FailureLimit(count=3)),
 )
-SHOP = Pipeline(
-    name="shop", stages=(CANARY, REST), timeout_ms=14 * DAY, description="everything that can be said"
-)
+SHOP = Pipeline(name="shop", stages=(CANARY, REST), timeout_ms=14 * DAY, description="everything that can be said")
 UPDATE = Job(
     name="shop-update",
     pipeline="shop",
@@ -118,9 +116,7 @@ def test_what_is_not_said_is_the_domains_default() -> None:
 
 def test_rendering_says_only_what_differs_from_the_defaults() -> None:
     pipeline = Pipeline(name="p", stages=(Stage(name=StageName("all"), pace=Pace(max_in_flight=3)),))
-    assert (
-        render(pipeline) == "kind: Pipeline\nname: p\nstages:\n- name: all\n  pace:\n    max_in_flight: 3\n"
-    )
+    assert render(pipeline) == "kind: Pipeline\nname: p\nstages:\n- name: all\n  pace:\n    max_in_flight: 3\n"
 
 
 def test_a_job_renders_and_loads_back_equal() -> None:
@@ -135,9 +131,7 @@ longer = st.integers(1, SPAN_MS_MAX)
 percents = st.one_of(st.floats(0, 100), st.integers(0, 100).map(float))
 counts = st.integers(1, 10_000_000)
 limits = st.one_of(
-    st.builds(
-        FailureLimit, count=st.integers(0, 10_000_000), of=st.sampled_from(Denominator), min_sample=counts
-    ),
+    st.builds(FailureLimit, count=st.integers(0, 10_000_000), of=st.sampled_from(Denominator), min_sample=counts),
     st.builds(FailureLimit, percent=percents, of=st.sampled_from(Denominator), min_sample=counts),
 )
 
@@ -184,6 +178,7 @@ def test_a_rendered_pipeline_loads_back_equal(pipeline: Pipeline) -> None:
     assert validate(pipeline) == ()
     assert load(render(pipeline)) == (pipeline,)
     assert load(json.dumps(to_document(pipeline))) == (pipeline,)
+    assert json.loads(json.dumps(to_document(pipeline))) == to_document(pipeline)
     assert load(json.dumps(to_document(pipeline), ensure_ascii=False, indent="\t")) == (pipeline,)
 
 

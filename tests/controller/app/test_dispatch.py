@@ -1,0 +1,137 @@
+"""Sending: the fence, the transport's window, and what a crash between sending and marking leaves."""
+
+import pytest
+
+from controller.app.consequences import Consequences
+from controller.app.dispatch import resend_after_ms
+from controller.app.errors import StorageUnavailable
+from controller.app.ports import Priority
+from controller.app.records import CommandRecord
+from controller.domain.pipeline import Targets
+from protocol.ids import device_id
+from protocol.units import MINUTE, SECOND
+from tests.controller.app.rig import Rig, run_now, stage
+
+ONLY_A = Targets(devices=(device_id("a"),))
+
+
+@pytest.fixture
+def rig() -> Rig:
+    rig = Rig()
+    rig.enrol("a")
+    rig.connect("a")
+    return rig
+
+
+def open_commands(rig: Rig) -> list[CommandRecord]:
+    return run_now(rig.store.read(lambda tx: tx.commands.open_for(1)))
+
+
+def held_back(rig: Rig) -> CommandRecord:
+    """Return a command that is committed and was not sent, since the device's window was full."""
+    rig.wire.is_full = True
+    rig.start(stage(targets=ONLY_A))
+    rig.wire.is_full = False
+    return open_commands(rig)[0]
+
+
+def test_nothing_below_a_raised_epoch_is_handed_over(rig: Rig) -> None:
+    command = held_back(rig)
+    dispatcher = rig.controller.dispatcher
+
+    dispatcher.queue(Consequences(commands=[command]))
+    dispatcher.fence(Consequences(epochs={command.run_id: 2}))
+    rig.pump()
+
+    assert rig.devices["a"].commands == []
+
+
+def test_a_fence_never_goes_back(rig: Rig) -> None:
+    command = held_back(rig)
+    dispatcher = rig.controller.dispatcher
+
+    dispatcher.fence(Consequences(epochs={command.run_id: 3}))
+    dispatcher.fence(Consequences(epochs={command.run_id: 1}))
+    dispatcher.queue(Consequences(commands=[command]))
+    rig.pump()
+
+    assert rig.devices["a"].commands == []
+
+
+def test_a_voided_command_is_not_handed_over(rig: Rig) -> None:
+    command = held_back(rig)
+    dispatcher = rig.controller.dispatcher
+
+    dispatcher.queue(Consequences(commands=[command]))
+    dispatcher.fence(Consequences(voided=[command.id]))
+    rig.pump()
+
+    assert rig.devices["a"].commands == []
+
+
+def test_an_expired_command_is_not_handed_over(rig: Rig) -> None:
+    command = held_back(rig)
+    rig.clock.time = command.expires_at
+
+    rig.controller.dispatcher.queue(Consequences(commands=[command]))
+    rig.pump()
+
+    assert rig.devices["a"].commands == []
+
+
+def test_a_full_window_is_tried_again_soon(rig: Rig) -> None:
+    held_back(rig)
+    assert open_commands(rig)[0].state == "unsent"
+
+    rig.sleep(2 * SECOND)
+
+    assert len(rig.devices["a"].commands) == 1
+    assert open_commands(rig)[0].state == "sent"
+
+
+def test_what_was_sent_and_not_marked_is_sent_again_with_the_same_bytes(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = rig.store.write
+
+    async def fails_to_mark(work: object, *, priority: Priority) -> object:
+        if priority is Priority.DISPATCH:
+            raise StorageUnavailable("the disk is full")
+        return await write(work, priority=priority)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.store, "write", fails_to_mark)
+        rig.start(stage(targets=ONLY_A))
+    assert open_commands(rig)[0].state == "unsent"
+
+    rig.sleep(SECOND)
+
+    digests = [digest for digest, _ in rig.devices["a"].commands]
+    assert len(digests) == 2
+    assert len(set(digests)) == 1
+
+
+def test_a_command_for_a_device_that_left_waits_for_its_hello(rig: Rig) -> None:
+    command = held_back(rig)
+    del rig.wire.sessions[command.name]
+
+    rig.controller.dispatcher.queue(Consequences(commands=[command]))
+    rig.pump()
+
+    assert open_commands(rig)[0].send_at == command.expires_at
+
+
+def test_a_command_is_queued_once_however_often_it_is_asked_for(rig: Rig) -> None:
+    command = held_back(rig)
+
+    rig.controller.dispatcher.queue(Consequences(commands=[command, command]))
+
+    assert rig.controller.dispatcher.waiting_count == 1
+
+
+def test_the_waits_between_resends_grow_to_a_limit() -> None:
+    waits = [resend_after_ms(sends) for sends in range(12)]
+
+    assert waits[:3] == [15 * SECOND, 30 * SECOND, 60 * SECOND]
+    assert waits[-1] == 5 * MINUTE
+    assert waits == sorted(waits)

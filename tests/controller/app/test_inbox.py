@@ -1,0 +1,263 @@
+"""Messages coming in: what is stored, what is refused, and that a bad one harms no other."""
+
+import pytest
+
+from controller.app import devices, runs, system
+from controller.app.errors import StorageUnavailable
+from controller.app.ports import Disposition, Uplinked
+from controller.domain.pipeline import Targets
+from protocol.codec import encode
+from protocol.envelope import seal
+from protocol.ids import device_id
+from protocol.lifecycle import AttemptState, Left
+from protocol.messages import PayloadType, Progress, Tick
+from protocol.reasons import RejectCode
+from protocol.topics import UplinkKind
+from protocol.units import DAY
+from tests.controller.app.rig import ADMIN, INCARNATION, Rig, run_now, stage
+
+ONLY_A = Targets(devices=(device_id("a"),))
+
+
+@pytest.fixture
+def rig() -> Rig:
+    rig = Rig()
+    rig.enrol("a", "b")
+    rig.connect("a", "b")
+    return rig
+
+
+def security(rig: Rig) -> list[tuple[str, str]]:
+    events = run_now(system.security_events(rig.controller, ADMIN))
+    return [(event.device, event.code) for event in events]
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        (UplinkKind.HELLO, b""),
+        (UplinkKind.REPORT, b"{"),
+        (UplinkKind.REPORT, b"[" * 10_000),
+        (UplinkKind.REPORT, b"\xff\xfe"),
+        (UplinkKind.REPORT, b'{"payload":"","payloadType":"x","signatures":[]}'),
+        (UplinkKind.TICK, b'{"progress":[{"run":1}]}'),
+        (UplinkKind.GONE, b"null"),
+        (UplinkKind.REPORT, b"x" * 20_000),
+    ],
+)
+def test_a_malformed_message_is_refused_and_counted(rig: Rig, kind: UplinkKind, payload: bytes) -> None:
+    assert rig.say("a", kind, payload) is Disposition.MALFORMED
+    assert b'tidegate_messages_refused_total{reason="malformed"} 1.0' in rig.controller.meters.render()
+
+
+def test_a_bad_message_harms_no_other_of_its_batch(rig: Rig) -> None:
+    run = rig.start(stage())
+    good = [
+        Uplinked(
+            name=rig.devices[name].name,
+            kind=UplinkKind.REPORT,
+            payload=rig.signed_report(name, AttemptState.SUCCEEDED, left=Left.NEW),
+        )
+        for name in "ab"
+    ]
+    bad = Uplinked(name=rig.devices["a"].name, kind=UplinkKind.REPORT, payload=b"junk")
+
+    dispositions = rig.receive([good[0], bad, good[1]])
+
+    assert dispositions == [Disposition.STORED, Disposition.MALFORMED, Disposition.STORED]
+    assert rig.view(run).state == "succeeded"
+
+
+def test_a_report_signed_by_another_device_is_refused(rig: Rig) -> None:
+    rig.start(stage(targets=ONLY_A))
+    forged = rig.signed_report("a", AttemptState.SUCCEEDED, left=Left.NEW)
+
+    assert rig.say("b", UplinkKind.REPORT, forged) is Disposition.UNTRUSTED
+
+
+def test_a_report_about_another_device_is_refused(rig: Rig) -> None:
+    rig.start(stage(targets=ONLY_A))
+
+    said = rig.report("a", AttemptState.SUCCEEDED, device=rig.devices["b"].name)
+
+    assert said is Disposition.UNTRUSTED
+
+
+def test_a_hello_sent_as_a_report_is_refused(rig: Rig) -> None:
+    payload = seal(b"{}", PayloadType.HELLO, rig.devices["a"].key)
+
+    assert rig.say("a", UplinkKind.REPORT, payload) is Disposition.MALFORMED
+
+
+def test_a_blocked_device_is_not_heard_and_its_session_is_closed(rig: Rig) -> None:
+    rig.do(devices.block, device="a", reason="stolen")
+
+    assert rig.devices["a"].name in rig.wire.closed
+    assert rig.hello("a") is Disposition.UNTRUSTED
+    assert not run_now(rig.inbox.may_connect(rig.devices["a"].name))
+    rig.do(devices.unblock, device="a", reason="found")
+    assert run_now(rig.inbox.may_connect(rig.devices["a"].name))
+
+
+def test_a_blocked_device_is_not_released(rig: Rig) -> None:
+    rig.do(devices.block, device="a", reason="stolen")
+
+    run = rig.start(stage())
+
+    assert [t.device for t in rig.do(runs.targets, run=run).items] == ["b"]
+
+
+def test_a_duplicate_report_changes_nothing_and_is_acknowledged_again(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+    payload = rig.signed_report("a", AttemptState.DOWNLOADING)
+
+    for _ in range(3):
+        assert rig.say("a", UplinkKind.REPORT, payload) is Disposition.STORED
+
+    assert [ack.stored for ack in rig.devices["a"].acks] == [(1,)] * 3
+    assert rig.counters(run) == {"in_progress": 1}
+    assert rig.target(run, "a").attempt_state == "downloading"
+
+
+def test_a_batch_with_the_same_report_twice_stores_it_once(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+    payload = rig.signed_report("a", AttemptState.SUCCEEDED, left=Left.NEW)
+    message = Uplinked(name=rig.devices["a"].name, kind=UplinkKind.REPORT, payload=payload)
+
+    rig.receive([message, message])
+
+    assert rig.counters(run) == {"succeeded": 1}
+
+
+def test_reports_out_of_order_never_go_back(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+
+    rig.report("a", AttemptState.INSTALLING)
+    rig.report("a", AttemptState.ACCEPTED)
+
+    assert rig.target(run, "a").attempt_state == "installing"
+
+
+def test_a_terminal_report_is_final(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+    rig.fail("a")
+
+    rig.report("a", AttemptState.SUCCEEDED, left=Left.NEW)
+    rig.report("a", AttemptState.DOWNLOADING)
+
+    assert rig.counters(run) == {"failed": 1}
+
+
+def test_a_report_of_a_command_that_we_never_gave_is_an_alarm(rig: Rig) -> None:
+    run = rig.start(stage())
+    foreign = rig.last_install("b")
+
+    rig.report("a", AttemptState.SUCCEEDED, command=foreign)
+    rig.report("a", AttemptState.SUCCEEDED, command=("0" * 64, foreign[1]))  # type: ignore[arg-type]
+
+    assert security(rig) == [("acme:a", "unknown-command")] * 2
+    assert rig.counters(run) == {"in_progress": 2}
+
+
+def test_a_refusal_of_a_command_that_is_not_current_is_an_alarm_and_nothing_else(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+    rig.report("a", AttemptState.DOWNLOADING)
+
+    rig.refuse("a", RejectCode.UNSIGNED)
+
+    assert security(rig) == [("acme:a", "unsigned")]
+    assert rig.counters(run) == {"in_progress": 1}
+
+
+def test_ticks_show_progress_and_are_not_stored(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+    rig.report("a", AttemptState.DOWNLOADING)
+    progress = Progress(run=run, attempt=1, state=AttemptState.DOWNLOADING, done=30, total=100)
+
+    assert rig.say("a", UplinkKind.TICK, encode(Tick(progress=(progress,)))) is Disposition.STORED
+
+    assert (rig.target(run, "a").done, rig.target(run, "a").total) == (30, 100)
+
+
+def test_a_recorded_hello_is_not_answered(rig: Rig) -> None:
+    replies = len(rig.devices["a"].replies)
+    rig.hello("a", hello_seq=1)
+    assert len(rig.devices["a"].replies) == replies
+
+    rig.hello("a", hello_seq=1, incarnation="2" * 16)
+    assert len(rig.devices["a"].replies) == replies + 1
+
+
+def test_a_device_that_claims_an_absurd_sequence_harms_only_itself(rig: Rig) -> None:
+    rig.hello("a", seq=rig.clock.time + 2 * DAY)
+    assert security(rig) == [("acme:a", "seq-ahead")]
+
+    rig.hello("b", seq=rig.clock.time + 5)
+    rig.start(stage())
+
+    assert rig.last("b")[1].seq == rig.clock.time + 6
+    assert rig.last("a")[1].seq < rig.clock.time + DAY
+
+
+def test_a_stale_will_changes_nothing(rig: Rig) -> None:
+    rig.say("a", UplinkKind.GONE, b'{"connection":"c0"}')
+    assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+    rig.lose("a")
+    assert not run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_a_session_that_ends_takes_its_device_offline_unless_it_is_back(rig: Rig) -> None:
+    name = rig.devices["a"].name
+    rig.connect("a")
+    run_now(rig.inbox.disconnected(name, 1))
+    assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+    del rig.wire.sessions[name]
+    run_now(rig.inbox.disconnected(name, 2))
+    assert not run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_what_a_terminal_report_says_is_installed_is_kept(rig: Rig) -> None:
+    rig.start(stage(targets=ONLY_A))
+    rig.succeed("a")
+
+    view = run_now(devices.get(rig.controller, ADMIN, device="a"))
+    assert [(i.app, i.version) for i in view.installed] == [("shop", "1.0.0")]
+    assert not view.broken
+
+
+def test_a_broken_device_is_counted_and_left_out_of_further_runs(rig: Rig) -> None:
+    run = rig.start(stage())
+    rig.report("a", AttemptState.FAILED, left=Left.BROKEN)
+    rig.succeed("b")
+    assert rig.view(run).stages[0].bricked == 1
+
+    second = rig.do(runs.start, job="job").id
+
+    assert [t.device for t in rig.do(runs.targets, run=second).items] == ["b"]
+
+
+def test_nothing_is_acknowledged_when_the_database_cannot_be_written(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+    payload = rig.signed_report("a", AttemptState.DOWNLOADING)
+
+    async def broken(*_: object, **__: object) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.store, "write", broken)
+        with pytest.raises(StorageUnavailable):
+            rig.say("a", UplinkKind.REPORT, payload)
+    assert rig.devices["a"].acks == []
+
+    rig.say("a", UplinkKind.REPORT, payload)
+    assert rig.target(run, "a").attempt_state == "downloading"
+
+
+def test_the_device_says_which_incarnation_its_acknowledged_reports_are_of(rig: Rig) -> None:
+    rig.start(stage(targets=ONLY_A))
+
+    rig.report("a", AttemptState.DOWNLOADING)
+
+    assert rig.devices["a"].acks[0].incarnation == INCARNATION

@@ -1,0 +1,73 @@
+"""What is only ever added to."""
+
+import pytest
+import sqlalchemy as sa
+
+from controller.app.records import AuditRecord, EventRecord, SecurityRecord
+from controller.store.transaction import SqlTransaction
+from tests.controller.store.samples import NOW, add_run, at, report
+
+
+def test_known_reports_are_those_stored_under_the_whole_key(tx: SqlTransaction) -> None:
+    other = "f" * 16
+    tx.log.add_reports([])
+    tx.log.add_reports([report(1, 1), report(1, 2), report(2, 1), report(1, 1, other)])
+    keys = [(1, "0123456789abcdef", 1), (1, "0123456789abcdef", 3), (2, other, 1), (1, other, 1)]
+    assert tx.log.known_reports(keys) == {keys[0], keys[3]}
+    assert tx.log.known_reports([]) == set()
+
+
+def test_many_keys_at_once(tx: SqlTransaction) -> None:
+    reports = [report(n, 1) for n in range(2_100)]
+    tx.log.add_reports(reports)
+    assert len(tx.log.known_reports([(n, "0123456789abcdef", 1) for n in range(3_000)])) == 2_100
+
+
+def test_a_report_is_stored_once(tx: SqlTransaction) -> None:
+    tx.log.add_reports([report(1, 1)])
+    with pytest.raises(sa.exc.IntegrityError):
+        tx.log.add_reports([report(1, 1)])
+
+
+def test_the_timeline_of_a_run(tx: SqlTransaction) -> None:
+    first, second = add_run(tx, "r1"), add_run(tx, "r2")
+    entries = [
+        EventRecord(run_id=run_id, at=NOW, kind=kind, data={"text": "é", "count": 3})
+        for run_id, kind in ((first.id, "started"), (second.id, "started"), (first.id, "opened"))
+    ]
+    tx.log.add_events([])
+    tx.log.add_events(entries)
+    assert [(e.id, e.kind, e.data) for e in tx.log.events(first.id, after=0, limit=9)] == [
+        (1, "started", {"text": "é", "count": 3}),
+        (3, "opened", {"text": "é", "count": 3}),
+    ]
+    assert [e.id for e in tx.log.events(first.id, after=1, limit=9)] == [3]
+    assert [e.id for e in tx.log.events(first.id, after=0, limit=1)] == [1]
+
+
+def test_security_events(tx: SqlTransaction) -> None:
+    one = SecurityRecord(at=NOW, name="acme:kiosk-0001", code="replay", digest="", detail="")
+    tx.log.add_security([one, one])
+    assert [event.id for event in tx.log.security(after=0, limit=9)] == [1, 2]
+    assert [event.code for event in tx.log.security(after=1, limit=9)] == ["replay"]
+
+
+def test_audit(tx: SqlTransaction) -> None:
+    assert tx.log.last_audit() is None
+    for number in (1, 2):
+        entry = AuditRecord(
+            at=at(number), actor="ann", verb="pause", subject="r1", reason="x", previous="", hash=str(number)
+        )
+        tx.log.add_audit(entry)
+    last = tx.log.last_audit()
+    assert last is not None
+    assert (last.id, last.hash) == (2, "2")
+    assert [entry.id for entry in tx.log.audit(after=0, limit=9)] == [1, 2]
+    assert [entry.id for entry in tx.log.audit(after=1, limit=9)] == [2]
+
+
+def test_the_heartbeat(tx: SqlTransaction) -> None:
+    assert tx.log.heartbeat() is None
+    tx.log.beat(at(1))
+    tx.log.beat(at(2))
+    assert tx.log.heartbeat() == at(2)
