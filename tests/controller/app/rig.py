@@ -32,6 +32,7 @@ from controller.app.views import RunView
 from controller.domain.pipeline import Operation, Pipeline, Stage
 from controller.observe import Meters
 from controller.store.inline_store import InlineStore
+from controller.store.sql_store import SqlStore
 from protocol.codec import encode
 from protocol.envelope import SigningKey, parse, seal, verify
 from protocol.ids import AppName, Digest, Name, StageName, device_id, digest_of, name_of, tenant_id
@@ -219,6 +220,11 @@ class Rig:
             "meters": meters,
         }
         return Controller(**(defaults | ports))
+
+    def close(self) -> None:
+        """Forget the database."""
+        assert isinstance(self.store, InlineStore | SqlStore)
+        self.store.close()
 
     # --- the operator -------------------------------------------------------------------------------------------
 

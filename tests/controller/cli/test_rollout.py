@@ -71,7 +71,7 @@ class Installation:
 def installation(tmp_path: Path) -> Iterator[Installation]:
     made = Installation(tmp_path)
     yield made
-    made.rig.store.close()
+    made.rig.close()
 
 
 @pytest.fixture
