@@ -25,9 +25,7 @@ from protocol.units import Instant
 class Agent:
     """All parts of a running agent."""
 
-    def __init__(
-        self, loop: Loop, link: Link, steps: Steps, installers: dict[str, Installer], name: Name
-    ) -> None:
+    def __init__(self, loop: Loop, link: Link, steps: Steps, installers: dict[str, Installer], name: Name) -> None:
         self.loop = loop
         self.name = name
         self._link = link

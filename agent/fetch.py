@@ -79,9 +79,7 @@ class _WrongBytes(Exception):
 class Fetcher:
     """Downloads by digest, into a cache."""
 
-    def __init__(
-        self, https: Https, cache: Path, limits: Limits, *, now: Callable[[], int] = boottime_ms
-    ) -> None:
+    def __init__(self, https: Https, cache: Path, limits: Limits, *, now: Callable[[], int] = boottime_ms) -> None:
         """Take the controller, the folder of the cache, the limits, and a clock in milliseconds."""
         self._https = https
         self._cache = cache
@@ -141,9 +139,7 @@ class Fetcher:
             oldest.unlink()
         if not self._has_space(missing):
             free = disk_free_bytes(self._cache)
-            detail = (
-                f"{missing} bytes are missing, {free} are free, {self._limits.reserve_bytes} stay reserved"
-            )
+            detail = f"{missing} bytes are missing, {free} are free, {self._limits.reserve_bytes} stay reserved"
             raise StepFailed(Reason.DISK_FULL, detail)
 
     def _has_space(self, missing: int) -> bool:

@@ -58,9 +58,7 @@ def folder_of(release: ReleaseInfo) -> str:
 class ArchiveInstaller:
     """Unpacks archives, switches between them, and runs their services."""
 
-    def __init__(
-        self, apps: Path, services: Services, *, keep: int, bytes_max: int, lock_wait_ms: int
-    ) -> None:
+    def __init__(self, apps: Path, services: Services, *, keep: int, bytes_max: int, lock_wait_ms: int) -> None:
         """Take the folder of the apps, who runs services, and the limits; see `agent.config.Config`."""
         self._apps = apps
         self._services = services

@@ -90,8 +90,12 @@ class Keystore:
         return instant_of(certificate.not_valid_after_utc)
 
     def renew_server(self, hosts: Sequence[str], *, at: Instant) -> None:
-        """Replace the controller's own certificate and key; new TLS contexts use them."""
+        """Replace the controller's own certificate and key; `refresh` brings them into a context in use."""
         write_server(self.folder, self.authority().server_certificate(hosts, at=at), overwrite=True)
+
+    def refresh(self, context: ssl.SSLContext) -> None:
+        """Let the connections that *context* accepts from now on see the newest certificate."""
+        context.load_cert_chain(self.folder / SERVER_KEY)
 
 
 def write_server(folder: Path, server: ServerCertificate, *, overwrite: bool = False) -> None:

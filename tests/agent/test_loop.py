@@ -125,9 +125,7 @@ def test_a_full_disk_holds_the_agent_until_there_is_space(
     agent = device.start()
     genuine, full = SqliteJournal.commit, [True, True]
 
-    def commit(
-        self: SqliteJournal, durable: Durable, *, add: Sequence[Row] = (), drop: Sequence[int] = ()
-    ) -> None:
+    def commit(self: SqliteJournal, durable: Durable, *, add: Sequence[Row] = (), drop: Sequence[int] = ()) -> None:
         if add and full:
             full.pop()
             raise StorageFull("no space is left")

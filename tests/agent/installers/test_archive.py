@@ -349,8 +349,7 @@ def test_an_unhealthy_release_fails_and_the_old_one_comes_back(
         app = {**app, "probe": {**app["probe"], "timeout_ms": 600}}
     sick = bench.job(tar_of({**members, "app.json": app}))
     with pytest.raises(StepFailed, match=detail) as failed:
-        bench.installer.install(sick)
-        bench.installer.verify(sick)
+        bench.update(sick)
     assert failed.value.reason == reason
     bench.installer.roll_back(sick)
     assert until(lambda: "0.1" in bench.ask())
