@@ -17,6 +17,7 @@ from controller.cli import client
 from controller.cli.app import build
 from controller.http.app import create_app
 from controller.signing.installation import initialise
+from controller.store.inline_store import InlineStore
 from protocol.codec import encode
 from protocol.envelope import seal
 from protocol.ids import digest_of
@@ -47,10 +48,11 @@ ROUNDS_MAX = 20
 class Installation:
     """A folder of keys, and a controller over them with an administrator."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: InlineStore) -> None:
         self.folder = folder
         keystore = initialise(folder / "on", folder / "off", tenant=TENANT, hosts=["localhost"], at=START)
-        self.rig = Rig(artifacts=ArtifactFolder(folder / "artifacts"), release_root=keystore.release_root())
+        artifacts = ArtifactFolder(folder / "artifacts")
+        self.rig = Rig(store=store, artifacts=artifacts, release_root=keystore.release_root())
         run_now(tokens.adopt(self.rig.controller, ADMIN, name="ann", role=Role.ADMIN, secret="secret"))
         self.app: FastAPI = create_app(self.rig.controller, mqtt_host="localhost", mqtt_port=8883)
         self.artifact = folder / "shop.tar.gz"
@@ -69,9 +71,9 @@ class Installation:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    made = Installation(tmp_path)
-    yield made
-    made.rig.close()
+    store = InlineStore()
+    yield Installation(tmp_path, store)
+    store.close()
 
 
 @pytest.fixture
