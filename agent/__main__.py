@@ -133,13 +133,18 @@ def _status(config: Config, _options: argparse.Namespace) -> int:
 
     enrolment = Identity(config.state / "identity").enrolment()
     path = config.state / "journal.db"
-    durable, rows = SqliteJournal(path).load() if path.exists() else (None, [])
+    durable, open_count = None, 0
+    if path.exists():
+        journal = SqliteJournal(path)
+        durable, rows = journal.load()
+        open_count = len(rows)
+        journal.close()
     status = {
         "device": enrolment.name,
         "controller": enrolment.controller,
         "installed": durable.installed if durable else (),
         "work": durable.work_in_hand() if durable else None,
-        "reports_not_acknowledged": len(rows),
+        "reports_not_acknowledged": open_count,
         "incarnation": durable.incarnation if durable else None,
     }
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(status)).decode() + "\n")

@@ -141,8 +141,9 @@ class Steps:
                 raise AssertionError("an inspection has a result of its own")
 
     def _download(self, task: _Task, work: Work) -> None:
+        keep = frozenset(release.sha256 for release in work.releases)
         for release in work.releases:
-            self._fetcher.fetch(release.sha256, release.length, task)
+            self._fetcher.fetch(release.sha256, release.length, task, keep=keep)
             task.before += release.length
 
     def _jobs(self, task: _Task, work: Work) -> Iterable[tuple[Job, Installer]]:

@@ -28,7 +28,7 @@ from typing import Final
 from agent.core.events import Found
 from agent.errors import Aborted, StepFailed
 from agent.files import hash_of, link_whole, remove, sync_folder, sync_tree
-from agent.installers.manifest import Manifest, read_manifest
+from agent.installers.manifest import Manifest, check_env, read_manifest
 from agent.installers.port import Job
 from agent.installers.probe import probe
 from agent.installers.service import RunAs, Services
@@ -81,6 +81,7 @@ class ArchiveInstaller:
         home = self._apps / job.release.app
         home.mkdir(exist_ok=True, mode=FOLDER_MODE)
         manifest = self._stage(job, home / wanted)
+        check_env(manifest, job.work.env)
         self._await_unlocked(job, home / "lock")
         self._services.prepare(home, wanted, RunAs(env=dict(job.work.env)))
         self._remember(home)

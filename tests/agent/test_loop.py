@@ -76,6 +76,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture
 def device(tmp_path: Path, hub: Hub, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     monkeypatch.setattr(mqtt, "BACKOFF_BASE_MS", 10)
+    monkeypatch.setattr(mqtt, "BACKOFF_CAP_MS", 200)
     device = Device(tmp_path, hub, free_port)
     device.enrol()
     yield device

@@ -44,6 +44,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(mqtt, "BACKOFF_BASE_MS", 10)
+    monkeypatch.setattr(mqtt, "BACKOFF_CAP_MS", 200)
     monkeypatch.setattr(mqtt, "WATCH_SECONDS", 0.05)
     bench = Bench(tmp_path)
     bench.link.start()
