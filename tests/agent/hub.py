@@ -120,9 +120,7 @@ class Hub:
 
     def send(self, command: Command) -> None:
         """Send a signed command to the device."""
-        self._publish(
-            DownlinkKind.COMMAND, seal(encode(command), PayloadType.COMMAND, self.trustees.director)
-        )
+        self._publish(DownlinkKind.COMMAND, seal(encode(command), PayloadType.COMMAND, self.trustees.director))
 
     def send_raw(self, raw: bytes) -> None:
         self._publish(DownlinkKind.COMMAND, raw)

@@ -36,9 +36,7 @@ def test_what_is_committed_is_loaded(tmp_path: Path) -> None:
     assert (tmp_path / "journal.db").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"not a database at all, but long enough " * 40, b""], ids=["bytes", "none"]
-)
+@pytest.mark.parametrize("garbage", [b"not a database at all, but long enough " * 40, b""], ids=["bytes", "none"])
 def test_a_file_that_is_no_journal_is_told_plainly(tmp_path: Path, garbage: bytes) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(garbage)

@@ -257,9 +257,7 @@ def test_after_a_reboot_the_irreversible_step_waits_for_the_time() -> None:
 )
 def test_the_hello_reply_repeats_the_permission(permit: WorkPermit, told: list[str]) -> None:
     busy = run(ready(), received(command())).state
-    booted = run(
-        busy, Started(at=10, boot="boot-2"), replace(DONE, at=20), Connected(at=30, nonce=NONCE_2)
-    ).state
+    booted = run(busy, Started(at=10, boot="boot-2"), replace(DONE, at=20), Connected(at=30, nonce=NONCE_2)).state
     stepped = run(booted, answered(reply(nonce=NONCE_2, work=permit), at=40))
     assert kinds(stepped.effects) == told
 
