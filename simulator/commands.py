@@ -47,6 +47,7 @@ def simulate(
     size: Annotated[
         int, typer.Option(min=0, help="Play downloads as if releases had so many bytes; 0: their own size.")
     ] = 0,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Really download every artifact, and check it.")] = False,
     away: Annotated[float, typer.Option(min=0, help="The longest that offline devices stay away, in seconds.")] = 15.0,
     duration: Annotated[float, typer.Option(min=0, help="Stop after so many seconds; 0: at Ctrl-C.")] = 0.0,
     output: Annotated[Output, typer.Option("--output", "-o", help="How the summary is printed.")] = Output.TEXT,
@@ -78,7 +79,7 @@ def simulate(
         token=token,
         plan=plan,
         model=model,
-        load=steps.Load(pretend_bytes=size),
+        load=steps.Load(pretend_bytes=size, is_real=fetch),
         duration_s=duration,
     )
     raise typer.Exit(program.main(options, as_json=output is Output.JSON))

@@ -8,17 +8,17 @@
 
 import os
 import socket
-import ssl
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.error import URLError
 
+import httpx
+
+from agent.https import pinned
 from controller.cli.contexts import Context
 from simulator.operations import Operator
 from simulator.processes import Child, Processes
@@ -86,17 +86,19 @@ class Installation:
         return child
 
     def _wait_ready(self, child: Child) -> None:
-        context = ssl.create_default_context(cafile=str(self.ca))
         until = time.monotonic() + START_SECONDS
         why = "no answer"
-        while time.monotonic() < until:
-            child.check()
-            try:
-                with urllib.request.urlopen(f"{self.url}/readyz", timeout=2, context=context):  # noqa: S310 - https
-                    return
-            except (URLError, OSError) as error:
-                why = str(error)
-            time.sleep(_POLL_SECONDS)
+        with httpx.Client(verify=pinned(self.ca), timeout=2, trust_env=False) as client:
+            while time.monotonic() < until:
+                child.check()
+                try:
+                    answer = client.get(f"{self.url}/readyz")
+                    if answer.is_success:
+                        return
+                    why = answer.text
+                except httpx.HTTPError as error:
+                    why = str(error)
+                time.sleep(_POLL_SECONDS)
         raise InstallationFailed(f"the controller is not ready after {START_SECONDS:.0f} s: {why}; see {child.log}")
 
     def kill(self) -> None:
@@ -194,14 +196,11 @@ class RealAgent:
 
     def health(self) -> tuple[int, str]:
         """Return how the app's service answers ``/healthz``: the status and the version it tells; (0, "") for none."""
-        import json
-
+        url = f"http://127.0.0.1:{self.app_port}/healthz"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.app_port}/healthz", timeout=2) as answer:
-                return answer.status, str(json.load(answer).get("version", ""))
-        except urllib.error.HTTPError as error:
-            return error.code, ""
-        except (OSError, ValueError):
+            answer = httpx.get(url, timeout=2, trust_env=False)
+            return answer.status_code, str(answer.json().get("version", ""))
+        except (httpx.HTTPError, ValueError):
             return 0, ""
 
 

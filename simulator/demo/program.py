@@ -38,9 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def main(options: Options) -> int:
     """Play the demo and return the exit code: 0 when everything went as it should."""
     screen = Screen(Console(stderr=options.as_json))
-    for number in _SIGNALS:
-        signal.signal(number, signal.default_int_handler)
-    with _folder(options) as (folder, release):
+    with _signals_as_interrupts(), _folder(options) as (folder, release):
         try:
             story = _play(options, folder, screen)
         except KeyboardInterrupt:
@@ -103,6 +101,17 @@ _COMMANDS: Final = (
     f"tidegate run start {APP} --version {BAD}",
     "tidegate audit list",
 )
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Make every polite way to end us a `KeyboardInterrupt`; what was set before comes back with the end."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Release:

@@ -17,6 +17,8 @@ from protocol.units import SECOND, Millis
 
 PERCENT: Final = 100.0
 MEGABYTE: Final = 1_000_000
+DROP_MS: Final = Millis(20 * SECOND)
+"""The mean time until a flaky connection drops."""
 
 
 class Behaviour(StrEnum):
@@ -122,10 +124,10 @@ def _character(
         seed=seed,
         behaviour=behaviour,
         labels=labels,
-        bandwidth=int(chance.uniform(0.15, 0.4) * MEGABYTE if is_slow else chance.uniform(2, 20) * MEGABYTE),
+        bandwidth=int(chance.uniform(0.25, 0.6) * MEGABYTE if is_slow else chance.uniform(2, 20) * MEGABYTE),
         step_ms=Millis(int(chance.uniform(50, 400) * (4 if is_slow else 1))),
         away_ms=Millis(int(chance.uniform(0.3, 1) * plan.away_ms) if behaviour is Behaviour.OFFLINE else 0),
-        drop_ms=Millis(12 * SECOND if is_flaky else 0),
+        drop_ms=Millis(DROP_MS if is_flaky else 0),
         power_share=0.3 if is_flaky else 0.0,
         break_share=0.2 if is_flaky else 0.0,
         fails=fails,

@@ -40,13 +40,14 @@ from agent.core.events import (
     Started,
     Woke,
 )
-from agent.core.model import Profile, Trust
+from agent.core.model import Fault, Profile, Trust
 from agent.journal import MemoryJournal
 from agent.runtime import Effect, Publish, Runtime
 from protocol.codec import encode
 from protocol.ids import AppName
 from protocol.messages import Gone
 from protocol.topics import DownlinkKind, UplinkKind
+from protocol.trust import ReleaseInfo
 from protocol.units import SECOND
 from simulator.live.behaviour import Character
 from simulator.live.enrolment import Papers
@@ -81,6 +82,9 @@ class Host(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run *work* until the process ends."""
+
+    async def fetch(self, papers: Papers, releases: tuple[ReleaseInfo, ...]) -> Fault | None:
+        """Really fetch the artifacts of *releases*; return what went wrong, if anything."""
 
     async def refresh(self, papers: Papers) -> None:
         """Fetch the release file anew; `trust` is what came of it."""
@@ -123,7 +127,13 @@ class Device:
         self._is_dialling = False
         self._link: Link | None = None
         self._runtime: Runtime | None = None
-        self._steps = Steps(character, load=host.load, feed=self.feed, now=boottime_ms)
+        self._steps = Steps(
+            character,
+            load=host.load,
+            fetch=lambda work: host.fetch(papers, work.releases),
+            feed=self.feed,
+            now=boottime_ms,
+        )
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._deadline_at: int | None = None
 

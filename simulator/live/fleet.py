@@ -8,16 +8,20 @@ from typing import Any, Final
 
 import msgspec
 
-from agent.core.model import Profile, Trust
+from agent.core.model import Fault, Profile, Trust
 from controller.edge.acceptor import shrink_tls_buffers
+from protocol.trust import ReleaseInfo
 from simulator.live.behaviour import Character
 from simulator.live.device import Device, client_context
 from simulator.live.enrolment import Addresses, Fleet, Papers, enrol, label
+from simulator.live.fetching import fetch
 from simulator.live.steps import Load
 from simulator.live.trust import SharedTrust
 
 DIALS_MAX: Final = 8
 """Handshakes at once: each costs some milliseconds of CPU here and as many at the endpoint."""
+FETCHES_MAX: Final = 32
+"""Real downloads at once."""
 NOTHING: Final = "none"
 GOODBYE_SECONDS: Final = 0.3
 AGENT_VERSION: Final = "simulated-0.1.0"
@@ -46,6 +50,8 @@ class LiveFleet:
         self.devices: list[Device] = []
         self._characters = characters
         self._addresses = addresses
+        self._client = addresses.client()
+        self._fetching = asyncio.Semaphore(FETCHES_MAX)
         self._ca = addresses.ca.read_text()
         self._profile = Profile(
             model=model,
@@ -96,6 +102,7 @@ class LiveFleet:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.aclose()
         if self._shared is not None:
             await self._shared.close()
         await asyncio.sleep(GOODBYE_SECONDS)
@@ -123,6 +130,11 @@ class LiveFleet:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def fetch(self, papers: Papers, releases: tuple[ReleaseInfo, ...]) -> Fault | None:
+        """Really fetch the artifacts of *releases*, some devices at a time; return what went wrong, if anything."""
+        async with self._fetching:
+            return await fetch(self._client, papers, releases)
 
     async def refresh(self, papers: Papers) -> None:
         """Fetch the release file anew, and let every device judge by it."""

@@ -9,7 +9,7 @@ The rules this module keeps:
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -28,10 +28,14 @@ COMMIT_MS: Final = 5
 Step = Download | Install | Inspect | Verify | Commit | RollBack
 
 
+Fetch = Callable[[Work], Awaitable[Fault | None]]
+
+
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """How downloads are played: as if each release had `pretend_bytes`, where that is not 0."""
+    """How downloads are played: as if each release had `pretend_bytes`, where that is not 0, or really done."""
 
     pretend_bytes: int = 0
+    is_real: bool = False
 
     def size(self, work: Work) -> int:
         """Return how many bytes are to be fetched."""
@@ -41,19 +45,39 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 class Steps:
     """Carries out steps on the loop's clock and feeds what came of them."""
 
-    __slots__ = ("_active", "_chance", "_character", "_done", "_feed", "_handle", "_load", "_loop", "_now")
+    __slots__ = (
+        "_active",
+        "_chance",
+        "_character",
+        "_done",
+        "_feed",
+        "_fetch",
+        "_handle",
+        "_load",
+        "_loop",
+        "_now",
+        "_task",
+    )
 
     def __init__(
-        self, character: Character, *, load: Load, feed: Callable[[AnyEvent], None], now: Callable[[], int]
+        self,
+        character: Character,
+        *,
+        load: Load,
+        fetch: Fetch,
+        feed: Callable[[AnyEvent], None],
+        now: Callable[[], int],
     ) -> None:
-        """Take what the device is like, how downloads are played, where events go, and the device's clock."""
+        """Take what the device is like, how downloads are played, what really fetches, where events go, and a clock."""
         self._character = character
         self._chance = random.Random(f"{character.seed}/steps")
         self._load = load
+        self._fetch = fetch
         self._feed = feed
         self._now = now
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
         self._active: dict[AppName, str] = {}
         self._done: tuple[str, int] = ("", 0)
 
@@ -80,6 +104,9 @@ class Steps:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
 
     def _after(self, span_ms: float, then: Callable[[], None]) -> None:
         self._handle = self._loop.call_later(span_ms / SECOND, then)
@@ -91,12 +118,20 @@ class Steps:
     # --- download -------------------------------------------------------------------------------------------
 
     def _download(self, work: Work) -> None:
+        if self._load.is_real:
+            self._task = self._loop.create_task(self._really_download(work))
+            return
         size = self._load.size(work)
         key = ",".join(ref.sha256 for ref in work.refs)
         done = self._done[1] if self._done[0] == key else 0
         breaks = self._chance.random() < self._character.break_share
         stop_at = int(done + (size - done) * self._chance.random()) if breaks else size
         self._part(work, done=done, stop_at=stop_at, size=size)
+
+    async def _really_download(self, work: Work) -> None:
+        fault = await self._fetch(work)
+        self._task = None
+        self._finish(work, Phase.DOWNLOADING, fault)
 
     def _part(self, work: Work, *, done: int, stop_at: int, size: int) -> None:
         """Fetch for one tick's time, or what is left."""
