@@ -21,7 +21,7 @@ from controller.domain.events import (
     Started,
 )
 from controller.domain.model import Plan, Run, create
-from controller.domain.pipeline import Operation, OnFailure, Pipeline, Stage
+from controller.domain.pipeline import OnFailure, Operation, Pipeline, Stage
 from controller.domain.states import RUN_TRANSITIONS, RunState, StageState
 from controller.domain.target import Delta, Policy, Target, TargetState
 from protocol.ids import AppName, Digest, StageName, digest_of
