@@ -44,8 +44,8 @@ CLOSE: Final = sa.update(command).where(is_open, one_of(_c.target_id, "ids")).va
 STAGE_ID: Final = sa.select(stage_run.c.id).where(
     stage_run.c.run_id == sa.bindparam("run_id"), stage_run.c.position == sa.bindparam("stage")
 )
-UNSENT_OF_RUN: Final = sa.select(_c.id).where(_of_run).order_by(_c.id)
-UNSENT_OF_STAGE: Final = sa.select(_c.id).where(_of_stage).order_by(_c.id)
+UNSENT_OF_RUN: Final = sa.select(_c.id).where(_of_run)
+UNSENT_OF_STAGE: Final = sa.select(_c.id).where(_of_stage)
 VOID: Final = sa.update(command).where(is_unsent, one_of(_c.id, "ids")).values(state=CommandState.VOID.value)
 UNSENT_COUNT: Final = sa.select(sa.func.count()).select_from(command).where(is_unsent)
 
@@ -90,7 +90,7 @@ class SqlCommands:
             self._connection.execute(CLOSE, {"ids": chunk})
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
-        ids = self._unsent(run_id, stage)
+        ids = sorted(self._unsent(run_id, stage))
         for chunk in chunks(ids):
             self._connection.execute(VOID, {"ids": chunk})
         return ids

@@ -127,7 +127,7 @@ class SqlDevices:
         seqs: dict[int, int] = {}
         for chunk in chunks(ids):
             self._connection.execute(NEXT_SEQS, {"ids": chunk, "at": at})
-            seqs.update((id_, seq) for id_, seq in self._connection.execute(SEQS, {"ids": chunk}))
+            seqs.update((row.id, row.seq) for row in self._connection.execute(SEQS, {"ids": chunk}))
         return seqs
 
     def save_hello(self, device: DeviceRecord) -> None:

@@ -8,18 +8,21 @@ import sqlalchemy as sa
 
 from controller.app.records import AuditRecord, EventRecord, Record, ReportRecord, SecurityRecord
 from controller.app.repositories import ReportKey
-from controller.store.columns import chunks
 from controller.store.tables import audit, event, heartbeat, report, security_event
 from protocol.units import Instant
 
 HEARTBEAT_ID: Final = 1
 
-_key = sa.tuple_(report.c.device_id, report.c.incarnation, report.c.report_seq)
+# SQLite finds no index for a list of whole keys in an IN; it does for a join with one.
+_wanted = sa.func.json_each(sa.bindparam("keys")).table_valued("value", name="wanted")
+_KEY: Final = (report.c.device_id, report.c.incarnation, report.c.report_seq)
 _after: sa.BindParameter[int] = sa.bindparam("after")
 _limit = sa.bindparam("limit", type_=sa.Integer)
 
-KNOWN_REPORTS: Final = sa.select(report.c.device_id, report.c.incarnation, report.c.report_seq).where(
-    _key.in_(sa.bindparam("keys", expanding=True))
+KNOWN_REPORTS: Final = (
+    sa.select(*_KEY)
+    .select_from(_wanted.join(report, sa.true()))
+    .where(*(column == sa.func.json_extract(_wanted.c.value, f"$[{index}]") for index, column in enumerate(_KEY)))
 )
 INSERT_REPORTS: Final = sa.insert(report)
 INSERT_EVENTS: Final = sa.insert(event)
@@ -48,10 +51,8 @@ class SqlLog:
         self._connection = connection
 
     def known_reports(self, keys: Collection[ReportKey]) -> set[ReportKey]:
-        known: set[ReportKey] = set()
-        for chunk in chunks(keys):
-            known.update(self._connection.execute(KNOWN_REPORTS, {"keys": chunk}))
-        return known
+        wanted = msgspec.json.encode(list(keys)).decode()
+        return {(row[0], row[1], row[2]) for row in self._connection.execute(KNOWN_REPORTS, {"keys": wanted})}
 
     def add_reports(self, reports: Sequence[ReportRecord]) -> None:
         if reports:

@@ -147,7 +147,7 @@ class SqlTargets:
         return self._all(PAGE_IN[state], {**values, "run_id": run_id})
 
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[TargetRecord]:
-        return _to_records(self._connection.execute(statement, values))
+        return _to_records(self._connection.execute(statement, values).all())
 
 
 def _of_stage(stage_id: int) -> dict[str, int]:

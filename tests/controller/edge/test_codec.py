@@ -31,7 +31,12 @@ def packet(first: int, body: bytes) -> bytes:
 
 
 def publish(
-    topic: bytes = b"a/b", payload: bytes = b"x", *, first: int = 0x32, packet_id: bytes = b"\0\1", properties: bytes = b""
+    topic: bytes = b"a/b",
+    payload: bytes = b"x",
+    *,
+    first: int = 0x32,
+    packet_id: bytes = b"\0\1",
+    properties: bytes = b"",
 ) -> bytes:
     """Return a PUBLISH by hand: the library's writer refuses most of what has to be tried here."""
     body = len(topic).to_bytes(2, "big") + topic + packet_id + bytes([len(properties)]) + properties + payload
@@ -124,11 +129,14 @@ BAD = {
         packet(0x82, b"\x00\x01\x00\x00\x01a\x01\x00\x01b\x81"),
         Code.MALFORMED,
     ),
-    "subscription id": (mqtt5.SubscribePacket(1, [mqtt5.TopicFilter("a")], subscription_id=1).write(),
-        Code.NO_SUBSCRIPTION_IDS),
+    "subscription id": (
+        mqtt5.SubscribePacket(1, [mqtt5.TopicFilter("a")], subscription_id=1).write(),
+        Code.NO_SUBSCRIPTION_IDS,
+    ),
     "reserved flags of subscribe": (packet(0x80, b"\x00\x01\x00\x00\x01a\x01"), Code.MALFORMED),
     "reserved connect flag": (connect_with(0x03), Code.MALFORMED),
     "receive maximum 0": (packet(0x10, b"\x00\x04MQTT\x05\x02\x00\x00\x03\x21\x00\x00\x00\x01c"), None),
+    "maximum packet size 0": (packet(0x10, b"\0\4MQTT\5\2\0\0\5\x27\0\0\0\0\0\1c"), None),
     "wildcard in will": (
         packet(0x10, b"\0\4MQTT\5\x04\0\0\0\0\1c\0\0\3a/+\0\0"),
         None,

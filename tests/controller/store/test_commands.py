@@ -83,11 +83,11 @@ def test_what_is_over_is_never_opened_again(tx: SqlTransaction, run: RunRecord) 
     assert tx.commands.next_due() is None
 
 
-def test_unsent_ones_can_wait(tx: SqlTransaction, run: RunRecord) -> None:
+def test_open_ones_can_wait(tx: SqlTransaction, run: RunRecord) -> None:
     add(tx, run)
     tx.commands.mark_sent([2], again_at=at(50))
     tx.commands.postpone([1, 2], until=at(70))
-    assert [stored(tx, n).send_at for n in (1, 2)] == [at(70), at(50)]
+    assert [stored(tx, n).send_at for n in (1, 2)] == [at(70), at(70)]
 
 
 def test_closing_reaches_every_open_command_of_a_target(tx: SqlTransaction, run: RunRecord) -> None:

@@ -155,7 +155,8 @@ def test_presence_reaches_the_queued_rows_of_active_runs(tx: SqlTransaction, run
         target(third, 2, 3),
     )
     assert tx.targets.set_ready([1, 2, 9], LIFE) == [run.id, third.id]
-    assert tx.targets.set_ready([1, 2, 9], LIFE) == []
+    assert tx.targets.set_ready([1, 2, 9], LIFE) == [run.id, third.id]
+    assert tx.targets.set_ready([9], LIFE) == []
     assert [row.ready for row in tx.targets.page(second.id, stage=None, state=None, after=0, limit=9)] == [0]
     assert [row.ready for row in tx.targets.page(third.id, stage=None, state=None, after=0, limit=9)] == [0, LIFE]
 

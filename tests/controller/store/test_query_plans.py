@@ -1,0 +1,97 @@
+"""Hot queries find their rows by an index, however large the fleet."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from controller.app.records import RunRecord
+from controller.domain.target import TargetState
+from controller.store.inline_store import InlineStore
+from controller.store.runs import PlanCache
+from controller.store.transaction import SqlTransaction
+from protocol.ids import Name
+from tests.controller.store.samples import NOW, add_devices, add_run, command, digest, report, target
+
+LARGE = ("target_run", "command", "report", "device", "event")
+
+
+def none(tx: SqlTransaction) -> RunRecord:
+    found = tx.runs.by_uid("r1")
+    assert found is not None
+    return found
+
+
+HOT: dict[str, Callable[[SqlTransaction], object]] = {
+    "ready": lambda tx: tx.targets.ready(1, instance=7, now=5, limit=9),
+    "due": lambda tx: tx.targets.due(1, 5, limit=9),
+    "next_due": lambda tx: tx.targets.next_due(1),
+    "in_flight": lambda tx: tx.targets.in_flight(1),
+    "at_work": lambda tx: tx.targets.at_work(1),
+    "in_stage": lambda tx: [tx.targets.in_stage(1, state) for state in TargetState],
+    "members": lambda tx: tx.targets.members(1),
+    "get": lambda tx: tx.targets.get([1, 2]),
+    "save": lambda tx: tx.targets.save(tx.targets.in_stage(1, TargetState.QUEUED)[:2]),
+    "set_ready": lambda tx: tx.targets.set_ready([1, 2, 3], 8),
+    "pages": lambda tx: [
+        tx.targets.page(1, stage=None, state=state, after=0, limit=9) for state in (None, *TargetState)
+    ],
+    "by_names": lambda tx: tx.devices.by_names([Name("acme:kiosk-0001"), Name("x")]),
+    "allocate_seqs": lambda tx: tx.devices.allocate_seqs([1, 2], at=NOW),
+    "save_gone": lambda tx: tx.devices.save_gone(1, connection="", at=NOW),
+    "commands.due": lambda tx: tx.commands.due(NOW, limit=9),
+    "commands.next_due": lambda tx: tx.commands.next_due(),
+    "by_digests": lambda tx: tx.commands.by_digests([digest(1), digest(2)]),
+    "open_for": lambda tx: tx.commands.open_for(1),
+    "mark_sent": lambda tx: tx.commands.mark_sent([1, 2], again_at=NOW),
+    "close": lambda tx: tx.commands.close([1, 2]),
+    "void": lambda tx: [tx.commands.void(run_id=1, stage=stage) for stage in (0, None)],
+    "unsent_count": lambda tx: tx.commands.unsent_count(),
+    "commands.add": lambda tx: tx.commands.add([command(9_999, none(tx))]),
+    "known_reports": lambda tx: tx.log.known_reports([(1, "a", 1), (2, "b", 2)]),
+    "events": lambda tx: tx.log.events(1, after=0, limit=9),
+}
+
+
+@pytest.fixture
+def seen() -> Iterator[tuple[SqlTransaction, list[str]]]:
+    """Yield a transaction, and the plans of the statements that are run in it."""
+    store = InlineStore()
+    plans: list[str] = []
+    connection = store._connection
+
+    def explain(conn: sa.Connection, cursor: object, statement: str, parameters: object, *rest: object) -> None:
+        many = rest[-1]
+        values = parameters[0] if many and isinstance(parameters, list | tuple) else parameters
+        raw = conn.connection.driver_connection
+        assert raw is not None
+        if not statement.startswith(("BEGIN", "INSERT")):
+            plans.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+
+    with connection.begin():
+        tx = SqlTransaction(connection, PlanCache())
+        add_devices(tx, 30)
+        run = add_run(tx)
+        tx.targets.add([target(run, n, n, ready=7) for n in range(1, 21)])
+        tx.targets.add([target(run, n, n, stage=1, state=TargetState.IN_PROGRESS, due=n) for n in range(21, 31)])
+        tx.commands.add([command(n, run, target(run, n, n)) for n in range(1, 21)])
+        tx.log.add_reports([report(n, 1) for n in range(1, 31)])
+        sa.event.listen(store._engine, "before_cursor_execute", explain)
+        yield tx, plans
+    store.close()
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_query_scans_no_large_table(seen: tuple[SqlTransaction, list[str]], name: str) -> None:
+    tx, plans = seen
+    HOT[name](tx)
+    assert plans
+    scans = [
+        plan
+        for plan in plans
+        if plan.startswith(("SCAN", "USE TEMP B-TREE"))
+        and (plan.startswith("USE") or any(table in plan for table in LARGE))
+        and "INDEX ix_command_unsent" not in plan  # these indexes hold the open ones alone
+        and "INDEX ix_command_due" not in plan
+    ]
+    assert scans == [], "\n".join(plans)

@@ -1,0 +1,59 @@
+"""The migrated schema is the one of the metadata, up and down."""
+
+import re
+import sqlite3
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from controller.store import schema
+from controller.store.engine import FileDatabase
+from controller.store.inline_store import InlineStore
+from controller.store.tables import metadata
+
+SCHEMA = "select name, sql from sqlite_master where sql is not null and name != 'alembic_version'"
+
+
+def normal(sql: str) -> list[str]:
+    """Return a definition's parts, whatever the order of its constraints."""
+    return sorted(re.sub(r"\s+", " ", part).strip(" ()") for part in re.split(r",(?![^(]*\))", sql, flags=re.MULTILINE))
+
+
+def database(tmp_path: Path) -> FileDatabase:
+    return FileDatabase(f"sqlite:///{tmp_path / '100%' / 'a b.db'}")
+
+
+def stored(path: Path) -> dict[str, list[str]]:
+    connection = sqlite3.connect(path)
+    rows = connection.execute(SCHEMA).fetchall()
+    connection.close()
+    return {name: normal(sql) for name, sql in rows}
+
+
+def test_migrations_lead_to_the_metadata(tmp_path: Path) -> None:
+    (tmp_path / "100%").mkdir()
+    migrated = database(tmp_path)
+    schema.upgrade(migrated)
+    store = InlineStore()
+    expected = {str(name): normal(str(sql)) for name, sql in store._connection.exec_driver_sql(SCHEMA)}
+    store.close()
+    assert stored(migrated.path) == expected
+    engine = migrated.read_engine()
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert schema.revision_of(connection) == schema.newest_revision()
+    engine.dispose()
+
+
+def test_up_is_repeatable_and_down_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "100%").mkdir()
+    migrated = database(tmp_path)
+    schema.upgrade(migrated)
+    first = stored(migrated.path)
+    schema.upgrade(migrated)
+    assert stored(migrated.path) == first
+    schema.downgrade(migrated)
+    assert stored(migrated.path) == {}
+    schema.upgrade(migrated)
+    assert stored(migrated.path) == first
