@@ -77,9 +77,7 @@ Loaded = tuple[Definition | None, Sequence[Fault]]
 
 def _all_or_faults(loaded: Sequence[Loaded]) -> tuple[Definition, ...]:
     prefixes = [f"documents[{index}]" if len(loaded) > 1 else "" for index in range(len(loaded))]
-    found = [
-        _prefixed(fault, prefix) for prefix, (_, own) in zip(prefixes, loaded, strict=True) for fault in own
-    ]
+    found = [_prefixed(fault, prefix) for prefix, (_, own) in zip(prefixes, loaded, strict=True) for fault in own]
     if found:
         count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
         raise InvalidDefinition(f"the definition has {count}", found)

@@ -74,9 +74,7 @@ def _share(value: object) -> Share:
     return Share(percent=percent)
 
 
-Name = Annotated[
-    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"})
-]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"})]
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
