@@ -106,7 +106,6 @@ class World:
         match effect:
             case Freeze():
                 assert self.devices[effect.stage] == []
-                assert self.run.stages[effect.stage].state is StageState.ROLLING_OUT
                 self.devices[effect.stage] = [Target() for _ in range(self.sizes[effect.stage])]
                 return [Frozen(at=self.now, stage=effect.stage, targets=self.sizes[effect.stage])]
             case Cancel():
