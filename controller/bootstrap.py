@@ -111,6 +111,7 @@ async def _serve(settings: Settings) -> None:
         controller = _controller(settings, keystore, tenant, store=store, endpoint=endpoint, threads=threads)
         inbox.open(controller)
         await _first_administrator(settings, controller)
+        await wakeups.recover(controller)
         server = _http_server(settings, controller, mqtt_port=mqtt_port)
 
         async def renew() -> None:
