@@ -93,9 +93,7 @@ News = Up | Down | Received | Released
 class Link:
     """A connection that is made again whenever it ends. `tell` is called from the link's threads."""
 
-    def __init__(
-        self, settings: Settings, tell: Callable[[News], None], *, spread_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, settings: Settings, tell: Callable[[News], None], *, spread_ms: Callable[[], int]) -> None:
         """Take the settings, whom to tell, and what tells the spread of the last hello reply."""
         self._settings = settings
         self._tell = tell
@@ -271,9 +269,7 @@ class _Connection:
 
     # --- what paho says, in its thread ---
 
-    def _on_connect(
-        self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any
-    ) -> None:
+    def _on_connect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
         self._heard_at = boottime_ms()
         if code.is_failure:
             log.warning("connect_refused", extra=fields(code=code))
@@ -286,9 +282,7 @@ class _Connection:
         wanted = [(str(Downlink(self._settings.name, kind)), options) for kind in DownlinkKind]
         self._client.subscribe(wanted)
 
-    def _on_subscribe(
-        self, _client: Client, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any
-    ) -> None:
+    def _on_subscribe(self, _client: Client, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         self._heard_at = boottime_ms()
         if any(code.value >= _FAILURE for code in codes):
             log.error("subscription_refused", extra=fields(codes=", ".join(map(str, codes))))
@@ -317,9 +311,7 @@ class _Connection:
                 self._early[mid] = code.value
         self._release(report_seq, code.value)
 
-    def _on_disconnect(
-        self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
-    ) -> None:
+    def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         log.info("disconnected", extra=fields(code=code))
         self.ended.set()
 

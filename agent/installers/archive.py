@@ -28,7 +28,7 @@ from typing import Final
 from agent.core.events import Found
 from agent.errors import Aborted, StepFailed
 from agent.files import hash_of, link_whole, remove, sync_folder, sync_tree
-from agent.installers.manifest import Manifest, read_manifest
+from agent.installers.manifest import Manifest, check_env, read_manifest
 from agent.installers.port import Job
 from agent.installers.probe import probe
 from agent.installers.service import RunAs, Services
@@ -58,9 +58,7 @@ def folder_of(release: ReleaseInfo) -> str:
 class ArchiveInstaller:
     """Unpacks archives, switches between them, and runs their services."""
 
-    def __init__(
-        self, apps: Path, services: Services, *, keep: int, bytes_max: int, lock_wait_ms: int
-    ) -> None:
+    def __init__(self, apps: Path, services: Services, *, keep: int, bytes_max: int, lock_wait_ms: int) -> None:
         """Take the folder of the apps, who runs services, and the limits; see `agent.config.Config`."""
         self._apps = apps
         self._services = services
@@ -83,6 +81,7 @@ class ArchiveInstaller:
         home = self._apps / job.release.app
         home.mkdir(exist_ok=True, mode=FOLDER_MODE)
         manifest = self._stage(job, home / wanted)
+        check_env(manifest, job.work.env)
         self._await_unlocked(job, home / "lock")
         self._services.prepare(home, wanted, RunAs(env=dict(job.work.env)))
         self._remember(home)

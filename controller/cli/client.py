@@ -95,6 +95,18 @@ class Client:
             if cursor is None or not page["items"]:
                 return
 
+    def entries(self, path: str, *, after: int, limit: int) -> list[Any]:
+        """Return at most *limit* entries of a log that lie after an id, fetching pages as needed."""
+        found: list[Any] = []
+        while len(found) < limit:
+            asked = min(limit - len(found), PAGE_LIMIT)
+            page = self.get(path, {"after": after, "limit": asked})
+            found += page
+            if len(page) < asked:
+                break
+            after = page[-1]["id"]
+        return found
+
     def _send_again(self, method: str, path: str, params: Params | None, *, accept: str = "*/*") -> httpx.Response:
         given = {key: value for key, value in (params or {}).items() if value is not None}
         return self._checked(

@@ -52,10 +52,11 @@ def next_deadline(plan: Plan, run: Run) -> Instant | None:
     """Return the wall time at which the run must be woken, or None while nothing is due by itself."""
     if run.state is not RunState.RUNNING or run.is_paused:
         return None
-    dues = [plan.pipeline.timeout_ms]
+    is_stopped = bool(run.reason)
+    dues = [] if is_stopped else [plan.pipeline.timeout_ms]
     for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True):
         dues += _dues(stage, at_work)
-    return run.clock.wall(min(dues))
+    return run.clock.wall(min(dues)) if dues else None
 
 
 def _dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
@@ -81,9 +82,9 @@ def _dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
 def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
     match event:
         case Started():
-            return run_changed(run, state=RunState.RUNNING, clock=run.clock.started(event.at)), (Note(kind="started"),)
+            return _start(run, event)
         case Frozen():
-            return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets)), ()
+            return _freeze(run, event), ()
         case Folded():
             return _fold(run, event), ()
         case Paused():
@@ -100,6 +101,19 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
             return run, ()
         case _:
             assert_never(event)
+
+
+def _start(run: Run, event: Started) -> Outcome:
+    if run.state is not RunState.PENDING:
+        return run, ()
+    return run_changed(run, state=RunState.RUNNING, clock=run.clock.started(event.at)), (Note(kind="started"),)
+
+
+def _freeze(run: Run, event: Frozen) -> Run:
+    stage = run.stages[event.stage]
+    if stage.is_frozen or stage.state is not StageState.ROLLING_OUT:
+        return run
+    return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets))
 
 
 def _fold(run: Run, event: Folded) -> Run:

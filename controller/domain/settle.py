@@ -23,7 +23,8 @@ def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
     if run.state is RunState.TERMINATING:
         decision.stop("terminated")
     decision.end()
-    return decision.run, (*decision.effects, *_releases(plan, decision.run))
+    wanted = (effect for effect in decision.effects if not _is_moot(effect, decision.run))
+    return decision.run, (*wanted, *_releases(plan, decision.run))
 
 
 def paused(run: Run, reason: str, at: Instant) -> Outcome:
@@ -46,6 +47,11 @@ def _releases(plan: Plan, run: Run) -> Iterator[Release]:
         count = min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued)
         if is_open and at_work.is_frozen and not at_work.is_recalled and count > 0:
             yield Release(stage=index, count=count)
+
+
+def _is_moot(effect: Effect, run: Run) -> bool:
+    """Say whether a stage was opened and, later in the same settling, stopped: then nobody belongs to it."""
+    return isinstance(effect, Freeze) and run.stages[effect.stage].state.is_verdict
 
 
 class _Decision:
@@ -101,10 +107,10 @@ class _Decision:
                     self._open(index)
             case StageState.ROLLING_OUT | StageState.SOAKING:
                 self._open_stage(index)
-            case StageState.PASSED:
-                self._tail(index)
             case _:
-                return
+                pass
+        if self.run.stages[index].state is StageState.PASSED:
+            self._tail(index)
 
     def _blocked(self, index: int) -> None:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]

@@ -126,9 +126,7 @@ class Hub:
 
     def send(self, command: Command) -> None:
         """Send a signed command to the device."""
-        self._publish(
-            DownlinkKind.COMMAND, seal(encode(command), PayloadType.COMMAND, self.trustees.director)
-        )
+        self._publish(DownlinkKind.COMMAND, seal(encode(command), PayloadType.COMMAND, self.trustees.director))
 
     def send_raw(self, raw: bytes) -> None:
         self._publish(DownlinkKind.COMMAND, raw)
@@ -152,9 +150,12 @@ class Hub:
             threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
 
     def _serve(self, plain: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError), plain:
-            with self._mutual.wrap_socket(plain, server_side=True) as connection:
-                self._read(connection)
+        with (
+            contextlib.suppress(OSError, ValueError),
+            plain,
+            self._mutual.wrap_socket(plain, server_side=True) as connection,
+        ):
+            self._read(connection)
 
     def _read(self, connection: ssl.SSLSocket) -> None:
         data = b""
@@ -172,7 +173,8 @@ class Hub:
         match packet:
             case mqtt5.ConnectPacket():
                 assert packet.client_id == self.name
-                self.wills.append(packet.will.payload)
+                assert packet.will is not None
+                self.wills.append(bytes(packet.will.payload or b""))
                 self.refused_count += self.connack is not mqtt5.ConnAckReasonCode.SUCCESS
                 answer = mqtt5.ConnAckPacket(server_keep_alive=300, reason_code=self.connack)
                 connection.sendall(answer.write())

@@ -13,9 +13,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
     file.write_text('state_dir = "/file"\nlog_level = "debug"\nkeep_versions = 5\n[ports]\nshop = 1\n')
     environment = {"TIDEGATE_AGENT_STATE_DIR": "/env", "TIDEGATE_AGENT_PORTS": "shop=2,menu=3", "OTHER": "x"}
     config = read_config(file, environment, {"state_dir": "/flag", "log_level": None})
-    assert config == Config(
-        state_dir="/flag", log_level="debug", keep_versions=5, ports={"shop": 2, "menu": 3}
-    )
+    assert config == Config(state_dir="/flag", log_level="debug", keep_versions=5, ports={"shop": 2, "menu": 3})
     assert config.apps == Path("/flag/apps")
     assert read_config(file, {}, {"apps_dir": "/apps"}).apps == Path("/apps")
 

@@ -76,6 +76,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture
 def device(tmp_path: Path, hub: Hub, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     monkeypatch.setattr(mqtt, "BACKOFF_BASE_MS", 10)
+    monkeypatch.setattr(mqtt, "BACKOFF_CAP_MS", 200)
     device = Device(tmp_path, hub, free_port)
     device.enrol()
     yield device
@@ -125,9 +126,7 @@ def test_a_full_disk_holds_the_agent_until_there_is_space(
     agent = device.start()
     genuine, full = SqliteJournal.commit, [True, True]
 
-    def commit(
-        self: SqliteJournal, durable: Durable, *, add: Sequence[Row] = (), drop: Sequence[int] = ()
-    ) -> None:
+    def commit(self: SqliteJournal, durable: Durable, *, add: Sequence[Row] = (), drop: Sequence[int] = ()) -> None:
         if add and full:
             full.pop()
             raise StorageFull("no space is left")

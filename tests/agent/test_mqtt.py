@@ -8,7 +8,7 @@ from pathlib import Path
 import mqtt5
 import pytest
 
-from agent import mqtt
+from agent import clock, mqtt
 from agent.enrol import Claim, enrol
 from agent.identity import Identity
 from agent.mqtt import Down, Link, News, Received, Released, Settings, Up
@@ -23,9 +23,7 @@ class Bench:
         self.hub = Hub(folder)
         identity = Identity(folder / "identity")
         claim = Claim(token="good", device="kiosk-17", model="", hardware_id="")
-        given = enrol(
-            claim, controller=self.hub.url, ca=self.hub.ca, identity=identity, sleep=lambda _s: None
-        )
+        given = enrol(claim, controller=self.hub.url, ca=self.hub.ca, identity=identity, sleep=lambda _s: None)
         settings = Settings(
             host=given.mqtt_host,
             port=given.mqtt_port,
@@ -46,6 +44,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(mqtt, "BACKOFF_BASE_MS", 10)
+    monkeypatch.setattr(mqtt, "BACKOFF_CAP_MS", 200)
     monkeypatch.setattr(mqtt, "WATCH_SECONDS", 0.05)
     bench = Bench(tmp_path)
     bench.link.start()
@@ -63,7 +62,7 @@ def test_messages_go_both_ways_and_the_will_says_which_connection_is_gone(bench:
     bench.hub.until(lambda: bench.hub.disconnects)
     assert bench.hub.disconnects == ["4"]
     assert isinstance(up, Up)
-    assert decode(bytes(bench.hub.wills[0]), Gone).nonce == up.nonce
+    assert decode(bench.hub.wills[0], Gone).connection == up.nonce
 
 
 def test_each_connection_has_a_nonce_of_its_own(bench: Bench) -> None:
@@ -109,12 +108,12 @@ def test_refused_subscriptions_and_connects_are_no_connection(bench: Bench) -> N
 
 def test_a_silent_or_suspended_connection_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.next(Up)
-    now = mqtt.boottime_ms()
+    now = clock.boottime_ms()
     with monkeypatch.context() as patch:
         patch.setattr(mqtt, "boottime_ms", lambda: now + 751_000)
         bench.next(Down)
     bench.next(Up)
-    slept = mqtt.suspended_ms()
+    slept = clock.suspended_ms()
     with monkeypatch.context() as patch:
         patch.setattr(mqtt, "suspended_ms", lambda: slept + 11_000)
         bench.next(Down)

@@ -55,9 +55,7 @@ class FullJournal(MemoryJournal):
 
 
 def new_runtime(journal: MemoryJournal) -> Runtime:
-    return Runtime(
-        journal=journal, signer=DEVICE, trust=TRUST, profile=PROFILE, name=NAME, incarnation=INCARNATION
-    )
+    return Runtime(journal=journal, signer=DEVICE, trust=TRUST, profile=PROFILE, name=NAME, incarnation=INCARNATION)
 
 
 def started(journal: MemoryJournal) -> Runtime:
@@ -155,12 +153,9 @@ def test_progress_goes_out_unsigned_and_unjournalled() -> None:
 
 def test_a_message_that_would_be_too_long_names_fewer_apps() -> None:
     installed = tuple(
-        InstalledRelease(app=f"app-{n}", version="1" * 128, path="p" * 255, sha256="0" * 64)
-        for n in range(256)
+        InstalledRelease(app=f"app-{n}", version="1" * 128, path="p" * 255, sha256="0" * 64) for n in range(256)
     )
-    hello = Hello(
-        device=NAME, nonce=NONCE, incarnation=INCARNATION, hello_seq=1, installed=installed, agent="1"
-    )
+    hello = Hello(device=NAME, nonce=NONCE, incarnation=INCARNATION, hello_seq=1, installed=installed, agent="1")
     raw = sealed(hello, PayloadType.HELLO, DEVICE)
     assert len(raw) <= MESSAGE_BYTES_MAX
     told = verify(raw, PayloadType.HELLO, Hello, ring_of(DEVICE.public)).value.installed

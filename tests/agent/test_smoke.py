@@ -43,9 +43,7 @@ class Device:
         arguments = ["run", "--state-dir", str(self.folder / "state"), "--port", f"shop={self.port}"]
         env = {**os.environ, "TIDEGATE_AGENT_LOCK_WAIT_MS": "400"}
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "agent", *arguments], cwd=ROOT, stderr=log, env=env
-            )
+            self.process = subprocess.Popen([sys.executable, "-m", "agent", *arguments], cwd=ROOT, stderr=log, env=env)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
@@ -134,9 +132,7 @@ def _version_of(device: Device) -> str | None:
         return None
 
 
-def test_a_cut_connection_is_made_anew_and_reports_are_sent_until_they_are_settled(
-    device: Device, hub: Hub
-) -> None:
+def test_a_cut_connection_is_made_anew_and_reports_are_sent_until_they_are_settled(device: Device, hub: Hub) -> None:
     hub.acks = False
     hub.send(install("run-1", offer(hub, "1.0", app("1.0"), counter=1)))
     assert ends(hub, "run-1").state == "succeeded"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from controller.cli.addresses import quoted
 from controller.cli.commands import DryRun, span_of
 from controller.cli.commands.local import PASSWORD_VARIABLE
 from controller.cli.failures import CliError, ExitCode
@@ -164,7 +165,7 @@ def _measured(session: Session, file: Path) -> Content:
 
 
 def _upload(session: Session, content: Content) -> None:
-    path = f"/v1/artifacts/{content.sha256}"
+    path = f"/v1/artifacts/{quoted(content.sha256)}"
     if session.client.exists(path):
         session.printer.say("the artifact is stored already")
         return

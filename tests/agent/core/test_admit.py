@@ -263,9 +263,7 @@ def test_a_new_director_key_begins_a_new_generation() -> None:
     assert (stepped.state.durable.generation, stepped.state.durable.seq) == (2, 1)
     old_key = run(stepped.state, received(command(seq=T0 + DAY + 1)), trust=rotated)
     assert kinds(old_key.effects) == ["Alarm", "refused:unsigned"]
-    both = replace(
-        rotated, fleet=replace(rotated.fleet, director={**FLEET.director, **rotated.fleet.director})
-    )
+    both = replace(rotated, fleet=replace(rotated.fleet, director={**FLEET.director, **rotated.fleet.director}))
     assert judge(signed(command(seq=T0 + DAY + 1)), stepped.state, trust=both).code == Code.REPLAY
 
 
@@ -371,9 +369,7 @@ def test_no_order_of_deliveries_installs_an_attempt_twice(order: list[int]) -> N
             event: Any = received(commands[index])
         else:
             attempt = 1 if work is None else work.attempt
-            event = Finished(
-                at=3_000, run=RunId("run-1"), attempt=attempt, phase=Phase.DOWNLOADING, fault=fault
-            )
+            event = Finished(at=3_000, run=RunId("run-1"), attempt=attempt, phase=Phase.DOWNLOADING, fault=fault)
         stepped = run(state, event)
         begun += [e.work.attempt for e in stepped.effects if isinstance(e, Download)]
         state = stepped.state

@@ -309,7 +309,7 @@ def test_a_lock_is_waited_for_and_then_a_reason(bench: Bench) -> None:
 def test_a_service_runs_with_its_environment_and_is_replaced(bench: Bench) -> None:
     members = service("1.0")
     members["service.py"] = "STATUS = 200\nimport os\nBODY = os.environ['COLOUR'].encode()\n" + SERVICE
-    bench.update(bench.job(tar_of(members), COLOUR="blue", PORT="1"))
+    bench.update(bench.job(tar_of(members), COLOUR="blue"))
     assert bench.ask() == "blue"
     bench.update(bench.job(tar_of(service("2.0")), "2.0"))
     assert json.loads(bench.ask()) == {"version": "2.0"}
@@ -349,8 +349,7 @@ def test_an_unhealthy_release_fails_and_the_old_one_comes_back(
         app = {**app, "probe": {**app["probe"], "timeout_ms": 600}}
     sick = bench.job(tar_of({**members, "app.json": app}))
     with pytest.raises(StepFailed, match=detail) as failed:
-        bench.installer.install(sick)
-        bench.installer.verify(sick)
+        bench.update(sick)
     assert failed.value.reason == reason
     bench.installer.roll_back(sick)
     assert until(lambda: "0.1" in bench.ask())
@@ -367,6 +366,20 @@ def test_a_probe_ends_when_it_is_called_off(bench: Bench) -> None:
 def test_answers_without_a_version_are_good_enough() -> None:
     for body in (b"ok", b"[]", b'{"version": 2}', b"{}", b"\xff"):
         assert probe_module._version(body) is None
+
+
+@pytest.mark.parametrize("name", ["PORT", "LD_PRELOAD", "PYTHONWARNINGS", "BROWSER", "PATH", "x", "A=B", ""])
+def test_a_command_cannot_order_other_programs_about(bench: Bench, name: str) -> None:
+    with pytest.raises(StepFailed, match="may not set the variable"):
+        bench.installer.install(bench.job(plain("1.0"), **{name: "evil"}))
+    assert bench.current() is None
+
+
+def test_an_archive_may_list_what_a_command_may_set(bench: Bench) -> None:
+    data = tar_of({"app.json": manifest(env=["colour"])})
+    bench.installer.install(bench.job(data, colour="blue"))
+    with pytest.raises(StepFailed, match="'SIZE'"):
+        bench.installer.install(bench.job(data, SIZE="1"))
 
 
 def until(wanted: Any, seconds: float = 8) -> bool:

@@ -125,6 +125,26 @@ def test_lists_go_on_over_pages(tidegate: Invoke, fake: FakeApp) -> None:
     assert cursors == [(None, 3), ("next", 2), ("next", 1)]
 
 
+def test_logs_go_on_over_pages(tidegate: Invoke, fake: FakeApp) -> None:
+    entry = fake.answers["system.audit"][0]
+    pages = [tuple(replace(entry, id=number + 1) for number in range(start, start + 200)) for start in (0, 200)]
+    fake.answers["system.audit"] = [*pages, (entry,)]
+    result = tidegate("audit", "list", "--limit", "500", "-o", "name")
+    assert len(result.stdout.splitlines()) == 401
+    assert [(arguments["after"], arguments["limit"]) for _, arguments in fake.calls] == [
+        (0, 200),
+        (200, 200),
+        (400, 100),
+    ]
+
+
+@pytest.mark.parametrize(("name", "code"), [("../tokens", 0), ("a b?c#d", 0), ("..", 2), ("", 2)])
+def test_a_name_stays_one_part_of_the_address(name: str, code: int, tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("device", "show", name)
+    assert result.exit_code == (1 if "/" in name else code)
+    assert [arguments for _, arguments in fake.calls] == ([] if code or "/" in name else [{"device": name}])
+
+
 def test_filters_of_devices(tidegate: Invoke, fake: FakeApp) -> None:
     tidegate("device", "list", "-l", "region=eu", "-l", "ring=a", "--offline", "--app", "shop", "--limit", "1")
     [(_, arguments)] = fake.calls

@@ -1,7 +1,6 @@
 """The endpoint with real sockets and mutual TLS on loopback."""
 
 import asyncio
-import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import pytest
 
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition
+from controller.edge.limits import Limits
 from controller.edge.wire import Pause
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind
-from tests.controller.edge.world import D1, D2, until, world
+from tests.controller.edge.world import D1, D2, Pki, World, until, world
 
 
 async def test_a_report_is_acknowledged_only_after_it_is_stored(tmp_path: Path) -> None:
@@ -507,22 +507,19 @@ async def test_a_second_stop_waits_for_the_first(tmp_path: Path) -> None:
 
 
 async def test_a_device_that_reads_again_is_served_again(tmp_path: Path) -> None:
-    limits = {"packets_per_second": 1e9, "packets_burst": 10**9, "write_buffer_bytes_max": 2_000}
-    async with world(tmp_path, **limits) as w:
-        w.endpoint._listeners[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    async with world(tmp_path) as w:
         device = await w.device()
-        device.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        device.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        while not w.endpoint._live[D1].pauses & Pause.WRITE:
-            device.send(mqtt5.PingReqPacket().write() * 500)
-            await asyncio.sleep(0.002)
-        device.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        session = w.endpoint._live[D1]
+        session.pause_writing()
         device.publish(b"report")
+        await device.silence()
+        assert not w.endpoint.write(D1, DownlinkKind.COMMAND, b"x")
 
-        packet = await device.packet()
-        while isinstance(packet, mqtt5.PingRespPacket):
-            packet = await device.packet()
-        assert packet.packet_id > 0
+        session.resume_writing()
+        session.resume_writing()
+
+        assert (await device.packet()).packet_id > 0
+        assert w.endpoint.write(D1, DownlinkKind.COMMAND, b"x")
 
 
 async def test_a_device_that_is_checked_during_a_stop_is_told_to_come_back(tmp_path: Path) -> None:
@@ -534,3 +531,49 @@ async def test_a_device_that_is_checked_during_a_stop_is_told_to_come_back(tmp_p
 
         w.endpoint._is_stopping = False
         assert "SERVER_BUSY" in repr(answer.reason_code)
+
+
+async def test_an_inbox_that_breaks_its_contract_is_not_believed(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        device = await w.device()
+        right = w.inbox.receive
+        w.inbox.receive = lambda batch: asyncio.sleep(0, result=[])  # type: ignore[method-assign]
+        device.publish(b"report")
+        await until(lambda: w.endpoint.counts.batches_failed)
+        await device.silence(0.05)
+        w.inbox.receive = right  # type: ignore[method-assign]
+
+        assert (await device.packet()).reason_code == 0
+
+
+async def test_a_device_that_gives_up_while_it_is_checked_is_gone_after_the_check(tmp_path: Path) -> None:
+    """A paused TLS connection does not show that its peer has left, so this is learnt late."""
+    async with world(tmp_path) as w:
+        client = await w.client()
+        w.inbox.checks_open.clear()
+        client.send(mqtt5.ConnectPacket(D1).write())
+        await until(lambda: w.endpoint._checks)
+        client.cut()
+        await asyncio.sleep(0.05)
+        w.inbox.checks_open.set()
+
+        await until(lambda: w.inbox.ended)
+        await until(lambda: not w.endpoint.connections)
+        assert w.endpoint.sessions == 0
+
+
+async def test_a_stop_cuts_who_does_not_say_goodbye(tmp_path: Path) -> None:
+    async with world(tmp_path, shutdown_timeout_s=0.1) as w:
+        deaf = await w.device()
+        deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+        await w.endpoint.stop()
+
+        assert w.endpoint.connections == 0
+
+
+async def test_an_endpoint_that_never_ran_can_be_stopped(tmp_path: Path) -> None:
+    made = World(Pki(tmp_path), Limits())
+    made.endpoint.listen("127.0.0.1", 0)
+
+    await made.endpoint.stop()

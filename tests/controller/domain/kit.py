@@ -1,0 +1,230 @@
+"""Plans, and a small world that carries out the effects of a run on its devices."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from controller.domain import run as runs
+from controller.domain import target as targets
+from controller.domain.counters import Tally, folded
+from controller.domain.events import (
+    Cancel,
+    Conclude,
+    Effect,
+    Event,
+    Folded,
+    Freeze,
+    Frozen,
+    Note,
+    Release,
+    Started,
+)
+from controller.domain.model import Plan, Run, create
+from controller.domain.pipeline import Operation, OnFailure, Pipeline, Stage
+from controller.domain.states import RUN_TRANSITIONS, RunState, StageState
+from controller.domain.target import Delta, Policy, Target, TargetState
+from protocol.ids import AppName, Digest, StageName, digest_of
+from protocol.messages import ReleaseRef
+from protocol.units import Instant
+
+START = Instant(1_700_000_000_000)
+RELEASE = ReleaseRef(path="shop/2.1", sha256=digest_of(b"shop"), length=10, counter=3)
+S = TypeVar("S")
+
+
+def at(offset: int) -> Instant:
+    """Return the instant *offset* milliseconds after every run's start here."""
+    return Instant(START + offset)
+
+
+def stage(name: str, *needs: str, **changes: Any) -> Stage:
+    return Stage(name=StageName(name), needs=tuple(StageName(need) for need in needs), **changes)
+
+
+def plan(*stages: Stage, **changes: Any) -> Plan:
+    return Plan(
+        pipeline=Pipeline(name="weekly", stages=stages, **changes),
+        revision=1,
+        operation=Operation(app=AppName("shop"), version="2.1"),
+        release=RELEASE,
+        salt="salt",
+    )
+
+
+def digest(number: int) -> Digest:
+    return digest_of(str(number).encode())
+
+
+class World:
+    """A run with its devices, as the controller keeps them; every step is checked against the rules."""
+
+    def __init__(self, plan: Plan, sizes: Sequence[int]) -> None:
+        self.plan = plan
+        self.sizes = sizes
+        self.now = START
+        self.run = create(plan)
+        self.devices: list[list[Target]] = [[] for _ in plan.pipeline.stages]
+        self.notes: list[Note] = []
+        self.effects: list[Effect] = []
+        self.concluded = 0
+        self.commands = 0
+        self.pick: Callable[[int], int] = lambda count: count
+
+    # --- what happens ---------------------------------------------------------------------------------------
+
+    def start(self) -> "World":
+        self.happen(Started(at=self.now))
+        return self
+
+    def happen(self, event: Event) -> None:
+        """Let *event* happen, and carry out what follows, releases last."""
+        deltas = {release.stage: self.release(release) for release in self.settle(event)}
+        if any(deltas.values()):
+            self.settle(Folded(at=self.now, deltas=deltas))
+        self.check()
+
+    def settle(self, event: Event) -> list[Release]:
+        waiting: list[Event] = [event]
+        releases: list[Release] = []
+        while waiting:
+            effects = self.step(waiting.pop(0))
+            releases = [effect for effect in effects if isinstance(effect, Release)]
+            for effect in effects:
+                waiting += self.carry_out(effect)
+        return releases
+
+    def step(self, event: Event) -> tuple[Effect, ...]:
+        before = self.run
+        self.run, effects = runs.step(self.plan, before, event)
+        check_step(before, self.run)
+        check_releases(self.plan, self.run, effects)
+        self.effects += effects
+        return effects
+
+    def carry_out(self, effect: Effect) -> list[Event]:
+        match effect:
+            case Freeze():
+                assert self.devices[effect.stage] == []
+                assert self.run.stages[effect.stage].state is StageState.ROLLING_OUT
+                self.devices[effect.stage] = [Target() for _ in range(self.sizes[effect.stage])]
+                return [Frozen(at=self.now, stage=effect.stage, targets=self.sizes[effect.stage])]
+            case Cancel():
+                event = targets.CancelRequested(at=self.run_time, timed_out=effect.timed_out)
+                return self.move(effect.stage, range(len(self.devices[effect.stage])), event)
+            case Note():
+                self.notes.append(effect)
+            case Conclude():
+                self.concluded += 1
+            case _:
+                pass
+        return []
+
+    def release(self, release: Release) -> tuple[Delta, ...]:
+        """Send commands to as many as may go, or to fewer: some are offline."""
+        ready = [
+            index
+            for index, target in enumerate(self.devices[release.stage])
+            if target.state is TargetState.QUEUED and (target.due is None or target.due <= self.run_time)
+        ]
+        deltas: list[Delta] = []
+        for index in ready[: self.pick(release.count)]:
+            self.commands += 1
+            event = targets.Released(at=self.run_time, command=digest(self.commands))
+            deltas.append(self.moved(release.stage, index, event))
+        return tuple(deltas)
+
+    def device(self, stage: int, index: int, event: targets.Event) -> None:
+        """Let *event* happen to one device."""
+        for folded_event in self.move(stage, [index], event):
+            self.happen(folded_event)
+
+    def move(self, stage: int, indexes: Sequence[int], event: targets.Event) -> list[Event]:
+        deltas = tuple(self.moved(stage, index, event) for index in indexes)
+        return [Folded(at=self.now, deltas={stage: deltas})] if deltas else []
+
+    def moved(self, stage: int, index: int, event: targets.Event) -> Delta:
+        before = self.devices[stage][index]
+        after, _ = targets.step(before, event, self.policy(stage, index))
+        check_target(before, after)
+        self.devices[stage][index] = after
+        return targets.delta(before, after)
+
+    def policy(self, stage: int, index: int) -> Policy:
+        definition = self.plan.pipeline.stages[stage]
+        return Policy(timeouts=definition.timeouts, retry=definition.retry, jitter_key=f"{stage}/{index}")
+
+    @property
+    def run_time(self) -> int:
+        return self.run.clock.run_time(self.now)
+
+    def state(self, stage: int) -> StageState:
+        return self.run.stages[stage].state
+
+    # --- what must hold -------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        for definition, at_work, devices in zip(self.plan.pipeline.stages, self.run.stages, self.devices, strict=True):
+            assert tallied(devices) == at_work.tally
+            assert at_work.tally.in_progress <= definition.pace.max_in_flight
+            assert all(device.attempt <= definition.retry.attempts_max for device in devices)
+        assert self.concluded == int(self.run.state.is_terminal)
+        wake = runs.next_deadline(self.plan, self.run)
+        assert wake is None or wake > self.now, "the run would be woken again and again"
+
+
+def tallied(devices: Sequence[Target]) -> Tally:
+    """Count devices one by one."""
+    counted = folded(Tally(queued=len(devices)), (targets.delta(Target(), device) for device in devices))
+    assert counted.targets == len(devices)
+    return counted
+
+
+def check_step(before: Run, after: Run) -> None:
+    assert after.state is before.state or may_lead(before.state, after.state, RUN_TRANSITIONS)
+    assert after.epoch >= before.epoch
+    is_held = after.is_paused and not before.is_paused
+    is_stopped = after.state is RunState.TERMINATING and before.state is RunState.RUNNING
+    assert after.epoch > before.epoch or not (is_held or is_stopped)
+    for old, new in zip(before.stages, after.stages, strict=True):
+        assert new.tally.started >= old.tally.started
+        assert new.tally.blamed >= old.tally.blamed
+
+
+def check_releases(plan: Plan, run: Run, effects: Sequence[Effect]) -> None:
+    for effect in effects:
+        if isinstance(effect, Release):
+            at_work = run.stages[effect.stage]
+            assert run.state is RunState.RUNNING
+            assert not run.is_paused
+            assert 0 < effect.count <= at_work.tally.queued
+            assert effect.count + at_work.tally.in_progress <= plan.pipeline.stages[effect.stage].pace.max_in_flight
+    for definition, at_work in zip(plan.pipeline.stages, run.stages, strict=True):
+        if at_work.state not in {StageState.BLOCKED, StageState.CANCELLED, StageState.TIMED_OUT}:
+            assert all(is_met(plan, run, need) for need in definition.needs)
+
+
+def is_met(plan: Plan, run: Run, need: StageName) -> bool:
+    index = [definition.name for definition in plan.pipeline.stages].index(need)
+    state, goes_on = run.stages[index].state, plan.pipeline.stages[index].on_failure is OnFailure.CONTINUE
+    return state in {StageState.PASSED, StageState.SKIPPED} or (state is StageState.FAILED and goes_on)
+
+
+def check_target(before: Target, after: Target) -> None:
+    if after.state is not before.state:
+        assert after.state in targets.TRANSITIONS[before.state]
+    assert after.is_started >= before.is_started
+    assert after.is_blamed >= before.is_blamed
+    assert after.attempt in {before.attempt, before.attempt + 1}
+    if before.state.is_terminal:
+        assert msgspec.structs.replace(after, late_success_at=None) == msgspec.structs.replace(
+            before, late_success_at=None
+        )
+
+
+def may_lead(before: S, after: S, table: Mapping[S, frozenset[S]]) -> bool:
+    """Say whether one step, which may change a state several times, leads from *before* to *after*."""
+    reached = {before}
+    for _ in table:
+        reached |= {state for known in reached for state in table[known]}
+    return after in reached

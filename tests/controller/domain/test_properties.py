@@ -1,0 +1,264 @@
+"""Whatever happens, in whatever order, the rules hold, and every run comes to its end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from controller.domain import run as runs
+from controller.domain import target as targets
+from controller.domain.events import (
+    Folded,
+    Frozen,
+    Paused,
+    Promoted,
+    Recovered,
+    Release,
+    Resumed,
+    Started,
+    Terminated,
+    Woken,
+)
+from controller.domain.model import Plan
+from controller.domain.pipeline import (
+    Denominator,
+    FailureLimit,
+    Gate,
+    OnBreach,
+    OnFailure,
+    Pace,
+    Pipeline,
+    Retry,
+    Stage,
+    Timeouts,
+    Trigger,
+    validate,
+)
+from controller.domain.states import STAGE_TRANSITIONS, StageState
+from controller.domain.target import TargetState
+from protocol.ids import StageName
+from protocol.lifecycle import AttemptState, Left
+from protocol.reasons import Reason, RejectCode
+from protocol.units import Instant
+from tests.controller.domain.kit import World, digest, may_lead, plan
+
+NAMES = ("a", "b", "c", "d")
+percents = st.sampled_from([0.0, 20.0, 50.0, 90.0, 100.0])
+limits = st.one_of(
+    st.builds(lambda count: FailureLimit(count=count), st.integers(0, 2)),
+    st.builds(
+        lambda percent, of, sample: FailureLimit(percent=percent, of=of, min_sample=sample),
+        percents,
+        st.sampled_from(Denominator),
+        st.integers(1, 6),
+    ),
+)
+gates = st.builds(
+    Gate,
+    success_percent=percents,
+    straggler_after_ms=st.none() | st.integers(0, 2_000),
+    soak_ms=st.sampled_from([0, 500]),
+    failures=limits,
+    on_breach=st.sampled_from(OnBreach),
+)
+
+
+@st.composite
+def stages(draw: st.DrawFn, index: int) -> Stage:
+    needs = draw(st.lists(st.sampled_from(NAMES[:index]), unique=True, max_size=index)) if index else []
+    return Stage(
+        name=StageName(NAMES[index]),
+        needs=tuple(StageName(need) for need in needs),
+        trigger=draw(st.sampled_from(Trigger)),
+        delay_ms=draw(st.sampled_from([0, 300])),
+        pace=Pace(max_in_flight=draw(st.integers(1, 3))),
+        gate=draw(gates),
+        timeouts=Timeouts(accept_ms=200, lease_ms=400, stage_ms=draw(st.sampled_from([1_000, 10_000]))),
+        retry=Retry(attempts_max=draw(st.integers(1, 3)), backoff_ms=100),
+        on_failure=draw(st.sampled_from(OnFailure)),
+        allow_empty=draw(st.booleans()),
+    )
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    count = draw(st.integers(1, len(NAMES)))
+    drawn = [draw(stages(index)) for index in range(count)]
+    order = draw(st.permutations(drawn))
+    return plan(*order, timeout_ms=draw(st.sampled_from([3_000, 100_000])))
+
+
+reports = st.builds(
+    lambda state, reason, left, old: {"state": state, "reason": reason, "left": left, "old": old},
+    st.sampled_from(AttemptState),
+    st.none() | st.sampled_from(Reason),
+    st.none() | st.sampled_from(Left),
+    st.sampled_from([0, 0, 0, 0, 1]),
+)
+
+
+class Rollout(RuleBasedStateMachine):
+    """A run, its devices and its operators, acting in any order."""
+
+    @initialize(plan=plans(), sizes=st.lists(st.integers(0, 4), min_size=4, max_size=4))
+    def begin(self, plan: Plan, sizes: list[int]) -> None:
+        assert validate(plan.pipeline) == ()
+        self.world = World(plan, sizes[: len(plan.pipeline.stages)])
+        self.before = self.world.run.stages
+        self.world.start()
+
+    # --- devices ----------------------------------------------------------------------------------------------
+
+    def chosen(self, draw: int) -> tuple[int, int] | None:
+        places = [(stage, index) for stage, row in enumerate(self.world.devices) for index in range(len(row))]
+        return places[draw % len(places)] if places else None
+
+    @rule(draw=st.integers(0, 99), report=reports)
+    def report(self, draw: int, report: Mapping[str, Any]) -> None:
+        if (place := self.chosen(draw)) is None:
+            return
+        before = self.world.devices[place[0]][place[1]]
+        attempt = max(0, before.attempt - report["old"])
+        event = targets.Reported(
+            at=self.world.run_time,
+            attempt=attempt,
+            state=report["state"],
+            reason=report["reason"],
+            left=report["left"],
+        )
+        self.world.device(*place, event)
+        after = self.world.devices[place[0]][place[1]]
+        if attempt != before.attempt:
+            assert after == before, "a report of an old attempt changed the current one"
+
+    @rule(draw=st.integers(0, 99), code=st.sampled_from(RejectCode), is_current=st.booleans())
+    def refuse(self, draw: int, code: RejectCode, is_current: bool) -> None:
+        if (place := self.chosen(draw)) is None:
+            return
+        before = self.world.devices[place[0]][place[1]]
+        command = before.command if is_current and before.command else digest(-1)
+        self.world.device(*place, targets.RefusedCommand(at=self.world.run_time, command=command, code=code))
+        if not is_current:
+            assert self.world.devices[place[0]][place[1]] == before
+
+    @rule(draw=st.integers(0, 99))
+    def hear_of_the_recall(self, draw: int) -> None:
+        if (place := self.chosen(draw)) is not None:
+            self.world.device(*place, targets.RecallHeard(at=self.world.run_time))
+
+    # --- time -------------------------------------------------------------------------------------------------
+
+    @rule(span=st.sampled_from([1, 50, 300, 1_000, 5_000]), count=st.integers(0, 3))
+    def pass_time(self, span: int, count: int) -> None:
+        self.world.pick = lambda wanted: min(wanted, count)
+        self.world.now = Instant(self.world.now + span)
+        self.deadlines()
+        self.world.pick = lambda wanted: wanted
+
+    def deadlines(self) -> None:
+        """Judge the devices that are due, then the run, as the controller does when it wakes."""
+        world = self.world
+        for stage, row in enumerate(world.devices):
+            for index in range(len(row)):
+                world.device(stage, index, targets.DueReached(at=world.run_time))
+        world.happen(Woken(at=world.now))
+
+    @rule(gap=st.sampled_from([0, 200, 10_000]))
+    def recover(self, gap: int) -> None:
+        self.world.happen(Recovered(at=self.world.now, gap_ms=gap))
+
+    # --- operators --------------------------------------------------------------------------------------------
+
+    @rule(reason=st.sampled_from(["operator", "freeze"]))
+    def pause(self, reason: str) -> None:
+        self.world.happen(Paused(at=self.world.now, reason=reason))
+
+    @rule()
+    def resume(self) -> None:
+        self.world.happen(Resumed(at=self.world.now))
+
+    @rule(stage=st.integers(0, 3))
+    def promote(self, stage: int) -> None:
+        if stage < len(self.world.devices):
+            self.world.happen(Promoted(at=self.world.now, stage=stage))
+
+    @precondition(lambda self: self.world.now > self.world.run.clock.base)
+    @rule(dice=st.integers(0, 4))
+    def terminate(self, dice: int) -> None:
+        if dice == 0:
+            self.world.happen(Terminated(at=self.world.now, reason="enough"))
+
+    @rule(stage=st.integers(0, 3), size=st.integers(0, 3))
+    def repeat_itself(self, stage: int, size: int) -> None:
+        """What happens once can be said twice."""
+        self.world.happen(Started(at=self.world.now))
+        if stage < len(self.world.devices) and self.world.run.stages[stage].is_frozen:
+            self.world.happen(Frozen(at=self.world.now, stage=stage, targets=size))
+
+    # --- rules ------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def stages_move_along_their_table(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        for before, after in zip(self.before, self.world.run.stages, strict=True):
+            assert after.state is before.state or may_lead(before.state, after.state, STAGE_TRANSITIONS)
+            if before.state.is_verdict:
+                assert (after.state, after.reason, after.ended_at) == (before.state, before.reason, before.ended_at)
+        self.before = self.world.run.stages
+
+    @invariant()
+    def looking_again_changes_nothing(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        once, _ = runs.step(self.world.plan, self.world.run, Woken(at=self.world.now))
+        again, effects = runs.step(self.world.plan, once, Woken(at=self.world.now))
+        assert once == again == self.world.run
+        assert all(isinstance(effect, Release) for effect in effects)
+        assert runs.step(self.world.plan, once, Folded(at=self.world.now, deltas={})) == (once, effects)
+
+    @invariant()
+    def an_ended_run_has_ended_everywhere(self) -> None:
+        if hasattr(self, "world") and self.world.run.state.is_terminal:
+            assert all(stage.state.is_verdict for stage in self.world.run.stages)
+            assert all(device.state.is_terminal for row in self.world.devices for device in row)
+            assert runs.next_deadline(self.world.plan, self.world.run) is None
+
+    def teardown(self) -> None:
+        """Let devices answer, operators promote and resume, and time pass: then the run ends."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        for _ in range(200):
+            if world.run.state.is_terminal:
+                return
+            world.happen(Resumed(at=world.now))
+            for stage in range(len(world.devices)):
+                world.happen(Promoted(at=world.now, stage=stage))
+            self.devices_end()
+            wake = runs.next_deadline(world.plan, world.run)
+            world.now = Instant(max(world.now + 50, wake or 0))
+            self.deadlines()
+        raise AssertionError(f"the run does not end: {world.run}")
+
+    def devices_end(self) -> None:
+        world = self.world
+        for stage, row in enumerate(world.devices):
+            for index, device in enumerate(row):
+                if device.state is TargetState.IN_PROGRESS:
+                    event = targets.Reported(
+                        at=world.run_time, attempt=device.attempt, state=AttemptState.SUCCEEDED, left=Left.NEW
+                    )
+                    world.device(stage, index, event)
+        assert all(stage.tally.in_progress == 0 or stage.state is not StageState.BLOCKED for stage in world.run.stages)
+
+
+TestRollout = Rollout.TestCase
+TestRollout.settings = settings(stateful_step_count=40)
+
+
+def test_the_world_is_worth_its_name() -> None:
+    """The drawn plans are valid pipelines."""
+    assert validate(Pipeline(name="p", stages=(Stage(name=StageName("a")),))) == ()
