@@ -27,7 +27,7 @@ from typing import Final, Protocol
 import msgspec
 import urllib3
 
-from agent.clock import boottime_ms, new_nonce
+from agent.clock import boottime_ms, new_nonce, system_ms
 from agent.core.backoff import spread
 from agent.errors import Aborted, StepFailed, Unreachable
 from agent.files import FOLDER_MODE, disk_free_bytes, hash_of, sync_folder, write_whole
@@ -35,7 +35,7 @@ from agent.https import Https
 from agent.retry import retrying
 from protocol.ids import Digest
 from protocol.reasons import Reason
-from protocol.units import SECOND
+from protocol.units import DAY, SECOND
 
 CHUNK_BYTES: Final = 65_536
 RATE_GRACE_MS: Final = 20 * SECOND
@@ -44,6 +44,7 @@ WAIT_MIN_MS: Final = 1 * SECOND
 WAIT_MAX_MS: Final = 300 * SECOND
 WAIT_DEFAULT_MS: Final = 15 * SECOND
 HASH_TRIES_MAX: Final = 2
+PART_AGE_MAX_MS: Final = 1 * DAY
 _BUSY: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -151,9 +152,13 @@ class Fetcher:
                 yield path
 
     def clean(self) -> None:
-        """Remove what no download will continue, and what the cache's limit does not allow."""
-        for pattern in ("*.part", "*.etag", ".*.new"):
-            for path in self._cache.glob(pattern):
+        """Remove what no download is likely to continue, and what the cache's limit does not allow.
+
+        A part outlives its attempt for a while: the next attempt goes on from there.
+        """
+        for path in self._cache.iterdir():
+            is_old = system_ms() - path.stat().st_mtime * SECOND > PART_AGE_MAX_MS
+            if path.suffix == ".new" or (is_old and path.suffix in {".part", ".etag"}):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(StepFailed):
             self._make_room(Digest(""), 0, frozenset())
