@@ -6,6 +6,7 @@
 ```
 """
 
+import os
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import httpx
 from agent.https import pinned
 from controller.cli.contexts import Context
 from simulator.operations import Operator
-from simulator.processes import Child, Processes
+from simulator.processes import Child, Processes, clean_environment
 
 HOST: Final = "localhost"
 TENANT: Final = "demo"
@@ -64,7 +65,14 @@ class Installation:
         """
         made = cls(folder, processes)
         command = [*tidegate("init"), str(made.online), "--offline", str(made.offline), "--tenant", TENANT]
-        done = subprocess.run([*command, "--no-input"], cwd=folder, capture_output=True, check=False, text=True)
+        done = subprocess.run(
+            [*command, "--no-input"],
+            cwd=folder,
+            env=clean_environment(),
+            capture_output=True,
+            check=False,
+            text=True,
+        )
         if done.returncode != 0:
             raise InstallationFailed(f"tidegate init: {done.stderr.strip()[-500:]}")
         return made
@@ -199,7 +207,9 @@ class RealAgent:
         self.child = None
 
     def _command(self, verb: str) -> list[str]:
-        return [sys.executable, "-m", "agent", verb, "--state-dir", str(self.folder)]
+        """Return a command line that looks at no settings but these, whatever the machine has."""
+        folders = ["--state-dir", str(self.folder), "--apps-dir", str(self.folder / "apps")]
+        return [sys.executable, "-m", "agent", verb, "--config", os.devnull, *folders]
 
     def health(self) -> tuple[int, str]:
         """Return how the app's service answers ``/healthz``: the status and the version it tells; (0, "") for none."""

@@ -106,9 +106,11 @@ def _stay(installation: Installation, processes: Processes, screen: Screen) -> N
 
 
 _COMMANDS: Final = (
+    f"export PATH={Path(sys.executable).parent}:$PATH",
     "tidegate run list",
     "tidegate device list --label ring=canary",
-    f"tidegate run start {APP} --version {BAD}",
+    f"tidegate run start {APP} --version {BAD}   # and, with the id that it prints:",
+    "tidegate run promote RUN canary; tidegate run watch RUN",
     "tidegate audit list",
 )
 
