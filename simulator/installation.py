@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,12 @@ import httpx
 from agent.https import pinned
 from controller.cli.contexts import Context
 from simulator.operations import Operator
-from simulator.processes import Child, Processes
+from simulator.processes import Child, Processes, clean_environment
 
 HOST: Final = "localhost"
 TENANT: Final = "demo"
 START_SECONDS: Final = 30.0
+ENROL_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
 
 
@@ -64,7 +65,14 @@ class Installation:
         """
         made = cls(folder, processes)
         command = [*tidegate("init"), str(made.online), "--offline", str(made.offline), "--tenant", TENANT]
-        done = subprocess.run([*command, "--no-input"], cwd=folder, capture_output=True, check=False, text=True)
+        done = subprocess.run(
+            [*command, "--no-input"],
+            cwd=folder,
+            env=clean_environment(),
+            capture_output=True,
+            check=False,
+            text=True,
+        )
         if done.returncode != 0:
             raise InstallationFailed(f"tidegate init: {done.stderr.strip()[-500:]}")
         return made
@@ -142,6 +150,24 @@ class Installation:
         command = [*tidegate("simulate"), *options]
         return self.processes.start("simulate", command, env=env, stdout=stdout)
 
+    def enrol(self, agents: Sequence["RealAgent"], *, claim: str) -> None:
+        """Make devices of agents, all at once.
+
+        Raises:
+            InstallationFailed: when one is refused, or it takes too long.
+            ProcessFailed: when the controller ends meanwhile.
+        """
+        enrolments = [agent.begin_enrolment(claim=claim) for agent in agents]
+        until = time.monotonic() + ENROL_SECONDS
+        for child in enrolments:
+            while child.process.poll() is None and time.monotonic() < until:
+                assert self.controller is not None, "agents enrol with a controller that runs"
+                self.controller.check()
+                time.sleep(_POLL_SECONDS)
+            if child.process.poll() != 0:
+                raise InstallationFailed(f"{child.name} did not succeed: {child.last_words()}; its log is {child.log}")
+            self.processes.forget(child)
+
     def agent(self, device: str) -> "RealAgent":
         """Return a real agent with a folder of its own, not enrolled yet."""
         return RealAgent(device, self)
@@ -158,25 +184,14 @@ class RealAgent:
         self.child: Child | None = None
         self._installation = installation
 
-    def enrol(self, *, claim: str) -> None:
-        """Make it a device.
-
-        Raises:
-            InstallationFailed: when it is refused.
-        """
+    def begin_enrolment(self, *, claim: str) -> Child:
+        """Start to make it a device; see `Installation.enrol`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         where = ["--controller", self._installation.url, "--ca", str(self._installation.ca)]
         who = ["--device", self.device, "--model", "demo-box", "--hardware-id", self.device]
-        done = subprocess.run(
-            [*self._command("enrol"), *where, *who],
-            env={**os.environ, "TIDEGATE_AGENT_TOKEN": claim},
-            cwd=self.folder,
-            capture_output=True,
-            check=False,
-            text=True,
-        )
-        if done.returncode != 0:
-            raise InstallationFailed(f"tidegate-agent enrol {self.device}: {done.stderr.strip()[-500:]}")
+        env = {"TIDEGATE_AGENT_TOKEN": claim}
+        command = [*self._command("enrol"), *where, *who]
+        return self._installation.processes.start(f"{self.device}-enrol", command, env=env)
 
     def run(self, *, app: str) -> Child:
         """Start the agent; the service of *app* gets this agent's port."""
@@ -192,7 +207,9 @@ class RealAgent:
         self.child = None
 
     def _command(self, verb: str) -> list[str]:
-        return [sys.executable, "-m", "agent", verb, "--state-dir", str(self.folder)]
+        """Return a command line that looks at no settings but these, whatever the machine has."""
+        folders = ["--state-dir", str(self.folder), "--apps-dir", str(self.folder / "apps")]
+        return [sys.executable, "-m", "agent", verb, "--config", os.devnull, *folders]
 
     def health(self) -> tuple[int, str]:
         """Return how the app's service answers ``/healthz``: the status and the version it tells; (0, "") for none."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+SETTINGS: Final = "TIDEGATE_"
 STOP_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.02
 _PR_SET_PDEATHSIG: Final = 1
@@ -31,6 +32,11 @@ class ProcessFailed(Exception):
 
 def _end_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return our environment without settings of Tidegate, which are meant for another installation."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
 
 
 class Child:
@@ -98,7 +104,7 @@ class Processes:
         Args:
             name: what it is called.
             command: program and arguments.
-            env: added to our own environment.
+            env: added to `clean_environment`.
             stdout: a file of its own for what it prints, where that is wanted apart from its log.
         """
         log = self.logs / f"{name}.log"
@@ -107,7 +113,7 @@ class Processes:
             process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env={**os.environ, **(env or {})},
+                env={**clean_environment(), **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=output,

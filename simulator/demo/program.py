@@ -24,6 +24,7 @@ from simulator.processes import Processes, ProcessFailed
 _FAILURES: Final = (InstallationFailed, ProcessFailed, RunTooLong, CliError, ControllerError, OSError)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_SECONDS: Final = 0.5
+PLAIN_WIDTH: Final = 160
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def main(options: Options) -> int:
     """Play the demo and return the exit code: 0 when everything went as it should."""
-    screen = Screen(Console(stderr=options.as_json))
+    screen = Screen(_console(options))
     with _signals_as_interrupts(), _folder(options) as (folder, release):
         try:
             story = _play(options, folder, screen)
@@ -51,6 +52,12 @@ def main(options: Options) -> int:
         return _end(options, story, folder=folder, screen=screen, release=release)
 
 
+def _console(options: Options) -> Console:
+    """Return where the story is told: beside the result, wherever that goes; logs get long lines."""
+    console = Console(stderr=options.as_json)
+    return console if console.is_terminal else Console(stderr=options.as_json, width=PLAIN_WIDTH)
+
+
 def _play(options: Options, folder: Path, screen: Screen) -> Story:
     with Processes(folder) as processes:
         try:
@@ -60,6 +67,9 @@ def _play(options: Options, folder: Path, screen: Screen) -> Story:
                 screen.tell(story)
                 _stay(scenario.installation, processes, screen)
             return story
+        except CliError:
+            processes.check()  # a controller that has died says more than that it cannot be reached
+            raise
         finally:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_IGN)  # ending the processes is bounded, and must not be cut short
@@ -96,9 +106,11 @@ def _stay(installation: Installation, processes: Processes, screen: Screen) -> N
 
 
 _COMMANDS: Final = (
+    f"export PATH={Path(sys.executable).parent}:$PATH",
     "tidegate run list",
     "tidegate device list --label ring=canary",
-    f"tidegate run start {APP} --version {BAD}",
+    f"tidegate run start {APP} --version {BAD}   # and, with the id that it prints:",
+    "tidegate run promote RUN canary; tidegate run watch RUN",
     "tidegate audit list",
 )
 

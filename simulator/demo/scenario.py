@@ -1,7 +1,6 @@
 """The demo's story, step by step, on an installation of its own."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -94,8 +93,7 @@ class Scenario:
         summary = self._processes.logs / "simulate.json"
         installation.simulate(*counts, *play, "--fail-version", BAD, "-o", "json", claim=claim, stdout=summary)
         self._agents = [installation.agent(f"box-{number + 1}") for number in range(cast.agents)]
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda agent: agent.enrol(claim=claim), self._agents))
+        installation.enrol(self._agents, claim=claim)
         for number, agent in enumerate(self._agents):
             ring = {"ring": "canary"} if number == 0 else {}
             operator.label(agent.device, region=REGIONS[number % len(REGIONS)], **ring)

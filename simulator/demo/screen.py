@@ -17,7 +17,6 @@ from simulator.demo.verdict import BAD, GOOD, Played, Story, faults
 
 POLL_SECONDS: Final = 0.2
 LINE_SECONDS: Final = 2.0
-PLAIN_WIDTH: Final = 160
 EXPOSED_SHOWN_MAX: Final = 8
 
 
@@ -103,7 +102,7 @@ class Screen:
     def tell(self, story: Story) -> None:
         """Show what happened and whether it is what should have happened."""
         self.note("")
-        self._console.print(_runs(story), width=PLAIN_WIDTH if self.is_plain else None)
+        self._console.print(_runs(story))
         if len(story.runs) > 1:
             self._tell_exposed(story.runs[1])
         versions = ", ".join(f"{count} on {version}" for version, count in story.devices_on_version.items())

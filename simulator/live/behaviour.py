@@ -3,7 +3,7 @@
 >>> parse_behaviours("slow=10%,flaky=5%")
 {<Behaviour.SLOW: 'slow'>: 10.0, <Behaviour.FLAKY: 'flaky'>: 5.0}
 >>> [c.labels["region"] for c in draw(Plan(count=4, seed=7, labels=parse_labels("region=eu:50,region=us:50")))]
-['eu', 'us', 'us', 'eu']
+['us', 'us', 'eu', 'eu']
 """
 
 import random

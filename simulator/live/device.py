@@ -254,7 +254,7 @@ class Device:
             case "dial":
                 self._dial()
             case "drop":
-                self._drop()
+                self.drop()
             case "power":
                 self.power_on()
 
@@ -355,7 +355,7 @@ class Device:
         self._host.counts[f"lost:{why}"] += 1
         self._dial_later()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Lose the connection, or the power."""
         if self._chance.random() < self.character.power_share:
             self.power_off()

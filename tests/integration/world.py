@@ -54,12 +54,11 @@ class World:
             labels = f"ring=canary:{canaries},ring=:{devices - canaries}"
             counts = ("--devices", str(devices), "--labels", labels)
             self.installation.simulate(*counts, *options, claim=claim)
-        for number in range(agents):
-            agent = self.installation.agent(f"box-{number + 1}")
-            agent.enrol(claim=claim)
+        self.agents = [self.installation.agent(f"box-{number + 1}") for number in range(agents)]
+        self.installation.enrol(self.agents, claim=claim)
+        for number, agent in enumerate(self.agents):
             self.operator.label(agent.device, ring="canary" if number == 0 else "main")
             agent.run(app=APP)
-            self.agents.append(agent)
         self.await_online(devices + agents)
 
     def await_online(self, count: int) -> None:
