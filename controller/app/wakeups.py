@@ -10,23 +10,23 @@ from typing import Final
 import msgspec
 import structlog
 
-from controller.app.advance import Advance, policy_of
+from controller.app import heartbeat, presence
+from controller.app.advance import Advance, policy_of, wake_runs
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.errors import StorageUnavailable
+from controller.app.heartbeat import BEAT_MS, GAP_MS_MIN
 from controller.app.ports import Priority
 from controller.app.repositories import Transaction
 from controller.domain import target as targets
-from controller.domain.events import Folded, Recovered, Woken
-from controller.domain.target import Delta, DueReached
+from controller.domain.events import Folded, Woken
+from controller.domain.target import Delta, DueReached, TargetState
 from protocol.units import HOUR, SECOND, Instant, later
 
 log = structlog.get_logger()
 
 BATCH_MAX: Final = 500
-BEAT_MS: Final = 5 * SECOND
-GAP_MS_MIN: Final = 3 * BEAT_MS
 GRACE_MS: Final = 5 * SECOND
 UNREACHABLE_MS: Final = HOUR
 
@@ -47,19 +47,11 @@ async def recover(controller: Controller) -> int:
         tx.log.beat(now)
         for run_id in tx.runs.active_ids():
             after.epochs[run_id] = tx.runs.get(run_id).run.epoch
-        if gap >= GAP_MS_MIN:
-            _skip(controller, tx, after, gap)
+        if gap < 0 or gap >= GAP_MS_MIN:
+            Advance(controller, tx, after, gap_ms=gap).finish()
         return gap
 
     return await controller.write(work, priority=Priority.HOUSEKEEPING)
-
-
-def _skip(controller: Controller, tx: Transaction, after: Consequences, gap_ms: int) -> None:
-    advance = Advance(controller, tx, after)
-    for run_id in tx.runs.active_ids():
-        advance.run(run_id, Recovered(at=advance.at, gap_ms=gap_ms))
-    advance.finish()
-    log.info("time_skipped", gap_ms=gap_ms)
 
 
 async def run_for_ever(controller: Controller) -> None:
@@ -82,7 +74,7 @@ async def look(controller: Controller) -> Instant:
     wake_at, resend_at, beat = await controller.read(
         lambda tx: (tx.runs.next_wake(), tx.commands.next_due(), tx.log.heartbeat())
     )
-    if beat is None or now >= beat + BEAT_MS or now < beat - BEAT_MS:
+    if beat is None or heartbeat.is_due(beat, now):
         await controller.write(lambda tx, after: _beat(controller, tx, after), priority=Priority.HOUSEKEEPING)
         beat = now
     if (wake_at is not None and wake_at <= now) or (resend_at is not None and resend_at <= now):
@@ -92,11 +84,9 @@ async def look(controller: Controller) -> Instant:
 
 
 def _beat(controller: Controller, tx: Transaction, after: Consequences) -> None:
-    now, last = controller.clock.now(), tx.log.heartbeat()
-    tx.log.beat(now)
-    gap = 0 if last is None else now - last - BEAT_MS
-    if gap >= GAP_MS_MIN:  # the machine was suspended, or the wall clock jumped
-        _skip(controller, tx, after, gap)
+    advance = Advance(controller, tx, after)
+    advance.finish()
+    tx.log.beat(advance.at)
 
 
 def _work(controller: Controller, tx: Transaction, after: Consequences) -> None:
@@ -111,18 +101,22 @@ def _wake(advance: Advance, run_id: int) -> None:
     record = advance.record(run_id)
     now = record.run.clock.run_time(advance.at)
     deltas: dict[int, list[Delta]] = defaultdict(list)
-    changed = []
+    changed, ended = [], []
     for row in advance.tx.targets.due(run_id, now, limit=BATCH_MAX):
         end, _ = targets.step(row.target, DueReached(at=now), policy_of(record, row))
         changed.append(msgspec.structs.replace(row, target=end, updated_at=advance.at))
         deltas[row.stage].append(targets.delta(row.target, end))
+        if row.target.state is TargetState.IN_PROGRESS:
+            ended.append(row)
     advance.tx.targets.save(changed)
     advance.tx.commands.close([row.id for row in changed])
+    waiting = presence.freed(advance.controller, advance.tx, ended) if ended else []
     if deltas:
         folded = {stage: tuple(changes) for stage, changes in deltas.items()}
         advance.run(run_id, Folded(at=advance.at, deltas=folded))
     else:
         advance.run(run_id, Woken(at=advance.at))
+    wake_runs(advance, [other for other in waiting if other != run_id])
 
 
 def _resend(controller: Controller, tx: Transaction, after: Consequences, at: Instant) -> None:
