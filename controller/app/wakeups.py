@@ -5,6 +5,7 @@ in which nobody looked is taken out of every run's clock.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.errors import StorageUnavailable
 from controller.app.heartbeat import BEAT_MS, GAP_MS_MIN
 from controller.app.ports import Priority
+from controller.app.records import CommandRecord
 from controller.app.repositories import Transaction
 from controller.domain import target as targets
 from controller.domain.events import Folded, Woken
@@ -121,9 +123,20 @@ def _wake(advance: Advance, run_id: int) -> None:
 
 def _resend(controller: Controller, tx: Transaction, after: Consequences, at: Instant) -> None:
     """Send again what nobody has accepted; what cannot reach its device waits for the device's hello."""
-    due = tx.commands.due(at, limit=BATCH_MAX)
+    due = _still_wanted(tx, tx.commands.due(at, limit=BATCH_MAX), at)
     reachable = [c for c in due if c.expires_at > at and controller.transport.session(c.name)]
     after.commands += reachable
     tx.commands.postpone([c.id for c in reachable], until=later(at, RESEND_FIRST_MS))
     wanted = {c.id for c in reachable}
     tx.commands.postpone([c.id for c in due if c.id not in wanted], until=later(at, UNREACHABLE_MS))
+
+
+def _still_wanted(tx: Transaction, due: Sequence[CommandRecord], at: Instant) -> list[CommandRecord]:
+    """Close control commands that expired, or whose epoch is over, and return the rest.
+
+    The reply to a hello says what they said. No target owns them, so nobody else would ever close them.
+    """
+    epochs = {run_id: tx.runs.get(run_id).run.epoch for run_id in {c.run_id for c in due if c.op.is_control}}
+    over = {c.id for c in due if c.op.is_control and (c.expires_at <= at or c.epoch < epochs[c.run_id])}
+    tx.commands.mark_sent(over, again_at=at)
+    return [c for c in due if c.id not in over]

@@ -235,3 +235,18 @@ def test_a_breach_of_a_recalled_tail_does_not_hold_up_the_end_of_a_run(rig: Rig)
     rig.lose("c")
     rig.sleep(10 * MINUTE)
     assert rig.view(run).state == "failed"
+
+
+def test_control_commands_of_an_epoch_that_is_over_are_closed(rig: Rig) -> None:
+    rig.enrol("a")
+    rig.connect("a")
+    run = rig.start(stage(timeouts=SHORT))
+    rig.report("a", AttemptState.DOWNLOADING)
+    rig.wire.is_full = True
+    for _ in range(3):
+        rig.do(runs.pause, run=run, reason="look")
+        rig.do(runs.resume, run=run)
+    rig.wire.is_full = False
+    rig.sleep(MINUTE)
+    assert rig.last("a")[1].op == "go"
+    assert run_now(rig.store.read(lambda tx: tx.commands.unsent_count())) == 0
