@@ -14,6 +14,7 @@ from controller.app import heartbeat
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
+from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.records import CommandRecord, EventRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain import run as runs
@@ -37,7 +38,7 @@ from controller.domain.selector import exclusion, position
 from controller.domain.target import CancelRequested, Delta, Policy, Reissued, Released, Target, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
-from protocol.units import Instant
+from protocol.units import Instant, later
 
 log = structlog.get_logger()
 
@@ -220,8 +221,13 @@ class Advance:
         self._send(self.maker.control(record, connected, mode))
 
     def _send(self, commands: Sequence[CommandRecord]) -> None:
-        saved = self.tx.commands.add(commands)
-        self.after.commands += [command for command in saved if command.send_at <= self.at]
+        """Store commands; those for now go to the dispatcher, and are sent by a deadline only if it did not do so."""
+        due = [command for command in commands if command.send_at <= self.at]
+        again_at = later(self.at, RESEND_FIRST_MS)
+        self.after.commands += self.tx.commands.add(
+            [msgspec.structs.replace(command, send_at=again_at) for command in due]
+        )
+        self.tx.commands.add([command for command in commands if command.send_at > self.at])
 
     def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:
         record = self.record(run_id)

@@ -4,7 +4,7 @@ import pytest
 
 from controller.app import runs, wakeups
 from controller.app.consequences import Consequences
-from controller.app.dispatch import resend_after_ms
+from controller.app.dispatch import RESEND_FIRST_MS, resend_after_ms
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Priority
 from controller.app.records import CommandRecord
@@ -106,7 +106,7 @@ def test_what_was_sent_and_not_marked_is_sent_again_with_the_same_bytes(
         rig.start(stage(targets=ONLY_A))
     assert open_commands(rig)[0].state == "unsent"
 
-    rig.sleep(SECOND)
+    rig.sleep(RESEND_FIRST_MS)
 
     digests = [digest for digest, _ in rig.devices["a"].commands]
     assert len(digests) == 2
