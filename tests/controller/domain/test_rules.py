@@ -1,5 +1,6 @@
 """Clock, graph, selector, counters, gates and definitions: tables of cases."""
 
+from itertools import pairwise
 from typing import Any
 
 import hypothesis.strategies as st
@@ -64,7 +65,7 @@ def test_a_graph_has_a_circle_or_an_order(needs: dict[StageName, tuple[StageName
     circle = find_cycle(needs)
     if circle:
         assert circle[0] == circle[-1] == min(circle)
-        assert all(after in needs[before] for before, after in zip(circle, circle[1:], strict=False))
+        assert all(after in needs[before] for before, after in pairwise(circle))
         with pytest.raises(AssertionError, match="circle"):
             in_order(needs)
         return
@@ -136,7 +137,7 @@ def test_denominators() -> None:
 @given(st.lists(st.sampled_from(TargetState), max_size=20))
 def test_counters_are_conserved(path: list[TargetState]) -> None:
     places = [TargetState.QUEUED, *path]
-    deltas = [Delta(before=a, after=b, started=1) for a, b in zip(places, places[1:], strict=False)]
+    deltas = [Delta(before=a, after=b, started=1) for a, b in pairwise(places)]
     tally = folded(Tally(queued=3), deltas)
     assert (tally.targets, tally.started) == (3, len(path))
     assert getattr(tally, places[-1].value) >= 1

@@ -48,12 +48,15 @@ INSTALLING = after(SENT, said(AttemptState.INSTALLING))
 
 
 def test_a_release_begins_an_attempt() -> None:
-    assert SENT == Target(
-        state=TargetState.IN_PROGRESS,
-        attempt=1,
-        attempt_state=AttemptState.SENT,
-        command=digest(1),
-        due=100_000,
+    assert (
+        Target(
+            state=TargetState.IN_PROGRESS,
+            attempt=1,
+            attempt_state=AttemptState.SENT,
+            command=digest(1),
+            due=100_000,
+        )
+        == SENT
     )
 
 
