@@ -8,7 +8,6 @@ PURE := protocol/*,agent/core/*,controller/domain/*
 PURE_FLOOR := 100
 TOTAL_FLOOR := 90
 
-SEEDS ?= 5000
 WORKERS ?= 2
 ARGS ?=
 
@@ -37,8 +36,8 @@ lint: setup ## formatting, ruff, mypy, import rules
 bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-simulate: setup ## rehearse SEEDS drawn worlds with faults; options in ARGS
-	@$(BIN)/tidegate simulate --seeds $(SEEDS) $(ARGS)
+simulate: setup ## connect simulated devices to a controller; its address and a claim in ARGS
+	@$(BIN)/tidegate simulate $(ARGS)
 
 docs: setup ## run the examples in the documentation and the docstrings
 	$(BIN)/pytest -q --doctest-glob='*.md' docs $(PACKAGES)

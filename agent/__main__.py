@@ -56,16 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_enrol(commands, common)
-    run = commands.add_parser(
-        "run", parents=[common], help="connect to the controller and carry its commands out"
-    )
-    run.add_argument(
-        "--port", action="append", metavar="APP=PORT", help="port of an app's service; repeatable"
-    )
+    run = commands.add_parser("run", parents=[common], help="connect to the controller and carry its commands out")
+    run.add_argument("--port", action="append", metavar="APP=PORT", help="port of an app's service; repeatable")
     run.set_defaults(command=_run)
-    status = commands.add_parser(
-        "status", parents=[common], help="show what is installed and in hand, as JSON"
-    )
+    status = commands.add_parser("status", parents=[common], help="show what is installed and in hand, as JSON")
     status.set_defaults(command=_status)
     return parser
 
@@ -75,9 +69,7 @@ def _add_enrol(commands: Any, common: argparse.ArgumentParser) -> None:
     enrol.add_argument("--controller", required=True, metavar="URL", help="https://host:port")
     enrol.add_argument("--ca", required=True, type=Path, metavar="FILE", help="the tenant's CA certificate")
     enrol.add_argument("--device", required=True, help="the device's own part of its name")
-    enrol.add_argument(
-        "--token", help="claim token; better in TIDEGATE_AGENT_TOKEN, where no process list shows it"
-    )
+    enrol.add_argument("--token", help="claim token; better in TIDEGATE_AGENT_TOKEN, where no process list shows it")
     enrol.add_argument("--model", default="generic", help="hardware model, as releases name it")
     enrol.add_argument("--hardware-id", default="", help="serial number; the machine id by default")
     enrol.add_argument("--force", action="store_true", help="enrol a device that is enrolled already")
@@ -107,9 +99,7 @@ def _enrol(config: Config, options: argparse.Namespace) -> int:
         model=options.model,
         hardware_id=options.hardware_id or _machine_id(),
     )
-    enrolment = enrol(
-        claim, controller=options.controller, ca=options.ca, identity=identity, sleep=time.sleep
-    )
+    enrolment = enrol(claim, controller=options.controller, ca=options.ca, identity=identity, sleep=time.sleep)
     sys.stdout.write(f"enrolled as {enrolment.name}\n")
     return 0
 
@@ -143,13 +133,18 @@ def _status(config: Config, _options: argparse.Namespace) -> int:
 
     enrolment = Identity(config.state / "identity").enrolment()
     path = config.state / "journal.db"
-    durable, rows = SqliteJournal(path).load() if path.exists() else (None, [])
+    durable, open_count = None, 0
+    if path.exists():
+        journal = SqliteJournal(path)
+        durable, rows = journal.load()
+        open_count = len(rows)
+        journal.close()
     status = {
         "device": enrolment.name,
         "controller": enrolment.controller,
         "installed": durable.installed if durable else (),
         "work": durable.work_in_hand() if durable else None,
-        "reports_not_acknowledged": len(rows),
+        "reports_not_acknowledged": open_count,
         "incarnation": durable.incarnation if durable else None,
     }
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(status)).decode() + "\n")

@@ -1,5 +1,7 @@
 """Put the agent of a device together from its settings; nothing else knows all parts."""
 
+from collections.abc import Callable
+
 from agent.clock import boottime_ms, new_incarnation
 from agent.config import Config
 from agent.core.model import Profile
@@ -26,13 +28,21 @@ class Agent:
     """All parts of a running agent."""
 
     def __init__(
-        self, loop: Loop, link: Link, steps: Steps, installers: dict[str, Installer], name: Name
+        self,
+        loop: Loop,
+        link: Link,
+        steps: Steps,
+        installers: dict[str, Installer],
+        name: Name,
+        *,
+        close: Callable[[], None],
     ) -> None:
         self.loop = loop
         self.name = name
         self._link = link
         self._steps = steps
         self._installers = installers
+        self._close = close
 
     def run(self) -> None:
         """Run until the loop is stopped, then end in good order."""
@@ -43,6 +53,7 @@ class Agent:
         finally:
             for installer in self._installers.values():
                 installer.stop()
+            self._close()
 
 
 def assemble(config: Config) -> Agent:
@@ -60,7 +71,8 @@ def assemble(config: Config) -> Agent:
         release_root=identity.release_root,
         releases=config.state / "releases.json",
     )
-    runtime = _runtime(config, identity, enrolment, store)
+    journal = SqliteJournal(config.state / "journal.db")
+    runtime = _runtime(journal, identity, enrolment, store)
 
     def now() -> Instant:
         return runtime.state.now(boottime_ms()) or Instant(0)
@@ -83,11 +95,10 @@ def assemble(config: Config) -> Agent:
     link = Link(settings, loop.tell, spread_ms=loop.spread_ms)
     installers = _installers(config)
     steps = Steps(_fetcher(config, https), installers, loop.tell)
-    return Agent(loop, link, steps, installers, enrolment.name)
+    return Agent(loop, link, steps, installers=installers, name=enrolment.name, close=journal.close)
 
 
-def _runtime(config: Config, identity: Identity, enrolment: Enrolment, store: TrustStore) -> Runtime:
-    journal = SqliteJournal(config.state / "journal.db")
+def _runtime(journal: SqliteJournal, identity: Identity, enrolment: Enrolment, store: TrustStore) -> Runtime:
     durable, _rows = journal.load()
     floor = durable.time_floor if durable else Instant(0)
     trust = store.load(at=floor, version_min=durable.release_version if durable else 0)

@@ -22,9 +22,7 @@ def boot_id() -> str:
     try:
         return _BOOT_ID.read_text().strip()
     except OSError as error:
-        raise EnvironmentFault(
-            f"{_BOOT_ID} cannot be read: {error.strerror}; the agent needs Linux"
-        ) from error
+        raise EnvironmentFault(f"{_BOOT_ID} cannot be read: {error.strerror}; the agent needs Linux") from error
 
 
 def facts(folder: Path, *, model: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ from typing import Final, Protocol
 import msgspec
 import urllib3
 
-from agent.clock import boottime_ms, new_nonce
+from agent.clock import boottime_ms, new_nonce, system_ms
 from agent.core.backoff import spread
 from agent.errors import Aborted, StepFailed, Unreachable
 from agent.files import FOLDER_MODE, disk_free_bytes, hash_of, sync_folder, write_whole
@@ -35,7 +35,7 @@ from agent.https import Https
 from agent.retry import retrying
 from protocol.ids import Digest
 from protocol.reasons import Reason
-from protocol.units import SECOND
+from protocol.units import DAY, SECOND
 
 CHUNK_BYTES: Final = 65_536
 RATE_GRACE_MS: Final = 20 * SECOND
@@ -44,6 +44,7 @@ WAIT_MIN_MS: Final = 1 * SECOND
 WAIT_MAX_MS: Final = 300 * SECOND
 WAIT_DEFAULT_MS: Final = 15 * SECOND
 HASH_TRIES_MAX: Final = 2
+PART_AGE_MAX_MS: Final = 1 * DAY
 _BUSY: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -79,9 +80,7 @@ class _WrongBytes(Exception):
 class Fetcher:
     """Downloads by digest, into a cache."""
 
-    def __init__(
-        self, https: Https, cache: Path, limits: Limits, *, now: Callable[[], int] = boottime_ms
-    ) -> None:
+    def __init__(self, https: Https, cache: Path, limits: Limits, *, now: Callable[[], int] = boottime_ms) -> None:
         """Take the controller, the folder of the cache, the limits, and a clock in milliseconds."""
         self._https = https
         self._cache = cache
@@ -89,8 +88,8 @@ class Fetcher:
         self._now = now
         cache.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
 
-    def fetch(self, sha256: Digest, length: int, task: Task) -> Path:
-        """Return the path of the artifact, downloading what is missing of it.
+    def fetch(self, sha256: Digest, length: int, task: Task, *, keep: frozenset[str] = frozenset()) -> Path:
+        """Return the path of the artifact, downloading what is missing of it; *keep* stays in the cache.
 
         Raises:
             StepFailed: when it cannot be had: `download_failed`, `hash_mismatch`, `disk_full` or
@@ -98,7 +97,7 @@ class Fetcher:
             Aborted: when the step is called off.
         """
         try:
-            return self._fetch(sha256, length, task)
+            return self._fetch(sha256, length, task, keep | {sha256})
         except OSError as error:
             raise StepFailed(Reason.STORAGE_ERROR, f"cache {self._cache}: {error}") from error
         except Unreachable as error:
@@ -110,13 +109,13 @@ class Fetcher:
         """Return where the artifact is, or will be."""
         return self._cache / sha256
 
-    def _fetch(self, sha256: Digest, length: int, task: Task) -> Path:
+    def _fetch(self, sha256: Digest, length: int, task: Task, keep: frozenset[str]) -> Path:
         whole = self._cache / sha256
         if self._is_whole(whole, sha256, length):
             whole.touch()
             task.progressed(length, length)
             return whole
-        self._make_room(sha256, length)
+        self._make_room(sha256, length, keep)
         _Download(self._https, whole, length, task, limits=self._limits, now=self._now).run()
         return whole
 
@@ -129,11 +128,11 @@ class Fetcher:
         path.unlink()
         return False
 
-    def _make_room(self, sha256: Digest, length: int) -> None:
+    def _make_room(self, sha256: Digest, length: int, keep: frozenset[str]) -> None:
         """Drop what was used longest ago until cache limit and disk have room for the rest of *length*."""
         part = self._cache / f"{sha256}.part"
         missing = length - (part.stat().st_size if part.exists() else 0)
-        entries = sorted(self._entries(keep=sha256), key=lambda path: path.stat().st_mtime)
+        entries = sorted(self._entries(keep), key=lambda path: path.stat().st_mtime)
         size = sum(path.stat().st_size for path in entries)
         while entries and (size + length > self._limits.cache_bytes_max or not self._has_space(missing)):
             oldest = entries.pop(0)
@@ -141,26 +140,28 @@ class Fetcher:
             oldest.unlink()
         if not self._has_space(missing):
             free = disk_free_bytes(self._cache)
-            detail = (
-                f"{missing} bytes are missing, {free} are free, {self._limits.reserve_bytes} stay reserved"
-            )
+            detail = f"{missing} bytes are missing, {free} are free, {self._limits.reserve_bytes} stay reserved"
             raise StepFailed(Reason.DISK_FULL, detail)
 
     def _has_space(self, missing: int) -> bool:
         return disk_free_bytes(self._cache) >= missing + self._limits.reserve_bytes
 
-    def _entries(self, *, keep: str) -> Iterator[Path]:
+    def _entries(self, keep: frozenset[str]) -> Iterator[Path]:
         for path in self._cache.iterdir():
-            if path.is_file() and not path.name.startswith((keep, ".")):
+            if path.is_file() and not path.name.startswith((*keep, ".")):
                 yield path
 
     def clean(self) -> None:
-        """Remove what no download will continue, and what the cache's limit does not allow."""
-        for pattern in ("*.part", "*.etag", ".*.new"):
-            for path in self._cache.glob(pattern):
+        """Remove what no download is likely to continue, and what the cache's limit does not allow.
+
+        A part outlives its attempt for a while: the next attempt goes on from there.
+        """
+        for path in self._cache.iterdir():
+            is_old = system_ms() - path.stat().st_mtime * SECOND > PART_AGE_MAX_MS
+            if path.suffix == ".new" or (is_old and path.suffix in {".part", ".etag"}):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(StepFailed):
-            self._make_room(Digest(""), 0)
+            self._make_room(Digest(""), 0, frozenset())
 
 
 class _Download:

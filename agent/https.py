@@ -65,9 +65,7 @@ class Https:
         self._base_url = base_url.rstrip("/")
         self._identity = identity
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-        self._pool = urllib3.PoolManager(
-            ssl_context=pinned(ca), retries=False, timeout=timeout, maxsize=2, num_pools=2
-        )
+        self._pool = urllib3.PoolManager(ssl_context=pinned(ca), retries=False, timeout=timeout, maxsize=2, num_pools=2)
 
     def call(self, method: str, path: str, *, body: bytes = b"") -> Answer:
         """Send one request and return the whole answer.

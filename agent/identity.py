@@ -114,7 +114,10 @@ class Identity:
         path = self.folder / "sealing.pem"
         if not path.exists():
             write_whole(path, _pem(X25519PrivateKey.generate()))
-        key = load_pem_private_key(path.read_bytes(), None)
+        try:
+            key = load_pem_private_key(path.read_bytes(), None)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from error
         if not isinstance(key, X25519PrivateKey):
             raise ConfigError(f"{path}: expected an X25519 private key")
         return key.public_key().public_bytes_raw()

@@ -156,9 +156,7 @@ class SqliteJournal:
             return False
         if revision == self._revision + 1 and found[1] == blob:
             return True
-        raise sqlite3.DatabaseError(
-            f"revision {revision}, expected {self._revision}: another agent writes here"
-        )
+        raise sqlite3.DatabaseError(f"revision {revision}, expected {self._revision}: another agent writes here")
 
     def _open(self) -> sqlite3.Connection:
         """Return the connection, anew after a fault."""
@@ -195,7 +193,5 @@ class SqliteJournal:
         return StorageFull(f"{text}; free some space") if is_full else StorageError(text)
 
     def _corrupt(self, why: object) -> JournalCorrupt:
-        advice = (
-            "move the file away and enrol the device again; its memory of what it may not go back to is lost"
-        )
+        advice = "move the file away and enrol the device again; its memory of what it may not go back to is lost"
         return JournalCorrupt(f"journal {self._path} cannot be read ({why}): {advice}")

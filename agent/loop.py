@@ -83,9 +83,7 @@ class _Refreshed(msgspec.Struct, frozen=True, kw_only=True):
 class Loop:
     """The agent as it runs on a device."""
 
-    def __init__(
-        self, runtime: Runtime, ports: Ports, *, boot: str, facts_of: Callable[[], dict[str, str]]
-    ) -> None:
+    def __init__(self, runtime: Runtime, ports: Ports, *, boot: str, facts_of: Callable[[], dict[str, str]]) -> None:
         """Take the runtime, what fetches and renews, the boot's id, and what reads the device's facts."""
         self._runtime = runtime
         self._ports = ports
@@ -189,9 +187,7 @@ class Loop:
             except StorageError as error:
                 self.counts["storage_errors"] += 1
                 log.error("journal_not_written", extra=fields(error=error, attempt=attempt))  # noqa: TRY400
-                wait_ms = full_jitter(
-                    attempt=attempt, base_ms=STORAGE_BASE_MS, cap_ms=STORAGE_CAP_MS, seed=new_nonce()
-                )
+                wait_ms = full_jitter(attempt=attempt, base_ms=STORAGE_BASE_MS, cap_ms=STORAGE_CAP_MS, seed=new_nonce())
                 self._stopping.wait((wait_ms + SECOND) / SECOND)
                 attempt += 1
             else:

@@ -11,7 +11,6 @@ The rules this module keeps:
 """
 
 import logging
-import queue
 import socket
 import ssl
 import threading
@@ -94,9 +93,7 @@ News = Up | Down | Received | Released
 class Link:
     """A connection that is made again whenever it ends. `tell` is called from the link's threads."""
 
-    def __init__(
-        self, settings: Settings, tell: Callable[[News], None], *, spread_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, settings: Settings, tell: Callable[[News], None], *, spread_ms: Callable[[], int]) -> None:
         """Take the settings, whom to tell, and what tells the spread of the last hello reply."""
         self._settings = settings
         self._tell = tell
@@ -171,8 +168,8 @@ class _Connection:
         self._heard_at = boottime_ms()
         self._suspended_ms = suspended_ms()
         self._keepalive_ms = KEEPALIVE_SECONDS * SECOND
-        self._reports: dict[int, int] = {}
-        self._answers: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+        self._sent: dict[int, int | None] = {}
+        self._early: dict[int, int] = {}
         self._lock = threading.Lock()
         self.ended = threading.Event()
         self.was_up = False
@@ -255,18 +252,24 @@ class _Connection:
         if len(payload) > MESSAGE_BYTES_MAX:
             log.error("message_too_long", extra=fields(kind=kind, length=len(payload)))
             return
-        with self._lock:
-            info = self._client.publish(str(Uplink(self._settings.name, kind)), payload, qos=qos)
-            if report_seq is not None:
-                self._reports[info.mid] = report_seq
+        # No lock of ours around paho's publish: paho calls back under its own locks (paho issues 226, 354).
+        info = self._client.publish(str(Uplink(self._settings.name, kind)), payload, qos=qos)
         if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
             self.ended.set()
+        with self._lock:
+            code = self._early.pop(info.mid, None)
+            if code is None:
+                self._sent[info.mid] = report_seq
+        if code is not None:
+            self._release(report_seq, code)
+
+    def _release(self, report_seq: int | None, code: int) -> None:
+        if report_seq is not None and not self.ended.is_set():
+            self._tell(Released(report_seq=report_seq, code=code))
 
     # --- what paho says, in its thread ---
 
-    def _on_connect(
-        self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any
-    ) -> None:
+    def _on_connect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
         self._heard_at = boottime_ms()
         if code.is_failure:
             log.warning("connect_refused", extra=fields(code=code))
@@ -279,9 +282,7 @@ class _Connection:
         wanted = [(str(Downlink(self._settings.name, kind)), options) for kind in DownlinkKind]
         self._client.subscribe(wanted)
 
-    def _on_subscribe(
-        self, _client: Client, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any
-    ) -> None:
+    def _on_subscribe(self, _client: Client, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         self._heard_at = boottime_ms()
         if any(code.value >= _FAILURE for code in codes):
             log.error("subscription_refused", extra=fields(codes=", ".join(map(str, codes))))
@@ -304,13 +305,13 @@ class _Connection:
     def _on_publish(self, _client: Client, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
         self._heard_at = boottime_ms()
         with self._lock:
-            report_seq = self._reports.pop(mid, None)
-        if report_seq is not None and not self.ended.is_set():
-            self._tell(Released(report_seq=report_seq, code=code.value))
+            is_known = mid in self._sent
+            report_seq = self._sent.pop(mid, None)
+            if not is_known:  # the answer was quicker than `publish` itself
+                self._early[mid] = code.value
+        self._release(report_seq, code.value)
 
-    def _on_disconnect(
-        self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
-    ) -> None:
+    def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         log.info("disconnected", extra=fields(code=code))
         self.ended.set()
 

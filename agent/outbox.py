@@ -63,13 +63,16 @@ class Outbox:
 
     def take(self, at: int) -> list[Row]:
         """Return the rows to publish now, lowest number first; they are in flight until `released`."""
-        if not self._is_open:
-            return []
-        room = WINDOW - sum(entry.is_in_flight for entry in self._entries.values())
-        due = [e for e in self._entries.values() if not e.is_in_flight and e.due_at <= at][: max(0, room)]
+        due = [entry for entry in self._waiting() if entry.due_at <= at][: self._room()]
         for entry in due:
             entry.is_in_flight = True
         return [entry.row for entry in due]
+
+    def _waiting(self) -> list[_Entry]:
+        return [entry for entry in self._entries.values() if self._is_open and not entry.is_in_flight]
+
+    def _room(self) -> int:
+        return WINDOW - sum(entry.is_in_flight for entry in self._entries.values())
 
     def released(self, report_seq: int, *, at: int) -> None:
         """Take the transport's answer, good or bad: wait for the controller's before sending again."""
@@ -82,7 +85,7 @@ class Outbox:
         entry.due_at = at + wait_ms + spread(wait_ms // 4, seed=f"{report_seq}/{at}")
 
     def next_due(self) -> int | None:
-        """Return when the next waiting row is due, or None."""
-        if not self._is_open:
+        """Return when a row is to be sent next, or None: a full window waits for answers, not for time."""
+        if self._room() <= 0:
             return None
-        return min((e.due_at for e in self._entries.values() if not e.is_in_flight), default=None)
+        return min((entry.due_at for entry in self._waiting()), default=None)

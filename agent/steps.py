@@ -46,17 +46,13 @@ class _Task:
         self._told_at = now
         work = self.step.work
         sum_total = sum(release.length for release in work.releases)
-        self._emit(
-            Progressed(at=now, run=work.run, attempt=work.attempt, done=self.before + done, total=sum_total)
-        )
+        self._emit(Progressed(at=now, run=work.run, attempt=work.attempt, done=self.before + done, total=sum_total))
 
 
 class Steps:
     """The worker. `emit` is called from its thread."""
 
-    def __init__(
-        self, fetcher: Fetcher, installers: Mapping[str, Installer], emit: Callable[[Result], None]
-    ) -> None:
+    def __init__(self, fetcher: Fetcher, installers: Mapping[str, Installer], emit: Callable[[Result], None]) -> None:
         self._fetcher = fetcher
         self._installers = installers
         self._emit = emit
@@ -145,8 +141,9 @@ class Steps:
                 raise AssertionError("an inspection has a result of its own")
 
     def _download(self, task: _Task, work: Work) -> None:
+        keep = frozenset(release.sha256 for release in work.releases)
         for release in work.releases:
-            self._fetcher.fetch(release.sha256, release.length, task)
+            self._fetcher.fetch(release.sha256, release.length, task, keep=keep)
             task.before += release.length
 
     def _jobs(self, task: _Task, work: Work) -> Iterable[tuple[Job, Installer]]:

@@ -8,10 +8,12 @@ look, pump      ┘                       └ compute: two threads that sign and
 """
 
 import asyncio
+import signal
+import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import Final, TypeVar
 
 import structlog
@@ -37,6 +39,7 @@ from controller.store.sql_store import SqlStore
 from protocol.ids import TenantId
 from protocol.messages import RootVersions
 from protocol.trust import parse_root
+from protocol.units import DAY, HOUR, Millis, later
 
 log = structlog.get_logger()
 
@@ -47,6 +50,7 @@ SWITCH_INTERVAL_S: Final = 0.0005
 
 COMPUTE_THREADS: Final = 2
 INSTANCE_BYTES: Final = 4
+RENEW_BEFORE_MS: Final = Millis(30 * DAY)
 SETUP: Final = Actor(name="setup", role=Role.ADMIN)
 
 
@@ -63,6 +67,15 @@ class Threads:
     def close(self) -> None:
         """End the threads once they are idle."""
         self._pool.shutdown()
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, told by us when to stop: left to itself it raises the signal again before the rest has stopped."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `_run`."""
+        yield
 
 
 def serve(settings: Settings) -> None:
@@ -85,10 +98,11 @@ async def _serve(settings: Settings) -> None:
         store.migrate()
         chance = SystemChance()
         inbox = Inbox()
+        mqtt_context = keystore.server_context()
         endpoint = Endpoint(
             inbox,
             tenant=tenant,
-            context=keystore.server_context(),
+            context=mqtt_context,
             instance=1 + int(chance.token(INSTANCE_BYTES), 16),
         )
         mqtt_port = endpoint.listen(settings.mqtt_host, settings.mqtt_port)[0][1]
@@ -97,7 +111,13 @@ async def _serve(settings: Settings) -> None:
         controller = _controller(settings, keystore, tenant, store=store, endpoint=endpoint, threads=threads)
         inbox.open(controller)
         await _first_administrator(settings, controller)
-        await _run(settings, controller, endpoint, mqtt_port=mqtt_port)
+        await wakeups.recover(controller)
+        server = _http_server(settings, controller, mqtt_port=mqtt_port)
+
+        async def renew() -> None:
+            await _renew_server(keystore, controller, lambda: (mqtt_context, server.config.ssl))
+
+        await _run(controller, endpoint, server, renew=renew)
 
 
 def _controller(
@@ -140,22 +160,31 @@ async def _first_administrator(settings: Settings, controller: Controller) -> No
     await tokens.adopt(controller, SETUP, name="admin", role=Role.ADMIN, secret=secret)
 
 
-async def _run(settings: Settings, controller: Controller, endpoint: Endpoint, *, mqtt_port: int) -> None:
-    server = _http_server(settings, controller, mqtt_port=mqtt_port)
+async def _run(
+    controller: Controller, endpoint: Endpoint, server: uvicorn.Server, *, renew: Callable[[], Awaitable[None]]
+) -> None:
+    loops = {
+        "wakeups": lambda: wakeups.run_for_ever(controller),
+        "pump": lambda: _pump(controller),
+        "metering": lambda: metering.run_for_ever(controller),
+        "renewal": renew,
+    }
     async with asyncio.TaskGroup() as tasks:
-        background = [
-            tasks.create_task(_supervise("wakeups", lambda: wakeups.run_for_ever(controller))),
-            tasks.create_task(_supervise("pump", lambda: _pump(controller))),
-            tasks.create_task(_supervise("metering", lambda: metering.run_for_ever(controller))),
-        ]
+        background = [tasks.create_task(_supervise(name, loop)) for name, loop in loops.items()]
         endpoint_task = tasks.create_task(endpoint.run())
-        log.info("controller_started", tenant=controller.tenant, mqtt_port=mqtt_port, http_port=settings.http_port)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, _stop, server)
+        log.info("controller_started", tenant=controller.tenant, http_port=server.config.port)
         await server.serve()
         await endpoint.stop()
         await endpoint_task
         for task in background:
             task.cancel()
     log.info("controller_stopped")
+
+
+def _stop(server: uvicorn.Server) -> None:
+    server.should_exit = True
 
 
 def _http_server(settings: Settings, controller: Controller, *, mqtt_port: int) -> uvicorn.Server:
@@ -177,7 +206,22 @@ def _http_server(settings: Settings, controller: Controller, *, mqtt_port: int) 
         access_log=False,
         timeout_graceful_shutdown=5,
     )
-    return uvicorn.Server(config)
+    return HttpServer(config)
+
+
+async def _renew_server(
+    keystore: Keystore, controller: Controller, contexts: Callable[[], tuple[ssl.SSLContext | None, ...]]
+) -> None:
+    """Renew the controller's own certificate in time; connections from then on see the new one."""
+    clock = controller.clock
+    while True:
+        if keystore.server_expires() - clock.now() < RENEW_BEFORE_MS:
+            keystore.renew_server(keystore.server_hosts(), at=clock.now())
+            for context in contexts():
+                if context is not None:
+                    keystore.refresh(context)
+            log.info("server_certificate_renewed")
+        await clock.pause_until(later(clock.now(), HOUR))
 
 
 async def _pump(controller: Controller) -> None:

@@ -88,9 +88,7 @@ class Controlled(Taken, frozen=True, kw_only=True):
     op: Op
 
 
-AnyOutcome = (
-    Refused | Duplicate | Known | NeedsReleases | Admitted | Inapplicable | Renewed | Repeated | Controlled
-)
+AnyOutcome = Refused | Duplicate | Known | NeedsReleases | Admitted | Inapplicable | Renewed | Repeated | Controlled
 
 
 class _Stop(Exception):
@@ -254,18 +252,14 @@ def _released(
     command, digest, generation = taken
     if not command.releases or command.attempt < 1:
         raise _refuse(digest, RejectCode.MALFORMED, "install: expected a release and an attempt from 1 on")
-    releases = tuple(
-        _listed(ref, digest, durable, trust, now, is_refreshed=is_refreshed) for ref in command.releases
-    )
+    releases = tuple(_listed(ref, digest, durable, trust, now, is_refreshed=is_refreshed) for ref in command.releases)
     if len({release.app for release in releases}) < len(releases):
         raise _refuse(digest, RejectCode.MALFORMED, "install: expected each app once")
     for release in releases:
         misfit = _misfit(release, profile)
         if misfit is not None:
             reason, detail = misfit
-            return Inapplicable(
-                command=command, digest=digest, generation=generation, reason=reason, detail=detail
-            )
+            return Inapplicable(command=command, digest=digest, generation=generation, reason=reason, detail=detail)
     return Admitted(command=command, digest=digest, generation=generation, releases=releases)
 
 
@@ -280,19 +274,12 @@ def _listed(
 ) -> ReleaseInfo:
     """Return what the release key signed about *ref*, or refuse."""
     file = trust.releases
-    is_current = (
-        file is not None
-        and file.version >= durable.release_version
-        and now is not None
-        and now < file.expires
-    )
+    is_current = file is not None and file.version >= durable.release_version and now is not None and now < file.expires
     release = file.releases.get(ref.path) if file is not None and is_current else None
     if release is None:
         if not is_refreshed:
             raise _Stop(NeedsReleases(digest=digest))
-        raise _refuse(
-            digest, RejectCode.NOT_RELEASED, f"release {ref.path!r} is not in a current release file"
-        )
+        raise _refuse(digest, RejectCode.NOT_RELEASED, f"release {ref.path!r} is not in a current release file")
     if (ref.sha256, ref.length, ref.counter) != (release.sha256, release.length, release.counter):
         detail = f"release {ref.path!r}: hash, length or counter differ from the release file"
         raise _refuse(digest, RejectCode.DIRECTOR_RELEASE_MISMATCH, detail)

@@ -144,9 +144,7 @@ def _learn(turn: Turn) -> None:
     fleet, releases = turn.trust.fleet, turn.trust.releases
     if fleet.version > turn.durable.fleet_version:
         known = turn.durable.key_generations
-        first_listed = {
-            keyid: fleet.version for keyid in (*fleet.director, *fleet.time) if keyid not in known
-        }
+        first_listed = {keyid: fleet.version for keyid in (*fleet.director, *fleet.time) if keyid not in known}
         turn.keep(fleet_version=fleet.version, key_generations={**known, **first_listed})
     if releases is not None and releases.version > turn.durable.release_version:
         turn.keep(release_version=releases.version)

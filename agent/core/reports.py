@@ -61,9 +61,7 @@ def _file(turn: Turn, kind: FiledKind, digest: Digest) -> int:
     return report_seq
 
 
-def _file_state(
-    turn: Turn, digest: Digest, ended: Ended, *, mode: Mode, kind: FiledKind = FiledKind.STATE
-) -> None:
+def _file_state(turn: Turn, digest: Digest, ended: Ended, *, mode: Mode, kind: FiledKind = FiledKind.STATE) -> None:
     report = StateReport(
         device=turn.durable.name,
         incarnation=turn.durable.incarnation,
@@ -99,12 +97,15 @@ def report_end(turn: Turn, digest: Digest, ended: Ended) -> None:
 
 
 def _answer(turn: Turn, noted: Noted) -> Ended:
-    """Return what is to be said about a command that is remembered; a control has attempt 0."""
+    """Return what is to be said about a command that is remembered.
+
+    A control has attempt 0, and so has its answer where no work of its run is in hand.
+    """
     work = turn.durable.work
     if work is not None and work.run == noted.run and noted.attempt in {work.attempt, 0}:
         return _progress(work)
     for ended in reversed(turn.durable.finals):
-        if ended.run == noted.run and noted.attempt in {ended.attempt, 0}:
+        if (ended.run, ended.attempt) == (noted.run, noted.attempt):
             return ended
     return Ended(run=noted.run, attempt=noted.attempt, state=AttemptState.ACCEPTED)
 
@@ -127,9 +128,7 @@ def repeat(turn: Turn, digest: Digest) -> None:
 def _take_refusal(turn: Turn, *, is_signed: bool) -> bool:
     """Say whether the rate allows one more refusal, and count it."""
     if turn.session.window_at is None or turn.at - turn.session.window_at >= MINUTE:
-        turn.note(
-            window_at=turn.at, refusals_left=REFUSALS_PER_MINUTE, unsigned_left=REFUSALS_UNSIGNED_PER_MINUTE
-        )
+        turn.note(window_at=turn.at, refusals_left=REFUSALS_PER_MINUTE, unsigned_left=REFUSALS_UNSIGNED_PER_MINUTE)
     session = turn.session
     if is_signed:
         turn.note(refusals_left=max(0, session.refusals_left - 1))

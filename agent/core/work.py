@@ -63,13 +63,9 @@ LATE: Final[Mapping[Phase, Fault]] = {
     Phase.DOWNLOADING: Fault(reason=Reason.DOWNLOAD_FAILED, detail="the download took longer than its limit"),
     Phase.INSTALLING: Fault(reason=Reason.INSTALL_FAILED, detail="the installer took longer than its limit"),
     Phase.INSPECTING: Fault(reason=Reason.INTERRUPTED, detail="the installer did not say what is active"),
-    Phase.VERIFYING: Fault(
-        reason=Reason.VERIFY_FAILED, detail="the release was not healthy within its limit"
-    ),
+    Phase.VERIFYING: Fault(reason=Reason.VERIFY_FAILED, detail="the release was not healthy within its limit"),
     Phase.COMMITTING: Fault(reason=Reason.STORAGE_ERROR, detail="the commit took longer than its limit"),
-    Phase.ROLLING_BACK: Fault(
-        reason=Reason.INSTALL_FAILED, detail="the roll back took longer than its limit"
-    ),
+    Phase.ROLLING_BACK: Fault(reason=Reason.INSTALL_FAILED, detail="the roll back took longer than its limit"),
 }
 """What a phase that outlasts its limit is taken for; WAITING is bounded by its permission."""
 
@@ -189,9 +185,7 @@ def settle_waiting(turn: Turn) -> None:
         _call_off(turn, work)
         detail = f"permission ended at {work.not_after}, the time is {now}"
         fail(turn, work, Fault(reason=Reason.PERMISSION_ENDED, detail=detail))
-    elif (
-        work.phase is Phase.WAITING and now is not None and note.mode is Mode.GO and work.epoch >= note.epoch
-    ):
+    elif work.phase is Phase.WAITING and now is not None and note.mode is Mode.GO and work.epoch >= note.epoch:
         _enter(turn, work, Phase.INSTALLING)
 
 
@@ -247,9 +241,7 @@ def _take_commit(turn: Turn, work: Work) -> None:
             counter=release.counter,
             floor=release.floor,
         )
-    turn.keep(
-        floors={AppName(app): floor for app, floor in floors.items()}, installed=tuple(installed.values())
-    )
+    turn.keep(floors={AppName(app): floor for app, floor in floors.items()}, installed=tuple(installed.values()))
     _end(turn, work, AttemptState.SUCCEEDED, fault=None, left=Left.NEW)
 
 
@@ -259,9 +251,7 @@ def take_inspected(turn: Turn, event: Inspected) -> None:
     if work is None or not work.is_of(event.run, event.attempt) or work.phase is not Phase.INSPECTING:
         turn.alarm(AlarmKind.STALE_RESULT, f"inspection of run {event.run}")
         return
-    fault = Fault(
-        reason=Reason.INTERRUPTED, detail=f"the agent ended while installing; active: {event.found}"
-    )
+    fault = Fault(reason=Reason.INTERRUPTED, detail=f"the agent ended while installing; active: {event.found}")
     match event.found:
         case Found.NEW:
             _enter(turn, work, Phase.VERIFYING)

@@ -21,13 +21,14 @@ The rules this module keeps:
 """
 
 import logging
+import re
 from pathlib import Path
 from typing import Final
 
 from agent.core.events import Found
 from agent.errors import Aborted, StepFailed
 from agent.files import hash_of, link_whole, remove, sync_folder, sync_tree
-from agent.installers.manifest import Manifest, read_manifest
+from agent.installers.manifest import Manifest, check_env, read_manifest
 from agent.installers.port import Job
 from agent.installers.probe import probe
 from agent.installers.service import RunAs, Services
@@ -44,6 +45,8 @@ DIGEST_LENGTH: Final = 12
 LOCK_POLL_SECONDS: Final = 0.2
 FOLDER_MODE: Final = 0o755
 _STAGED: Final = ".new-"
+_FOLDER: Final = re.compile(r"(?!\.new-).+-[0-9a-f]{12}")
+"""The name of a release's folder; an app's ``data`` is none, and never removed."""
 
 
 def folder_of(release: ReleaseInfo) -> str:
@@ -55,9 +58,7 @@ def folder_of(release: ReleaseInfo) -> str:
 class ArchiveInstaller:
     """Unpacks archives, switches between them, and runs their services."""
 
-    def __init__(
-        self, apps: Path, services: Services, *, keep: int, bytes_max: int, lock_wait_ms: int
-    ) -> None:
+    def __init__(self, apps: Path, services: Services, *, keep: int, bytes_max: int, lock_wait_ms: int) -> None:
         """Take the folder of the apps, who runs services, and the limits; see `agent.config.Config`."""
         self._apps = apps
         self._services = services
@@ -80,6 +81,7 @@ class ArchiveInstaller:
         home = self._apps / job.release.app
         home.mkdir(exist_ok=True, mode=FOLDER_MODE)
         manifest = self._stage(job, home / wanted)
+        check_env(manifest, job.work.env)
         self._await_unlocked(job, home / "lock")
         self._services.prepare(home, wanted, RunAs(env=dict(job.work.env)))
         self._remember(home)
@@ -154,8 +156,8 @@ class ArchiveInstaller:
 
     def _prune(self, home: Path) -> None:
         named = {_target(home / "current"), _target(home / "previous")}
-        folders = [path for path in home.iterdir() if path.is_dir() and not path.is_symlink()]
-        others = [path for path in folders if path.name not in named and not path.name.startswith(".")]
+        folders = [path for path in home.iterdir() if path.is_dir() and _FOLDER.fullmatch(path.name)]
+        others = [path for path in folders if path.name not in named]
         others.sort(key=lambda path: path.stat().st_ctime, reverse=True)
         for path in others[max(0, self._keep - len(named - {None})) :]:
             remove(path)

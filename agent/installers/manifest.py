@@ -5,6 +5,7 @@
   "name": "shop",
   "version": "2.0",
   "start": ["python3", "service.py"],
+  "env": ["COLOUR"],
   "stop_ms": 10000,
   "probe": {
     "http": "http://127.0.0.1:{port}/healthz",
@@ -20,6 +21,8 @@
 - `start` runs the service, in the release's folder, with the command's environment and `PORT`, `APP_NAME`,
   `APP_VERSION`, `APP_DATA` (a folder that outlives releases). A bare name is looked up on the PATH; one with
   a slash is a path in the folder. Without `start` there is no service.
+- `env`: the names of variables that a command may set. Without it, any name of capitals, digits and underscores but
+  for those by which other programs take orders (`FOREIGN`): a stolen director key must not run code of its own.
 - `stop_ms`: how long the service has to end after SIGTERM.
 - `probe`: when the release is healthy. `http` must answer 2xx (loopback only; where the answer is a JSON
   object with a `version`, that must be the release's), `command` must end with 0; both, where both are given.
@@ -27,6 +30,8 @@
   `interval_ms` apart, must come within `timeout_ms`; a service that ends meanwhile has failed at once.
 """
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -38,6 +43,14 @@ from protocol.reasons import Reason
 
 NAME: Final = "app.json"
 BYTES_MAX: Final = 65_536
+FOREIGN: Final = re.compile(
+    r"(LD|DYLD|BASH|NODE|GIT|SSL|OPENSSL|JAVA|JDK|DOTNET|CORECLR|COR|LUA|PHP|APP)_.*|(PYTHON|PERL|RUBY).*"
+    r"|_JAVA_OPTIONS|PATH|HOME|SHELL|ENV|IFS|BROWSER|EDITOR|PAGER|TMPDIR|PORT|PROMPT_COMMAND|ZDOTDIR"
+    r"|GCONV_PATH|GLIBC_TUNABLES|LOCPATH|NLSPATH"
+)
+"""Variables that order other programs about, or are the agent's own to set."""
+
+_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 
 Argument = Annotated[str, Meta(min_length=1, max_length=4_096)]
 Arguments = Annotated[tuple[Argument, ...], Meta(max_length=64)]
@@ -59,6 +72,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
     start: Arguments = ()
+    env: Arguments | None = None
     stop_ms: Annotated[int, Meta(ge=0, le=600_000)] = 10_000
     probe: Probe = Probe()
 
@@ -81,3 +95,17 @@ def read_manifest(folder: Path) -> Manifest:
         return msgspec.json.decode(raw, type=Manifest)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise StepFailed(Reason.INSTALL_FAILED, f"{NAME}: {error}") from error
+
+
+def check_env(manifest: Manifest, names: Iterable[str]) -> None:
+    """Check that a command may set these variables.
+
+    Raises:
+        StepFailed: when it may not.
+    """
+    for name in names:
+        is_declared = manifest.env is not None and name in manifest.env
+        is_harmless = manifest.env is None and _NAME.fullmatch(name) and not FOREIGN.fullmatch(name)
+        if not (is_declared or is_harmless):
+            detail = f"a command may not set the variable {name[:80]!r}; app.json lists in 'env' what it may"
+            raise StepFailed(Reason.INSTALL_FAILED, detail)

@@ -44,6 +44,8 @@ def probe(target: Target, manifest: Manifest, *, called_off: Event) -> None:
         Aborted: when the step is called off.
     """
     rules = manifest.probe
+    if not (rules.http or rules.command or manifest.start):
+        return
     wanted = rules.healthy_after if rules.http or rules.command else max(rules.healthy_after, ALIVE_LOOKS)
     deadline_at = boottime_ms() + rules.timeout_ms
     good_count = 0

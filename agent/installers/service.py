@@ -212,9 +212,7 @@ class Services:
             return
         with self._lock:
             self.ensure(home, folder, manifest)
-            self._watched[home.name] = _Watched(
-                home=home, folder=folder, manifest=manifest, started_at=boottime_ms()
-            )
+            self._watched[home.name] = _Watched(home=home, folder=folder, manifest=manifest, started_at=boottime_ms())
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look_on, name="services", daemon=True)
                 self._thread.start()
@@ -241,9 +239,7 @@ class Services:
                 cap_ms=RESTART_CAP_MS,
                 seed=f"{watched.home}/{now}",
             )
-            log.warning(
-                "service_ended", extra=fields(app=watched.home.name, said=_tail(watched.home / "service.log"))
-            )
+            log.warning("service_ended", extra=fields(app=watched.home.name, said=_tail(watched.home / "service.log")))
         elif now >= watched.due_at:
             watched.due_at, watched.started_at = None, now
             self.start(watched.home, watched.folder, watched.manifest)

@@ -4,7 +4,7 @@ A message that is malformed or signed by the wrong key is counted, logged with i
 other message of its batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -12,6 +12,7 @@ import structlog
 from controller.app import hello, presence, reports
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
+from controller.app.errors import ControllerError
 from controller.app.ports import Disposition, Priority, Uplinked
 from controller.app.records import DeviceRecord
 from controller.app.repositories import Transaction
@@ -61,7 +62,13 @@ class Inbox:
             for message, content in zip(batch, parsed, strict=True)
             if not isinstance(content, ProtocolError)
         ]
-        await self._store(stored)
+        try:
+            await self._store(stored)
+        except ControllerError:
+            raise
+        except Exception:
+            log.exception("batch_failed", messages=len(batch), consequence="each is tried alone")
+            parsed = await self._store_one_by_one(batch, parsed, devices)
         return [self._disposition(message, content) for message, content in zip(batch, parsed, strict=True)]
 
     async def may_connect(self, name: Name) -> bool:
@@ -94,6 +101,27 @@ class Inbox:
         await self._answer(answers)
         controller.dispatcher.kick()
         controller.clock.wake()
+
+    async def _store_one_by_one(
+        self, batch: Sequence[Uplinked], parsed: Sequence[Parsed | ProtocolError], devices: Mapping[Name, DeviceRecord]
+    ) -> list[Parsed | ProtocolError]:
+        """Store what can be stored of a batch in which a message met a fault of ours.
+
+        That message is refused, so that it does not block all others for ever; its device keeps the report, since
+        only a signed acknowledgement drops it.
+        """
+        outcomes = list(parsed)
+        for index, (message, content) in enumerate(zip(batch, parsed, strict=True)):
+            if isinstance(content, ProtocolError):
+                continue
+            try:
+                await self._store([(devices[message.name], content)])
+            except ControllerError:
+                raise
+            except Exception as error:
+                log.exception("message_failed", device=message.name, kind=message.kind.value)
+                outcomes[index] = MalformedMessage(f"met a fault of ours: {type(error).__name__}")
+        return outcomes
 
     async def _answer(self, answers: Sequence[tuple[Name, HelloReply | Ack]]) -> None:
         """Send replies before commands: a device installs nothing before its hello was answered."""

@@ -95,6 +95,18 @@ class Client:
             if cursor is None or not page["items"]:
                 return
 
+    def entries(self, path: str, *, after: int, limit: int) -> list[Any]:
+        """Return at most *limit* entries of a log that lie after an id, fetching pages as needed."""
+        found: list[Any] = []
+        while len(found) < limit:
+            asked = min(limit - len(found), PAGE_LIMIT)
+            page = self.get(path, {"after": after, "limit": asked})
+            found += page
+            if len(page) < asked:
+                break
+            after = page[-1]["id"]
+        return found
+
     def _send_again(self, method: str, path: str, params: Params | None, *, accept: str = "*/*") -> httpx.Response:
         given = {key: value for key, value in (params or {}).items() if value is not None}
         return self._checked(
@@ -122,7 +134,8 @@ def _chunks(file: Path, on_bytes: Callable[[int], None]) -> Iterator[bytes]:
 
 def _error_of(response: httpx.Response) -> CliError:
     status = response.status_code
-    if response.headers.get("content-type", "").partition(";")[0] != "application/problem+json":
+    is_problem = response.headers.get("content-type", "").partition(";")[0] == "application/problem+json"
+    if not is_problem or not response.content:
         return CliError(
             f"the controller answered {status} {response.reason_phrase}", code=code_of(status), status=status
         )

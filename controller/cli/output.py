@@ -45,14 +45,14 @@ class Shape(NamedTuple):
 def text_of(value: object) -> str:
     """Return a value as a cell shows it."""
     match value:
-        case None | "" | [] | {}:
+        case None | "":
             return "-"
         case bool():
             return "yes" if value else "no"
         case dict():
-            return ", ".join(f"{key}={inner}" for key, inner in sorted(value.items()))
+            return ", ".join(f"{key}={inner}" for key, inner in sorted(value.items())) or "-"
         case list():
-            return ", ".join(text_of(inner) for inner in value)
+            return ", ".join(text_of(inner) for inner in value) or "-"
         case _:
             return str(value)
 

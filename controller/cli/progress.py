@@ -101,7 +101,7 @@ def _stage(stage: StageView, pulse: Pulse | None) -> RenderableType:
     if stage.reason:
         line.append(f" {stage.reason}", style)
     if stage.opened_at is None:
-        if stage.needs:
+        if stage.needs and stage.state == "blocked":
             line.append(f" after {', '.join(stage.needs)}", "bright_black")
         return line
     return Group(line, _bar_line(stage, pulse), *_gate_line(stage))
@@ -109,7 +109,8 @@ def _stage(stage: StageView, pulse: Pulse | None) -> RenderableType:
 
 def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
     line = bar(stage.counters)
-    line.append(f"  {total_of(stage.counters)} devices: ")
+    total = total_of(stage.counters)
+    line.append(f"  {total} device{'' if total == 1 else 's'}{': ' if total else ''}")
     for index, (name, kind) in enumerate(_present(stage.counters)):
         line.append(", " if index else "").append(f"{getattr(stage.counters, name)} {kind.words}", kind.style)
     if stage.bricked:

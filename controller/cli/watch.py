@@ -6,6 +6,7 @@ from typing import Final
 
 from controller.app.views import RunView
 from controller.cli import wire
+from controller.cli.addresses import quoted
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.progress import headline, render_run, state_of, summary
 from controller.cli.pulse import Pulse
@@ -48,7 +49,7 @@ def looks(session: Session, run: str, timeout_ms: int | None) -> Iterator[tuple[
     clock = SystemClock()
     until = None if timeout_ms is None else clock.now() + timeout_ms
     while True:
-        view = wire.view(session.client.get(f"/v1/runs/{run}"), RunView)
+        view = wire.view(session.client.get(f"/v1/runs/{quoted(run)}"), RunView)
         yield clock.now(), view
         if view.ended_at is not None:
             return

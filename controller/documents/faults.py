@@ -25,6 +25,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "literal_error": "expected {expected}, found {found}",
     "greater_than_equal": "expected at least {ge}, found {found}",
     "less_than_equal": "expected at most {le}, found {found}",
+    "too_long": "expected at most {max_length} entries, found {actual_length}",
     "string_too_short": "expected some text, found none",
     "string_too_long": "expected at most {max_length} characters",
 }
@@ -37,7 +38,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     "did you mean 'needs'?"
     """
     choices = sorted(map(str, known))
-    if close := get_close_matches(word.lower(), choices, n=1):
+    if close := get_close_matches(word[:_SHOWN_LENGTH_MAX].lower(), choices, n=1):
         return f"did you mean {close[0]!r}?"
     more = ", …" if len(choices) > _LISTED_MAX else ""
     return f"known are {', '.join(choices[:_LISTED_MAX])}{more}"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from controller.app.errors import InvalidDefinition
 from controller.documents import faults, skeleton, source
 from controller.documents.models import JobFile, PipelineFile
-from controller.documents.source import BYTES_MAX, Value
+from controller.documents.source import BYTES_MAX, FAULTS_MAX, Value
 from controller.domain.pipeline import Fault, Operation, Pipeline, validate
 
 __all__ = ["BYTES_MAX", "Definition", "Job", "Kind", "load", "load_one"]
@@ -80,7 +80,9 @@ def _all_or_faults(loaded: Sequence[Loaded]) -> tuple[Definition, ...]:
     found = [_prefixed(fault, prefix) for prefix, (_, own) in zip(prefixes, loaded, strict=True) for fault in own]
     if found:
         count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
-        raise InvalidDefinition(f"the definition has {count}", found)
+        if len(found) > FAULTS_MAX:
+            count = f"more than {FAULTS_MAX} faults; these are the first"
+        raise InvalidDefinition(f"the definition has {count}", found[:FAULTS_MAX])
     return tuple(definition for definition, _ in loaded if definition is not None)
 
 
@@ -113,8 +115,8 @@ def _parse(root: Value, data: dict[str, Any], kind: Kind) -> Loaded:
     try:
         parsed = _MODELS[kind].model_validate(data)
     except ValidationError as error:
-        model = _MODELS[kind]
-        found = [faults.explain(root, detail, model) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)[:FAULTS_MAX]
+        found = [faults.explain(root, detail, _MODELS[kind]) for detail in details]
         return None, _sorted([*found, *_structural(root, data, kind, found)])
     if isinstance(parsed, JobFile):
         return _job(parsed), ()

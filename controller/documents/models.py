@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from controller.documents.units import parse_percent, parse_span, render_percent, render_span
+from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
 from controller.domain import pipeline as domain
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
 from protocol.ids import parse_part
@@ -25,6 +25,8 @@ from protocol.ids import parse_part
 T = TypeVar("T")
 
 COUNT_MAX: Final = 10_000_000
+DEVICES_MAX: Final = 5_000
+NEEDS_MAX: Final = 32
 TEXT_LENGTH_MAX: Final = 2_000
 _SPAN: Final = {
     "type": "string",
@@ -64,13 +66,13 @@ def _positive(span_ms: int) -> int:
 def _share(value: object) -> Share:
     if isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value <= COUNT_MAX:
-            raise ValueError(f"expected a count from 0 to {COUNT_MAX}, found {value}")
+            raise ValueError(f"expected a count from 0 to {COUNT_MAX}, found {shown(value)}")
         return Share(count=value)
     if not isinstance(value, str) or not value.endswith("%"):
-        raise ValueError(f"expected a share such as '5%' or a count of devices such as 3, found {value!r}")
+        raise ValueError(f"expected a share such as '5%' or a count of devices such as 3, found {shown(value)}")
     percent = parse_percent(value)
     if percent > 100:  # noqa: PLR2004 - per cent
-        raise ValueError(f"expected at most 100%, found {value}")
+        raise ValueError(f"expected at most 100%, found {shown(value)}")
     return Share(percent=percent)
 
 
@@ -111,8 +113,8 @@ class TargetsPart(Part):
     """Which devices: all whose labels equal `labels`, and the listed ones, without the excluded ones."""
 
     labels: dict[Word, Text] = {}
-    devices: list[Name] = []
-    exclude: list[Name] = []
+    devices: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
+    exclude: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
     percent: Percent = _percent(domain.Targets().percent)
 
     def to_domain(self) -> domain.Targets:
@@ -187,7 +189,7 @@ class StagePart(Part):
     """One step of a pipeline."""
 
     name: Name
-    needs: list[Name] = []
+    needs: Annotated[list[Name], Field(max_length=NEEDS_MAX)] = []
     targets: TargetsPart = TargetsPart()
     trigger: TriggerPart = TriggerPart()
     pace: PacePart = PacePart()
@@ -224,7 +226,7 @@ class PipelineFile(Part):
     name: Name
     description: Text = ""
     timeout: LongerSpan = _span(domain.Pipeline(name="", stages=()).timeout_ms)
-    stages: list[StagePart]
+    stages: Annotated[list[StagePart], Field(max_length=domain.STAGES_MAX)]
     renamed: ClassVar[dict[str, str]] = {"timeout": "timeout_ms"}
     only_here: ClassVar[frozenset[str]] = frozenset({"kind"})
 

@@ -27,12 +27,8 @@ def to_document(definition: Definition) -> dict[str, Any]:
     """Return a definition in the shape of its file, as plain data that loads back equal."""
     match definition:
         case Pipeline():
-            stages = [_stage(stage) for stage in definition.stages]
-            return {
-                "kind": "Pipeline",
-                **_changed(definition, Pipeline(name="", stages=())),
-                "stages": stages,
-            }
+            head = _changed(definition, Pipeline(name="", stages=definition.stages))
+            return {"kind": "Pipeline", **head, "stages": [_stage(stage) for stage in definition.stages]}
         case Job():
             operation = definition.operation
             changed = {"app": operation.app, **_changed(operation, Operation(app=operation.app, version=""))}
@@ -89,7 +85,7 @@ def _plain(name: str, now: Any, before: Any) -> Any:
         return render_percent(now)
     if name in _SPANS:
         return render_span(now)
-    return msgspec.to_builtins(now)
+    return list(now) if isinstance(now, tuple) else msgspec.to_builtins(now)
 
 
 def _failures(limit: FailureLimit) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from controller.domain.pipeline import Pipeline, Stage, Targets
+from controller.documents.models import DEVICES_MAX, NEEDS_MAX
+from controller.domain.pipeline import STAGES_MAX, Pipeline, Stage, Targets
 from protocol.ids import DeviceId, StageName
 
 
 def pipeline_of(data: dict[str, Any]) -> Pipeline:
     """Return a pipeline with the names, needs and devices that can be read; the rest is left at its default.
 
-    Indices stay those of the file. The result is fit for `validate` and for nothing else.
+    Indices stay those of the file, whose lists are cut at their limits. Fit for `validate` and for nothing else.
     """
-    stages = _list(data.get("stages"))
+    stages = _list(data.get("stages"))[:STAGES_MAX]
     named = tuple(_stage(_mapping(stage), index) for index, stage in enumerate(stages))
     return Pipeline(name="", stages=named or (Stage(name=StageName("")),))
 
@@ -20,10 +21,10 @@ def _stage(data: dict[str, Any], index: int) -> Stage:
     targets = _mapping(data.get("targets"))
     return Stage(
         name=StageName(_text(data.get("name")) or f"?{index}"),
-        needs=tuple(StageName(_text(need)) for need in _list(data.get("needs"))),
+        needs=tuple(StageName(_text(need)) for need in _list(data.get("needs"))[:NEEDS_MAX]),
         targets=Targets(
-            devices=tuple(DeviceId(_text(device)) for device in _list(targets.get("devices"))),
-            exclude=tuple(DeviceId(_text(device)) for device in _list(targets.get("exclude"))),
+            devices=tuple(DeviceId(_text(device)) for device in _list(targets.get("devices"))[:DEVICES_MAX]),
+            exclude=tuple(DeviceId(_text(device)) for device in _list(targets.get("exclude"))[:DEVICES_MAX]),
         ),
     )
 

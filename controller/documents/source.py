@@ -25,9 +25,12 @@ from controller.domain.pipeline import Fault
 
 BYTES_MAX: Final = 1_000_000
 ALIASES_MAX: Final = 64
+KEY_LENGTH_MAX: Final = 200
 DEPTH_MAX: Final = 24
 VALUES_MAX: Final = 150_000
 DOCUMENTS_MAX: Final = 64
+FAULTS_MAX: Final = 200
+"""How many faults are listed at most; looking for what was meant takes time for each."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STR: Final = "tag:yaml.org,2002:str"
@@ -176,6 +179,8 @@ class _Reader:
             raise _Refused(_mark(event), "expected text as a key")
         if self._scalar(event, _mark(event)) != event.value:
             self._fault(_mark(event), f'expected text as a key: write it in quotes, "{event.value}"')
+        if len(event.value) > KEY_LENGTH_MAX:
+            raise _Refused(_mark(event), f"a key of {len(event.value)} characters: expected at most {KEY_LENGTH_MAX}")
         return str(event.value)
 
     def _scalar(self, event: Any, mark: Mark) -> object:
@@ -194,6 +199,8 @@ class _Reader:
             self._fault(mark, f"the tag {event.tag!r} has no meaning here; leave it out")
 
     def _fault(self, mark: Mark, message: str) -> None:
+        if len(self.faults) >= FAULTS_MAX:
+            raise _Refused(mark, f"more than {FAULTS_MAX} faults; the rest was not read")
         self.faults.append(Fault(place="", message=f"{mark.line}:{mark.column}: {message}"))
 
 

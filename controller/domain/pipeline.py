@@ -4,7 +4,7 @@ All spans are in milliseconds. A definition that reaches this module has been pa
 what it means as a whole is judged by `validate`, which collects every fault with its place.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -16,6 +16,7 @@ from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
 
 STAGES_MAX: Final = 256
+NAMES_SHOWN_MAX: Final = 12
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -168,7 +169,9 @@ def _faults(pipeline: Pipeline) -> Iterator[Fault]:
         seen.add(stage.name)
     for index, stage in enumerate(pipeline.stages):
         yield from _stage_faults(f"stages[{index}]", stage, seen)
-    needs = {stage.name: stage.needs for stage in pipeline.stages}
+    needs: dict[StageName, tuple[StageName, ...]] = {}
+    for stage in pipeline.stages:
+        needs[stage.name] = (*needs.get(stage.name, ()), *stage.needs)
     if cycle := graph.find_cycle(needs):
         yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
 
@@ -176,12 +179,18 @@ def _faults(pipeline: Pipeline) -> Iterator[Fault]:
 def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[Fault]:
     for index, need in enumerate(stage.needs):
         if need not in names:
-            message = f"no stage is named {need!r}; there are {', '.join(sorted(names))}"
+            message = f"no stage is named {need!r}; there are {_some(names)}"
             yield Fault(place=f"{place}.needs[{index}]", message=message)
     limit = stage.gate.failures
     if (limit.count is None) == (limit.percent is None):
         yield Fault(place=f"{place}.gate.failures", message="expected exactly one of 'count' and 'percent'")
+    listed = set(stage.targets.devices)
     for index, device in enumerate(stage.targets.exclude):
-        if device in stage.targets.devices:
+        if device in listed:
             message = f"device {device!r} is both listed and excluded"
             yield Fault(place=f"{place}.targets.exclude[{index}]", message=message)
+
+
+def _some(names: Iterable[StageName]) -> str:
+    first = sorted(names)[:NAMES_SHOWN_MAX]
+    return ", ".join(first)

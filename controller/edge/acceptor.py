@@ -22,6 +22,8 @@ TLS_BUFFER_BYTES: Final = 16_384
 """One TLS record; see `shrink_tls_buffers`."""
 ACCEPT_RETRY_S: Final = 0.5
 
+_NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
 log = structlog.get_logger()
 
 
@@ -36,22 +38,34 @@ def shrink_tls_buffers() -> None:
 
 
 def listen(host: str, port: int, *, backlog: int) -> list[socket.socket]:
-    """Bind every address of *host*.
+    """Bind every address of *host* that this machine has, all on one port; 0 takes a free one.
 
     Raises:
-        StorageUnavailable: when an address is in use or not ours.
+        StorageUnavailable: when an address is in use, or none is ours.
     """
     sockets: list[socket.socket] = []
     try:
         for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            listener = socket.create_server(address[:2], family=family, backlog=backlog)
-            listener.setblocking(False)
-            sockets.append(listener)
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            sockets += _bind(str(address[0]), chosen, family=family, backlog=backlog)
+        if not sockets:
+            raise OSError(errno.EADDRNOTAVAIL, "none of its addresses is this machine's")
     except OSError as error:
         for listener in sockets:
             listener.close()
         raise StorageUnavailable(f"cannot listen on {host}:{port}: {error}") from error
     return sockets
+
+
+def _bind(address: str, port: int, *, family: int, backlog: int) -> list[socket.socket]:
+    try:
+        listener = socket.create_server((address, port), family=family, backlog=backlog)
+    except OSError as error:
+        if error.errno in _NOT_HERE:
+            return []  # "localhost" names ::1 also where there is no IPv6
+        raise
+    listener.setblocking(False)
+    return [listener]
 
 
 class Acceptor:

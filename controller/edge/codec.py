@@ -262,8 +262,6 @@ def _publish(parsed: mqtt5.PublishPacket) -> Publish:
 def _connect(parsed: mqtt5.ConnectPacket, packet: memoryview, header: int) -> Connect:
     if packet[header + 7] & 1:  # after the name, 6 bytes, and the version
         raise BadPacket(Code.MALFORMED, "reserved connect flag (section 3.1.2.3)")
-    if parsed.receive_max == 0 or parsed.max_packet_size == 0:
-        raise BadPacket(Code.PROTOCOL_ERROR, "a maximum of 0 (section 3.1.2.11)")
     will = parsed.will
     if will is not None:
         _check_message(will)

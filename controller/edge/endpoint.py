@@ -62,7 +62,7 @@ class Endpoint:
             complaints=self._complaints,
             has_room=lambda: len(self._open) < self.limits.connections_max and not self._intake.is_full,
         )
-        self._open: set[Session] = set()
+        self._open: dict[Session, None] = {}
         self._live: dict[Name, Session] = {}
         self._last_number = 0
         self._checks: dict[asyncio.Task[None], Session] = {}
@@ -191,12 +191,12 @@ class Endpoint:
 
     def opened(self, session: Session) -> None:
         """Take note of a new connection."""
-        self._open.add(session)
+        self._open[session] = None
         self._emptied.clear()
 
     def closed(self, session: Session) -> None:
         """Take note that the connection is gone."""
-        self._open.discard(session)
+        self._open.pop(session, None)
         if not self._open:
             self._emptied.set()
 
@@ -250,10 +250,12 @@ class Endpoint:
         self._complaints.say(asyncio.get_running_loop().time(), event, **fields)
 
     def _press(self, is_on: bool) -> None:  # noqa: FBT001 - a callback with one argument
-        for session in list(self._open):
-            if session.phase is not Phase.LIVE:
-                continue
+        live = [session for session in self._open if session.phase is Phase.LIVE]
+        for session in live:
             if is_on:
                 session.pause(Pause.PRESSURE)
+            elif self._intake.is_pressed:
+                break  # what those before had waiting filled the queue again
             else:
+                self._open[session] = self._open.pop(session)  # to the end: next time it is the others' turn
                 session.resume(Pause.PRESSURE)

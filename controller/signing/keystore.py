@@ -83,15 +83,26 @@ class Keystore:
 
     def server_expires(self) -> Instant:
         """Return when the controller's own certificate ends; renew it at two thirds of its span."""
+        return instant_of(self._server_certificate().not_valid_after_utc)
+
+    def server_hosts(self) -> tuple[str, ...]:
+        """Return the names and addresses that the controller's own certificate is for."""
+        extension = self._server_certificate().extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return tuple(str(name.value) for name in extension.value)
+
+    def _server_certificate(self) -> x509.Certificate:
         try:
-            certificate = x509.load_pem_x509_certificate(read_private(self.folder / SERVER_KEY))
+            return x509.load_pem_x509_certificate(read_private(self.folder / SERVER_KEY))
         except ValueError as error:
             raise InvalidRequest(f"{self.folder / SERVER_KEY}: expected a certificate in PEM: {error}") from error
-        return instant_of(certificate.not_valid_after_utc)
 
     def renew_server(self, hosts: Sequence[str], *, at: Instant) -> None:
-        """Replace the controller's own certificate and key; new TLS contexts use them."""
+        """Replace the controller's own certificate and key; `refresh` brings them into a context in use."""
         write_server(self.folder, self.authority().server_certificate(hosts, at=at), overwrite=True)
+
+    def refresh(self, context: ssl.SSLContext) -> None:
+        """Let the connections that *context* accepts from now on see the newest certificate."""
+        context.load_cert_chain(self.folder / SERVER_KEY)
 
 
 def write_server(folder: Path, server: ServerCertificate, *, overwrite: bool = False) -> None:

@@ -57,6 +57,12 @@ class Hub:
         self.ticks: list[Tick] = []
         self.gone: list[bytes] = []
         self.disconnects: list[str] = []
+        self.wills: list[bytes] = []
+        self.deaf = False
+        self.connack = mqtt5.ConnAckReasonCode.SUCCESS
+        self.suback = mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE
+        self.subscribe_count = 0
+        self.refused_count = 0
         self.requests: list[tuple[str, str]] = []
         self.acks = True
         self.replies = True
@@ -74,7 +80,7 @@ class Hub:
         mutual.load_verify_locations(ca_pem)
         self._mutual = mutual
         self._listener = socket.create_server(("127.0.0.1", 0))
-        for target in (self._http.serve_forever, self._accept):
+        for target in (lambda: self._http.serve_forever(0.02), self._accept):
             threading.Thread(target=target, daemon=True).start()
 
     @property
@@ -144,9 +150,12 @@ class Hub:
             threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
 
     def _serve(self, plain: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError), plain:
-            with self._mutual.wrap_socket(plain, server_side=True) as connection:
-                self._read(connection)
+        with (
+            contextlib.suppress(OSError, ValueError),
+            plain,
+            self._mutual.wrap_socket(plain, server_side=True) as connection,
+        ):
+            self._read(connection)
 
     def _read(self, connection: ssl.SSLSocket) -> None:
         data = b""
@@ -164,16 +173,22 @@ class Hub:
         match packet:
             case mqtt5.ConnectPacket():
                 assert packet.client_id == self.name
-                connection.sendall(mqtt5.ConnAckPacket(server_keep_alive=300).write())
+                assert packet.will is not None
+                self.wills.append(bytes(packet.will.payload or b""))
+                self.refused_count += self.connack is not mqtt5.ConnAckReasonCode.SUCCESS
+                answer = mqtt5.ConnAckPacket(server_keep_alive=300, reason_code=self.connack)
+                connection.sendall(answer.write())
             case mqtt5.SubscribePacket():
-                codes = [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE] * len(packet.topic_filters)
+                codes = [self.suback] * len(packet.topic_filters)
+                self.subscribe_count += 1
                 with self._lock:
                     self._connections.append(connection)
                 connection.sendall(mqtt5.SubAckPacket(packet.packet_id, codes).write())
             case mqtt5.PublishPacket():
                 if packet.packet_id is not None:
                     connection.sendall(mqtt5.PubAckPacket(packet.packet_id, reason_code=self.puback).write())
-                self._take_message(packet)
+                if not self.deaf:
+                    self._take_message(packet)
             case mqtt5.PingReqPacket():
                 connection.sendall(mqtt5.PingRespPacket().write())
             case mqtt5.DisconnectPacket():

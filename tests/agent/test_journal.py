@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,35 @@ from protocol.messages import ReleaseRef
 from tests.agent.world import INCARNATION, NAME, SHOP_2, command, digest, ready, received, run
 
 ROOT = Path(__file__).parents[2]
+OPENED: list[SqliteJournal] = []
+
+
+def opened(path: Path) -> SqliteJournal:
+    """Open a journal that is closed when the test ends."""
+    journal = SqliteJournal(path)
+    OPENED.append(journal)
+    return journal
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 NEW = Durable(name=NAME, incarnation=INCARNATION)
 
 
 def test_what_is_committed_is_loaded(tmp_path: Path) -> None:
     durable = run(ready(), received(command())).state.durable
-    for journal in (MemoryJournal(), SqliteJournal(tmp_path / "journal.db")):
+    for journal in (MemoryJournal(), opened(tmp_path / "journal.db")):
         assert journal.load() == (None, [])
         journal.commit(NEW, add=[Row(1, b"one"), Row(2, b"two")])
         journal.commit(durable, add=[Row(3, b"three")], drop=[1])
         assert journal.load() == (durable, [Row(2, b"two"), Row(3, b"three")])
     assert durable.work is not None
-    again = SqliteJournal(tmp_path / "journal.db").load()[0]
+    again = opened(tmp_path / "journal.db").load()[0]
     assert again is not None
     assert again.work is not None
     assert again.work.refs == (ReleaseRef(path=SHOP_2.path, sha256=SHOP_2.sha256, length=8, counter=20),)
@@ -42,29 +60,29 @@ def test_a_file_that_is_no_journal_is_told_plainly(tmp_path: Path, garbage: byte
     path.write_bytes(garbage)
     if garbage:
         with pytest.raises(JournalCorrupt, match="enrol the device again"):
-            SqliteJournal(path)
+            opened(path)
     else:
-        assert SqliteJournal(path).load() == (None, [])
+        assert opened(path).load() == (None, [])
 
 
 @pytest.mark.parametrize("change", ["version = 99", "durable = x'78'", "durable = x'7b7d'"])
 def test_a_state_that_cannot_be_read_is_told_plainly(tmp_path: Path, change: str) -> None:
     path = tmp_path / "journal.db"
-    SqliteJournal(path).commit(NEW)
+    opened(path).commit(NEW)
     with sqlite3.connect(path) as connection:
         connection.execute(f"UPDATE state SET {change}")
     connection.close()
     with pytest.raises(JournalCorrupt):
-        SqliteJournal(path).load()
+        opened(path).load()
 
 
 def test_a_folder_that_is_missing_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        SqliteJournal(tmp_path / "missing" / "journal.db")
+        opened(tmp_path / "missing" / "journal.db")
 
 
 def test_a_second_writer_is_noticed(tmp_path: Path) -> None:
-    first, second = SqliteJournal(tmp_path / "j.db"), SqliteJournal(tmp_path / "j.db")
+    first, second = opened(tmp_path / "j.db"), opened(tmp_path / "j.db")
     first.commit(NEW)
     second.load()
     second.commit(Durable(name=NAME, incarnation="f" * 16))
@@ -73,9 +91,9 @@ def test_a_second_writer_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_commit_that_was_stored_after_all_is_not_stored_twice(tmp_path: Path) -> None:
-    journal = SqliteJournal(tmp_path / "j.db")
+    journal = opened(tmp_path / "j.db")
     journal.commit(NEW)
-    other = SqliteJournal(tmp_path / "j.db")
+    other = opened(tmp_path / "j.db")
     other.load()
     newer = Durable(name=NAME, incarnation=INCARNATION, hello_seq=1)
     other.commit(newer, add=[Row(1, b"one")])
@@ -84,7 +102,7 @@ def test_a_commit_that_was_stored_after_all_is_not_stored_twice(tmp_path: Path) 
 
 
 def test_a_full_disk_is_an_error_of_its_own_and_goes_by(tmp_path: Path) -> None:
-    journal = SqliteJournal(tmp_path / "j.db")
+    journal = opened(tmp_path / "j.db")
     journal.commit(NEW)
     connection = journal._open()
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
@@ -113,7 +131,7 @@ for n in range(1, 9):
 def test_a_kill_at_any_sync_or_write_leaves_what_was_told(tmp_path: Path) -> None:
     killed = 0
     for call in ("fdatasync", "pwrite64"):
-        for when in range(1, 40, 3):
+        for when in range(1, 40, 4):
             path = tmp_path / f"{call}-{when}.db"
             tracer = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
             inject = ["-e", f"inject={call}:signal=KILL:when={when}"]
@@ -126,7 +144,7 @@ def test_a_kill_at_any_sync_or_write_leaves_what_was_told(tmp_path: Path) -> Non
             )
             killed += done.returncode != 0
             told = len(done.stdout.splitlines())
-            durable, rows = SqliteJournal(path).load()
+            durable, rows = opened(path).load()
             seq = 0 if durable is None else durable.report_seq
             assert seq in {told, told + 1}, (call, when)
             assert [row.report_seq for row in rows] == [n for n in range(1, seq + 1) if n > seq - 3]

@@ -177,7 +177,9 @@ def test_no_more_than_the_window_is_in_flight() -> None:
     assert outbox.take(0) == []
     outbox.released(3, at=0)
     assert outbox.take(0) == [rows(100)[WINDOW]]
+    assert outbox.next_due() is None, "no clock opens a full window"
     outbox.drop(1)
+    assert outbox.next_due() == 0
     assert outbox.take(0) == [rows(100)[WINDOW + 1]]
 
 

@@ -1,12 +1,10 @@
 """The agent as a process, against a controller that is just enough: enrol, run, install, roll back, restart."""
 
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,41 +12,10 @@ from typing import Any
 
 import pytest
 
-from protocol.ids import digest_of
-from protocol.messages import Command, ReleaseRef, StateReport
-from protocol.units import HOUR, Instant
-from tests.agent.hub import Hub, wall_ms
+from tests.agent.fleet import app, ends, install, offer
+from tests.agent.hub import Hub
 
 ROOT = Path(__file__).parents[2]
-SERVICE = """
-import http.server, json, os
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = json.dumps({"version": VERSION, "colour": os.environ.get("COLOUR", "")}).encode()
-        self.send_response(200 if HEALTHY else 500)
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args): pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
-
-
-def app(version: str, *, healthy: bool = True, timeout_ms: int = 10_000, says: str = "") -> bytes:
-    manifest = {
-        "name": "shop",
-        "version": version,
-        "start": ["python3", "service.py"],
-        "stop_ms": 3_000,
-        "probe": {"http": "http://127.0.0.1:{port}/healthz", "timeout_ms": timeout_ms, "interval_ms": 50},
-    }
-    service = f"VERSION = {says or version!r}\nHEALTHY = {healthy}\n{SERVICE}"
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w:gz") as tar:
-        for name, text in (("app.json", json.dumps(manifest)), ("service.py", service)):
-            info = tarfile.TarInfo(name)
-            info.size = len(text.encode())
-            tar.addfile(info, io.BytesIO(text.encode()))
-    return data.getvalue()
 
 
 class Device:
@@ -113,46 +80,6 @@ def device(tmp_path: Path, hub: Hub, free_port: int) -> Iterator[Device]:
     print(device.log())
 
 
-def offer(hub: Hub, version: str, data: bytes, *, counter: int) -> ReleaseRef:
-    """Sign a release and return how a command names it."""
-    path = f"shop/{version}.tar.gz"
-    custom = {"app": "shop", "version": version, "counter": counter, "floor": 1, "installer": "archive"}
-    hub.files[path] = (data, custom)
-    hub.releases_version += 1
-    return ReleaseRef(path=path, sha256=digest_of(data), length=len(data), counter=counter)
-
-
-def install(run: str, *refs: ReleaseRef, **changes: Any) -> Command:
-    now = wall_ms()
-    fields: dict[str, Any] = {
-        "tenant": "acme",
-        "device": "kiosk-17",
-        "seq": now,
-        "op": "install",
-        "run": run,
-        "attempt": 1,
-        "epoch": 1,
-        "iat": now,
-        "exp": Instant(now + HOUR),
-        "not_after": Instant(now + HOUR),
-        "releases": refs,
-    }
-    return Command(**{**fields, **changes})
-
-
-def ends(hub: Hub, run: str) -> StateReport:
-    """Wait for the end of a run's attempt."""
-
-    def found() -> StateReport | None:
-        for report in hub.reports:
-            if isinstance(report, StateReport) and report.run == run and report.state.is_terminal:
-                return report
-        return None
-
-    report: StateReport = hub.until(found)
-    return report
-
-
 ALL = ["accepted", "downloading", "installing", "verifying", "succeeded"]
 
 
@@ -194,7 +121,7 @@ def test_an_agent_installs_updates_rolls_back_and_survives_a_kill(device: Device
     with pytest.raises(OSError, match="refused"):
         device.service()
     hub.until(lambda: hub.disconnects)
-    assert "WITH_WILL" in hub.disconnects[-1]
+    assert hub.disconnects[-1] == "4", "with the will (MQTT 5.0, section 3.14.2.1)"
     assert "Traceback" not in device.log()
 
 

@@ -30,7 +30,7 @@ class Web:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -47,39 +47,35 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
             pass
 
         def do_GET(self) -> None:
-            web.ranges.append(self.headers.get("Range"))
-            fault = web.faults.pop(0) if web.faults else "well"
-            body, first = web.data, 0
             wanted = self.headers.get("Range")
-            fresh = self.headers.get("If-Range", web.etag) == web.etag
-            if wanted and fresh and fault not in {"ignore range"}:
-                first = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            web.ranges.append(wanted)
+            fault = web.faults.pop(0) if web.faults else "well"
             if fault.isdecimal():
                 self._head(int(fault), 0, {"Retry-After": "1"})
-                return
-            if fault == "wrong range":
+            elif fault == "wrong range":
                 self._head(206, 1, {"Content-Range": "bytes 1-1/9"})
-                return
-            if fault == "wrong bytes":
-                body = bytes(len(body))
-            if fault == "endless":
-                body += b"x" * 100_000
+            else:
+                is_fresh = self.headers.get("If-Range", web.etag) == web.etag
+                is_part = wanted is not None and is_fresh and fault != "ignore range"
+                self._serve(fault, int(str(wanted)[6:-1]) if is_part else 0)
+
+        def _serve(self, fault: str, first: int) -> None:
+            body = {"wrong bytes": bytes(len(web.data)), "endless": web.data + b"x" * 100_000}.get(fault, web.data)
             part = body[first:]
             headers = {"ETag": web.etag}
             if first:
                 headers["Content-Range"] = f"bytes {first}-{len(body) - 1}/{len(body)}"
             self._head(206 if first else 200, len(part), headers)
-            if fault == "cut":
-                part = part[: len(part) // 2]
             if fault == "slow":
                 for n in range(0, len(part), 1_000):
                     self.wfile.write(part[n : n + 1_000])
                     time.sleep(0.05)
-            else:
-                self.wfile.write(part)
-            if fault == "cut":
+            elif fault == "cut":
+                self.wfile.write(part[: len(part) // 2])
                 self.wfile.flush()
                 self.connection.shutdown(2)
+            else:
+                self.wfile.write(part)
 
         def _head(self, status: int, length: int, headers: dict[str, str]) -> None:
             self.send_response(status)

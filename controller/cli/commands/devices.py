@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from controller.cli.addresses import quoted
 from controller.cli.commands import Limit, Reason, pairs_of
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Shape
@@ -62,7 +63,7 @@ def list_devices(
 @command(group, "show")
 def show_device(session: Session, device: DeviceName) -> None:
     """Show one device."""
-    session.printer.item(session.client.get(f"/v1/devices/{device}"), SHAPE)
+    session.printer.item(session.client.get(f"/v1/devices/{quoted(device)}"), SHAPE)
 
 
 @command(group, "label")
@@ -73,13 +74,13 @@ def label_device(
     changes: Annotated[list[str], typer.Argument(help="key=value to set, key- to remove.")],
 ) -> None:
     """Set and remove labels; others stay."""
-    labels = dict(session.client.get(f"/v1/devices/{device}")["labels"])
+    labels = dict(session.client.get(f"/v1/devices/{quoted(device)}")["labels"])
     for change in changes:
         if change.endswith("-") and "=" not in change:
             labels.pop(change[:-1], None)
         else:
             labels |= pairs_of([change])
-    session.printer.item(session.client.send("PUT", f"/v1/devices/{device}/labels", {"labels": labels}), SHAPE)
+    session.printer.item(session.client.send("PUT", f"/v1/devices/{quoted(device)}/labels", {"labels": labels}), SHAPE)
 
 
 @command(group, "block")
@@ -87,14 +88,16 @@ def block_device(session: Session, device: DeviceName, reason: Reason) -> None:
     """Close a device's connection and send it nothing any more."""
     _require(reason)
     session.confirm(f"{device} will be disconnected, and its certificate not renewed")
-    session.printer.item(session.client.send("POST", f"/v1/devices/{device}/block", {"reason": reason}), SHAPE)
+    session.printer.item(session.client.send("POST", f"/v1/devices/{quoted(device)}/block", {"reason": reason}), SHAPE)
 
 
 @command(group, "unblock")
 def unblock_device(session: Session, device: DeviceName, reason: Reason) -> None:
     """Let a blocked device back in."""
     _require(reason)
-    session.printer.item(session.client.send("POST", f"/v1/devices/{device}/unblock", {"reason": reason}), SHAPE)
+    session.printer.item(
+        session.client.send("POST", f"/v1/devices/{quoted(device)}/unblock", {"reason": reason}), SHAPE
+    )
 
 
 def _require(reason: str) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from controller.cli.addresses import quoted
 from controller.cli.commands import pairs_of
 from controller.cli.output import Column, Shape
 from controller.cli.session import Session, command
@@ -52,4 +53,4 @@ def list_jobs(session: Session) -> None:
 @command(group, "show")
 def show_job(session: Session, name: Annotated[str, typer.Argument(help="The job's name.")]) -> None:
     """Show one job."""
-    session.printer.item(session.client.get(f"/v1/jobs/{name}"), SHAPE)
+    session.printer.item(session.client.get(f"/v1/jobs/{quoted(name)}"), SHAPE)

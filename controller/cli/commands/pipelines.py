@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from controller.cli.addresses import quoted
 from controller.cli.commands import DryRun
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Output, Shape
@@ -66,11 +67,11 @@ def show_pipeline(
 ) -> None:
     """Show a pipeline as the file that makes it; with -o wide, json or yaml all about its revision."""
     if session.output is Output.TABLE:
-        path, params = f"/v1/pipelines/{name}", {"revision": revision}
+        path, params = f"/v1/pipelines/{quoted(name)}", {"revision": revision}
         text = session.client.get_bytes(path, accept="application/yaml", params=params)
         session.printer.raw(text.decode().rstrip("\n"))
     else:
-        session.printer.item(session.client.get(f"/v1/pipelines/{name}", {"revision": revision}), SHAPE)
+        session.printer.item(session.client.get(f"/v1/pipelines/{quoted(name)}", {"revision": revision}), SHAPE)
 
 
 def _load_all(files: list[Path]) -> "list[Definition]":
@@ -115,7 +116,7 @@ def _apply(session: Session, definition: "Definition", *, dry_run: bool) -> dict
 def _apply_pipeline(session: Session, pipeline: "Pipeline", *, dry_run: bool) -> dict[str, Any]:
     from controller.documents import to_document
 
-    path, document = f"/v1/pipelines/{pipeline.name}", to_document(pipeline)
+    path, document = f"/v1/pipelines/{quoted(pipeline.name)}", to_document(pipeline)
     before = _find(session, path)
     if before is not None and before["definition"] == document:
         result = f"unchanged, revision {before['revision']}"
@@ -123,15 +124,21 @@ def _apply_pipeline(session: Session, pipeline: "Pipeline", *, dry_run: bool) ->
         result = "would be created" if before is None else f"would become revision {before['revision'] + 1}"
     else:
         after = session.client.send("PUT", path, document)
-        result = f"{'created' if before is None else 'changed'}, revision {after['revision']}"
+        result = f"{_change(before, after)}, revision {after['revision']}"
     return {"kind": "Pipeline", "name": pipeline.name, "result": result}
+
+
+def _change(before: Any, after: Any) -> str:
+    if before is None:
+        return "created"
+    return "unchanged" if before["revision"] == after["revision"] else "changed"
 
 
 def _create_job(session: Session, job: "Job", *, dry_run: bool) -> dict[str, Any]:
     from controller.documents import to_document
 
     document = to_document(job)
-    before = _find(session, f"/v1/jobs/{job.name}")
+    before = _find(session, f"/v1/jobs/{quoted(job.name)}")
     if before is not None:
         _check_same(document, before)
         result = "unchanged"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from controller.cli.addresses import quoted
 from controller.cli.commands import DryRun, span_of
 from controller.cli.commands.local import PASSWORD_VARIABLE
 from controller.cli.failures import CliError, ExitCode
@@ -89,7 +90,7 @@ def publish_release(
         floor=floor,
     )
     root = _root(session, release_root)
-    document = _signed(session.client.get_bytes("/v1/releases/targets.json"), release, root, key, span_of(expires))
+    document = _signed(_current(session), release, root, key, span_of(expires))
     if dry_run:
         session.printer.say(f"{release.path} would be published: the signature fits")
         return
@@ -98,15 +99,26 @@ def publish_release(
     session.printer.items(published, SHAPE)
 
 
-def _signed(current: bytes, release: "NewRelease", root: bytes, key: "Ed25519PrivateKey", span_ms: int) -> bytes:
+def _current(session: Session) -> bytes | None:
+    """Return the release file as it is published, None before the first release."""
+    try:
+        return session.client.get_bytes("/v1/releases/targets.json")
+    except CliError as error:
+        if error.status == 404:  # noqa: PLR2004 - not found
+            return None
+        raise
+
+
+def _signed(current: bytes | None, release: "NewRelease", root: bytes, key: "Ed25519PrivateKey", span_ms: int) -> bytes:
     from controller.app.errors import Conflict, InvalidRequest
     from controller.clock import SystemClock
-    from controller.signing.releases import add_release
+    from controller.signing.releases import add_release, new_release_file
     from protocol.units import later
 
     try:
         expires = later(SystemClock().now(), span_ms)
-        return add_release(current, release, release_root=root, signers=[key], expires=expires)
+        known = new_release_file(root, [key], expires=expires) if current is None else current
+        return add_release(known, release, release_root=root, signers=[key], expires=expires)
     except Conflict as error:
         raise CliError(str(error), code=ExitCode.CONFLICT) from error
     except InvalidRequest as error:
@@ -153,7 +165,7 @@ def _measured(session: Session, file: Path) -> Content:
 
 
 def _upload(session: Session, content: Content) -> None:
-    path = f"/v1/artifacts/{content.sha256}"
+    path = f"/v1/artifacts/{quoted(content.sha256)}"
     if session.client.exists(path):
         session.printer.say("the artifact is stored already")
         return

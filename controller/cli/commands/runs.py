@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from controller.cli.addresses import quoted
 from controller.cli.commands import After, Limit, Reason, span_of
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Shape
@@ -88,7 +89,7 @@ def watch_run(session: Session, run: RunId, timeout: Timeout = "") -> None:
 @command(group, "status")
 def show_status(session: Session, run: RunId) -> None:
     """Show how a run stands, as a tree."""
-    data = session.client.get(f"/v1/runs/{run}")
+    data = session.client.get(f"/v1/runs/{quoted(run)}")
     if not session.printer.is_for_people:
         session.printer.item(data, SHAPE)
         return
@@ -121,15 +122,15 @@ def list_targets(
     limit: Limit = 100,
 ) -> None:
     """List the devices of a run."""
-    targets = session.client.items(f"/v1/runs/{run}/targets", {"stage": stage, "state": state}, limit=limit)
+    targets = session.client.items(f"/v1/runs/{quoted(run)}/targets", {"stage": stage, "state": state}, limit=limit)
     session.printer.items(targets, TARGET)
 
 
 @command(group, "events")
 def list_events(session: Session, run: RunId, after: After = 0, limit: Limit = 200) -> None:
     """Read a run's timeline, oldest first."""
-    params = {"after": after, "limit": min(limit, 500)}
-    session.printer.items(session.client.get(f"/v1/runs/{run}/events", params), EVENT)
+    entries = session.client.entries(f"/v1/runs/{quoted(run)}/events", after=after, limit=limit)
+    session.printer.items(entries, EVENT)
 
 
 @command(group, "pause")
@@ -158,7 +159,7 @@ def terminate_run(session: Session, run: RunId, reason: Reason) -> None:
     """End a run for good: nothing more is sent, and devices at work are called back."""
     _required(reason)
     if not session.yes:
-        session.confirm(_consequence(session.client.get(f"/v1/runs/{run}")))
+        session.confirm(_consequence(session.client.get(f"/v1/runs/{quoted(run)}")))
     _act(session, run, "terminate", {"reason": reason})
 
 
@@ -174,7 +175,7 @@ def promote_stage(
 
 
 def _act(session: Session, run: str, verb: str, body: dict[str, Any]) -> None:
-    session.printer.item(session.client.send("POST", f"/v1/runs/{run}/{verb}", body), SHAPE)
+    session.printer.item(session.client.send("POST", f"/v1/runs/{quoted(run)}/{verb}", body), SHAPE)
 
 
 def _follow(session: Session, run: str, timeout: str) -> None:
@@ -182,7 +183,7 @@ def _follow(session: Session, run: str, timeout: str) -> None:
 
     ended = watch.follow(session, run, timeout_ms=span_of(timeout) if timeout else None)
     if not session.printer.is_for_people:
-        session.printer.item(session.client.get(f"/v1/runs/{run}"), SHAPE)
+        session.printer.item(session.client.get(f"/v1/runs/{quoted(run)}"), SHAPE)
     watch.require_success(ended)
 
 
@@ -199,7 +200,7 @@ def _consequence(run: Any) -> str:
 
 
 def _waiting_stage(session: Session, run: str) -> str:
-    stages = session.client.get(f"/v1/runs/{run}")["stages"]
+    stages = session.client.get(f"/v1/runs/{quoted(run)}")["stages"]
     waiting = [stage["name"] for stage in stages if stage["state"] == "awaiting_promotion"]
     if len(waiting) == 1:
         return str(waiting[0])

@@ -9,8 +9,6 @@ from controller.cli.session import Session, command
 audit = typer.Typer()
 security = typer.Typer()
 
-PAGE_LIMIT = 500
-
 AUDIT = Shape(
     "id",
     (
@@ -39,22 +37,10 @@ SECURITY = Shape(
 @command(audit, "list")
 def list_audit(session: Session, after: After = 0, limit: Limit = 100) -> None:
     """List acts of operators, oldest first."""
-    _list(session, "/v1/audit", after, limit, AUDIT)
+    session.printer.items(session.client.entries("/v1/audit", after=after, limit=limit), AUDIT)
 
 
 @command(security, "list")
 def list_security(session: Session, after: After = 0, limit: Limit = 100) -> None:
     """List what devices refused, and what was refused of devices, oldest first."""
-    _list(session, "/v1/security-events", after, limit, SECURITY)
-
-
-def _list(session: Session, path: str, after: int, limit: int, shape: Shape) -> None:
-    entries: list[dict[str, object]] = []
-    while len(entries) < limit:
-        asked = min(limit - len(entries), PAGE_LIMIT)
-        page = session.client.get(path, {"after": after, "limit": asked})
-        entries += page
-        if len(page) < asked:
-            break
-        after = page[-1]["id"]
-    session.printer.items(entries, shape)
+    session.printer.items(session.client.entries("/v1/security-events", after=after, limit=limit), SECURITY)

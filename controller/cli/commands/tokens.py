@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from controller.app.access import Role
+from controller.cli.addresses import quoted
 from controller.cli.commands import time_after
 from controller.cli.output import Column, Shape
 from controller.cli.session import Session, command
@@ -45,7 +46,7 @@ def revoke_token(
 ) -> None:
     """End an API token at once."""
     session.confirm(f"token {token_id} will be refused from now on")
-    session.client.send("DELETE", f"/v1/tokens/{token_id}")
+    session.client.send("DELETE", f"/v1/tokens/{quoted(token_id)}")
     session.printer.say(f"token {token_id} is revoked")
 
 

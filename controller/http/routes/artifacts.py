@@ -1,5 +1,6 @@
 """Artifacts: bytes by their SHA-256, uploaded as a stream and downloaded in parts."""
 
+import asyncio
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -56,7 +57,7 @@ async def upload_artifact(c: Context, actor: Operator, sha256: str, request: Req
 async def head_artifact(c: Context, caller: OperatorOrDevice, sha256: str) -> Response:
     """Answer as GET does, without the bytes."""
     require_read(caller)
-    digest, size = _stored(c, sha256)
+    digest, size = await _stored(c, sha256)
     return Response(headers={**_headers(digest), "Content-Length": str(size)}, media_type=_OCTETS)
 
 
@@ -69,7 +70,7 @@ async def head_artifact(c: Context, caller: OperatorOrDevice, sha256: str) -> Re
 async def download_artifact(c: Context, caller: OperatorOrDevice, sha256: str, request: Request) -> Response:
     """Return the bytes; with `Range` (and `If-Range`) one part of them, so that a download can go on."""
     require_read(caller)
-    digest, size = _stored(c, sha256)
+    digest, size = await _stored(c, sha256)
     headers = _headers(digest)
     if ranges.is_known(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -83,9 +84,9 @@ async def download_artifact(c: Context, caller: OperatorOrDevice, sha256: str, r
     return Download(chunks, slots, status_code=206 if part else 200, headers=headers)
 
 
-def _stored(c: Controller, sha256: str) -> tuple[Digest, int]:
+async def _stored(c: Controller, sha256: str) -> tuple[Digest, int]:
     digest = parse_digest(sha256)
-    size = c.artifacts.size(digest)
+    size = await asyncio.to_thread(c.artifacts.size, digest)
     if size is None:
         raise NotFound(f"no artifact {digest} is stored")
     return digest, size

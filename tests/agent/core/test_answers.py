@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from agent.core.answers import HELLO_PATIENCE
-from agent.core.effects import Alarm, SayHello
+from agent.core.effects import Alarm, FileReport, SayHello
 from agent.core.events import (
     AnswerReceived,
     Connected,
@@ -22,6 +22,7 @@ from protocol.codec import encode
 from protocol.envelope import seal
 from protocol.ids import Name, RunId
 from protocol.keys import ring_of
+from protocol.lifecycle import AttemptState
 from protocol.messages import (
     Hello,
     HelloReply,
@@ -29,6 +30,7 @@ from protocol.messages import (
     PayloadType,
     Refused,
     RootVersions,
+    StateReport,
     WorkInHand,
     WorkPermit,
 )
@@ -75,28 +77,22 @@ def alarms(effects: list[Any]) -> list[str]:
 def test_the_hello_says_who_what_and_where_the_device_stands() -> None:
     busy = run(ready(), received(command())).state
     stepped = run(busy, Disconnected(at=5_000), Connected(at=6_000, nonce=NONCE_2))
-    assert stepped.effects == [
-        SayHello(
-            hello=Hello(
-                device=NAME,
-                nonce=NONCE_2,
-                incarnation=INCARNATION,
-                hello_seq=2,
-                generation=1,
-                seq=T0,
-                roots=RootVersions(fleet=1, release=1),
-                work=WorkInHand(
-                    command=digest(command()),
-                    run="run-1",
-                    attempt=1,
-                    state=busy.durable.work.state,
-                    epoch=1,  # type: ignore[union-attr]
-                ),
-                agent="0.1.0",
-                facts={"connection": NONCE_2},
-            )
-        )
-    ]
+    work = WorkInHand(
+        command=digest(command()), run="run-1", attempt=1, state=AttemptState.DOWNLOADING, epoch=1, mode=Mode.GO
+    )
+    hello = Hello(
+        device=NAME,
+        nonce=NONCE_2,
+        incarnation=INCARNATION,
+        hello_seq=2,
+        connection=NONCE_2,
+        generation=1,
+        seq=T0,
+        roots=RootVersions(fleet=1, release=1),
+        work=work,
+        agent="0.1.0",
+    )
+    assert stepped.effects == [SayHello(hello=hello)]
 
 
 def test_trusted_time_runs_on_from_when_the_hello_was_sent() -> None:
@@ -213,12 +209,14 @@ def test_cancel_ends_work_before_the_irreversible_step_and_lets_it_finish_after(
     assert stepped.state.durable.work is not None
 
 
-def test_a_cancel_of_work_that_has_ended_repeats_its_end() -> None:
+def test_a_cancel_without_work_in_hand_is_answered_by_attempt_zero() -> None:
     state = run(ready(), received(command()), received(control("cancel", seq=T0 + 1, epoch=2))).state
-    again = run(state, received(control("cancel", seq=T0 + 2, epoch=2)))
-    assert kinds(again.effects) == ["report:cancelled:cancelled:old"]
-    other = run(state, received(control("cancel", seq=T0 + 2, epoch=2, run="run-7")))
-    assert kinds(other.effects) == ["report:accepted"]
+    for name in ("run-1", "run-7"):
+        other = run(state, received(control("cancel", seq=T0 + 2, epoch=2, run=name)))
+        (told,) = other.effects
+        assert isinstance(told, FileReport)
+        assert isinstance(told.report, StateReport)
+        assert (told.report.state, told.report.attempt, told.report.mode) == ("accepted", 0, "cancel")
     assert other.state.durable.run("run-7") == RunNote(epoch=2, mode=Mode.CANCEL)
 
 
@@ -287,7 +285,7 @@ def test_hello_is_said_again_before_the_silence_is_too_long() -> None:
     stepped = run(state, Woke(at=61_500, nonce=NONCE_2))
     (hello,) = stepped.effects
     assert isinstance(hello, SayHello)
-    assert (hello.hello.nonce, hello.hello.facts["connection"]) == (NONCE_2, NONCE)
+    assert (hello.hello.nonce, hello.hello.connection) == (NONCE_2, NONCE)
 
 
 def test_silence_is_an_alarm_once_and_stops_new_work() -> None:

@@ -27,10 +27,12 @@ from controller.app.inbox import Inbox
 from controller.app.ports import Disposition, IssuedCertificate, Priority, Uplinked
 from controller.app.progress import ProgressBoard
 from controller.app.records import DeviceRecord, ReleaseRecord
+from controller.app.repositories import Store
 from controller.app.views import RunView
 from controller.domain.pipeline import Operation, Pipeline, Stage
 from controller.observe import Meters
 from controller.store.inline_store import InlineStore
+from controller.store.sql_store import SqlStore
 from protocol.codec import encode
 from protocol.envelope import SigningKey, parse, seal, verify
 from protocol.ids import AppName, Digest, Name, StageName, device_id, digest_of, name_of, tenant_id
@@ -177,31 +179,36 @@ class Device:
 class Rig:
     """A controller, and devices that a test moves by hand."""
 
-    def __init__(self, **ports: Any) -> None:
+    def __init__(
+        self, *, store: Store | None = None, wait: Callable[[Coroutine[Any, Any, Any]], Any] = run_now, **ports: Any
+    ) -> None:
         self.clock = HandClock()
-        self.store = InlineStore()
+        self.store = store or InlineStore()
+        self.wait = wait
         self.wire = Wire()
         self.shelf = Shelf()
+        self.chance = Counting()
         self.director = Ed25519Signing(Ed25519PrivateKey.generate())
         self.time_key = Ed25519Signing(Ed25519PrivateKey.generate())
         self.devices: dict[str, Device] = {}
         self.inbox = Inbox()
-        self.controller = self._controller(**ports)
+        self._ports = ports
+        self.controller = self.new_controller()
         self.inbox.open(self.controller)
         self._read = 0
 
-    def _controller(self, **ports: Any) -> Controller:
+    def new_controller(self) -> Controller:
+        """Return a controller with nothing in its memory, on the same database."""
         meters, compute = Meters(), Inline()
-        store = ports.pop("store", self.store)
         director: SigningKey = self.director
         dispatcher = Dispatcher(
-            store=store, transport=self.wire, director=director, clock=self.clock, compute=compute, meters=meters
+            store=self.store, transport=self.wire, director=director, clock=self.clock, compute=compute, meters=meters
         )
         defaults: dict[str, Any] = {
             "tenant": TENANT,
-            "store": store,
+            "store": self.store,
             "clock": self.clock,
-            "chance": Counting(),
+            "chance": self.chance,
             "compute": compute,
             "transport": self.wire,
             "artifacts": self.shelf,
@@ -215,13 +222,18 @@ class Rig:
             "progress": ProgressBoard(),
             "meters": meters,
         }
-        return Controller(**(defaults | ports))
+        return Controller(**(defaults | self._ports))
+
+    def close(self) -> None:
+        """Forget the database."""
+        assert isinstance(self.store, InlineStore | SqlStore)
+        self.store.close()
 
     # --- the operator -------------------------------------------------------------------------------------------
 
     def do(self, use_case: Callable[..., Coroutine[Any, Any, T]], actor: Actor = ADMIN, **arguments: Any) -> T:
         """Carry out a use case as an operator, and send what it leaves to be sent."""
-        result = run_now(use_case(self.controller, actor, **arguments))
+        result: T = self.wait(use_case(self.controller, actor, **arguments))
         self.pump()
         return result
 
@@ -239,7 +251,7 @@ class Rig:
             hardware=(),
             published_at=START,
         )
-        run_now(self.store.write(lambda tx: tx.catalog.add_releases([record]), priority=Priority.OPERATOR))
+        self.wait(self.store.write(lambda tx: tx.catalog.add_releases([record]), priority=Priority.OPERATOR))
 
     def start(self, *stages: Stage, version: str = "1.0.0", **pipeline: Any) -> str:
         """Apply a pipeline of *stages*, start a run of a job over it, and return the run's id."""
@@ -268,7 +280,7 @@ class Rig:
 
     def pump(self) -> None:
         """Send what is queued and let devices read what was written to them."""
-        run_now(self.controller.dispatcher.pump())
+        self.wait(self.controller.dispatcher.pump())
         for name, kind, payload in self.wire.written[self._read :]:
             self._deliver(self.devices[name.split(":")[1]], kind, payload)
         self._read = len(self.wire.written)
@@ -288,10 +300,10 @@ class Rig:
         """Let time pass, and everything that falls due in it happen in its order."""
         end = later(self.clock.time, span_ms)
         while self.clock.time < end:
-            next_at = run_now(wakeups.look(self.controller))
+            next_at = self.wait(wakeups.look(self.controller))
             self.pump()
             self.clock.time = min(end, max(later(self.clock.time, 1), next_at))
-        run_now(wakeups.look(self.controller))
+        self.wait(wakeups.look(self.controller))
         self.pump()
 
     # --- devices ------------------------------------------------------------------------------------------------
@@ -313,7 +325,7 @@ class Rig:
                 certificate_expires_at=START,
                 enrolled_at=START,
             )
-            run_now(self.store.write(lambda tx, r=record: tx.devices.add(r), priority=Priority.OPERATOR))  # type: ignore[misc]
+            self.wait(self.store.write(lambda tx, r=record: tx.devices.add(r), priority=Priority.OPERATOR))  # type: ignore[misc]
 
     def connect(self, *names: str, **hello: Any) -> None:
         """Let devices connect and say hello."""
@@ -353,7 +365,7 @@ class Rig:
 
     def receive(self, batch: Sequence[Uplinked]) -> Sequence[Disposition]:
         """Deliver a batch."""
-        dispositions = run_now(self.inbox.receive(batch))
+        dispositions: Sequence[Disposition] = self.wait(self.inbox.receive(batch))
         self.pump()
         return dispositions
 

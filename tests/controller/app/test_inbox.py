@@ -5,7 +5,9 @@ import pytest
 from controller.app import devices, runs, system
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition, Uplinked
+from controller.domain import target as targets
 from controller.domain.pipeline import Targets
+from controller.domain.target import Event, Outcome, Policy, Target
 from protocol.codec import encode
 from protocol.envelope import seal
 from protocol.ids import device_id
@@ -261,3 +263,29 @@ def test_the_device_says_which_incarnation_its_acknowledged_reports_are_of(rig: 
     rig.report("a", AttemptState.DOWNLOADING)
 
     assert rig.devices["a"].acks[0].incarnation == INCARNATION
+
+
+def test_a_message_that_meets_a_fault_of_ours_blocks_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = rig.start(stage())
+    poisoned = rig.devices["a"].name
+    step = targets.step
+
+    def faulty(target: Target, event: Event, policy: Policy) -> Outcome:
+        if policy.jitter_key.endswith(poisoned):
+            raise ZeroDivisionError
+        return step(target, event, policy)
+
+    monkeypatch.setattr(targets, "step", faulty)
+    batch = [
+        Uplinked(
+            name=rig.devices[name].name,
+            kind=UplinkKind.REPORT,
+            payload=rig.signed_report(name, AttemptState.DOWNLOADING),
+        )
+        for name in "ab"
+    ]
+
+    assert rig.receive(batch) == [Disposition.MALFORMED, Disposition.STORED]
+
+    assert rig.devices["a"].acks == []
+    assert rig.target(run, "b").attempt_state == "downloading"

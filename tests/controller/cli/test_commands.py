@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from controller.app import errors
 from controller.cli import client
@@ -14,7 +15,7 @@ from controller.cli.app import build
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
 from protocol.ids import AppName, StageName
 from tests.controller.cli.conftest import Invoke
-from tests.controller.http.fake import PIPELINE, RUN, FakeApp
+from tests.controller.http.fake import PIPELINE, PIPELINE_VIEW, RUN, FakeApp
 
 
 class Call(NamedTuple):
@@ -124,6 +125,26 @@ def test_lists_go_on_over_pages(tidegate: Invoke, fake: FakeApp) -> None:
     assert cursors == [(None, 3), ("next", 2), ("next", 1)]
 
 
+def test_logs_go_on_over_pages(tidegate: Invoke, fake: FakeApp) -> None:
+    entry = fake.answers["system.audit"][0]
+    pages = [tuple(replace(entry, id=number + 1) for number in range(start, start + 200)) for start in (0, 200)]
+    fake.answers["system.audit"] = [*pages, (entry,)]
+    result = tidegate("audit", "list", "--limit", "500", "-o", "name")
+    assert len(result.stdout.splitlines()) == 401
+    assert [(arguments["after"], arguments["limit"]) for _, arguments in fake.calls] == [
+        (0, 200),
+        (200, 200),
+        (400, 100),
+    ]
+
+
+@pytest.mark.parametrize(("name", "code"), [("../tokens", 0), ("a b?c#d", 0), ("..", 2), ("", 2)])
+def test_a_name_stays_one_part_of_the_address(name: str, code: int, tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("device", "show", name)
+    assert result.exit_code == (1 if "/" in name else code)
+    assert [arguments for _, arguments in fake.calls] == ([] if code or "/" in name else [{"device": name}])
+
+
 def test_filters_of_devices(tidegate: Invoke, fake: FakeApp) -> None:
     tidegate("device", "list", "-l", "region=eu", "-l", "ring=a", "--offline", "--app", "shop", "--limit", "1")
     [(_, arguments)] = fake.calls
@@ -190,13 +211,11 @@ def test_ending_a_run_says_what_follows(tidegate: Invoke) -> None:
 
 
 def test_promote_finds_the_only_stage_that_waits(tidegate: Invoke, fake: FakeApp) -> None:
-    import msgspec
-
-    waiting = msgspec.structs.replace(RUN.stages[1], state="awaiting_promotion")
-    fake.answers["runs.get"] = msgspec.structs.replace(RUN, stages=(RUN.stages[0], waiting))
+    waiting = replace(RUN.stages[1], state="awaiting_promotion")
+    fake.answers["runs.get"] = replace(RUN, stages=(RUN.stages[0], waiting))
     assert tidegate("run", "promote", "run-1").exit_code == 0
     assert ("runs.promote", {"run": "run-1", "stage": "rest"}) in fake.calls
-    fake.answers["runs.get"] = msgspec.structs.replace(RUN, stages=(waiting, waiting))
+    fake.answers["runs.get"] = replace(RUN, stages=(waiting, waiting))
     assert tidegate("run", "promote", "run-1").exit_code == 2
     fake.answers["runs.get"] = RUN
     assert tidegate("run", "promote", "run-1").exit_code == 6
@@ -236,7 +255,8 @@ def test_apply_says_what_changed(tidegate: Invoke, fake: FakeApp) -> None:
     dry = tidegate("pipeline", "apply", "-f", "-", "--dry-run", text=text)
     assert "would become revision 4" in dry.stdout
     assert not [name for name, _ in fake.calls if name == "pipelines.apply"]
-    assert "changed, revision 3" in tidegate("pipeline", "apply", "-f", "-", text=text).stdout
+    fake.answers["pipelines.apply"] = replace(PIPELINE_VIEW, revision=4)
+    assert "changed, revision 4" in tidegate("pipeline", "apply", "-f", "-", text=text).stdout
     assert fake.calls[-1] == ("pipelines.apply", {"definition": changed})
 
 
@@ -255,12 +275,10 @@ def test_a_job_is_not_changed_behind_anybodys_back(tidegate: Invoke) -> None:
 
 
 def test_hostile_text_does_not_reach_the_terminal(tidegate: Invoke, fake: FakeApp) -> None:
-    import msgspec
-
     from controller.app.views import Page
     from tests.controller.http.fake import TARGET
 
-    target = msgspec.structs.replace(TARGET, reason="\x1b[2J[red]gone[/]")
+    target = replace(TARGET, reason="\x1b[2J[red]gone[/]")
     fake.answers["runs.targets"] = Page(items=(target,))
     result = tidegate("run", "targets", "run-1")
     assert "\x1b" not in result.stdout

@@ -119,7 +119,7 @@ BAD_FILES = (
                 "found 2.5"
             ),
             "stages[0].timeouts.accept | 10:24: expected a span longer than nothing",
-            "stages[0].timeouts.lease | 10:35: a span of 4000d: expected at most 3650d",
+            "stages[0].timeouts.lease | 10:35: a span of '4000d': expected at most 3650d",
             "stages[0].retry.attempts | 11:23: expected a whole number, found 'many'",
             "stages[0].retry.backoff | 11:38: expected a span with its unit, such as '10m', '2h' or '7d', found None",
             "stages[0].on_failure | 12:17: expected 'stop_run', 'stop_branch' or 'continue', found 7",
@@ -128,7 +128,7 @@ BAD_FILES = (
                 "stages[1].trigger.delay | 15:36: expected a span such as '30s', '10m', '2h', '7d' or '1h30m', "
                 "found 'soon'"
             ),
-            "stages[1].gate.failures.more_than | 16:34: expected at most 100%, found 300%",
+            "stages[1].gate.failures.more_than | 16:34: expected at most 100%, found '300%'",
             "stages[1].gate.failures.of | 16:46: expected 'targets', 'sent', 'started' or 'finished', found 'all'",
             "stages[1].gate.failures.min_sample | 16:63: expected a whole number, found true",
             "stages[1].pace | 17:11: expected a mapping of fields, found 'fast'",
@@ -255,3 +255,29 @@ def test_words_of_yaml_1_1_stay_text() -> None:
 def test_json_is_read_with_tabs_and_escaped_emoji() -> None:
     [root] = source.read('{\n\t"a": "\\ud83d\\ude00 \\u00e9 \\/"\n}')
     assert root.data == {"a": "😀 é /"}
+
+
+LONG = "x" * 63
+ABUSIVE = {
+    "unknown fields": "kind: Pipeline\nname: p\nstages: []\n" + "".join(f"field{n}: 1\n" for n in range(20_000)),
+    "unknown needs": "kind: Pipeline\nname: p\nstages:\n"
+    + "".join(f"- {{name: {LONG[:-3]}{n:03}, needs: [{'y,' * 1_000}]}}\n" for n in range(300)),
+    "long words": f"kind: Pipeline\nname: {'n' * 400_000}\ntimeout: {'9' * 400_000}\nstages: []",
+    "long key": f"{'k' * 900_000}: 1",
+    "tags": "[" + "!a 1," * 100_000 + "]",
+    "devices": "kind: Pipeline\nname: p\nstages: [{name: a, targets: {devices: ["
+    + "".join(f"d{n}," for n in range(50_000))
+    + "], exclude: ["
+    + "".join(f"d{n}," for n in range(50_000))
+    + "]}}]",
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ABUSIVE)
+def test_abusive_files_cost_little_and_are_answered_briefly(name: str) -> None:
+    text = ABUSIVE[name]
+    assert len(text) <= BYTES_MAX
+    listed = faults_of(text)
+    assert 0 < len(listed) <= source.FAULTS_MAX + 1
+    assert sum(map(len, listed)) < 1_000_000

@@ -178,6 +178,7 @@ def test_a_rendered_pipeline_loads_back_equal(pipeline: Pipeline) -> None:
     assert validate(pipeline) == ()
     assert load(render(pipeline)) == (pipeline,)
     assert load(json.dumps(to_document(pipeline))) == (pipeline,)
+    assert json.loads(json.dumps(to_document(pipeline))) == to_document(pipeline)
     assert load(json.dumps(to_document(pipeline), ensure_ascii=False, indent="\t")) == (pipeline,)
 
 

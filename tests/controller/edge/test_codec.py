@@ -136,6 +136,7 @@ BAD = {
     "reserved flags of subscribe": (packet(0x80, b"\x00\x01\x00\x00\x01a\x01"), Code.MALFORMED),
     "reserved connect flag": (connect_with(0x03), Code.MALFORMED),
     "receive maximum 0": (packet(0x10, b"\x00\x04MQTT\x05\x02\x00\x00\x03\x21\x00\x00\x00\x01c"), None),
+    "maximum packet size 0": (packet(0x10, b"\0\4MQTT\5\2\0\0\5\x27\0\0\0\0\0\1c"), None),
     "wildcard in will": (
         packet(0x10, b"\0\4MQTT\5\x04\0\0\0\0\1c\0\0\3a/+\0\0"),
         None,

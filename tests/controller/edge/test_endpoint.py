@@ -1,6 +1,7 @@
 """The endpoint with real sockets and mutual TLS on loopback."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import mqtt5
@@ -8,8 +9,10 @@ import pytest
 
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition
+from controller.edge.limits import Limits
+from controller.edge.wire import Pause
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind
-from tests.controller.edge.world import D1, D2, until, world
+from tests.controller.edge.world import D1, D2, Pki, World, until, world
 
 
 async def test_a_report_is_acknowledged_only_after_it_is_stored(tmp_path: Path) -> None:
@@ -432,3 +435,145 @@ async def test_an_address_that_is_taken_is_the_environments_fault(tmp_path: Path
     async with world(tmp_path) as w:
         with pytest.raises(StorageUnavailable, match="listen"):
             w.endpoint.listen("127.0.0.1", w.port)
+
+
+async def test_what_one_session_has_waiting_may_fill_the_queue_again(tmp_path: Path) -> None:
+    """The others must go on waiting then, and come first the next time."""
+    async with world(tmp_path, intake_high=2, intake_low=0) as w:
+        names = [D1, D2]
+        for name in names:
+            await w.device(name)
+        w.inbox.open.clear()
+        w.endpoint._intake._press(is_on=True)
+        for name in names:
+            session = w.endpoint._live[name]
+            session._tail += mqtt5.PublishPacket(str(Uplink(name, UplinkKind.TICK)), b"x").write() * 5
+
+        w.endpoint._intake._press(is_on=False)
+        assert w.endpoint.depth == 2
+        assert w.endpoint._live[D1].pauses & w.endpoint._live[D2].pauses & Pause.PRESSURE
+
+        w.inbox.open.set()
+        await until(lambda: len(w.inbox.messages) == 10)
+        assert {m.name for m in w.inbox.messages[:4]} == {D1, D2}
+
+
+async def test_the_queue_stays_bounded_and_fair_however_much_waits(tmp_path: Path) -> None:
+    async with world(tmp_path, intake_high=20, intake_low=10, batch_max=10) as w:
+        devices = [await w.device(f"acme:d{i}") for i in range(8)]
+        w.inbox.open.clear()
+        for device in devices:
+            for i in range(60):
+                device.publish(b"%d" % i)
+        await until(lambda: w.endpoint.counts.paused)
+        await asyncio.sleep(0.05)
+        w.inbox.open.set()
+
+        for device in devices:
+            for _ in range(60):
+                await device.packet()
+
+        assert max(w.inbox.depths) <= 20
+        first_half = {message.name for message in w.inbox.messages[:240]}
+        assert len(first_half) >= 4
+        assert len(w.inbox.messages) == 480
+
+
+async def test_a_stop_ends_handshakes_under_way(tmp_path: Path) -> None:
+    async with world(tmp_path, handshakes_max=1, handshake_slot_s=5.0) as w:
+        idle = [await asyncio.open_connection("127.0.0.1", w.port) for _ in range(3)]
+        await until(lambda: w.endpoint.counts.accepted == 3)
+
+        await w.endpoint.stop()
+        await w.endpoint.stop()
+
+        for reader, writer in idle:
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+
+
+async def test_a_second_stop_waits_for_the_first(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        device = await w.device()
+        w.inbox.open.clear()
+        device.publish(b"report")
+        await until(lambda: w.inbox.offers)
+        stops = [asyncio.create_task(w.endpoint.stop()) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert not any(stop.done() for stop in stops)
+        w.inbox.open.set()
+        await asyncio.gather(*stops)
+
+
+async def test_a_device_that_reads_again_is_served_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        device = await w.device()
+        session = w.endpoint._live[D1]
+        session.pause_writing()
+        device.publish(b"report")
+        await device.silence()
+        assert not w.endpoint.write(D1, DownlinkKind.COMMAND, b"x")
+
+        session.resume_writing()
+        session.resume_writing()
+
+        assert (await device.packet()).packet_id > 0
+        assert w.endpoint.write(D1, DownlinkKind.COMMAND, b"x")
+
+
+async def test_a_device_that_is_checked_during_a_stop_is_told_to_come_back(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        client = await w.client()
+        w.endpoint._is_stopping = True
+
+        answer = await client.connect()
+
+        w.endpoint._is_stopping = False
+        assert "SERVER_BUSY" in repr(answer.reason_code)
+
+
+async def test_an_inbox_that_breaks_its_contract_is_not_believed(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        device = await w.device()
+        right = w.inbox.receive
+        w.inbox.receive = lambda batch: asyncio.sleep(0, result=[])  # type: ignore[method-assign]
+        device.publish(b"report")
+        await until(lambda: w.endpoint.counts.batches_failed)
+        await device.silence(0.05)
+        w.inbox.receive = right  # type: ignore[method-assign]
+
+        assert (await device.packet()).reason_code == 0
+
+
+async def test_a_device_that_gives_up_while_it_is_checked_is_gone_after_the_check(tmp_path: Path) -> None:
+    """A paused TLS connection does not show that its peer has left, so this is learnt late."""
+    async with world(tmp_path) as w:
+        client = await w.client()
+        w.inbox.checks_open.clear()
+        client.send(mqtt5.ConnectPacket(D1).write())
+        await until(lambda: w.endpoint._checks)
+        client.cut()
+        await asyncio.sleep(0.05)
+        w.inbox.checks_open.set()
+
+        await until(lambda: w.inbox.ended)
+        await until(lambda: not w.endpoint.connections)
+        assert w.endpoint.sessions == 0
+
+
+async def test_a_stop_cuts_who_does_not_say_goodbye(tmp_path: Path) -> None:
+    async with world(tmp_path, shutdown_timeout_s=0.1) as w:
+        deaf = await w.device()
+        deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+        await w.endpoint.stop()
+
+        assert w.endpoint.connections == 0
+
+
+async def test_an_endpoint_that_never_ran_can_be_stopped(tmp_path: Path) -> None:
+    made = World(Pki(tmp_path), Limits())
+    made.endpoint.listen("127.0.0.1", 0)
+
+    await made.endpoint.stop()

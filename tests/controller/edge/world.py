@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class FakeInbox:
     def __init__(self) -> None:
         self.batches: list[list[Uplinked]] = []
         self.offers = 0
+        self.depth: Callable[[], int] = lambda: 0
+        self.depths: list[int] = []
         self.failures = 0
         self.answers: dict[bytes, Disposition] = {}
         self.blocked: set[str] = set()
@@ -95,6 +97,7 @@ class FakeInbox:
 
     async def receive(self, batch: Sequence[Uplinked]) -> Sequence[Disposition]:
         self.offers += 1
+        self.depths.append(self.depth())
         await self.open.wait()
         if self.failures:
             self.failures -= 1
@@ -129,6 +132,7 @@ class World:
         self.pki = pki
         self.inbox = FakeInbox()
         self.endpoint = Endpoint(self.inbox, tenant=TENANT, context=pki.context(), instance=7, limits=limits)
+        self.inbox.depth = lambda: self.endpoint.depth
         self.port = 0
         self.clients: list[Client] = []
 
@@ -182,8 +186,8 @@ class Client:
         self.reader = reader
         self.writer = writer
         self.name = name
-        self.counts: Counter[str] = Counter()
-        self._buffer = bytearray()
+        self._rest = b""
+        self._packets: deque[Any] = deque()
         self._packet_id = 0
 
     def up(self, kind: UplinkKind = UplinkKind.REPORT) -> str:
@@ -199,18 +203,24 @@ class Client:
     async def packet(self) -> Any:
         """Return the next packet, or None at the end."""
         async with asyncio.timeout(WAIT_S):
-            while True:
-                with suppress(IndexError):
-                    packet, used = mqtt5.read(memoryview(bytes(self._buffer)))
-                    del self._buffer[:used]
-                    return packet
+            while not self._packets:
                 try:
                     data = await self.reader.read(65_536)
                 except (ConnectionError, ssl.SSLError):
                     return None
                 if not data:
                     return None
-                self._buffer += data
+                self._split(data)
+            return self._packets.popleft()
+
+    def _split(self, data: bytes) -> None:
+        whole, at = memoryview(self._rest + data), 0
+        with suppress(IndexError):
+            while at < len(whole):
+                packet, used = mqtt5.read(whole[at:])
+                self._packets.append(packet)
+                at += used
+        self._rest = bytes(whole[at:])
 
     async def silence(self, seconds: float = 0.1) -> None:
         """Check that nothing comes for a while."""

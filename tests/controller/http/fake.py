@@ -198,7 +198,7 @@ class FakeController(msgspec.Struct):
 
 
 class FakeApp:
-    """The use cases. `calls` lists every one with its keyword arguments; `answers` may be changed; a list is answered in turn."""
+    """The use cases. `calls` lists every one with its keyword arguments; a list of `answers` is given in turn."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []

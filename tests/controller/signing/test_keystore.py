@@ -45,6 +45,7 @@ def test_a_new_installation_has_everything(tmp_path: Path) -> None:
     assert read_releases(releases, keystore.release_root(), at=AT).releases == {}
     assert keystore.authority().issue(request(new_key()), Name("acme:d1"), at=AT).expires == later(AT, 7 * DAY)
     assert keystore.server_expires() == later(AT, 90 * DAY)
+    assert set(keystore.server_hosts()) == {"localhost", "127.0.0.1"}
     assert keystore.server_context().verify_mode is ssl.CERT_REQUIRED
     assert keystore.server_context(require_client=False).verify_mode is ssl.CERT_NONE
 
@@ -172,7 +173,10 @@ def test_the_servers_certificate_can_be_renewed(tmp_path: Path) -> None:
     keystore = installed(tmp_path)
     before = (tmp_path / "keys" / "server.pem").read_bytes()
 
+    context = keystore.server_context()
+
     keystore.renew_server(["localhost"], at=later(AT, 60 * DAY))
+    keystore.refresh(context)
 
     assert keystore.server_expires() == later(AT, 150 * DAY)
     assert (tmp_path / "keys" / "server.pem").read_bytes() != before

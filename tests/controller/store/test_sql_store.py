@@ -156,10 +156,10 @@ async def test_a_write_that_is_cancelled_before_its_turn_never_runs(store: SqlSt
     waiting = asyncio.create_task(store.write(beat(7), priority=Priority.INGEST))
     await asyncio.sleep(0)
     waiting.cancel()
-    gate.go.set()
-    await blocker
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    gate.go.set()
+    await blocker
     await store.write(lambda tx: None, priority=Priority.HOUSEKEEPING)
     assert await store.read(heartbeat) is None
 

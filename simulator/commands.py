@@ -1,0 +1,108 @@
+"""The commands that the simulator adds to `tidegate`, registered as entry points `tidegate.commands`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Output(StrEnum):
+    """How the result is printed to stdout."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def simulate(
+    *,
+    url: Annotated[str, typer.Option(envvar="TIDEGATE_URL", help="The controller, https://host:port.")],
+    ca: Annotated[
+        Path,
+        typer.Option(
+            envvar="TIDEGATE_CA",
+            exists=True,
+            dir_okay=False,
+            help="The CA that the controller's certificate chains to (ca.crt of the installation).",
+        ),
+    ],
+    claim: Annotated[str, typer.Option(envvar="TIDEGATE_CLAIM", help="A claim token that is good for all devices.")],
+    token: Annotated[
+        str, typer.Option(envvar="TIDEGATE_TOKEN", help="An operator's token, needed to set labels.")
+    ] = "",
+    devices: Annotated[int, typer.Option(min=1, max=100_000, help="How many devices.")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same devices.")] = 1,
+    prefix: Annotated[str, typer.Option(help="Devices are called PREFIX-0001 and so on.")] = "sim",
+    model: Annotated[str, typer.Option(help="The hardware model they say they are.")] = "simulated",
+    behaviours: Annotated[
+        str, typer.Option(help="Shares of slow, flaky, failing and offline devices: slow=10%,flaky=5%.")
+    ] = "",
+    labels: Annotated[str, typer.Option(help="Labels with weights: region=eu:40,region=us:60. Needs --token.")] = "",
+    fail_version: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A version whose health probe fails: on devices drawn as failing, or on all where none is. Repeatable."
+        ),
+    ] = None,
+    size: Annotated[
+        int, typer.Option(min=0, help="Play downloads as if releases had so many bytes; 0: their own size.")
+    ] = 0,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Really download every artifact, and check it.")] = False,
+    away: Annotated[float, typer.Option(min=0, help="The longest that offline devices stay away, in seconds.")] = 15.0,
+    duration: Annotated[float, typer.Option(min=0, help="Stop after so many seconds; 0: at Ctrl-C.")] = 0.0,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How the summary is printed.")] = Output.TEXT,
+) -> None:
+    """Run a fleet of simulated devices against a controller, over real connections with real keys.
+
+    Each device enrols, connects with its own certificate and runs the agent's own core; only downloads and
+    installations are played.
+    """
+    from simulator.live import behaviour, enrolment, program, steps
+
+    try:
+        plan = behaviour.Plan(
+            count=devices,
+            seed=seed,
+            prefix=prefix,
+            behaviours=behaviour.parse_behaviours(behaviours),
+            labels=behaviour.parse_labels(labels),
+            fail_versions=frozenset(fail_version or ()),
+            away_ms=program.span_of(away),
+        )
+    except behaviour.BadOption as error:
+        raise typer.BadParameter(str(error)) from error
+    if plan.labels and not token:
+        raise typer.BadParameter("--labels needs --token: only an operator may label devices")
+    options = program.Options(
+        addresses=enrolment.Addresses(url=url.rstrip("/"), ca=ca),
+        claim=claim,
+        token=token,
+        plan=plan,
+        model=model,
+        load=steps.Load(pretend_bytes=size, is_real=fetch),
+        duration_s=duration,
+    )
+    raise typer.Exit(program.main(options, as_json=output is Output.JSON))
+
+
+def demo(
+    *,
+    devices: Annotated[int, typer.Option(min=10, max=10_000, help="How many simulated devices.")] = 200,
+    agents: Annotated[int, typer.Option(min=0, max=50, help="How many real agents, with real services.")] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same devices.")] = 1,
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, to be explored.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", file_okay=False, help="Where everything goes, and stays; else a temporary one."),
+    ] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How the result is printed.")] = Output.TEXT,
+) -> None:
+    """Show a whole rollout on this machine: a good release goes all the way, a bad one is stopped by its gate.
+
+    A controller, simulated devices and real agents are started on free ports and end with the demo.
+    """
+    from simulator.demo import program, scenario
+
+    cast = scenario.Cast(devices=devices, agents=agents, seed=seed)
+    options = program.Options(cast=cast, folder=folder, keep=keep, as_json=output is Output.JSON)
+    raise typer.Exit(program.main(options))

@@ -1,0 +1,193 @@
+"""The demo's story, step by step, on an installation of its own."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from controller.app.views import RunView
+from controller.clock import SystemClock
+from simulator.demo.screen import Screen
+from simulator.demo.verdict import BAD, GOOD, HEALTHY, Played, Service, Story
+from simulator.installation import Installation, InstallationFailed, RealAgent
+from simulator.operations import Operator, sign
+from simulator.package import Package, build, example
+from simulator.processes import Processes
+
+APP: Final = "harbour"
+JOB: Final = "harbour"
+CANARIES: Final = 3
+REGIONS: Final = ("eu", "us")
+BEHAVIOURS: Final = "slow=8%,flaky=4%,offline=4%"
+PRETEND_BYTES: Final = 2_000_000
+AWAY_SECONDS: Final = 6.0
+ONLINE_SHARE: Final = 0.85
+ONLINE_SECONDS: Final = 60.0
+RUN_SECONDS: Final = 120.0
+SETTLE_SECONDS: Final = 15.0
+_POLL_SECONDS: Final = 0.1
+
+
+class Cast(msgspec.Struct, frozen=True, kw_only=True):
+    """Who plays: how many simulated devices and real agents, drawn from which seed."""
+
+    devices: int = 200
+    agents: int = 3
+    seed: int = 1
+
+    @property
+    def total(self) -> int:
+        """All devices."""
+        return self.devices + self.agents
+
+
+class Scenario:
+    """One demonstration. Its steps are called in the order in which they stand here."""
+
+    def __init__(self, cast: Cast, *, folder: Path, processes: Processes, screen: Screen) -> None:
+        """Take who plays, where, who runs the processes, and who speaks."""
+        self._cast = cast
+        self._folder = folder
+        self._processes = processes
+        self._screen = screen
+        self._agents: list[RealAgent] = []
+        self.installation: Installation | None = None
+
+    def play(self) -> Story:
+        """Play everything and return what happened.
+
+        Raises:
+            InstallationFailed, ProcessFailed, RunTooLong: when something does not come up or to an end.
+            controller.cli.failures.CliError: when the controller refuses something.
+        """
+        installation = self._begin()
+        with installation.operator() as operator:
+            self._gather(installation, operator)
+            operator.apply(example("pipelines") / f"{APP}.yaml")
+            runs = (
+                self._roll_out(installation, operator, GOOD, left_out=frozenset()),
+                self._roll_out(installation, operator, BAD, left_out=frozenset({"harbours.json"})),
+            )
+            return self._look_around(operator, runs)
+
+    # --- before ---------------------------------------------------------------------------------------------
+
+    def _begin(self) -> Installation:
+        self._screen.say("making keys, roots and certificates (tidegate init)")
+        self.installation = Installation.create(self._folder, self._processes)
+        self._screen.say("starting the controller (tidegate serve)")
+        self.installation.serve()
+        self._screen.say(f"the controller is ready at {self.installation.url}")
+        return self.installation
+
+    def _gather(self, installation: Installation, operator: Operator) -> None:
+        """Bring the fleet up, simulated and real."""
+        cast = self._cast
+        self._screen.say(f"enrolling {cast.devices} simulated devices and {cast.agents} real agents")
+        claim = operator.new_claim(uses=cast.total * 2)
+        others = cast.devices - CANARIES
+        labels = f"ring=canary:{CANARIES},ring=:{others},region=eu:40,region=us:40,region=apac:20"
+        counts = ("--devices", str(cast.devices), "--seed", str(cast.seed), "--labels", labels)
+        play = ("--behaviours", BEHAVIOURS, "--size", str(PRETEND_BYTES), "--away", str(AWAY_SECONDS))
+        summary = self._processes.logs / "simulate.json"
+        installation.simulate(*counts, *play, "--fail-version", BAD, "-o", "json", claim=claim, stdout=summary)
+        self._agents = [installation.agent(f"box-{number + 1}") for number in range(cast.agents)]
+        installation.enrol(self._agents, claim=claim)
+        for number, agent in enumerate(self._agents):
+            ring = {"ring": "canary"} if number == 0 else {}
+            operator.label(agent.device, region=REGIONS[number % len(REGIONS)], **ring)
+            agent.run(app=APP)
+        self._await_online(operator)
+
+    def _await_online(self, operator: Operator) -> None:
+        """Wait until nearly all are connected: some begin offline on purpose, and flaky ones come and go."""
+        wanted = int(self._cast.devices * ONLINE_SHARE)
+        real = {agent.device for agent in self._agents}
+        until = time.monotonic() + ONLINE_SECONDS
+        while True:
+            self._processes.check()
+            online = {view.device for view in operator.devices(online=True)}
+            if len(online) >= wanted and real <= online:
+                self._screen.say(f"{len(online)} of {self._cast.total} devices are connected")
+                return
+            if time.monotonic() > until:
+                missing = f"; missing: {', '.join(sorted(real - online))}" if real - online else ""
+                raise InstallationFailed(f"only {len(online)} of {self._cast.total} devices connected{missing}")
+            time.sleep(_POLL_SECONDS)
+
+    # --- a release ------------------------------------------------------------------------------------------
+
+    def _roll_out(
+        self, installation: Installation, operator: Operator, version: str, *, left_out: frozenset[str]
+    ) -> Played:
+        """Build, sign, publish and roll out one version."""
+        package = build(example(APP), version, out=self._folder / "build", left_out=left_out)
+        self._publish(installation, operator, package)
+        if version == GOOD:
+            operator.create_job(JOB, pipeline=APP, app=APP, version=version)
+        begun = time.monotonic()
+        run = operator.start(JOB, version=version)
+        self._screen.say(f"run {run.id} started; an operator promotes stage canary")
+        operator.act(run.id, "promote", stage="canary")
+        view = self._screen.follow(lambda: self._look(operator, run.id), seconds_max=RUN_SECONDS)
+        self._screen.say(f"run {run.id} {view.state}{f': {view.reason}' if view.reason else ''}")
+        return Played(
+            view=view,
+            targets=tuple(operator.targets(run.id)),
+            seconds=time.monotonic() - begun,
+            exposed_max=_exposed_max(view),
+        )
+
+    def _publish(self, installation: Installation, operator: Operator, package: Package) -> None:
+        what = f"{APP} {package.version}"
+        self._screen.say(f"signing {what} with the offline release key, and publishing it ({package.length} bytes)")
+        document = sign(package, app=APP, offline=installation.offline, at=SystemClock().now())
+        operator.upload(package)
+        operator.publish(document)
+
+    def _look(self, operator: Operator, run: str) -> RunView:
+        self._processes.check()
+        return operator.run(run)
+
+    # --- after ----------------------------------------------------------------------------------------------
+
+    def _look_around(self, operator: Operator, runs: tuple[Played, ...]) -> Story:
+        """See what every device has, and how the real services answer."""
+        self._screen.say("looking at every device and at the real services")
+        until = time.monotonic() + SETTLE_SECONDS
+        while True:
+            story = Story(
+                seconds=self._screen.seconds,
+                expected_devices=self._cast.total,
+                runs=runs,
+                devices_on_version=_versions(operator),
+                services={agent.device: _service(agent) for agent in self._agents},
+            )
+            if _is_settled(story) or time.monotonic() > until:
+                return story
+            time.sleep(_POLL_SECONDS)
+
+
+def _exposed_max(view: RunView) -> int:
+    """Return how many devices a bad release can reach: what the gate allows to fail, and what is in flight then."""
+    first = view.stages[0]
+    return first.failures_allowed + first.max_in_flight
+
+
+def _versions(operator: Operator) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for device in operator.devices():
+        version = next((i.version for i in device.installed if i.app == APP), "none")
+        counts[version] = counts.get(version, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _service(agent: RealAgent) -> Service:
+    status, version = agent.health()
+    return Service(status=status, version=version)
+
+
+def _is_settled(story: Story) -> bool:
+    are_well = all(service.status == HEALTHY for service in story.services.values())
+    return are_well and set(story.devices_on_version) == {GOOD}

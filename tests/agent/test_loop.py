@@ -1,0 +1,312 @@
+"""The loop with all its parts in one process: permission from afar, storage that fails, errands, restarts."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import __main__ as command_line
+from agent import mqtt, steps
+from agent.assembly import Agent, assemble
+from agent.config import Config
+from agent.core.effects import Clean, Inspect, RollBack, Verify
+from agent.core.events import Finished, Found, Inspected
+from agent.core.model import Durable, work_of
+from agent.enrol import Claim, enrol
+from agent.errors import StepFailed, StorageFull
+from agent.identity import Identity
+from agent.installers.port import Job
+from agent.journal import Row, SqliteJournal
+from agent.steps import Steps
+from protocol.ids import Digest
+from protocol.lifecycle import AttemptState
+from protocol.messages import RefusalReport, StateReport
+from protocol.reasons import Reason
+from protocol.units import Instant
+from tests.agent.fleet import app, ends, install, offer
+from tests.agent.hub import Hub, wall_ms
+from tests.agent.world import SHOP_1, SHOP_2, command
+
+
+class Device:
+    """A device whose agent runs in a thread."""
+
+    def __init__(self, folder: Path, hub: Hub, port: int) -> None:
+        self.hub = hub
+        self.config = Config(
+            state_dir=str(folder / "state"), ports={"shop": port}, lock_wait_ms=300, disk_reserve_bytes=0
+        )
+        self.identity = Identity(self.config.state / "identity")
+        self.agent: Agent | None = None
+        self.thread: threading.Thread | None = None
+
+    def enrol(self) -> None:
+        claim = Claim(token="good", device="kiosk-17", model="kiosk-1", hardware_id="42")
+        enrol(claim, controller=self.hub.url, ca=self.hub.ca, identity=self.identity, sleep=time.sleep)
+
+    def start(self) -> Agent:
+        count = len(self.hub.hellos)
+        self.agent = assemble(self.config)
+        self.thread = threading.Thread(target=self.agent.run)
+        self.thread.start()
+        self.hub.until(lambda: len(self.hub.hellos) > count)
+        return self.agent
+
+    def stop(self) -> None:
+        if self.agent is not None and self.thread is not None:
+            self.agent.loop.stop()
+            self.thread.join(20)
+            assert not self.thread.is_alive()
+            self.agent = None
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    hub = Hub(tmp_path)
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def device(tmp_path: Path, hub: Hub, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    monkeypatch.setattr(mqtt, "BACKOFF_BASE_MS", 10)
+    monkeypatch.setattr(mqtt, "BACKOFF_CAP_MS", 200)
+    device = Device(tmp_path, hub, free_port)
+    device.enrol()
+    yield device
+    device.stop()
+
+
+def control(op: str, run: str, *, epoch: int, seq: int) -> Any:
+    return install(run, op=op, epoch=epoch, attempt=0, seq=seq)
+
+
+def states(hub: Hub) -> list[AttemptState]:
+    return [report.state for report in hub.reports if isinstance(report, StateReport)]
+
+
+def test_a_bundle_is_held_from_afar_goes_on_and_ends(device: Device, hub: Hub) -> None:
+    device.start()
+    hub.until(lambda: device.agent is not None and device.agent.loop._runtime.state.now(0) is not None)
+    seq = wall_ms()
+    ref = offer(hub, "1.0", app("1.0"), counter=1)
+    hub.send(control("hold", "run-1", epoch=2, seq=seq))
+    hub.send(install("run-1", ref, epoch=2, seq=seq + 1))
+    hub.until(lambda: states(hub).count(AttemptState.DOWNLOADING))
+    time.sleep(0.3)
+    assert AttemptState.INSTALLING not in states(hub)
+    hub.send(control("go", "run-1", epoch=3, seq=seq + 2))
+    assert ends(hub, "run-1").state == "succeeded"
+    hub.send(install("run-1", ref, epoch=3, seq=seq + 3))
+    hub.until(lambda: states(hub).count(AttemptState.SUCCEEDED) == 2)
+    assert hub.ticks == [] or hub.ticks[0].progress[0].run == "run-1"
+
+
+def test_garbage_and_refusals_come_back_as_reports(device: Device, hub: Hub) -> None:
+    agent = device.start()
+    hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
+    hub.send_raw(b"garbage")
+    missing = offer(hub, "1.0", app("1.0"), counter=1)
+    hub.files.clear()
+    hub.send(install("run-1", missing))
+    refused = hub.until(lambda: [r for r in hub.reports if isinstance(r, RefusalReport)][1:])
+    assert refused[0].code == "not-released"
+    assert agent.loop.counts["command_refused"] == 2
+
+
+def test_a_full_disk_holds_the_agent_until_there_is_space(
+    device: Device, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = device.start()
+    genuine, full = SqliteJournal.commit, [True, True]
+
+    def commit(self: SqliteJournal, durable: Durable, *, add: Sequence[Row] = (), drop: Sequence[int] = ()) -> None:
+        if add and full:
+            full.pop()
+            raise StorageFull("no space is left")
+        genuine(self, durable, add=add, drop=drop)
+
+    monkeypatch.setattr("agent.loop.STORAGE_BASE_MS", 0)
+    monkeypatch.setattr(SqliteJournal, "commit", commit)
+    hub.send(install("run-1", offer(hub, "1.0", app("1.0"), counter=1)))
+    assert ends(hub, "run-1").state == "succeeded"
+    assert agent.loop.counts["storage_errors"] == 2
+
+
+def test_a_bug_in_one_event_ends_nothing(device: Device, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = device.start()
+    hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(agent.loop), "_take", lambda *_: 1 / 0)
+        hub.send_raw(b"garbage")
+        hub.until(lambda: agent.loop.counts["loop_errors"])
+    hub.send(install("run-1", offer(hub, "1.0", app("1.0"), counter=1)))
+    assert ends(hub, "run-1").state == "succeeded"
+
+
+def test_an_unanswered_hello_ends_in_another_connection(
+    device: Device, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.core.answers.HELLO_PATIENCE", 200)
+    monkeypatch.setattr("agent.core.machine.HELLO_PATIENCE", 200)
+    hub.replies = False
+    device.start()
+    hub.until(lambda: len(hub.hellos) >= 3)
+    assert len({hello.nonce for hello in hub.hellos}) == len(hub.hellos)
+
+
+def test_a_certificate_is_renewed_in_time(device: Device, hub: Hub) -> None:
+    hub.life = timedelta(minutes=10)
+    device.enrol()
+    before = device.identity.device_pem.read_bytes()
+    device.start()
+    hub.until(lambda: device.identity.device_pem.read_bytes() != before)
+    assert ("POST", "/v1/device/renew") in hub.requests
+
+
+def test_a_restart_in_the_middle_of_a_download_goes_on(device: Device, hub: Hub) -> None:
+    device.start()
+    ref = offer(hub, "1.0", app("1.0"), counter=1)
+    kept, hub.files["shop/1.0.tar.gz"] = hub.files["shop/1.0.tar.gz"], (b"", {})
+    hub.release_file = lambda: hub.trustees.releases({"shop/1.0.tar.gz": kept}, version=9)  # type: ignore[method-assign]
+    hub.send(install("run-1", ref))
+    hub.until(lambda: states(hub).count(AttemptState.DOWNLOADING))
+    device.stop()
+    hub.files["shop/1.0.tar.gz"] = kept
+    device.start()
+    assert ends(hub, "run-1").state == "succeeded"
+    assert hub.hellos[-1].work is not None
+
+
+def test_the_command_line_shows_the_status(
+    device: Device, hub: Hub, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["--state-dir", device.config.state_dir]
+    assert command_line.main(["status", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out)["installed"] == []
+    device.start()
+    hub.send(install("run-1", offer(hub, "1.0", app("1.0"), counter=1)))
+    ends(hub, "run-1")
+    assert command_line.main(["status", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out)["installed"][0]["version"] == "1.0"
+    known = ["--controller", hub.url, "--ca", str(hub.ca), "--device", "kiosk-17"]
+    assert command_line.main(["enrol", *arguments, *known, "--token", "good"]) == 2
+    assert "--force" in capsys.readouterr().err
+    other = ["--state-dir", str(tmp_path / "other")]
+    assert command_line.main(["enrol", *other, *known]) == 2
+    assert command_line.main(["enrol", *other, *known, "--token", "good"]) == 0
+    nowhere = ["--controller", "https://127.0.0.1:1", "--ca", str(hub.ca), "--device", "x", "--token", "y"]
+    assert command_line.main(["status", "--state-dir", str(tmp_path / "none")]) == 2
+    assert nowhere
+
+
+def test_a_corrupt_journal_is_told_plainly(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    (device.config.state / "journal.db").write_bytes(b"not a database" * 99)
+    assert command_line.main(["run", "--state-dir", device.config.state_dir]) == 1
+    assert "enrol the device again" in capsys.readouterr().err
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(device.config.state / "journal.db").execute("SELECT 1 FROM state")
+
+
+# --- the steps ---
+
+
+class Installer:
+    """An installer that does as it is told, and notes what it was asked."""
+
+    def __init__(self, found: dict[str, Found], failing: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+        self.found = found
+        self.failing = failing
+        self.asked: list[str] = []
+
+    def _do(self, verb: str, job: Job) -> None:
+        self.asked.append(f"{verb} {job.release.version}")
+        if f"{verb} {job.release.version}" in self.failing:
+            raise StepFailed(Reason.INSTALL_FAILED, f"{verb} failed")
+        if verb == "verify" and "bug" in self.failing:
+            raise RuntimeError("a bug")
+
+    def install(self, job: Job) -> None:
+        self._do("install", job)
+
+    def verify(self, job: Job) -> None:
+        self._do("verify", job)
+
+    def commit(self, job: Job) -> None:
+        self._do("commit", job)
+
+    def roll_back(self, job: Job) -> None:
+        self._do("roll_back", job)
+
+    def inspect(self, job: Job) -> Found:
+        return self.found[job.release.version]
+
+    def clean(self) -> None:
+        raise OSError("no such folder")
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+class NoFetcher:
+    def path_of(self, sha256: Digest) -> Path:
+        return Path(sha256)
+
+    def clean(self) -> None:
+        pass
+
+
+BUNDLE = work_of(command(not_after=Instant(0)), Digest("0" * 64), (SHOP_1, SHOP_2))
+
+
+def carried_out(installer: Installer, *asked: steps.Step | Clean, aborted: bool = False) -> list[Any]:
+    results: list[Any] = []
+    worker = Steps(NoFetcher(), {"archive": installer}, results.append)  # type: ignore[arg-type]
+    for step in asked:
+        worker.ask(step)
+    if aborted:
+        worker.abort()
+    worker.start()
+    worker._tasks.put(None)
+    worker._thread.join(5)
+    return results
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "found"),
+    [
+        (Found.NEW, Found.NEW, Found.NEW),
+        (Found.OLD, Found.OLD, Found.OLD),
+        (Found.NEW, Found.OLD, Found.BROKEN),
+    ],
+)
+def test_a_bundle_of_which_a_part_is_new_is_broken(one: Found, two: Found, found: Found) -> None:
+    (result,) = carried_out(Installer({"1.0": one, "2.0": two}), Inspect(work=BUNDLE))
+    assert isinstance(result, Inspected)
+    assert result.found is found
+
+
+def test_a_bundle_is_rolled_back_in_the_opposite_order_even_where_a_part_fails() -> None:
+    installer = Installer({}, {"roll_back 2.0"})
+    (result,) = carried_out(installer, RollBack(work=BUNDLE), Clean())
+    assert installer.asked == ["roll_back 2.0", "roll_back 1.0"]
+    assert isinstance(result, Finished)
+    assert result.fault is not None
+
+
+def test_a_bug_in_an_installer_is_a_fault_and_what_is_called_off_is_not_begun() -> None:
+    installer = Installer({}, {"bug"})
+    (result,) = carried_out(installer, Verify(work=BUNDLE))
+    assert result.fault.reason is Reason.OTHER
+    (result,) = carried_out(installer, Verify(work=BUNDLE), aborted=True)
+    assert result.fault.detail == "called off"
+    assert installer.asked == ["verify 1.0"]

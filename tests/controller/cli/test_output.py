@@ -1,0 +1,22 @@
+"""What a cell of a table says."""
+
+import pytest
+
+from controller.cli.output import text_of
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        ("", "-"),
+        ([], "-"),
+        ({}, "-"),
+        ({"stage": "canary", "after": 2}, "after=2, stage=canary"),
+        (["a", "b"], "a, b"),
+        (True, "yes"),
+        (0, "0"),
+    ],
+)
+def test_a_value_is_shown_as_a_cell(value: object, text: str) -> None:
+    assert text_of(value) == text

@@ -1,0 +1,72 @@
+"""Several hundred devices at once: everything arrives, once, in order, and is answered."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import mqtt5
+
+from protocol.ids import Name
+from protocol.topics import DownlinkKind
+from tests.controller.edge.world import Client, World, until, world
+
+DEVICES = 300
+MESSAGES = 10
+
+
+async def report(device: Client) -> None:
+    for i in range(MESSAGES):
+        device.publish(b"%d" % i)
+    for _ in range(MESSAGES):
+        assert (await device.packet()).reason_code == mqtt5.PubAckReasonCode.SUCCESS
+
+
+async def connected(w: World) -> list[Client]:
+    names = [f"acme:d{i}" for i in range(DEVICES)]
+    return await asyncio.gather(*(w.device(name) for name in names))
+
+
+async def test_a_crowd_reports_takes_commands_and_leaves(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        devices = await connected(w)
+        assert w.endpoint.sessions == DEVICES
+
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await asyncio.gather(*map(report, devices))
+        rate = DEVICES * MESSAGES / (loop.time() - start)
+        print(f"{rate:,.0f} messages a second, both ends in this process, {w.endpoint.counts.batches} batches")
+
+        by_device: dict[Name, list[bytes]] = {}
+        for message in w.inbox.messages:
+            by_device.setdefault(message.name, []).append(message.payload)
+        assert Counter(map(tuple, by_device.values())) == {tuple(b"%d" % i for i in range(MESSAGES)): DEVICES}
+
+        assert all(w.endpoint.write(device.name, DownlinkKind.COMMAND, device.name.encode()) for device in devices)
+        found = await asyncio.gather(*(device.packet() for device in devices))
+        assert [packet.payload.decode() for packet in found] == [device.name for device in devices]
+
+        for device in devices:
+            device.goodbye()
+        await until(lambda: len(w.inbox.ended) == DEVICES)
+        assert (w.endpoint.sessions, len({number for _, number in w.inbox.ended})) == (0, DEVICES)
+
+
+async def test_a_storm_of_connects_leaves_the_loop_responsive(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        loop, lags = asyncio.get_running_loop(), [0.0]
+
+        async def watch() -> None:
+            while True:
+                before = loop.time()
+                await asyncio.sleep(0.001)
+                lags.append(loop.time() - before - 0.001)
+
+        watching = asyncio.create_task(watch())
+        start = loop.time()
+        await connected(w)
+        spent = loop.time() - start
+        watching.cancel()
+        lags.sort()
+        print(f"{DEVICES / spent:,.0f} connects a second, both ends; loop lag p99 {lags[-len(lags) // 100 - 1]:.3f} s")
+        assert w.endpoint.counts.handshakes_failed.total() == 0

@@ -1,0 +1,78 @@
+"""The demo as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from controller.cli.app import build
+from simulator.processes import left_behind
+
+pytestmark = pytest.mark.timeout(118)
+
+DEMO = [sys.executable, "-c", "from controller.cli import main; main()", "demo"]
+COUNTERS = ("queued", "in_progress", "succeeded", "failed", "rejected", "timed_out", "cancelled", "removed")
+
+
+def test_the_demo_tells_what_happened_as_json(tmp_path: Path) -> None:
+    done = CliRunner().invoke(build(), ["demo", "-o", "json", "--devices", "30", "--dir", str(tmp_path)])
+    assert done.exit_code == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["faults"]) == (True, [])
+    assert [(run["name"], run["state"]) for run in told["runs"]] == [
+        ("harbour-1.0.0", "succeeded"),
+        ("harbour-1.1.0", "failed"),
+    ]
+    assert told["devices_on_version"] == {"1.0.0": 33}
+    for run in told["runs"]:
+        assert [stage["name"] for stage in run["stages"]] == ["canary", "eu", "us", "rest"]
+    assert sum(stage[name] for stage in told["runs"][0]["stages"] for name in COUNTERS) == 33
+    assert told["runs"][1]["stages"][0]["failed"] == len(told["runs"][1]["reached"]) <= 4
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_leaves_nothing_behind_when_it_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
+    command = [*DEMO, "--devices", "10", "--dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as demo:
+        deadline = time.monotonic() + 40
+        while len(left_behind(tmp_path)) < 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        demo.send_signal(number)
+        assert demo.wait(40) == 3
+    assert left_behind(tmp_path) == []
+
+
+def test_the_demo_says_what_failed_and_where_the_logs_are(tmp_path: Path) -> None:
+    (tmp_path / "online").mkdir()
+    (tmp_path / "online" / "a-file").touch()
+    done = CliRunner().invoke(build(), ["demo", "--devices", "10", "--dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "The demo failed: tidegate init" in done.stdout
+    assert f"The logs are in {tmp_path / 'logs'}" in done.stdout
+
+
+def test_the_demo_fails_when_a_process_dies(tmp_path: Path) -> None:
+    def kill_when_it_serves() -> None:
+        while len(left_behind(tmp_path)) < 3:
+            time.sleep(0.05)
+        for pid in left_behind(tmp_path):
+            if _is_controller(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    threading.Thread(target=kill_when_it_serves, daemon=True).start()
+    done = CliRunner().invoke(build(), ["demo", "--devices", "10", "--dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "The demo failed" in done.stdout
+    assert left_behind(tmp_path) == []
+
+
+def _is_controller(pid: int) -> bool:
+    return b"\0serve\0" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -1,0 +1,85 @@
+import io
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from controller.app.views import RunView
+from simulator.demo.screen import RunTooLong, Screen
+from simulator.demo.verdict import BAD, GOOD
+from tests.simulator.demo.test_verdict import BAD_RUN, STORY, run, stage, target
+
+
+def screen(*, is_terminal: bool) -> tuple[Screen, io.StringIO]:
+    written = io.StringIO()
+    return Screen(Console(file=written, force_terminal=is_terminal, width=120)), written
+
+
+def looks(*views: RunView) -> Iterator[RunView]:
+    yield from views
+    while True:
+        yield views[-1]
+
+
+def going(state: str) -> RunView:
+    return msgspec.structs.replace(run(GOOD, "running", stage("canary", state, succeeded=1, queued=2)), ended_at=None)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_run_is_shown_until_it_ends(is_terminal: bool) -> None:
+    shown, written = screen(is_terminal=is_terminal)
+    views = looks(
+        going("rolling_out"), going("soaking"), run(GOOD, "succeeded", stage("canary", "passed", succeeded=3))
+    )
+    assert shown.follow(lambda: next(views), seconds_max=5).state == "succeeded"
+    assert "canary" in written.getvalue()
+    assert "passed" in written.getvalue()
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_run_that_does_not_end_is_given_up_with_how_it_stands(is_terminal: bool) -> None:
+    shown, _ = screen(is_terminal=is_terminal)
+    with pytest.raises(RunTooLong, match="canary: rolling out"):
+        shown.follow(lambda: going("rolling_out"), seconds_max=0.1)
+
+
+def test_plain_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulator.demo.screen.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("simulator.demo.screen.POLL_SECONDS", 0.0)
+    shown, written = screen(is_terminal=False)
+    more = run(GOOD, "succeeded", stage("canary", "rolling_out", succeeded=3))
+    views = looks(going("rolling_out"), going("rolling_out"), more)
+    shown.follow(lambda: next(views), seconds_max=5)
+    assert written.getvalue().count("rolling out; 3 succeeded") == 1
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_end_says_who_was_exposed_and_why(is_terminal: bool) -> None:
+    shown, written = screen(is_terminal=is_terminal)
+    shown.say("looking around")
+    shown.tell(STORY)
+    text = written.getvalue()
+    for part in (
+        f"Release {BAD} reached 2 devices",
+        "box-1",
+        "verify_failed: answers 500",
+        f"3 on {GOOD}",
+        "1.5 installs",
+    ):
+        assert part in text
+    assert "NOT AS EXPECTED" not in text
+
+
+def test_many_exposed_devices_are_not_all_listed_and_faults_are_named() -> None:
+    shown, written = screen(is_terminal=False)
+    many = msgspec.structs.replace(BAD_RUN, targets=tuple(target(f"sim-{n}", attempt=1) for n in range(20)))
+    shown.tell(msgspec.structs.replace(STORY, runs=(STORY.runs[0], many)))
+    assert "and 12 more" in written.getvalue()
+    assert "NOT AS EXPECTED: release 1.1.0 reached 20 devices" in written.getvalue()
+
+
+def test_a_story_that_broke_off_can_be_told() -> None:
+    shown, written = screen(is_terminal=False)
+    shown.tell(msgspec.structs.replace(STORY, runs=STORY.runs[:1]))
+    assert "expected two runs" in written.getvalue()

@@ -1,0 +1,61 @@
+from collections import Counter
+
+import pytest
+
+from simulator.live.behaviour import BadOption, Behaviour, Plan, draw, parse_behaviours, parse_labels
+
+PLAN = Plan(
+    count=200,
+    seed=7,
+    behaviours=parse_behaviours("slow=10%, flaky=5, offline=2.5%"),
+    labels=parse_labels("region=eu:40,region=us:40,region=apac:20,ring=canary:3,ring=:197"),
+    fail_versions=frozenset({"2.0"}),
+)
+
+
+def test_the_same_plan_and_seed_draw_the_same_devices() -> None:
+    assert draw(PLAN) == draw(PLAN)
+    assert draw(PLAN) != draw(Plan(count=200, seed=8))
+
+
+def test_shares_are_kept_exactly() -> None:
+    devices = draw(PLAN)
+    assert Counter(device.behaviour for device in devices) == {
+        Behaviour.SLOW: 20,
+        Behaviour.FLAKY: 10,
+        Behaviour.OFFLINE: 5,
+        Behaviour.FAST: 165,
+    }
+    assert Counter(device.labels["region"] for device in devices) == {"eu": 80, "us": 80, "apac": 40}
+    assert sum("ring" in device.labels for device in devices) == 3
+
+
+def test_what_is_left_over_goes_to_the_largest_remainder() -> None:
+    devices = draw(Plan(count=10, labels=parse_labels("x=a,x=b,x=c")))
+    assert sorted(Counter(device.labels["x"] for device in devices).values()) == [3, 3, 4]
+
+
+def test_behaviour_shows_in_what_is_drawn() -> None:
+    by_kind = {device.behaviour: device for device in draw(PLAN)}
+    assert by_kind[Behaviour.SLOW].bandwidth < by_kind[Behaviour.FAST].bandwidth
+    assert by_kind[Behaviour.FLAKY].drop_ms > 0
+    assert by_kind[Behaviour.OFFLINE].away_ms > 0
+    assert by_kind[Behaviour.FAST].drop_ms == by_kind[Behaviour.FAST].away_ms == 0
+
+
+def test_all_devices_fail_a_version_unless_some_are_drawn_as_failing() -> None:
+    assert {device.fails for device in draw(PLAN)} == {frozenset({"2.0"})}
+    some = draw(Plan(count=100, behaviours={Behaviour.FAILING: 30.0}, fail_versions=frozenset({"2.0"})))
+    assert Counter(bool(device.fails) for device in some) == {True: 30, False: 70}
+
+
+@pytest.mark.parametrize("text", ["slow", "slow=x", "lazy=5%", "slow=60%,flaky=60%", "slow=-1%"])
+def test_bad_behaviours_are_refused(text: str) -> None:
+    with pytest.raises(BadOption, match="expected"):
+        parse_behaviours(text)
+
+
+@pytest.mark.parametrize("text", ["region", "region=eu:0", "region=eu:x", "=eu"])
+def test_bad_labels_are_refused(text: str) -> None:
+    with pytest.raises(BadOption, match="expected key=value:weight"):
+        parse_labels(text)

@@ -1,0 +1,32 @@
+"""The files in `examples/` are what they say they are."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from controller.documents import Kind, load_one
+from controller.domain.pipeline import Pipeline, validate
+from simulator.package import EXAMPLES
+
+
+@pytest.mark.parametrize("file", sorted((EXAMPLES / "pipelines").iterdir()), ids=lambda file: file.name)
+def test_a_pipeline_has_no_fault_and_is_named_after_its_file(file: Path) -> None:
+    pipeline = load_one(file.read_bytes(), Kind.PIPELINE)
+    assert isinstance(pipeline, Pipeline)
+    assert pipeline.name == file.stem
+    assert validate(pipeline) == ()
+    assert {stage.name: stage.needs for stage in pipeline.stages} == {
+        "canary": (),
+        "eu": ("canary",),
+        "us": ("canary",),
+        "rest": ("eu", "us"),
+    }
+
+
+def test_the_builder_makes_an_archive(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "build.py"), "2.0.0", "--broken", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert (tmp_path / "harbour-2.0.0.tar.gz").exists()
+    assert "sha256" in done.stdout
