@@ -8,11 +8,12 @@ look, pump      ┘                       └ compute: two threads that sign and
 """
 
 import asyncio
+import signal
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import Final, TypeVar
 
 import structlog
@@ -68,6 +69,15 @@ class Threads:
         self._pool.shutdown()
 
 
+class HttpServer(uvicorn.Server):
+    """uvicorn, told by us when to stop: left to itself it raises the signal again before the rest has stopped."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `_run`."""
+        yield
+
+
 def serve(settings: Settings) -> None:
     """Run the controller until SIGTERM or SIGINT.
 
@@ -101,6 +111,7 @@ async def _serve(settings: Settings) -> None:
         controller = _controller(settings, keystore, tenant, store=store, endpoint=endpoint, threads=threads)
         inbox.open(controller)
         await _first_administrator(settings, controller)
+        await wakeups.recover(controller)
         server = _http_server(settings, controller, mqtt_port=mqtt_port)
 
         async def renew() -> None:
@@ -161,6 +172,8 @@ async def _run(
     async with asyncio.TaskGroup() as tasks:
         background = [tasks.create_task(_supervise(name, loop)) for name, loop in loops.items()]
         endpoint_task = tasks.create_task(endpoint.run())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, _stop, server)
         log.info("controller_started", tenant=controller.tenant, http_port=server.config.port)
         await server.serve()
         await endpoint.stop()
@@ -168,6 +181,10 @@ async def _run(
         for task in background:
             task.cancel()
     log.info("controller_stopped")
+
+
+def _stop(server: uvicorn.Server) -> None:
+    server.should_exit = True
 
 
 def _http_server(settings: Settings, controller: Controller, *, mqtt_port: int) -> uvicorn.Server:
@@ -189,7 +206,7 @@ def _http_server(settings: Settings, controller: Controller, *, mqtt_port: int) 
         access_log=False,
         timeout_graceful_shutdown=5,
     )
-    return uvicorn.Server(config)
+    return HttpServer(config)
 
 
 async def _renew_server(

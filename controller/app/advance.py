@@ -220,17 +220,25 @@ class Advance:
 
     def _hold(self, run_id: int) -> Sequence[Event]:
         self.after.voided += self.tx.commands.void(run_id=run_id, stage=None)
-        self.control(self.record(run_id), self.tx.targets.in_flight(run_id), Mode.HOLD)
+        at_work = self.tx.targets.in_flight(run_id)
+        self._control_all(self.record(run_id), at_work, Mode.HOLD)
         return ()
 
     def _go(self, run_id: int) -> Sequence[Event]:
         """Renew permissions; what was never accepted gets a new command, since the old one's epoch is fenced off."""
         record = self.record(run_id)
         at_work = self.tx.targets.in_flight(run_id)
-        unaccepted = [row for row in at_work if row.target.attempt_state is AttemptState.SENT]
-        self.control(record, [row for row in at_work if row not in unaccepted], Mode.GO)
+        unaccepted = [row for row in at_work if _is_unaccepted(row)]
+        accepted = [row for row in at_work if not _is_unaccepted(row)]
+        self._control_all(record, accepted, Mode.GO)
         self.reissue(record, unaccepted)
         return ()
+
+    def _control_all(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
+        """Tell devices *mode*, and those that were called back that they still are: the new epoch voids the recall."""
+        recalled = [row for row in rows if row.target.cancel_requested]
+        self.control(record, recalled, Mode.CANCEL)
+        self.control(record, [row for row in rows if not row.target.cancel_requested], mode)
 
     def _note(self, run_id: int, note: Note) -> Sequence[Event]:
         data: dict[str, str | int] = {"text": note.text} if note.text else {}
@@ -253,3 +261,7 @@ def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
 
 def _with(row: TargetRecord, target: Target, at: Instant) -> TargetRecord:
     return msgspec.structs.replace(row, target=target, updated_at=at)
+
+
+def _is_unaccepted(row: TargetRecord) -> bool:
+    return row.target.attempt_state is AttemptState.SENT and not row.target.cancel_requested

@@ -7,7 +7,7 @@ from controller.app import audit, cursors, tokens
 from controller.app.access import Actor, Permission
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.errors import InvalidRequest, NotAllowed, NotAuthenticated, NotFound
+from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotAuthenticated, NotFound
 from controller.app.ports import IssuedCertificate
 from controller.app.records import DeviceRecord
 from controller.app.repositories import Transaction
@@ -43,6 +43,7 @@ async def enrol(
         InvalidRequest: when the id, a key or the signing request is not valid; the claim stays unspent.
         NotAuthenticated: when the claim is unknown, expired or used up.
         NotAllowed: when the device is blocked.
+        Conflict: when the id belongs to other hardware, so that a claim alone takes over no device.
     """
     name = _new_name(controller, device)
     _check_keys(signing_key, sealing_key)
@@ -66,6 +67,8 @@ async def enrol(
         known = tx.devices.by_names([name]).get(name)
         if known is not None and known.is_blocked:
             raise NotAllowed(f"device {device!r} is blocked")
+        if known is not None and known.hardware_id != hardware_id:
+            raise Conflict(f"device {device!r} is enrolled with other hardware: choose another id")
         tx.devices.add(record)
 
     await controller.write(work)

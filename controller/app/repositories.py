@@ -198,7 +198,7 @@ class Commands(Protocol):
         """Mark every open command of these targets done: the device has accepted it, or its attempt is over."""
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
-        """Void the unsent commands of a run, or of one of its stages; return their ids."""
+        """Void the open install commands of a run, or of one of its stages, for good; return their ids."""
 
     def unsent_count(self) -> int:
         """Return the number of unsent commands."""

@@ -32,13 +32,21 @@ UNREACHABLE_MS: Final = HOUR
 
 
 async def recover(controller: Controller) -> int:
-    """Take the time in which the controller was down out of every run's clock; return it in milliseconds."""
+    """Raise the fences of active runs, and take the time in which the controller was down out of their clocks.
+
+    Fences live in memory: without this, commands of before a pause could be sent again after a restart.
+
+    Returns:
+        The time in which nobody looked, in milliseconds.
+    """
 
     def work(tx: Transaction, after: Consequences) -> int:
         now = controller.clock.now()
         last = tx.log.heartbeat()
         gap = now - last if last is not None else 0
         tx.log.beat(now)
+        for run_id in tx.runs.active_ids():
+            after.epochs[run_id] = tx.runs.get(run_id).run.epoch
         if gap >= GAP_MS_MIN:
             _skip(controller, tx, after, gap)
         return gap
@@ -55,8 +63,7 @@ def _skip(controller: Controller, tx: Transaction, after: Consequences, gap_ms: 
 
 
 async def run_for_ever(controller: Controller) -> None:
-    """Look after everything that is due, until cancelled."""
-    await recover(controller)
+    """Look after everything that is due, until cancelled; `recover` comes before."""
     start = later(controller.clock.now(), GRACE_MS)
     while controller.clock.now() < start:
         await controller.clock.sleep_until(start)

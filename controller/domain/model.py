@@ -31,6 +31,12 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     soak_at: int | None = None
     ended_at: int | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Say whether it has a verdict and no device left; one that was opened is first told who belongs to it."""
+        is_known = self.is_frozen or self.opened_at is None
+        return self.state.is_verdict and is_known and self.tally.is_settled
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was started with, the signed release included; never changed afterwards."""

@@ -110,8 +110,7 @@ def _start(run: Run, event: Started) -> Outcome:
 
 
 def _freeze(run: Run, event: Frozen) -> Run:
-    stage = run.stages[event.stage]
-    if stage.is_frozen or stage.state is not StageState.ROLLING_OUT:
+    if run.stages[event.stage].is_frozen:
         return run
     return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets))
 

@@ -23,8 +23,7 @@ def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
     if run.state is RunState.TERMINATING:
         decision.stop("terminated")
     decision.end()
-    wanted = (effect for effect in decision.effects if not _is_moot(effect, decision.run))
-    return decision.run, (*wanted, *_releases(plan, decision.run))
+    return decision.run, (*decision.effects, *_releases(plan, decision.run))
 
 
 def paused(run: Run, reason: str, at: Instant) -> Outcome:
@@ -47,11 +46,6 @@ def _releases(plan: Plan, run: Run) -> Iterator[Release]:
         count = min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued)
         if is_open and at_work.is_frozen and not at_work.is_recalled and count > 0:
             yield Release(stage=index, count=count)
-
-
-def _is_moot(effect: Effect, run: Run) -> bool:
-    """Say whether a stage was opened and, later in the same settling, stopped: then nobody belongs to it."""
-    return isinstance(effect, Freeze) and run.stages[effect.stage].state.is_verdict
 
 
 class _Decision:
@@ -82,7 +76,7 @@ class _Decision:
     def end(self) -> None:
         """Conclude a run in which every stage has a verdict and no device is left."""
         is_open = self.run.state in {RunState.RUNNING, RunState.TERMINATING}
-        if not is_open or not all(stage.state.is_verdict and stage.tally.is_settled for stage in self.run.stages):
+        if not is_open or not all(stage.is_over for stage in self.run.stages):
             return
         self.run = run_changed(self.run, state=_end_state(self.run), pause_reasons=())
         self.effects += [Note(kind=self.run.state.value, text=self.run.reason), Conclude()]
@@ -109,8 +103,11 @@ class _Decision:
                 self._open_stage(index)
             case _:
                 pass
-        if self.run.stages[index].state is StageState.PASSED:
+        at_work = self.run.stages[index]
+        if at_work.state is StageState.PASSED:
             self._tail(index)
+        elif at_work.state in STOPS and not at_work.is_recalled and not at_work.tally.is_settled:
+            self._recall(index, timed_out=at_work.state is StageState.TIMED_OUT)
 
     def _blocked(self, index: int) -> None:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]

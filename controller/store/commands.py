@@ -20,7 +20,7 @@ _sent_state = sa.case(
     (is_exactly(_c.op, *_CONTROL), sa.literal_column(f"'{CommandState.DONE.value}'")),
     else_=sa.literal_column(f"'{CommandState.SENT.value}'"),
 )
-_of_run = sa.and_(is_unsent, _c.run_id == sa.bindparam("run_id"))
+_of_run = sa.and_(is_open, _c.run_id == sa.bindparam("run_id"), _c.target_id.is_not(None))
 _of_stage = sa.and_(_of_run, _c.target_id >= sa.bindparam("low"), _c.target_id < sa.bindparam("high"))
 
 INSERT: Final = sa.insert(command)
@@ -44,10 +44,10 @@ CLOSE: Final = sa.update(command).where(is_open, one_of(_c.target_id, "ids")).va
 STAGE_ID: Final = sa.select(stage_run.c.id).where(
     stage_run.c.run_id == sa.bindparam("run_id"), stage_run.c.position == sa.bindparam("stage")
 )
-UNSENT_OF_RUN: Final = sa.select(_c.id).where(_of_run)
-UNSENT_OF_STAGE: Final = sa.select(_c.id).where(_of_stage)
-VOID: Final = sa.update(command).where(is_unsent, one_of(_c.id, "ids")).values(state=CommandState.VOID.value)
-UNSENT_COUNT: Final = sa.select(sa.func.count()).select_from(command).where(is_unsent)
+OPEN_OF_RUN: Final = sa.select(_c.id).where(_of_run)
+OPEN_OF_STAGE: Final = sa.select(_c.id).where(_of_stage)
+VOID: Final = sa.update(command).where(is_open, one_of(_c.id, "ids")).values(state=CommandState.VOID.value)
+UNSENT_COUNT: Final = sa.select(sa.func.count()).select_from(command).where(is_open, is_unsent)
 
 
 class SqlCommands:
@@ -90,7 +90,7 @@ class SqlCommands:
             self._connection.execute(CLOSE, {"ids": chunk})
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
-        ids = sorted(self._unsent(run_id, stage))
+        ids = sorted(self._open_installs(run_id, stage))
         for chunk in chunks(ids):
             self._connection.execute(VOID, {"ids": chunk})
         return ids
@@ -98,12 +98,12 @@ class SqlCommands:
     def unsent_count(self) -> int:
         return self._connection.execute(UNSENT_COUNT).scalar_one()
 
-    def _unsent(self, run_id: int, stage: int | None) -> list[int]:
+    def _open_installs(self, run_id: int, stage: int | None) -> list[int]:
         if stage is None:
-            return list(self._connection.scalars(UNSENT_OF_RUN, {"run_id": run_id}))
+            return list(self._connection.scalars(OPEN_OF_RUN, {"run_id": run_id}))
         stage_id: int = self._connection.execute(STAGE_ID, {"run_id": run_id, "stage": stage}).scalar_one()
         span = {"low": stage_id << STAGE_SHIFT, "high": (stage_id + 1) << STAGE_SHIFT}
-        return list(self._connection.scalars(UNSENT_OF_STAGE, {"run_id": run_id, **span}))
+        return list(self._connection.scalars(OPEN_OF_STAGE, {"run_id": run_id, **span}))
 
     def _all(self, statement: sa.Select[Any], values: dict[str, object]) -> list[CommandRecord]:
         return _to_records(self._connection.execute(statement, values).mappings())

@@ -187,15 +187,18 @@ class Rig:
         self.wait = wait
         self.wire = Wire()
         self.shelf = Shelf()
+        self.chance = Counting()
         self.director = Ed25519Signing(Ed25519PrivateKey.generate())
         self.time_key = Ed25519Signing(Ed25519PrivateKey.generate())
         self.devices: dict[str, Device] = {}
         self.inbox = Inbox()
-        self.controller = self._controller(**ports)
+        self._ports = ports
+        self.controller = self.new_controller()
         self.inbox.open(self.controller)
         self._read = 0
 
-    def _controller(self, **ports: Any) -> Controller:
+    def new_controller(self) -> Controller:
+        """Return a controller with nothing in its memory, on the same database."""
         meters, compute = Meters(), Inline()
         director: SigningKey = self.director
         dispatcher = Dispatcher(
@@ -205,7 +208,7 @@ class Rig:
             "tenant": TENANT,
             "store": self.store,
             "clock": self.clock,
-            "chance": Counting(),
+            "chance": self.chance,
             "compute": compute,
             "transport": self.wire,
             "artifacts": self.shelf,
@@ -219,7 +222,7 @@ class Rig:
             "progress": ProgressBoard(),
             "meters": meters,
         }
-        return Controller(**(defaults | ports))
+        return Controller(**(defaults | self._ports))
 
     def close(self) -> None:
         """Forget the database."""

@@ -3,7 +3,7 @@
 import pytest
 
 from controller.app import devices, tokens
-from controller.app.errors import InvalidRequest, NotAllowed, NotAuthenticated, NotFound
+from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotAuthenticated, NotFound
 from protocol.codec import encode
 from protocol.envelope import seal
 from protocol.ids import digest_of
@@ -177,3 +177,13 @@ def test_a_list_goes_on_where_its_cursor_says(rig: Rig) -> None:
     assert seen == list("abcde")
     with pytest.raises(InvalidRequest):
         rig.do(devices.list_devices, labels={}, cursor="%%%")
+
+
+def test_a_device_enrols_anew_with_its_own_hardware_only(rig: Rig) -> None:
+    enrol(rig, claim(rig))
+    once = claim(rig)
+
+    with pytest.raises(Conflict, match="other hardware"):
+        enrol(rig, once, hardware_id="serial-2")
+
+    enrol(rig, once, signing_key=bytes(reversed(range(32))))

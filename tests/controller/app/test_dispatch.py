@@ -2,13 +2,15 @@
 
 import pytest
 
+from controller.app import runs, wakeups
 from controller.app.consequences import Consequences
 from controller.app.dispatch import resend_after_ms
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Priority
 from controller.app.records import CommandRecord
-from controller.domain.pipeline import Targets
+from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Targets
 from protocol.ids import device_id
+from protocol.lifecycle import AttemptState
 from protocol.units import MINUTE, SECOND
 from tests.controller.app.rig import Rig, run_now, stage
 
@@ -135,3 +137,76 @@ def test_the_waits_between_resends_grow_to_a_limit() -> None:
     assert waits[:3] == [15 * SECOND, 30 * SECOND, 60 * SECOND]
     assert waits[-1] == 5 * MINUTE
     assert waits == sorted(waits)
+
+
+def restarted(rig: Rig) -> None:
+    """Let the controller lose its memory, as a kill does."""
+    rig.controller = rig.new_controller()
+    rig.inbox.open(rig.controller)
+    run_now(wakeups.recover(rig.controller))
+
+
+def test_a_restart_sends_nothing_of_a_paused_run(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+    rig.do(runs.pause, run=run, reason="doubt")
+    rig.devices["a"].commands.clear()
+
+    restarted(rig)
+    rig.sleep(10 * MINUTE)
+
+    assert [command.op for _, command in rig.devices["a"].commands] == []
+
+
+def test_a_restart_raises_the_fences_of_active_runs(rig: Rig) -> None:
+    command = held_back(rig)
+    rig.do(runs.pause, run=rig.do(runs.list_runs).items[0].id, reason="doubt")
+
+    restarted(rig)
+    rig.devices["a"].commands.clear()
+    rig.controller.dispatcher.queue(Consequences(commands=[command]))
+    rig.pump()
+
+    assert rig.devices["a"].commands == []
+
+
+def test_a_restart_sends_what_nobody_accepted(rig: Rig) -> None:
+    rig.start(stage(targets=ONLY_A))
+    first, _ = rig.last("a")
+
+    restarted(rig)
+    rig.sleep(MINUTE)
+
+    assert len(rig.devices["a"].commands) > 1
+    assert rig.last("a")[0] == first
+
+
+def test_a_stopped_branch_sends_no_install_command_again(rig: Rig) -> None:
+    rig.enrol("b")
+    rig.connect("b")
+    gate = Gate(failures=FailureLimit(count=0))
+    rig.start(stage(gate=gate, on_failure=OnFailure.STOP_BRANCH))
+    rig.fail("a")
+    assert rig.last("b")[1].op == "cancel"
+
+    rig.devices["b"].commands.clear()
+    rig.sleep(20 * SECOND)
+
+    assert [command.op for _, command in rig.devices["b"].commands] == []
+
+
+def test_a_pause_repeats_the_recall_of_devices_that_were_called_back(rig: Rig) -> None:
+    rig.enrol("b", "c")
+    rig.connect("b", "c")
+    gate = Gate(failures=FailureLimit(count=0))
+    run = rig.start(
+        stage(gate=gate, on_failure=OnFailure.STOP_BRANCH, targets=Targets(devices=(device_id("a"), device_id("b")))),
+        stage("other"),
+    )
+    rig.report("b", AttemptState.DOWNLOADING)
+    rig.fail("a")
+
+    rig.do(runs.pause, run=run, reason="doubt")
+    assert [rig.last(name)[1].op for name in "bc"] == ["cancel", "hold"]
+
+    rig.do(runs.resume, run=run)
+    assert [rig.last(name)[1].op for name in "bc"] == ["cancel", "install"]

@@ -21,7 +21,7 @@ from controller.domain.events import (
     Started,
 )
 from controller.domain.model import Plan, Run, create
-from controller.domain.pipeline import Operation, OnFailure, Pipeline, Stage
+from controller.domain.pipeline import OnFailure, Operation, Pipeline, Stage
 from controller.domain.states import RUN_TRANSITIONS, RunState, StageState
 from controller.domain.target import Delta, Policy, Target, TargetState
 from protocol.ids import AppName, Digest, StageName, digest_of
@@ -106,7 +106,6 @@ class World:
         match effect:
             case Freeze():
                 assert self.devices[effect.stage] == []
-                assert self.run.stages[effect.stage].state is StageState.ROLLING_OUT
                 self.devices[effect.stage] = [Target() for _ in range(self.sizes[effect.stage])]
                 return [Frozen(at=self.now, stage=effect.stage, targets=self.sizes[effect.stage])]
             case Cancel():

@@ -75,12 +75,12 @@ def test_control_commands_are_those_of_the_protocol(tx: SqlTransaction, run: Run
 def test_what_is_over_is_never_opened_again(tx: SqlTransaction, run: RunRecord) -> None:
     add(tx, run)
     tx.commands.close([target(run, 1, 1).id])
-    assert tx.commands.void(run_id=run.id, stage=None) == [2, 3, 4, 5]
+    assert tx.commands.void(run_id=run.id, stage=None) == [2, 3, 4]
     tx.commands.mark_sent([1, 2], again_at=at(50))
     tx.commands.postpone([1, 2], until=at(60))
     assert [stored(tx, n).state for n in (1, 2)] == [CommandState.DONE, CommandState.VOID]
     assert [stored(tx, n).send_at for n in (1, 2)] == [at(1), at(2)]
-    assert tx.commands.next_due() is None
+    assert tx.commands.next_due() == at(5)
 
 
 def test_open_ones_can_wait(tx: SqlTransaction, run: RunRecord) -> None:
@@ -105,11 +105,11 @@ def test_voiding_one_stage_leaves_the_rest(tx: SqlTransaction, run: RunRecord) -
     add(tx, run)
     tx.commands.add([command(9, other)])
     tx.commands.mark_sent([1], again_at=at(50))
-    assert tx.commands.void(run_id=run.id, stage=0) == [2, 3]
+    assert tx.commands.void(run_id=run.id, stage=0) == [1, 2, 3]
     assert tx.commands.void(run_id=run.id, stage=0) == []
     assert tx.commands.void(run_id=run.id, stage=1) == [4]
-    assert tx.commands.void(run_id=run.id, stage=None) == [5]
-    assert stored(tx, 1).state is CommandState.SENT
+    assert tx.commands.void(run_id=run.id, stage=None) == []
+    assert stored(tx, 1).state is CommandState.VOID
     assert stored(tx, 9).state is CommandState.UNSENT
 
 

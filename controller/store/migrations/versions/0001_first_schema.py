@@ -247,12 +247,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('unsent', 'sent')"),
     )
     op.create_index(
-        "ix_command_unsent",
+        "ix_command_run",
         "command",
         ["run_id", "target_id"],
         unique=False,
-        sqlite_where=sa.text("state = 'unsent'"),
-        postgresql_where=sa.text("state = 'unsent'"),
+        sqlite_where=sa.text("state IN ('unsent', 'sent')"),
+        postgresql_where=sa.text("state IN ('unsent', 'sent')"),
     )
     op.create_table(
         "event",
