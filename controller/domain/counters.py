@@ -1,6 +1,7 @@
 """What a stage counts: the eight counters, and the n and k of its gate. They always sum to the stage's targets."""
 
 from collections.abc import Iterable
+from typing import assert_never
 
 import msgspec
 
@@ -49,6 +50,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
                 return self.started
             case Denominator.FINISHED:
                 return self.succeeded + self.failed + self.timed_out
+            case _:
+                assert_never(denominator)
 
 
 def folded(tally: Tally, deltas: Iterable[Delta]) -> Tally:
