@@ -49,7 +49,7 @@ from simulator.live.steps import Load, Steps
 
 POWER_OFF_MS: Final = 3_000
 WAKE_MS_MIN: Final = 10
-"""The core may name a deadline that only an acknowledgement can move; waking without a pause would be a busy loop."""
+"""The least wait before a wake-up: a deadline that stays in the past must not become a busy loop."""
 NO_REPORT: Final = 0
 """The token of a QoS 1 message that is no report: numbers of reports begin at 1."""
 
