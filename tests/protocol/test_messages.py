@@ -54,7 +54,7 @@ def test_reports_round_trip(report: StateReport) -> None:
 def test_a_report_is_told_by_its_kind() -> None:
     for name, kind in (("state-report", StateReport), ("refusal-report", RefusalReport)):
         assert isinstance(decode(encode(MESSAGES[name]), Report), kind)  # type: ignore[arg-type]
-    with pytest.raises(MalformedMessage, match="a message|Report"):
+    with pytest.raises(MalformedMessage, match="a message"):
         decode(b'{"kind":"other"}', Report)  # type: ignore[arg-type]
 
 
@@ -138,6 +138,20 @@ def test_size_is_judged_before_anything_is_parsed() -> None:
         decode(padded + b" ", Hello)
     with pytest.raises(MalformedMessage, match="expected at most 9"):
         decode(raw, Hello, bytes_max=9)
+
+
+def patterned(name: str) -> list[str]:
+    fields = msgspec.json.decode(encode(MESSAGES[name]))
+    return [key for key in ("nonce", "incarnation", "command", "body_sha256") if key in fields]
+
+
+@pytest.mark.parametrize("name", ["hello", "state-report", "refusal-report", "request"])
+def test_hexadecimal_fields_hold_nothing_else(name: str) -> None:
+    fields = msgspec.json.decode(encode(MESSAGES[name]))
+    for field in patterned(name):
+        for wrong in (fields[field] + "\n", fields[field].upper() + "A", fields[field][1:], "g" + fields[field][1:]):
+            with pytest.raises(MalformedMessage, match=field):
+                decode(encode({**fields, field: wrong}), KINDS[name])
 
 
 def test_an_error_names_the_message_and_the_field() -> None:

@@ -27,7 +27,24 @@ topics = st.one_of(
     st.builds(Downlink, all_names, st.sampled_from(DownlinkKind)),
 )
 
-WRONG_PARTS = ["", "-a", "A", "ä", "a b", "a/b", "a+b", "a#", "a:b", "a\n", "\na", "a\0", "a" * 64, "a_b", "．", "٣"]
+WRONG_PARTS = [
+    "",
+    "-a",
+    "A",
+    "ä",
+    "a b",
+    "a/b",
+    "a+b",
+    "a#",
+    "a:b",
+    "a\n",
+    "\na",
+    "a\0",
+    "a" * 64,
+    "a_b",
+    "\uff0e",
+    "\u0663",
+]
 
 
 @pytest.mark.parametrize("text", WRONG_PARTS)

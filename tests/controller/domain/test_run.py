@@ -207,6 +207,7 @@ def test_termination_calls_every_device_back_and_waits_for_those_at_work() -> No
     assert (world.run.state, world.run.reason, world.run.epoch) == (RunState.TERMINATING, "enough", 3)
     assert states(world) == [S.CANCELLED, S.CANCELLED]
     assert deadline(world) is None
+    assert world.run.clock.run_time(at(500)) == 500, "the deadlines of its devices must come"
     world.happen(Terminated(at=world.now, reason="again"))
     world.happen(Paused(at=world.now, reason="op"))
     assert (world.run.reason, world.run.is_paused) == ("enough", False)
