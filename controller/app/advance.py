@@ -12,6 +12,7 @@ import msgspec
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
+from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.records import CommandRecord, EventRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain import run as runs
@@ -34,7 +35,7 @@ from controller.domain.selector import exclusion, position
 from controller.domain.target import CancelRequested, Delta, Policy, Reissued, Released, Target, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
-from protocol.units import Instant
+from protocol.units import Instant, later
 
 
 def policy_of(record: RunRecord, target: TargetRecord) -> Policy:
@@ -200,8 +201,11 @@ class Advance:
         self._send(self.maker.control(record, list(rows), mode))
 
     def _send(self, commands: Sequence[CommandRecord]) -> None:
-        saved = self.tx.commands.add(commands)
-        self.after.commands += [command for command in saved if command.send_at <= self.at]
+        """Store commands; those that are due follow the commit, and are looked at again when that should be marked."""
+        again_at = later(self.at, RESEND_FIRST_MS)
+        due = [msgspec.structs.replace(command, send_at=again_at) for command in commands if command.send_at <= self.at]
+        self.after.commands += self.tx.commands.add(due)
+        self.tx.commands.add([command for command in commands if command.send_at > self.at])
 
     def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:
         record = self.record(run_id)

@@ -250,7 +250,8 @@ def _reported(target: Target, event: Reported, policy: Policy) -> Outcome:
         return target, (Anomaly(kind="other_attempt"),)
     if target.state is not TargetState.IN_PROGRESS:
         return _late(target, event)
-    if not may_follow(target.attempt_state, event.state):
+    is_repeat = event.state is target.attempt_state is not AttemptState.SENT
+    if not is_repeat and not may_follow(target.attempt_state, event.state):
         return target, (Anomaly(kind="out_of_order"),)
     started = _changed(target, is_started=True)
     if event.state.is_terminal:

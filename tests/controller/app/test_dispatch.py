@@ -4,7 +4,7 @@ import pytest
 
 from controller.app import runs, wakeups
 from controller.app.consequences import Consequences
-from controller.app.dispatch import resend_after_ms
+from controller.app.dispatch import RESEND_FIRST_MS, resend_after_ms
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Priority
 from controller.app.records import CommandRecord
@@ -106,7 +106,7 @@ def test_what_was_sent_and_not_marked_is_sent_again_with_the_same_bytes(
         rig.start(stage(targets=ONLY_A))
     assert open_commands(rig)[0].state == "unsent"
 
-    rig.sleep(SECOND)
+    rig.sleep(RESEND_FIRST_MS)
 
     digests = [digest for digest, _ in rig.devices["a"].commands]
     assert len(digests) == 2
@@ -210,3 +210,17 @@ def test_a_pause_repeats_the_recall_of_devices_that_were_called_back(rig: Rig) -
 
     rig.do(runs.resume, run=run)
     assert [rig.last(name)[1].op for name in "bc"] == ["cancel", "install"]
+
+
+def test_a_command_whose_sending_is_not_marked_yet_is_not_sent_a_second_time(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_yet(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(rig.controller.dispatcher, "_mark", not_yet)
+
+    rig.start(stage(targets=ONLY_A))
+    rig.sleep(SECOND)
+
+    assert len(rig.devices["a"].commands) == 1

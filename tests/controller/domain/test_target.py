@@ -71,7 +71,12 @@ def test_progress_starts_the_device_and_renews_its_lease() -> None:
     assert delta(SENT, INSTALLING).started == 1
 
 
-@pytest.mark.parametrize("state", [AttemptState.SENT, AttemptState.DOWNLOADING, AttemptState.INSTALLING])
+def test_a_state_that_is_repeated_renews_the_lease() -> None:
+    later, effects = step(INSTALLING, said(AttemptState.INSTALLING, at=50), POLICY)
+    assert (later.attempt_state, later.due, effects) == (AttemptState.INSTALLING, 200_050, ())
+
+
+@pytest.mark.parametrize("state", [AttemptState.SENT, AttemptState.DOWNLOADING])
 def test_what_comes_out_of_order_is_an_anomaly(state: AttemptState) -> None:
     assert step(INSTALLING, said(state), POLICY) == (INSTALLING, (Anomaly(kind="out_of_order"),))
 
