@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 import msgspec
+import structlog
 
+from controller.app import heartbeat
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
@@ -28,6 +30,7 @@ from controller.domain.events import (
     Go,
     Hold,
     Note,
+    Recovered,
     Release,
     Woken,
 )
@@ -36,6 +39,8 @@ from controller.domain.target import CancelRequested, Delta, Policy, Reissued, R
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
 from protocol.units import Instant, later
+
+log = structlog.get_logger()
 
 
 def policy_of(record: RunRecord, target: TargetRecord) -> Policy:
@@ -57,15 +62,21 @@ def round_of(effects: Iterable[Effect]) -> tuple[list[Effect], list[Release]]:
 
 
 class Advance:
-    """One transaction's work on runs. Records are loaded once, and stored by `finish`."""
+    """One transaction's work on runs. Records are loaded once, and stored by `finish`.
 
-    def __init__(self, controller: Controller, tx: Transaction, after: Consequences) -> None:
+    Before anything else, time in which nobody looked is taken out of the clock of every run.
+    """
+
+    def __init__(
+        self, controller: Controller, tx: Transaction, after: Consequences, *, gap_ms: int | None = None
+    ) -> None:
         self.controller = controller
         self.tx = tx
         self.after = after
         self.at: Instant = controller.clock.now()
         self.maker = Maker(tenant=controller.tenant, tx=tx, at=self.at, base_url=controller.base_url)
         self._records: dict[int, RunRecord] = {}
+        self._skip(heartbeat.gap_ms(tx, self.at) if gap_ms is None else gap_ms)
 
     def record(self, run_id: int) -> RunRecord:
         """Return a run as this transaction sees it."""
@@ -76,6 +87,14 @@ class Advance:
     def adopt(self, record: RunRecord) -> None:
         """Take over a run that this transaction has just inserted."""
         self._records[record.id] = record
+
+    def _skip(self, gap_ms: int) -> None:
+        if gap_ms == 0:
+            return
+        self.tx.log.beat(self.at)
+        for run_id in self.tx.runs.active_ids():
+            self.run(run_id, Recovered(at=self.at, gap_ms=gap_ms))
+        log.info("time_skipped", gap_ms=gap_ms)
 
     def finish(self) -> None:
         """Store every run that was touched, with the time at which it must be looked at again."""
@@ -197,8 +216,9 @@ class Advance:
         self._send(commands)
 
     def control(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
-        """Tell devices at work whether they may go on."""
-        self._send(self.maker.control(record, list(rows), mode))
+        """Tell devices at work whether they may go on; the reply to its hello tells one that is not connected."""
+        connected = [row for row in rows if self.controller.transport.session(row.name)]
+        self._send(self.maker.control(record, connected, mode))
 
     def _send(self, commands: Sequence[CommandRecord]) -> None:
         """Store commands; those that are due follow the commit, and are looked at again when that should be marked."""

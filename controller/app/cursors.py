@@ -2,8 +2,13 @@
 
 import base64
 import binascii
+import re
+from typing import Final
 
 from controller.app.errors import InvalidRequest
+
+NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
+"""What fits into the database's integers."""
 
 
 def encode(key: str | int) -> str:
@@ -35,6 +40,6 @@ def decode_int(cursor: str) -> int:
         InvalidRequest: when it is no cursor of ours.
     """
     text = decode(cursor)
-    if not text.lstrip("-").isdigit():
+    if NUMBER.fullmatch(text) is None:
         raise InvalidRequest(f"cursor {cursor[:40]!r} is not one that a page gave")
     return int(text)

@@ -77,10 +77,17 @@ class Dispatcher:
 
     def queue(self, after: Consequences) -> None:
         """Take over the commands of a commit, to be sent by the next `pump`; `kick` asks for one."""
-        for command in after.commands:
-            if command.id not in self._queued:
-                self._queued.add(command.id)
-                self._queue.append(command)
+        self.release(self.reserve(after))
+
+    def reserve(self, after: Consequences) -> list[CommandRecord]:
+        """Take note of the commands of a commit, which fences reach from now on, to be sent after their `release`."""
+        new = {command.id: command for command in after.commands if command.id not in self._queued}
+        self._queued.update(new)
+        return list(new.values())
+
+    def release(self, reserved: Sequence[CommandRecord]) -> None:
+        """Queue what `reserve` returned."""
+        self._queue.extend(reserved)
 
     def kick(self) -> None:
         """Ask whoever runs `pump` to do so."""

@@ -97,8 +97,11 @@ class Inbox:
             lambda tx: _fold(controller, tx, after, durable), priority=Priority.INGEST
         )
         controller.dispatcher.fence(after)
-        controller.dispatcher.queue(after)
-        await self._answer(answers)
+        reserved = controller.dispatcher.reserve(after)
+        try:
+            await self._answer(answers)
+        finally:
+            controller.dispatcher.release(reserved)
         controller.dispatcher.kick()
         controller.clock.wake()
 

@@ -15,6 +15,7 @@ from typing import Final, assert_never
 import msgspec
 import structlog
 
+from controller.app import presence
 from controller.app.advance import Advance, policy_of, wake_runs
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 SignedReport = tuple[DeviceRecord, Verified[Report]]
 
 REISSUE_DELAY_MS: Final = {RejectCode.BUSY: 5 * SECOND, RejectCode.NO_FRESH_TIME: 2 * SECOND}
+REISSUE_MS_MIN: Final = SECOND
+"""The least time between two commands for one attempt: a device that refuses everything is not answered in a loop."""
 UNKNOWN_COMMAND: Final = "unknown-command"
 
 
@@ -111,8 +114,8 @@ class _Folding:
             case RefusalReport():
                 self.meters.refusals.labels(code=report.code.value).inc()
                 self._alarm(device, report.code.value, report.command, report.detail)
-                if row is not None:
-                    self._refusal(report, row)
+                if row is not None and command is not None:
+                    self._refusal(report, row, command)
 
     def _control_heard(self, device: DeviceRecord, report: StateReport, command: CommandRecord) -> None:
         """Take note that a control command was heard; a recalled device that has no work says attempt 0."""
@@ -137,7 +140,7 @@ class _Folding:
         after = self._step(row, event)
         if command.digest == after.command:
             self.heard.add(row.id)
-        if report.state.is_terminal:
+        if report.state.is_terminal and command.attempt == after.attempt:
             self._ended(device, report)
 
     def _ended(self, device: DeviceRecord, report: StateReport) -> None:
@@ -153,11 +156,14 @@ class _Folding:
             attempt=report.attempt,
         )
 
-    def _refusal(self, report: RefusalReport, row: TargetRecord) -> None:
+    def _refusal(self, report: RefusalReport, row: TargetRecord, command: CommandRecord) -> None:
         event = RefusedCommand(at=self._run_time(row), command=report.command, code=report.code)
         after = self._step(row, event)
         if after.attempt_state is not AttemptState.SENT:
             self.heard.add(row.id)
+        if row.id in self.reissues:
+            age = self.advance.at - command.created_at
+            self.reissues[row.id] = max(REISSUE_DELAY_MS.get(report.code, 0), REISSUE_MS_MIN - age)
 
     def _step(self, row: TargetRecord, event: targets.Event) -> Target:
         record = self.advance.record(row.run_id)
@@ -168,8 +174,7 @@ class _Folding:
                     self.meters.anomalies.labels(kind=effect.kind).inc()
                     log.warning("report_out_of_place", kind=effect.kind, run_id=record.uid, device=row.name)
                 case Reissue():
-                    assert isinstance(event, RefusedCommand)
-                    self.reissues[row.id] = REISSUE_DELAY_MS.get(event.code, 0)
+                    self.reissues[row.id] = 0
         if after != row.target:
             self.now[row.id] = msgspec.structs.replace(row, target=after, updated_at=self.advance.at)
         return after
@@ -183,20 +188,18 @@ class _Folding:
 
     def _settle(self) -> None:
         deltas: dict[int, dict[int, list[Delta]]] = defaultdict(lambda: defaultdict(list))
-        freed: list[int] = []
+        freed: list[TargetRecord] = []
         for key, row in self.now.items():
             before = self.before[key]
             if row is not before:
                 deltas[row.run_id][row.stage].append(targets.delta(before.target, row.target))
                 if before.target.state is not row.target.state:
-                    freed.append(row.device_id)
+                    freed.append(row)
+        waiting = presence.freed(self.advance.controller, self.tx, freed) if freed else []
         for run_id, stages in deltas.items():
             folded = {stage: tuple(changes) for stage, changes in stages.items()}
             self.advance.run(run_id, Folded(at=self.advance.at, deltas=folded))
-        if freed:
-            instance = self.advance.controller.transport.instance
-            others = self.tx.targets.set_ready(freed, instance)
-            wake_runs(self.advance, others)
+        wake_runs(self.advance, waiting)
 
     def _run_time(self, row: TargetRecord) -> int:
         return self.advance.record(row.run_id).run.clock.run_time(self.advance.at)

@@ -1,24 +1,27 @@
 """The controller itself: is it ready, what was refused, who did what."""
 
+from controller.app import heartbeat
 from controller.app.access import Actor, Permission
 from controller.app.controller import Controller
 from controller.app.errors import StorageUnavailable
 from controller.app.repositories import Transaction
 from controller.app.views import AuditView, Health, SecurityEventView
+from protocol.units import SECOND
 
 
 async def health(controller: Controller) -> Health:
-    """Say whether the controller can do its work; asks the database to read."""
+    """Say whether the controller can do its work: the database can be read, and was written a short while ago."""
 
-    def work(tx: Transaction) -> tuple[int, int]:
+    def work(tx: Transaction) -> tuple[int, int, int]:
         _, online = tx.devices.counts(instance=controller.transport.instance)
-        return online, tx.commands.unsent_count()
+        return online, tx.commands.unsent_count(), heartbeat.gap_ms(tx, controller.clock.now())
 
     try:
-        online, unsent = await controller.read(work)
+        online, unsent, gap = await controller.read(work)
     except StorageUnavailable as error:
         return Health(ready=False, faults=(str(error),), online=0, unsent=0)
-    return Health(ready=True, faults=(), online=online, unsent=unsent)
+    faults = (f"nothing could be written for {gap // SECOND} s: see the log for why",) if gap > 0 else ()
+    return Health(ready=not faults, faults=faults, online=online, unsent=unsent)
 
 
 async def security_events(

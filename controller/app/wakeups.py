@@ -5,28 +5,30 @@ in which nobody looked is taken out of every run's clock.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 import structlog
 
-from controller.app.advance import Advance, policy_of
+from controller.app import heartbeat, presence
+from controller.app.advance import Advance, policy_of, wake_runs
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.errors import StorageUnavailable
+from controller.app.heartbeat import BEAT_MS, GAP_MS_MIN
 from controller.app.ports import Priority
+from controller.app.records import CommandRecord
 from controller.app.repositories import Transaction
 from controller.domain import target as targets
-from controller.domain.events import Folded, Recovered, Woken
-from controller.domain.target import Delta, DueReached
+from controller.domain.events import Folded, Woken
+from controller.domain.target import Delta, DueReached, TargetState
 from protocol.units import HOUR, SECOND, Instant, later
 
 log = structlog.get_logger()
 
 BATCH_MAX: Final = 500
-BEAT_MS: Final = 5 * SECOND
-GAP_MS_MIN: Final = 3 * BEAT_MS
 GRACE_MS: Final = 5 * SECOND
 UNREACHABLE_MS: Final = HOUR
 
@@ -47,19 +49,11 @@ async def recover(controller: Controller) -> int:
         tx.log.beat(now)
         for run_id in tx.runs.active_ids():
             after.epochs[run_id] = tx.runs.get(run_id).run.epoch
-        if gap >= GAP_MS_MIN:
-            _skip(controller, tx, after, gap)
+        if gap < 0 or gap >= GAP_MS_MIN:
+            Advance(controller, tx, after, gap_ms=gap).finish()
         return gap
 
     return await controller.write(work, priority=Priority.HOUSEKEEPING)
-
-
-def _skip(controller: Controller, tx: Transaction, after: Consequences, gap_ms: int) -> None:
-    advance = Advance(controller, tx, after)
-    for run_id in tx.runs.active_ids():
-        advance.run(run_id, Recovered(at=advance.at, gap_ms=gap_ms))
-    advance.finish()
-    log.info("time_skipped", gap_ms=gap_ms)
 
 
 async def run_for_ever(controller: Controller) -> None:
@@ -82,7 +76,7 @@ async def look(controller: Controller) -> Instant:
     wake_at, resend_at, beat = await controller.read(
         lambda tx: (tx.runs.next_wake(), tx.commands.next_due(), tx.log.heartbeat())
     )
-    if beat is None or now >= beat + BEAT_MS or now < beat - BEAT_MS:
+    if beat is None or heartbeat.is_due(beat, now):
         await controller.write(lambda tx, after: _beat(controller, tx, after), priority=Priority.HOUSEKEEPING)
         beat = now
     if (wake_at is not None and wake_at <= now) or (resend_at is not None and resend_at <= now):
@@ -92,11 +86,9 @@ async def look(controller: Controller) -> Instant:
 
 
 def _beat(controller: Controller, tx: Transaction, after: Consequences) -> None:
-    now, last = controller.clock.now(), tx.log.heartbeat()
-    tx.log.beat(now)
-    gap = 0 if last is None else now - last - BEAT_MS
-    if gap >= GAP_MS_MIN:  # the machine was suspended, or the wall clock jumped
-        _skip(controller, tx, after, gap)
+    advance = Advance(controller, tx, after)
+    advance.finish()
+    tx.log.beat(advance.at)
 
 
 def _work(controller: Controller, tx: Transaction, after: Consequences) -> None:
@@ -111,25 +103,40 @@ def _wake(advance: Advance, run_id: int) -> None:
     record = advance.record(run_id)
     now = record.run.clock.run_time(advance.at)
     deltas: dict[int, list[Delta]] = defaultdict(list)
-    changed = []
+    changed, ended = [], []
     for row in advance.tx.targets.due(run_id, now, limit=BATCH_MAX):
         end, _ = targets.step(row.target, DueReached(at=now), policy_of(record, row))
         changed.append(msgspec.structs.replace(row, target=end, updated_at=advance.at))
         deltas[row.stage].append(targets.delta(row.target, end))
+        if row.target.state is TargetState.IN_PROGRESS:
+            ended.append(row)
     advance.tx.targets.save(changed)
     advance.tx.commands.close([row.id for row in changed])
+    waiting = presence.freed(advance.controller, advance.tx, ended) if ended else []
     if deltas:
         folded = {stage: tuple(changes) for stage, changes in deltas.items()}
         advance.run(run_id, Folded(at=advance.at, deltas=folded))
     else:
         advance.run(run_id, Woken(at=advance.at))
+    wake_runs(advance, [other for other in waiting if other != run_id])
 
 
 def _resend(controller: Controller, tx: Transaction, after: Consequences, at: Instant) -> None:
     """Send again what nobody has accepted; what cannot reach its device waits for the device's hello."""
-    due = tx.commands.due(at, limit=BATCH_MAX)
+    due = _still_wanted(tx, tx.commands.due(at, limit=BATCH_MAX), at)
     reachable = [c for c in due if c.expires_at > at and controller.transport.session(c.name)]
     after.commands += reachable
     tx.commands.postpone([c.id for c in reachable], until=later(at, RESEND_FIRST_MS))
     wanted = {c.id for c in reachable}
     tx.commands.postpone([c.id for c in due if c.id not in wanted], until=later(at, UNREACHABLE_MS))
+
+
+def _still_wanted(tx: Transaction, due: Sequence[CommandRecord], at: Instant) -> list[CommandRecord]:
+    """Close control commands that expired, or whose epoch is over, and return the rest.
+
+    The reply to a hello says what they said. No target owns them, so nobody else would ever close them.
+    """
+    epochs = {run_id: tx.runs.get(run_id).run.epoch for run_id in {c.run_id for c in due if c.op.is_control}}
+    over = {c.id for c in due if c.op.is_control and (c.expires_at <= at or c.epoch < epochs[c.run_id])}
+    tx.commands.mark_sent(over, again_at=at)
+    return [c for c in due if c.id not in over]

@@ -38,5 +38,8 @@ class RunClock(msgspec.Struct, frozen=True, kw_only=True):
         return RunClock(base=self.run_time(at))
 
     def skipped(self, span_ms: int) -> "RunClock":
-        """Return the clock as if the last *span_ms* had not passed: the controller was down, or the clock jumped."""
+        """Return the clock as if the last *span_ms* had not passed: the controller was down, or the clock jumped.
+
+        A wall clock that was put back has a negative span.
+        """
         return self if self.since is None else RunClock(base=self.base, since=Instant(self.since + span_ms))

@@ -31,11 +31,7 @@ def in_order(needs: Needs) -> tuple[StageName, ...]:
 
     The graph must be free of circles; see `find_cycle`.
     """
-    placed: list[StageName] = []
-    waiting = list(needs)
-    while waiting:
-        ready = [name for name in waiting if all(need in placed for need in needs[name])]
-        assert ready, "the graph has a circle"
-        placed += ready
-        waiting = [name for name in waiting if name not in ready]
-    return tuple(placed)
+    depth: dict[StageName, int] = {}
+    for name in TopologicalSorter(needs).static_order():
+        depth[name] = max((depth[need] + 1 for need in needs[name]), default=0)
+    return tuple(sorted(needs, key=depth.__getitem__))

@@ -65,6 +65,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.pause_reasons)
 
     @property
+    def is_stopped(self) -> bool:
+        """Say whether something has ended the run for good; it may still wait for devices that were called back."""
+        return bool(self.reason)
+
+    @property
     def is_waiting(self) -> bool:
         """Say whether every stage that is not over awaits a person or another stage that does."""
         open_states = {stage.state for stage in self.stages if not stage.state.is_verdict}

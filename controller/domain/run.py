@@ -52,8 +52,7 @@ def next_deadline(plan: Plan, run: Run) -> Instant | None:
     """Return the wall time at which the run must be woken, or None while nothing is due by itself."""
     if run.state is not RunState.RUNNING or run.is_paused:
         return None
-    is_stopped = bool(run.reason)
-    dues = [] if is_stopped else [plan.pipeline.timeout_ms]
+    dues = [] if run.is_stopped else [plan.pipeline.timeout_ms]
     for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True):
         dues += _dues(stage, at_work)
     return run.clock.wall(min(dues)) if dues else None

@@ -82,15 +82,19 @@ class _Decision:
         self.effects += [Note(kind=self.run.state.value, text=self.run.reason), Conclude()]
 
     def stop(self, reason: str, *, verdict: StageState = StageState.CANCELLED) -> None:
-        """Give every stage that has none a verdict, and call back the devices of every stage; once."""
+        """Give every stage that has none a verdict, and call back the devices of every stage; once.
+
+        Nothing is left that a pause could hold, and its clock must go on: recalled devices end by their leases.
+        """
         for index in range(len(self.run.stages)):
             if not self.run.stages[index].state.is_verdict:
                 self._verdict(index, verdict, reason)
             at_work = self.run.stages[index]
             if not at_work.is_recalled and not at_work.tally.is_settled:
                 self._recall(index, timed_out=verdict is StageState.TIMED_OUT)
-        if not self.run.reason:
-            self.run = run_changed(self.run, epoch=self.run.epoch + 1, reason=reason)
+        if not self.run.is_stopped:
+            clock = self.run.clock.started(self.at)
+            self.run = run_changed(self.run, epoch=self.run.epoch + 1, reason=reason, pause_reasons=(), clock=clock)
 
     def _stage(self, index: int) -> None:
         match self.run.stages[index].state:
@@ -192,7 +196,8 @@ class _Decision:
     def _tail(self, index: int) -> None:
         """Watch the tail of a passed stage: what it does acts on the run and never rewrites the verdict."""
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
-        if gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted):
+        is_breached = gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted)
+        if is_breached and not self.run.is_stopped:
             self._pause(f"breach:{stage.name}")
         is_overdue = self.now >= (at_work.opened_at or 0) + stage.timeouts.stage_ms
         if is_overdue and not at_work.is_recalled and not at_work.tally.is_settled:

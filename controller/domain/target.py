@@ -299,7 +299,9 @@ def _refused(target: Target, event: RefusedCommand, policy: Policy) -> Outcome:
     is_current = target.state is TargetState.IN_PROGRESS and event.command == target.command
     if not is_current or target.attempt_state is not AttemptState.SENT:
         return target, (Anomaly(kind="refusal_of_another_command"),)
-    if event.code in REISSUED and not target.cancel_requested:
+    if target.cancel_requested:
+        return _called_off(target), ()
+    if event.code in REISSUED:
         return target, (Reissue(),)
     end = Reported(
         at=event.at,
@@ -344,5 +346,10 @@ def _recall_heard(target: Target) -> Outcome:
     is_unheard = target.state is TargetState.IN_PROGRESS and target.attempt_state is AttemptState.SENT
     if not is_unheard or not target.cancel_requested:
         return target, ()
+    return _called_off(target), ()
+
+
+def _called_off(target: Target) -> Target:
+    """End an attempt that was recalled before the device began anything."""
     end = AttemptState.CANCELLED
-    return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED, left=Left.OLD), ()
+    return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED, left=Left.OLD)

@@ -1,6 +1,6 @@
 """What happens by itself, and what a time without the controller leaves."""
 
-from controller.app import wakeups
+from controller.app import heartbeat, wakeups
 from controller.domain.pipeline import Gate, Targets, Timeouts
 from protocol.ids import device_id
 from protocol.lifecycle import AttemptState
@@ -55,4 +55,4 @@ def test_nothing_due_means_looking_again_at_the_next_heartbeat() -> None:
 
     next_at = run_now(wakeups.look(rig.controller))
 
-    assert next_at == later(rig.clock.time, wakeups.BEAT_MS)
+    assert next_at == later(rig.clock.time, heartbeat.BEAT_MS)
