@@ -455,6 +455,16 @@ def test_an_app_whose_link_or_manifest_is_broken_stops_no_other(bench: Bench) ->
     assert until(lambda: "1.0" in bench.ask())
 
 
+def test_a_service_on_probation_ends_with_the_agent_as_well(bench: Bench) -> None:
+    job = bench.job(tar_of(service()))
+    bench.installer.prepare(job)
+    bench.installer.install(job)
+    pid = pid_of(bench)
+    bench.installer.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 def test_services_may_outlive_the_agent(bench: Bench) -> None:
     bench.update(bench.job(tar_of(service())))
     bench.services._keep_running = True
