@@ -84,6 +84,8 @@ def _saved(controller: Controller, tx: Transaction, at: Instant, device: DeviceR
 def _reply(advance: Advance, device: DeviceRecord, hello: Hello) -> HelloReply:
     at_work = advance.tx.targets.at_work(device.id)
     permit = None if hello.work is None else _permit(advance, at_work, hello.work)
+    if hello.work is not None and permit is not None and permit.mode is Mode.CANCEL:
+        _lift_recall(advance, device, hello.work)
     _send_again(advance, device, at_work, hello, permit)
     return HelloReply(
         nonce=hello.nonce,
@@ -104,6 +106,24 @@ def _permit(advance: Advance, at_work: TargetRecord | None, work: WorkInHand) ->
         found = advance.tx.runs.by_uid(work.run)
         return WorkPermit(run=work.run, epoch=found.run.epoch if found else work.epoch, mode=Mode.CANCEL)
     return WorkPermit(run=work.run, epoch=record.run.epoch, mode=_mode(record, at_work))
+
+
+def _lift_recall(advance: Advance, device: DeviceRecord, work: WorkInHand) -> None:
+    """Let a device whose old attempt is called back begin the next one.
+
+    The permit speaks of the run and not of the attempt: left at that, the device would call the next attempt off, too.
+    A control command, which comes after the reply, says what holds for the run.
+    """
+    command = advance.tx.commands.by_digests({work.command}).get(work.command)
+    if command is None or command.target_id is None or command.device_id != device.id:
+        return
+    row = advance.tx.targets.get([command.target_id])[command.target_id]
+    if row.target.state not in {TargetState.QUEUED, TargetState.IN_PROGRESS} or row.target.cancel_requested:
+        return
+    record = advance.record(row.run_id)
+    advance.control(record, [row], _mode(record, row))
+    if row.target.attempt_state is AttemptState.SENT and not record.run.is_paused:
+        advance.reissue(record, [row])  # its sequence number is lower than that of the control command
 
 
 def _mode(record: RunRecord, at_work: TargetRecord) -> Mode:

@@ -11,6 +11,7 @@ from controller.domain import graph
 from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Operation, Pace, Retry, Targets, Timeouts
 from protocol.ids import StageName, device_id
 from protocol.lifecycle import AttemptState, Left
+from protocol.messages import Mode, WorkInHand
 from protocol.reasons import Reason, RejectCode
 from protocol.topics import DownlinkKind
 from protocol.units import DAY, HOUR, MINUTE, SECOND, later
@@ -250,3 +251,46 @@ def test_control_commands_of_an_epoch_that_is_over_are_closed(rig: Rig) -> None:
     rig.sleep(MINUTE)
     assert rig.last("a")[1].op == "go"
     assert run_now(rig.store.read(lambda tx: tx.commands.unsent_count())) == 0
+
+
+def stale_work(rig: Rig, run: str) -> WorkInHand:
+    digest, command = rig.last_install("a")
+    rig.report("a", AttemptState.DOWNLOADING)
+    return WorkInHand(
+        command=digest, run=run, attempt=1, state=AttemptState.DOWNLOADING, epoch=command.epoch, mode=Mode.GO
+    )
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_a_recalled_old_attempt_does_not_call_the_next_one_off(rig: Rig, is_connected: bool) -> None:
+    """The permit to cancel is of the run's epoch, so a device used to end its next attempt as cancelled, too."""
+    rig.enrol("a")
+    rig.connect("a")
+    run = rig.start(stage(timeouts=SHORT, retry=Retry(attempts_max=3, backoff_ms=SECOND)))
+    work = stale_work(rig, run)
+    if not is_connected:
+        rig.lose("a")
+    rig.sleep(2 * MINUTE + 10 * SECOND)
+    known = len(rig.devices["a"].commands)
+    rig.connect("a", work=work)
+    permit = rig.devices["a"].replies[-1].work
+    assert permit is not None
+    assert permit.mode is Mode.CANCEL
+    said = [command for _, command in rig.devices["a"].commands[known:]]
+    assert [command.op for command in said] == ["go", "install"]
+    assert (said[0].epoch, said[1].attempt) == (permit.epoch, 2)
+    assert said[0].seq < said[1].seq
+    rig.succeed("a")
+    assert rig.counters(run) == {"succeeded": 1}
+
+
+def test_the_recall_of_work_that_nobody_wants_any_more_stands(rig: Rig) -> None:
+    rig.enrol("a")
+    rig.connect("a")
+    run = rig.start(stage(timeouts=SHORT, retry=Retry(attempts_max=1)))
+    work = stale_work(rig, run)
+    rig.sleep(2 * MINUTE + 10 * SECOND)
+    assert rig.counters(run) == {"timed_out": 1}
+    known = len(rig.devices["a"].commands)
+    rig.connect("a", work=work)
+    assert rig.devices["a"].commands[known:] == []
