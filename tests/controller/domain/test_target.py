@@ -198,7 +198,7 @@ def test_a_refusal_of_the_current_command_is_cured_or_ends_the_device(code: Reje
 def test_a_recalled_device_gets_no_new_command() -> None:
     recalled = after(SENT, CancelRequested(at=0))
     end = after(recalled, RefusedCommand(at=5, command=digest(1), code=RejectCode.BUSY))
-    assert (end.state, end.reason) == (TargetState.FAILED, Reason.REFUSED)
+    assert (end.state, end.reason) == (TargetState.CANCELLED, Reason.CANCELLED)
 
 
 @pytest.mark.parametrize("target", [Target(), INSTALLING, after(SENT, said(AttemptState.SUCCEEDED))])
