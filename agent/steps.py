@@ -145,6 +145,8 @@ class Steps:
         for release in work.releases:
             self._fetcher.fetch(release.sha256, release.length, task, keep=keep)
             task.before += release.length
+        for job, installer in self._jobs(task, work):
+            installer.prepare(job)
 
     def _jobs(self, task: _Task, work: Work) -> Iterable[tuple[Job, Installer]]:
         for release in work.releases:

@@ -49,7 +49,11 @@ class Meters:
 
 def set_up_logs(*, as_json: bool, level: str = "info") -> None:
     """Send structured log lines to standard error: JSON for machines, columns for people."""
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(pad_event_to=28)
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(pad_event_to=28, colors=sys.stderr.isatty())
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

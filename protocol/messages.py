@@ -21,7 +21,10 @@ Time = Annotated[Instant, Meta(ge=0, le=INTEGER_MAX)]
 Span = Annotated[Millis, Meta(ge=0, le=INTEGER_MAX)]
 Word = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1_000)]
-Hash = Annotated[Digest, Meta(pattern="^[0-9a-f]{64}$")]
+Hash = Annotated[Digest, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+Nonce = Annotated[str, Meta(pattern="^[0-9a-f]{32}$", max_length=32)]
+Incarnation = Annotated[str, Meta(pattern="^[0-9a-f]{16}$", max_length=16)]
+"""The length is bounded too, because ``$`` alone lets a line end follow."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -136,8 +139,8 @@ class Hello(Message, frozen=True, kw_only=True):
     """
 
     device: Name
-    nonce: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-    incarnation: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    nonce: Nonce
+    incarnation: Incarnation
     hello_seq: Count
     connection: Annotated[str, Meta(max_length=64)] = ""
     generation: Count = 0
@@ -178,7 +181,7 @@ class StateReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="sta
     """
 
     device: Name
-    incarnation: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    incarnation: Incarnation
     report_seq: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
     at: Time
     command: Hash
@@ -196,7 +199,7 @@ class RefusalReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="r
     """The device refused the command with this digest (of its payload, or of the raw bytes where it has none)."""
 
     device: Name
-    incarnation: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    incarnation: Incarnation
     report_seq: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
     at: Time
     command: Hash
@@ -252,7 +255,7 @@ class DeviceRequest(Message, frozen=True, kw_only=True):
     method: Word
     path: Annotated[str, Meta(max_length=512)]
     at: Time
-    nonce: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+    nonce: Nonce
     body_sha256: Hash
 
 

@@ -7,7 +7,7 @@
 Nothing here reads a clock: python-tuf compares expiry only where it is told the time, and so is every function here.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
@@ -17,8 +17,9 @@ from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from protocol.envelope import KeyRing
 from protocol.errors import MalformedMessage, UntrustedMessage
-from protocol.ids import AppName, Digest, KeyId, parse_part
+from protocol.ids import AppName, KeyId, parse_part
 from protocol.keys import Ed25519Verify
+from protocol.messages import Count, Hash
 from protocol.units import Instant
 
 DOCUMENT_BYTES_MAX: Final = 5_000_000
@@ -35,10 +36,10 @@ class ReleaseInfo(msgspec.Struct, frozen=True, kw_only=True):
     app: AppName
     version: str
     path: str
-    sha256: Digest
-    length: int
-    counter: int
-    floor: int
+    sha256: Hash
+    length: Count
+    counter: Count
+    floor: Count
     installer: str
     hardware: tuple[str, ...] = ()
 
@@ -64,6 +65,7 @@ class ReleaseFile(msgspec.Struct, frozen=True, kw_only=True):
 def instant_of(moment: datetime) -> Instant:
     """Return an aware datetime as an `Instant`.
 
+    >>> from datetime import UTC
     >>> instant_of(datetime(2026, 1, 1, tzinfo=UTC))
     1767225600000
     """
@@ -101,11 +103,19 @@ def parse_root(raw: bytes) -> Metadata[Root]:
 def _ring(root: Root, role: FleetRole) -> KeyRing:
     keys: dict[KeyId, Ed25519Verify] = {}
     for keyid in root.roles[role].keyids:
-        key = root.keys[keyid]
+        key = root.keys.get(keyid)
         if not isinstance(key, SSlibKey) or key.keytype != "ed25519":
-            raise MalformedMessage(f"fleet root: key {keyid[:16]} is {key.keytype}, expected ed25519")
-        keys[KeyId(keyid)] = Ed25519Verify(bytes.fromhex(key.keyval["public"]))
+            found = "missing" if key is None else key.keytype
+            raise MalformedMessage(f"fleet root: key {keyid[:16]} is {found}, expected ed25519")
+        keys[KeyId(keyid)] = Ed25519Verify(_raw_key(keyid, key))
     return keys
+
+
+def _raw_key(keyid: str, key: SSlibKey) -> bytes:
+    try:
+        return bytes.fromhex(key.keyval["public"])
+    except ValueError as error:
+        raise MalformedMessage(f"fleet root: key {keyid[:16]} is not hexadecimal") from error
 
 
 def _instant_field(root: Root, field: str) -> Instant:
@@ -144,8 +154,8 @@ def _release(path: str, target: TargetFile) -> ReleaseInfo:
         parse_part(info.app, what="app")
     except (msgspec.ValidationError, ValueError) as error:
         raise MalformedMessage(f"release {path!r}: {error}") from error
-    if not 0 <= info.floor <= info.counter:
-        raise MalformedMessage(f"release {path!r}: floor {info.floor} must lie between 0 and counter {info.counter}")
+    if info.floor > info.counter:
+        raise MalformedMessage(f"release {path!r}: floor {info.floor} must not exceed counter {info.counter}")
     return info
 
 
@@ -168,9 +178,8 @@ def read_releases(raw: bytes, release_root: bytes, *, at: Instant) -> ReleaseFil
         root.verify_delegate(Targets.type, document.signed_bytes, document.signatures)
     except RepositoryError as error:
         raise UntrustedMessage(f"release file version {targets.version}: {error}") from error
-    now = datetime.fromtimestamp(at / 1000, tz=UTC)
     for what, signed in (("release root", root), ("release file", targets)):
-        if signed.is_expired(now):
+        if at >= instant_of(signed.expires):
             raise UntrustedMessage(f"{what} version {signed.version} expired at {signed.expires.isoformat()}")
     releases = {path: _release(path, target) for path, target in targets.targets.items()}
     return ReleaseFile(version=targets.version, expires=instant_of(targets.expires), releases=releases)

@@ -4,7 +4,8 @@ The rules this module keeps:
 
 1. Every child is a process group of its own, so that Ctrl-C reaches us alone and we end the rest in order.
 2. A child is told to end when its parent dies without a word (``PR_SET_PDEATHSIG``, prctl(2)).
-3. What a child started and left behind is found by its working folder, which lies in ours, and ended too.
+3. What a child started and left behind is found by its working folder, which lies in ours, and ended too: by us, or
+   by a keeper where we were killed (`simulator.keeper`).
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,6 +97,7 @@ class Processes:
         self.logs = self.folder / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
         self._children: list[Child] = []
+        self._keeper: subprocess.Popen[bytes] | None = None
 
     def start(
         self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, stdout: Path | None = None
@@ -107,6 +110,7 @@ class Processes:
             env: added to `clean_environment`.
             stdout: a file of its own for what it prints, where that is wanted apart from its log.
         """
+        self._keep()
         log = self.logs / f"{name}.log"
         with log.open("ab") as output, contextlib.ExitStack() as stack:
             printed = stack.enter_context(stdout.open("wb")) if stdout else output
@@ -123,6 +127,25 @@ class Processes:
         child = Child(name, process, log)
         self._children.append(child)
         return child
+
+    def _keep(self) -> None:
+        """See to it that a keeper is there."""
+        if self._keeper is None:
+            self._keeper = subprocess.Popen(
+                [sys.executable, "-m", "simulator.keeper", str(self.folder)],
+                cwd="/",
+                env=clean_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def _dismiss(self) -> None:
+        if self._keeper is not None and self._keeper.stdin is not None:
+            self._keeper.stdin.close()
+            self._keeper.wait()
+            self._keeper = None
 
     def check(self) -> None:
         """Do nothing while all children run.
@@ -148,6 +171,7 @@ class Processes:
         for pid in left_behind(self.folder):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        self._dismiss()
 
     def __enter__(self) -> Self:
         return self

@@ -22,6 +22,8 @@ The rules this module keeps:
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +57,15 @@ def folder_of(release: ReleaseInfo) -> str:
     return f"{safe or '_'}-{release.sha256[:DIGEST_LENGTH]}"
 
 
+@contextmanager
+def _told(job: Job) -> Iterator[None]:
+    """Tell a fault of the file system as the step's."""
+    try:
+        yield
+    except OSError as error:
+        raise StepFailed(Reason.INSTALL_FAILED, f"{job.release.app}: {error}") from error
+
+
 class ArchiveInstaller:
     """Unpacks archives, switches between them, and runs their services."""
 
@@ -69,20 +80,31 @@ class ArchiveInstaller:
 
     # --- the steps ---
 
+    def prepare(self, job: Job) -> None:
+        """Unpack the artifact, check it, and wait for the app's lock to go."""
+        home = self._apps / job.release.app
+        with _told(job):
+            self._staged(job)
+            self._await_unlocked(job, home / "lock")
+
     def install(self, job: Job) -> None:
-        """Unpack the artifact, stop the old service, switch, start the new one."""
-        try:
+        """Stop the old service, switch, start the new one."""
+        with _told(job):
             self._install(job)
-        except OSError as error:
-            raise StepFailed(Reason.INSTALL_FAILED, f"{job.release.app}: {error}") from error
+
+    def _staged(self, job: Job) -> Manifest:
+        home = self._apps / job.release.app
+        home.mkdir(exist_ok=True, mode=FOLDER_MODE)
+        manifest = self._stage(job, home / folder_of(job.release))
+        check_env(manifest, job.work.env)
+        return manifest
 
     def _install(self, job: Job) -> None:
         wanted = folder_of(job.release)
         home = self._apps / job.release.app
-        home.mkdir(exist_ok=True, mode=FOLDER_MODE)
-        manifest = self._stage(job, home / wanted)
-        check_env(manifest, job.work.env)
-        self._await_unlocked(job, home / "lock")
+        manifest = self._staged(job)
+        if (home / "lock").exists():
+            raise StepFailed(Reason.LOCKED, f"{home / 'lock'} has come back")
         self._services.prepare(home, wanted, RunAs(env=dict(job.work.env)))
         self._remember(home)
         self._services.stop(home)

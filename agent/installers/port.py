@@ -23,8 +23,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class Installer(Protocol):
     """Makes releases active. After a crash any call may come again, but for `install`."""
 
+    def prepare(self, job: Job) -> None:
+        """Do all that changes nothing yet, and wait until the app may be changed. May come again.
+
+        Permission is looked at only after this, so that a hold or a recall reaches a device that waits here.
+
+        Raises:
+            StepFailed: when the release cannot be made active; nothing was touched.
+            Aborted: when the step is called off.
+        """
+
     def install(self, job: Job) -> None:
-        """Make the release active.
+        """Make a prepared release active, without waiting for anything.
 
         Raises:
             StepFailed: when it cannot; `roll_back` follows.

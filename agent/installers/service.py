@@ -80,6 +80,7 @@ class Services:
         self._keep_running = keep_running
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._watched: dict[str, _Watched] = {}
+        self._homes: set[Path] = set()
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -113,6 +114,7 @@ class Services:
             self.stop(home)
             if not manifest.start:
                 return
+            self._homes.add(home)
             with _log_file(home / "service.log") as output:
                 child = subprocess.Popen(
                     _resolved(manifest.start, home / folder),
@@ -212,6 +214,7 @@ class Services:
             return
         with self._lock:
             self.ensure(home, folder, manifest)
+            self._homes.add(home)
             self._watched[home.name] = _Watched(home=home, folder=folder, manifest=manifest, started_at=boottime_ms())
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look_on, name="services", daemon=True)
@@ -246,13 +249,13 @@ class Services:
             self._watched[watched.home.name] = watched
 
     def close(self) -> None:
-        """Stop watching; stop the services too, unless they are to be kept."""
+        """Stop watching; stop the services too, also those that are still on probation, unless they are to be kept."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
         with self._lock:
-            for app in list(self._watched) if not self._keep_running else []:
-                self.stop(self._watched[app].home)
+            for home in sorted(self._homes) if not self._keep_running else []:
+                self.stop(home)
 
 
 def _free_port() -> int:

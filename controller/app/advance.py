@@ -221,12 +221,10 @@ class Advance:
         self._send(self.maker.control(record, connected, mode))
 
     def _send(self, commands: Sequence[CommandRecord]) -> None:
-        """Store commands; those for now go to the dispatcher, and are sent by a deadline only if it did not do so."""
-        due = [command for command in commands if command.send_at <= self.at]
+        """Store commands; those that are due follow the commit, and are looked at again when that should be marked."""
         again_at = later(self.at, RESEND_FIRST_MS)
-        self.after.commands += self.tx.commands.add(
-            [msgspec.structs.replace(command, send_at=again_at) for command in due]
-        )
+        due = [msgspec.structs.replace(command, send_at=again_at) for command in commands if command.send_at <= self.at]
+        self.after.commands += self.tx.commands.add(due)
         self.tx.commands.add([command for command in commands if command.send_at > self.at])
 
     def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:

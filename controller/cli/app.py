@@ -43,7 +43,7 @@ def _add_plugins(app: typer.Typer) -> None:
     for plugin in entry_points(group=PLUGINS):
         try:
             function = plugin.load()
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             typer.echo(f"tidegate: command {plugin.name!r} is left out: {error}", err=True)
         else:
             app.command(plugin.name)(function)

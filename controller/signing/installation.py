@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from controller.app.errors import Conflict, InvalidRequest, StorageUnavailable
+from controller.app.errors import Conflict, InvalidRequest, NotFound, StorageUnavailable
 from controller.signing import keystore
 from controller.signing.authority import Authority
 from controller.signing.keyfile import read_file, sync_folder, write_file, write_key
@@ -113,6 +113,8 @@ def read_tenant(folder: Path) -> TenantId:
         NotFound: when there is no installation.
         InvalidRequest: when the file ``tenant`` holds no tenant's id.
     """
+    if not (folder / TENANT).exists():
+        raise NotFound(f"there is no installation in {folder}: make one with 'tidegate init'")
     try:
         return tenant_id(read_file(folder / TENANT).decode().strip())
     except (UnicodeDecodeError, InvalidName) as error:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from simulator.processes import Processes, ProcessFailed
 
 _FAILURES: Final = (InstallationFailed, ProcessFailed, RunTooLong, CliError, ControllerError, OSError)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_REPEAT_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.5
 PLAIN_WIDTH: Final = 160
 
@@ -71,7 +73,7 @@ def _play(options: Options, folder: Path, screen: Screen) -> Story:
             processes.check()  # a controller that has died says more than that it cannot be reached
             raise
         finally:
-            for number in _SIGNALS:
+            for number in (*_SIGNALS, signal.SIGALRM):
                 signal.signal(number, signal.SIG_IGN)  # ending the processes is bounded, and must not be cut short
 
 
@@ -117,11 +119,20 @@ _COMMANDS: Final = (
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """Make every polite way to end us a `KeyboardInterrupt`; what was set before comes back with the end."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in _SIGNALS}
+    """Make every polite way to end us a `KeyboardInterrupt`; what was set before comes back with the end.
+
+    An interrupt that is raised while Python forks is swallowed by it, so a timer repeats it until it is heard.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.setitimer(signal.ITIMER_REAL, _REPEAT_SECONDS)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (*_SIGNALS, signal.SIGALRM)}
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -121,7 +121,7 @@ class Screen:
             f" the gate allows {bad.exposed_max}). They went back to {GOOD} by themselves:"
         )
         for target in exposed[:EXPOSED_SHOWN_MAX]:
-            why = f"{target.reason}: {target.detail}" if target.reason else "succeeded"
+            why = ": ".join(filter(None, (target.reason, target.detail))) or "it succeeded"
             self.note(f"  {target.device:<12} {target.state}, left {target.left or '?'}; {why}")
         if len(exposed) > EXPOSED_SHOWN_MAX:
             self.note(f"  … and {len(exposed) - EXPOSED_SHOWN_MAX} more")

@@ -30,8 +30,9 @@ async def fetch(client: httpx.AsyncClient, papers: Papers, releases: tuple[Relea
 async def _fetch_one(client: httpx.AsyncClient, papers: Papers, release: ReleaseInfo) -> Fault | None:
     path = f"/v1/artifacts/{release.sha256}"
     for _ in range(TRIES_MAX):
+        headers = {**signed_header(papers, "GET", path), "Accept-Encoding": "identity"}
         try:
-            async with client.stream("GET", path, headers=signed_header(papers, "GET", path)) as answer:
+            async with client.stream("GET", path, headers=headers) as answer:
                 if answer.status_code not in _BUSY:
                     return await _judge(answer, release)
                 wait = float(answer.headers.get("Retry-After", "1"))
@@ -46,7 +47,7 @@ async def _judge(answer: httpx.Response, release: ReleaseInfo) -> Fault | None:
     if answer.status_code != HTTPStatus.OK:
         return Fault(reason=Reason.DOWNLOAD_FAILED, detail=f"the controller answers {answer.status_code}")
     hasher, length = hashlib.sha256(), 0
-    async for chunk in answer.aiter_raw():
+    async for chunk in answer.aiter_bytes():
         hasher.update(chunk)
         length += len(chunk)
         if length > release.length:

@@ -12,9 +12,10 @@ from agent.core.model import Fault, Profile, Trust
 from controller.edge.acceptor import shrink_tls_buffers
 from protocol.trust import ReleaseInfo
 from simulator.live.behaviour import Character
-from simulator.live.device import Device, client_context
+from simulator.live.device import Device
 from simulator.live.enrolment import Addresses, Fleet, Papers, enrol, label
 from simulator.live.fetching import fetch
+from simulator.live.radio import client_context
 from simulator.live.steps import Load
 from simulator.live.trust import SharedTrust
 
@@ -126,7 +127,7 @@ class LiveFleet:
         return client_context(self._ca, papers.pem)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run *work*; an error in it is ours and is raised when the loop's handler sees it."""
+        """Run *work* until it ends or the fleet leaves; an error in it is a bug, and asyncio logs it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

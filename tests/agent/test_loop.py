@@ -232,6 +232,9 @@ class Installer:
         if verb == "verify" and "bug" in self.failing:
             raise RuntimeError("a bug")
 
+    def prepare(self, job: Job) -> None:
+        return
+
     def install(self, job: Job) -> None:
         self._do("install", job)
 

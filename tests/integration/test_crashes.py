@@ -29,7 +29,7 @@ def test_a_controller_killed_in_mid_run_goes_on_where_it_was(tmp_path: Path) -> 
         assert w.versions() == {"1.0.0": 25}
 
 
-def test_an_agent_killed_in_mid_install_finds_out_what_is_active_and_tries_again(tmp_path: Path) -> None:
+def test_an_agent_killed_while_it_waits_for_its_app_goes_on_with_the_same_attempt(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         w.populate(devices=0, agents=1)
         [box] = w.agents
@@ -39,13 +39,13 @@ def test_an_agent_killed_in_mid_install_finds_out_what_is_active_and_tries_again
         lock.parent.mkdir(parents=True, exist_ok=True)
         lock.touch()
         run = w.operator.start(JOB, version="1.0.0").id
-        until(lambda: w.target(run, "box-1").attempt_state == "installing", why="the install waits for the lock")
+        until(lambda: w.target(run, "box-1").attempt_state == "downloading", why="the activation waits for the lock")
 
         box.kill()
         lock.unlink()
         box.run(app=APP)
 
-        until(lambda: w.target(run, "box-1").state == "succeeded", seconds=40, why="the second attempt")
-        assert w.target(run, "box-1").attempt == 2
+        until(lambda: w.target(run, "box-1").state == "succeeded", seconds=40, why="the same attempt goes on")
+        assert w.target(run, "box-1").attempt == 1
         assert box.health() == (200, "1.0.0")
         assert w.operator.security_events() == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.processes import Processes, ProcessFailed, left_behind, wait_gone
+from simulator.processes import STOP_SECONDS, Processes, ProcessFailed, left_behind, wait_gone
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
@@ -77,18 +77,20 @@ def test_what_a_child_left_behind_is_found_and_ended(tmp_path: Path) -> None:
     assert not is_running(orphan)
 
 
-def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [SLEEP, [sys.executable, "-c", PARENT]], ids=["child", "orphan"])
+def test_everything_ends_when_the_parent_is_killed(tmp_path: Path, command: list[str]) -> None:
     program = f"""
 import sys, time
 from pathlib import Path
-from simulator.processes import Processes
+from simulator.processes import STOP_SECONDS, ProcessFailed, Processes, left_behind, wait_gone
 with Processes(Path({str(tmp_path)!r})) as processes:
-    print(processes.start("a", {SLEEP!r}).pid, flush=True)
+    child = processes.start("a", {command!r})
+    time.sleep(1)
+    print(left_behind(processes.folder), flush=True)
     time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        assert is_running(pid)
+        assert parent.stdout.readline() != "[]\n"
         os.kill(parent.pid, signal.SIGKILL)
-    assert wait_gone(tmp_path, seconds=5) == []
+    assert wait_gone(tmp_path, seconds=STOP_SECONDS + 5) == []

@@ -289,18 +289,31 @@ def test_a_lock_is_waited_for_and_then_a_reason(bench: Bench) -> None:
     lock.touch()
     two = bench.job(plain("2.0"), "2.0")
     with pytest.raises(StepFailed) as failed:
-        bench.installer.install(two)
+        bench.installer.prepare(two)
     assert failed.value.reason == "locked"
     bench.lock_wait_ms = 5_000
     bench.restart()
     threading.Timer(0.3, lock.unlink).start()
+    bench.installer.prepare(two)
     bench.installer.install(two)
     assert bench.current() == folder_of(two.release)
     lock.touch()
     three = bench.job(plain("3.0"), "3.0")
     threading.Timer(0.3, three.called_off.set).start()
     with pytest.raises(Aborted):
-        bench.installer.install(three)
+        bench.installer.prepare(three)
+
+
+def test_a_lock_that_comes_back_is_not_waited_for(bench: Bench) -> None:
+    """By then permission was looked at, and waiting would let a hold come too late."""
+    bench.update(bench.job(plain("1.0")))
+    two = bench.job(plain("2.0"), "2.0")
+    bench.installer.prepare(two)
+    (bench.home / "lock").touch()
+    with pytest.raises(StepFailed) as failed:
+        bench.installer.install(two)
+    assert failed.value.reason == "locked"
+    assert bench.current() != folder_of(two.release)
 
 
 # --- services ---
@@ -440,6 +453,16 @@ def test_an_app_whose_link_or_manifest_is_broken_stops_no_other(bench: Bench) ->
     bench.restart()
     bench.installer.start()
     assert until(lambda: "1.0" in bench.ask())
+
+
+def test_a_service_on_probation_ends_with_the_agent_as_well(bench: Bench) -> None:
+    job = bench.job(tar_of(service()))
+    bench.installer.prepare(job)
+    bench.installer.install(job)
+    pid = pid_of(bench)
+    bench.installer.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_services_may_outlive_the_agent(bench: Bench) -> None:

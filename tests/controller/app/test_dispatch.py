@@ -210,3 +210,17 @@ def test_a_pause_repeats_the_recall_of_devices_that_were_called_back(rig: Rig) -
 
     rig.do(runs.resume, run=run)
     assert [rig.last(name)[1].op for name in "bc"] == ["cancel", "install"]
+
+
+def test_a_command_whose_sending_is_not_marked_yet_is_not_sent_a_second_time(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_yet(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(rig.controller.dispatcher, "_mark", not_yet)
+
+    rig.start(stage(targets=ONLY_A))
+    rig.sleep(SECOND)
+
+    assert len(rig.devices["a"].commands) == 1

@@ -15,7 +15,7 @@ from protocol.lifecycle import AttemptState, Left
 from protocol.messages import PayloadType, Progress, Tick
 from protocol.reasons import RejectCode
 from protocol.topics import UplinkKind
-from protocol.units import DAY
+from protocol.units import DAY, MINUTE
 from tests.controller.app.rig import ADMIN, INCARNATION, Rig, run_now, stage
 
 ONLY_A = Targets(devices=(device_id("a"),))
@@ -289,3 +289,23 @@ def test_a_message_that_meets_a_fault_of_ours_blocks_no_other(rig: Rig, monkeypa
 
     assert rig.devices["a"].acks == []
     assert rig.target(run, "b").attempt_state == "downloading"
+
+
+def test_a_state_that_is_reported_again_is_no_anomaly_and_extends_the_lease(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+    rig.report("a", AttemptState.DOWNLOADING)
+    rig.sleep(40 * MINUTE)
+
+    rig.report("a", AttemptState.DOWNLOADING)
+    rig.sleep(40 * MINUTE)
+
+    assert rig.counters(run) == {"in_progress": 1}
+    assert b"tidegate_anomalies_total{" not in rig.controller.meters.render()
+
+
+def test_a_device_cannot_say_that_its_command_was_sent(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+
+    rig.report("a", AttemptState.SENT)
+
+    assert rig.view(run).stages[0].started == 0

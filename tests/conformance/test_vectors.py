@@ -1,0 +1,56 @@
+"""The golden vectors are what this code writes, and what it reads."""
+
+import base64
+import json
+
+import pytest
+
+from protocol.codec import decode, encode
+from protocol.envelope import pae, verify
+from protocol.ids import Name, partition_of
+from protocol.keys import ring_of
+from protocol.messages import PayloadType
+from protocol.topics import Uplink, parse
+from tests.conformance.vectors import FOLDER, MADE, load, text_of
+from tests.protocol.samples import MESSAGES
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_file_is_what_the_code_writes(name: str) -> None:
+    assert (FOLDER / f"{name}.json").read_text() == text_of(name), "the protocol changed: was that intended?"
+
+
+def test_every_topic_is_read() -> None:
+    for vector in load("topics"):
+        topic = parse(vector["topic"])
+        assert (topic.name, topic.kind.value) == (vector["name"], vector["kind"])
+        assert isinstance(topic, Uplink) is (vector["direction"] == "up")
+
+
+def test_every_partition_is_found() -> None:
+    for vector in load("partitions"):
+        assert partition_of(Name(vector["name"])) == vector["partition"]
+
+
+def test_every_encoding_is_made() -> None:
+    for vector in load("pae"):
+        assert pae(vector["payload_type"], bytes.fromhex(vector["payload_hex"])).hex() == vector["pae_hex"]
+
+
+def test_every_message_is_read_and_written() -> None:
+    for vector in load("messages"):
+        kind = type(MESSAGES[vector["name"]])
+        assert encode(decode(vector["json"].encode(), kind)).decode() == vector["json"]
+
+
+def test_every_envelope_is_verified() -> None:
+    vectors = load("envelopes")
+    ring = ring_of(bytes.fromhex(vectors["public_hex"]))
+    for vector in vectors["envelopes"]:
+        kind = type(MESSAGES[vector["name"]])
+        verified = verify(vector["envelope"].encode(), PayloadType(vector["payload_type"]), kind, ring)
+        assert verified.value == MESSAGES[vector["name"]]
+        assert verified.digest == vector["payload_sha256"]
+        assert verified.payload == base64.b64decode(vector["payload_base64"])
+        signature = base64.b64decode(json.loads(vector["envelope"])["signatures"][0]["sig"])
+        assert signature.hex() == vector["signature_hex"]

@@ -1,0 +1,102 @@
+"""The golden vectors: what an agent in any language must read and write, as JSON files beside this module.
+
+``python -m tests.conformance.vectors`` writes them anew; a change of any file is a change of the protocol.
+"""
+
+import json
+from base64 import b64encode
+from pathlib import Path
+from typing import Any, Final
+
+from protocol.codec import encode
+from protocol.envelope import pae, seal
+from protocol.ids import Name, digest_of, partition_of
+from protocol.topics import Downlink, DownlinkKind, Topic, Uplink, UplinkKind
+from tests.protocol.samples import MESSAGES, RFC8032_KEY, SIGNED, signing_key
+
+FOLDER: Final = Path(__file__).parent
+NAMES: Final = ("acme:kiosk-17", "a:b", "acme:0", "tenant-1:device-000001", "a" * 63 + ":" + "z" * 63)
+PAE: Final = (
+    ("http://example.com/HelloWorld", b"hello world"),
+    ("", b""),
+    ("type", b"\x00\xff\n"),
+    ("ключ", "grüß dich".encode()),
+)
+
+
+def load(name: str) -> Any:
+    """Return the vectors of a file."""
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def topics() -> list[dict[str, object]]:
+    """Return topics and their parts."""
+    found: list[dict[str, object]] = []
+    for name in map(Name, NAMES):
+        all_topics: list[Topic] = [Uplink(name, kind) for kind in UplinkKind]
+        all_topics += [Downlink(name, kind) for kind in DownlinkKind]
+        for topic in all_topics:
+            direction = "up" if isinstance(topic, Uplink) else "down"
+            found.append({"topic": str(topic), "direction": direction, "name": name, "kind": topic.kind.value})
+    return found
+
+
+def partitions() -> list[dict[str, object]]:
+    """Return names and their partitions."""
+    return [{"name": name, "partition": partition_of(Name(name))} for name in NAMES]
+
+
+def encodings() -> list[dict[str, str]]:
+    """Return what is signed for a type and bytes (DSSE 1.0.2), in hexadecimal."""
+    return [
+        {"payload_type": kind, "payload_hex": payload.hex(), "pae_hex": pae(kind, payload).hex()}
+        for kind, payload in PAE
+    ]
+
+
+def messages() -> list[dict[str, str]]:
+    """Return each message as its exact bytes, which are UTF-8."""
+    return [{"name": name, "json": encode(message).decode()} for name, message in MESSAGES.items()]
+
+
+def envelopes() -> dict[str, object]:
+    """Return each signed message in its envelope, signed with the key of RFC 8032, section 7.1, test 1."""
+    key = signing_key()
+    sealed = []
+    for name, kind in SIGNED.items():
+        payload = encode(MESSAGES[name])
+        sealed.append(
+            {
+                "name": name,
+                "payload_type": kind.value,
+                "payload_base64": b64encode(payload).decode(),
+                "payload_sha256": digest_of(payload),
+                "signature_hex": key.sign(pae(kind.value, payload)).hex(),
+                "envelope": seal(payload, kind, key).decode(),
+            }
+        )
+    return {
+        "secret_hex": RFC8032_KEY.hex(),
+        "public_hex": key.public.hex(),
+        "keyid": key.keyid,
+        "envelopes": sealed,
+    }
+
+
+MADE: Final = {
+    "topics": topics,
+    "partitions": partitions,
+    "pae": encodings,
+    "messages": messages,
+    "envelopes": envelopes,
+}
+
+
+def text_of(name: str) -> str:
+    """Return what the file of that name must hold."""
+    return json.dumps(MADE[name](), indent=2, ensure_ascii=True) + "\n"
+
+
+if __name__ == "__main__":
+    for vector in MADE:
+        (FOLDER / f"{vector}.json").write_text(text_of(vector))

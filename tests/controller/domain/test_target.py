@@ -1,0 +1,282 @@
+"""One device in one run: every event in every kind of state."""
+
+import msgspec
+import pytest
+
+from controller.domain.pipeline import Retry, Timeouts
+from controller.domain.target import (
+    RECALL_MS,
+    TRANSITIONS,
+    Anomaly,
+    CancelRequested,
+    Delta,
+    DueReached,
+    Event,
+    Policy,
+    RecallHeard,
+    RefusedCommand,
+    Reissue,
+    Reissued,
+    Released,
+    Reported,
+    Target,
+    TargetState,
+    backoff_ms,
+    delta,
+    step,
+)
+from protocol.lifecycle import AttemptState, Left
+from protocol.reasons import BLAME, REISSUED, Blame, Reason, RejectCode, is_retried
+from tests.controller.domain.kit import digest
+
+POLICY = Policy(timeouts=Timeouts(accept_ms=100_000, lease_ms=200_000), retry=Retry(attempts_max=2, backoff_ms=1_000))
+SENT = step(Target(), Released(at=0, command=digest(1)), POLICY)[0]
+FAILURES = (AttemptState.FAILED, AttemptState.TIMED_OUT)
+
+
+def after(target: Target, *events: Event) -> Target:
+    for event in events:
+        target, _ = step(target, event, POLICY)
+    return target
+
+
+def said(state: AttemptState, at: int = 10, attempt: int = 1, **fields: object) -> Reported:
+    return msgspec.structs.replace(Reported(at=at, attempt=attempt, state=state), **fields)
+
+
+INSTALLING = after(SENT, said(AttemptState.INSTALLING))
+
+
+def test_a_release_begins_an_attempt() -> None:
+    assert (
+        Target(
+            state=TargetState.IN_PROGRESS,
+            attempt=1,
+            attempt_state=AttemptState.SENT,
+            command=digest(1),
+            due=100_000,
+        )
+        == SENT
+    )
+
+
+def test_only_a_queued_device_is_released() -> None:
+    with pytest.raises(AssertionError, match="only a queued device"):
+        step(SENT, Released(at=0, command=digest(2)), POLICY)
+
+
+def test_progress_starts_the_device_and_renews_its_lease() -> None:
+    assert (INSTALLING.attempt_state, INSTALLING.due) == (AttemptState.INSTALLING, 200_010)
+    assert INSTALLING.is_started
+    assert delta(SENT, INSTALLING).started == 1
+
+
+def test_a_state_that_is_repeated_renews_the_lease() -> None:
+    later, effects = step(INSTALLING, said(AttemptState.INSTALLING, at=50), POLICY)
+    assert (later.attempt_state, later.due, effects) == (AttemptState.INSTALLING, 200_050, ())
+
+
+@pytest.mark.parametrize("state", [AttemptState.SENT, AttemptState.DOWNLOADING])
+def test_what_comes_out_of_order_is_an_anomaly(state: AttemptState) -> None:
+    assert step(INSTALLING, said(state), POLICY) == (INSTALLING, (Anomaly(kind="out_of_order"),))
+
+
+@pytest.mark.parametrize("attempt", [0, 2, 99])
+def test_another_attempt_changes_nothing(attempt: int) -> None:
+    report = said(AttemptState.SUCCEEDED, attempt=attempt)
+    assert step(SENT, report, POLICY) == (SENT, (Anomaly(kind="other_attempt"),))
+    assert step(Target(), said(AttemptState.SUCCEEDED, attempt=0), POLICY)[0] == Target()
+
+
+ENDS = [
+    (AttemptState.SUCCEEDED, None, TargetState.SUCCEEDED, None),
+    (AttemptState.SUCCEEDED, Reason.OTHER, TargetState.SUCCEEDED, Reason.OTHER),
+    (AttemptState.REJECTED, None, TargetState.REJECTED, Reason.OTHER),
+    (AttemptState.REJECTED, Reason.WRONG_HARDWARE, TargetState.REJECTED, Reason.WRONG_HARDWARE),
+    (AttemptState.CANCELLED, Reason.SUPERSEDED, TargetState.CANCELLED, Reason.SUPERSEDED),
+    (AttemptState.FAILED, None, TargetState.FAILED, Reason.OTHER),
+    (AttemptState.FAILED, Reason.VERIFY_FAILED, TargetState.FAILED, Reason.VERIFY_FAILED),
+    (AttemptState.FAILED, Reason.INTERRUPTED, TargetState.QUEUED, Reason.INTERRUPTED),
+    (AttemptState.TIMED_OUT, Reason.NO_CONTACT, TargetState.QUEUED, Reason.NO_CONTACT),
+    (AttemptState.TIMED_OUT, Reason.INSTALL_FAILED, TargetState.TIMED_OUT, Reason.INSTALL_FAILED),
+]
+
+
+@pytest.mark.parametrize(("state", "reason", "expected", "kept"), ENDS)
+def test_ends(state: AttemptState, reason: Reason | None, expected: TargetState, kept: Reason | None) -> None:
+    end = after(INSTALLING, said(state, reason=reason, left=Left.OLD, detail="why"))
+    assert (end.state, end.attempt_state, end.reason, end.left, end.detail) == (expected, state, kept, Left.OLD, "why")
+    assert (end.due is not None) is (expected is TargetState.QUEUED)
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("state", FAILURES)
+def test_blame_and_retry_follow_the_reason(state: AttemptState, reason: Reason) -> None:
+    end = after(INSTALLING, said(state, reason=reason))
+    assert end.is_blamed is (BLAME[reason] is Blame.BUILD)
+    assert (end.state is TargetState.QUEUED) is is_retried(reason)
+    assert delta(INSTALLING, end).blamed == int(end.is_blamed)
+
+
+def test_a_broken_device_is_counted_and_not_tried_again() -> None:
+    end = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.INTERRUPTED, left=Left.BROKEN))
+    assert end.state is TargetState.FAILED
+    assert delta(INSTALLING, end) == Delta(before=TargetState.IN_PROGRESS, after=TargetState.FAILED, bricked=1)
+
+
+def test_attempts_end_with_the_budget_and_start_and_blame_stay() -> None:
+    interrupted = said(AttemptState.FAILED, reason=Reason.INTERRUPTED)
+    waiting = after(INSTALLING, interrupted)
+    assert waiting.due == 10 + backoff_ms(POLICY, 1)
+    again = after(waiting, DueReached(at=waiting.due or 0), Released(at=5_000, command=digest(2)))
+    assert (again.attempt, again.is_started, again.reason) == (2, True, None)
+    last = after(again, msgspec.structs.replace(interrupted, attempt=2))
+    assert (last.state, last.attempt) == (TargetState.FAILED, 2)
+
+
+def test_waiting_ends_at_its_time_and_not_before() -> None:
+    waiting = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.INTERRUPTED))
+    assert waiting.due is not None
+    assert step(waiting, DueReached(at=waiting.due - 1), POLICY) == (waiting, ())
+    assert after(waiting, DueReached(at=waiting.due)).due is None
+    assert step(Target(), DueReached(at=9), POLICY) == (Target(), ())
+
+
+OVERDUE = [
+    (AttemptState.ACCEPTED, TargetState.QUEUED, Reason.LEASE_ENDED),
+    (AttemptState.DOWNLOADING, TargetState.QUEUED, Reason.LEASE_ENDED),
+    (AttemptState.INSTALLING, TargetState.TIMED_OUT, Reason.SILENT_IN_INSTALL),
+    (AttemptState.VERIFYING, TargetState.TIMED_OUT, Reason.SILENT_IN_INSTALL),
+]
+
+
+@pytest.mark.parametrize(("state", "expected", "reason"), OVERDUE)
+def test_silence_ends_the_attempt(state: AttemptState, expected: TargetState, reason: Reason) -> None:
+    end = after(SENT, said(state), DueReached(at=10**9))
+    assert (end.state, end.attempt_state, end.reason) == (expected, AttemptState.TIMED_OUT, reason)
+
+
+def test_a_command_that_nobody_accepts_is_tried_again() -> None:
+    end = after(SENT, DueReached(at=100_000))
+    assert (end.state, end.reason, end.is_started) == (TargetState.QUEUED, Reason.NOT_ACCEPTED, False)
+
+
+def test_a_late_success_is_noted_once_and_moves_no_counter() -> None:
+    failed = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.VERIFY_FAILED))
+    noted = after(failed, said(AttemptState.SUCCEEDED, at=99))
+    assert noted == msgspec.structs.replace(failed, late_success_at=99)
+    assert step(noted, said(AttemptState.SUCCEEDED, at=100), POLICY) == (noted, ())
+    assert delta(failed, noted) == Delta(before=TargetState.FAILED, after=TargetState.FAILED)
+
+
+def test_what_is_said_after_the_end_changes_nothing() -> None:
+    failed = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.VERIFY_FAILED))
+    assert step(failed, said(AttemptState.FAILED), POLICY) == (failed, ())
+    assert step(failed, said(AttemptState.VERIFYING), POLICY) == (failed, (Anomaly(kind="late"),))
+    done = after(INSTALLING, said(AttemptState.SUCCEEDED))
+    assert step(done, said(AttemptState.SUCCEEDED, at=50), POLICY) == (done, ())
+
+
+@pytest.mark.parametrize("code", RejectCode)
+def test_a_refusal_of_the_current_command_is_cured_or_ends_the_device(code: RejectCode) -> None:
+    refusal = RefusedCommand(at=5, command=digest(1), code=code)
+    target, effects = step(SENT, refusal, POLICY)
+    if code in REISSUED:
+        assert (target, effects) == (SENT, (Reissue(),))
+        assert after(SENT, Reissued(command=digest(2))) == msgspec.structs.replace(SENT, command=digest(2))
+        return
+    assert effects == ()
+    assert (target.state, target.reason, target.detail, target.left) == (
+        TargetState.FAILED,
+        Reason.REFUSED,
+        code.value,
+        Left.OLD,
+    )
+    assert not target.is_blamed
+
+
+def test_a_recalled_device_gets_no_new_command() -> None:
+    recalled = after(SENT, CancelRequested(at=0))
+    end = after(recalled, RefusedCommand(at=5, command=digest(1), code=RejectCode.BUSY))
+    assert (end.state, end.reason) == (TargetState.CANCELLED, Reason.CANCELLED)
+
+
+@pytest.mark.parametrize("target", [Target(), INSTALLING, after(SENT, said(AttemptState.SUCCEEDED))])
+def test_a_refusal_of_another_command_is_an_anomaly(target: Target) -> None:
+    for command in (digest(1), digest(9)):
+        refusal = RefusedCommand(at=5, command=command, code=RejectCode.REPLAY)
+        assert step(target, refusal, POLICY) == (target, (Anomaly(kind="refusal_of_another_command"),))
+
+
+@pytest.mark.parametrize(
+    ("timed_out", "state", "reason"),
+    [(False, TargetState.CANCELLED, Reason.CANCELLED), (True, TargetState.TIMED_OUT, Reason.NEVER_STARTED)],
+)
+def test_a_queued_device_is_called_off_at_once(timed_out: bool, state: TargetState, reason: Reason) -> None:
+    end = after(Target(due=5), CancelRequested(at=3, timed_out=timed_out))
+    assert (end.state, end.reason, end.due) == (state, reason, None)
+    kept = after(Target(reason=Reason.NO_CONTACT), CancelRequested(at=3, timed_out=timed_out))
+    assert (kept.state, kept.reason) == (state, Reason.NO_CONTACT)
+
+
+def test_a_device_at_work_stays_so_until_it_answers() -> None:
+    recalled = after(INSTALLING, CancelRequested(at=50))
+    assert recalled == msgspec.structs.replace(INSTALLING, cancel_requested=True)
+    assert after(recalled, said(AttemptState.SUCCEEDED)).state is TargetState.SUCCEEDED
+    assert after(recalled, said(AttemptState.FAILED, reason=Reason.INTERRUPTED)).state is TargetState.FAILED
+    lost = after(recalled, DueReached(at=10**9))
+    assert (lost.state, lost.attempt_state) == (TargetState.CANCELLED, AttemptState.TIMED_OUT)
+
+
+def test_a_device_that_never_accepted_is_waited_for_a_little() -> None:
+    assert after(SENT, CancelRequested(at=50)).due == 50 + RECALL_MS
+    assert after(SENT, CancelRequested(at=99_999)).due == 100_000
+    assert after(msgspec.structs.replace(SENT, due=None), CancelRequested(at=50)).due is None
+
+
+def test_a_device_that_heard_the_recall_and_has_no_work_is_done() -> None:
+    end = after(SENT, CancelRequested(at=50), RecallHeard(at=60))
+    assert (end.state, end.attempt_state, end.reason, end.left, end.due) == (
+        TargetState.CANCELLED,
+        AttemptState.CANCELLED,
+        Reason.CANCELLED,
+        Left.OLD,
+        None,
+    )
+    for other in (SENT, after(INSTALLING, CancelRequested(at=50)), Target()):
+        assert after(other, RecallHeard(at=60)) == other
+
+
+def test_an_end_absorbs() -> None:
+    done = after(SENT, said(AttemptState.SUCCEEDED))
+    for event in (CancelRequested(at=5), DueReached(at=10**9), RecallHeard(at=5)):
+        assert step(done, event, POLICY) == (done, ())
+
+
+def test_backoff_doubles_with_jitter_and_is_the_same_when_asked_again() -> None:
+    for attempt in range(1, 20):
+        longest = 1_000 << min(attempt - 1, 10)
+        waits = {backoff_ms(msgspec.structs.replace(POLICY, jitter_key=str(key)), attempt) for key in range(50)}
+        assert all(longest // 2 <= wait < longest for wait in waits)
+        assert len(waits) > 25
+        assert backoff_ms(POLICY, attempt) == backoff_ms(POLICY, attempt)
+
+
+def test_every_state_but_two_is_an_end() -> None:
+    assert {state for state in TargetState if not state.is_terminal} == {TargetState.QUEUED, TargetState.IN_PROGRESS}
+    assert set(TRANSITIONS) == set(TargetState)
+
+
+def test_a_device_that_is_rejected_never_counts_as_started() -> None:
+    rejected = after(SENT, said(AttemptState.REJECTED, reason=Reason.WRONG_HARDWARE))
+    assert delta(SENT, rejected).started == 0
+
+
+def test_a_device_that_started_and_was_called_back_counts_no_longer() -> None:
+    called_back = after(INSTALLING, said(AttemptState.CANCELLED, reason=Reason.CANCELLED))
+    assert delta(INSTALLING, called_back).started == -1
+
+
+def test_a_device_that_waits_for_another_attempt_still_counts_as_started() -> None:
+    waiting = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.INTERRUPTED))
+    assert delta(INSTALLING, waiting).started == 0

@@ -1,0 +1,144 @@
+"""What simulated devices ask over HTTP: the shared release file, and artifacts."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.clock import system_ms
+from controller.signing.installation import initialise
+from protocol.ids import AppName, Digest, Name, TenantId, digest_of
+from protocol.keys import Ed25519Signing
+from protocol.reasons import Reason
+from protocol.trust import ReleaseInfo
+from protocol.units import Instant
+from simulator.live.enrolment import Addresses, EnrolFailed, Papers, call
+from simulator.live.fetching import fetch
+from simulator.live.trust import SharedTrust
+
+BYTES = b"an archive"
+RELEASE = ReleaseInfo(
+    app=AppName("shop"),
+    version="2.0",
+    path="shop/2.0",
+    sha256=digest_of(BYTES),
+    length=len(BYTES),
+    counter=1,
+    floor=0,
+    installer="archive",
+)
+PAPERS = Papers(name=Name("acme:sim-1"), signer=Ed25519Signing(Ed25519PrivateKey.generate()), pem=b"")
+
+
+class Server:
+    """Answers with what it is given, the last one again and again; counts."""
+
+    def __init__(self, *answers: httpx.Response | httpx.HTTPError) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        await self.gate.wait()
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, httpx.HTTPError):
+            raise answer
+        return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.MockTransport(self), base_url="https://localhost")
+
+
+def answer(status: int, content: bytes = b"", *, retry_after: str = "1") -> httpx.Response:
+    return httpx.Response(status, content=content, headers={"Retry-After": retry_after})
+
+
+BUSY = answer(503, retry_after="0")
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ([answer(200, BYTES)], None),
+        ([BUSY, answer(200, BYTES)], None),
+        ([BUSY], Reason.DOWNLOAD_FAILED),
+        ([answer(404)], Reason.DOWNLOAD_FAILED),
+        ([httpx.ConnectError("no route")], Reason.DOWNLOAD_FAILED),
+        ([answer(200, b"another one")], Reason.HASH_MISMATCH),
+        ([answer(200, b"an archivf")], Reason.HASH_MISMATCH),
+    ],
+)
+async def test_a_download_is_compared_with_what_was_signed(
+    answers: list[httpx.Response | httpx.HTTPError], reason: Reason | None
+) -> None:
+    server = Server(*answers)
+    async with server.client() as client:
+        fault = await fetch(client, PAPERS, (RELEASE,))
+    assert (fault.reason if fault else None) is reason
+    assert server.requests[0].url.path == f"/v1/artifacts/{Digest(RELEASE.sha256)}"
+    assert server.requests[0].headers["Authorization"].startswith("Tidegate-DSSE ")
+
+
+def shared(folder: Path, server: Server) -> SharedTrust:
+    """Return the shared trust of a new installation, whose requests the server answers."""
+    keys = initialise(
+        folder / "on",
+        folder / "off",
+        tenant=TenantId("acme"),
+        hosts=["localhost"],
+        at=Instant(system_ms()),
+    )
+    trust = SharedTrust(
+        Addresses(url="https://localhost", ca=folder / "on" / "ca.crt"),
+        fleet_root=keys.fleet_root(),
+        release_root=keys.release_root(),
+    )
+    trust._client = server.client()
+    return trust
+
+
+async def test_whoever_asks_gets_what_a_later_fetch_brought_and_one_fetch_serves_many(tmp_path: Path) -> None:
+    server = Server(answer(404))
+    trust = shared(tmp_path, server)
+    server.answers = [answer(200, (tmp_path / "off" / "releases.json").read_bytes())]
+    server.gate.clear()
+    first = asyncio.ensure_future(trust.refresh(PAPERS))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    others = [asyncio.ensure_future(trust.refresh(PAPERS)) for _ in range(20)]
+    await asyncio.sleep(0)
+    server.gate.set()
+    await asyncio.gather(first, *others)
+    assert trust.fetch_count == 2
+    assert trust.current.releases is not None
+    assert trust.current.releases.version == 1
+    await trust.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"), [(answer(404), "answers 404"), (answer(200, b"{}"), "expected a signed TUF")]
+)
+async def test_a_fetch_that_fails_leaves_the_trust_as_it_was(tmp_path: Path, given: httpx.Response, why: str) -> None:
+    trust = shared(tmp_path, Server(given))
+    before = trust.current
+    assert await trust.refresh(PAPERS) is before
+    assert why in trust.fault
+    await trust.close()
+
+
+async def test_a_request_is_sent_again_while_the_controller_is_busy_and_given_up_when_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("simulator.live.enrolment.RETRY_CAP_MS", 1)
+    async with Server(answer(503), httpx.ConnectError("down"), answer(201, b"{}")).client() as client:
+        assert (await call(client, "POST", "/v1/enrol", content=b"{}")).status_code == 201
+    async with Server(answer(403, b"blocked")).client() as client:
+        with pytest.raises(EnrolFailed, match="POST /v1/enrol: 403 blocked"):
+            await call(client, "POST", "/v1/enrol", content=b"{}")
+    async with Server(answer(503, b"busy")).client() as client:
+        with pytest.raises(EnrolFailed, match="503 busy"):
+            await call(client, "POST", "/v1/enrol", content=b"{}")
