@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ TENANT: Final = "demo"
 START_SECONDS: Final = 30.0
 ENROL_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
+_ENROL_POLL_SECONDS: Final = 0.2
 
 
 class InstallationFailed(Exception):
@@ -150,8 +151,13 @@ class Installation:
         command = [*tidegate("simulate"), *options]
         return self.processes.start("simulate", command, env=env, stdout=stdout)
 
-    def enrol(self, agents: Sequence["RealAgent"], *, claim: str) -> None:
+    def enrol(self, agents: Sequence["RealAgent"], *, claim: str, on_wait: Callable[[], object] = lambda: None) -> None:
         """Make devices of agents, all at once.
+
+        Args:
+            agents: who they are.
+            claim: a claim token that is good for all of them.
+            on_wait: called every now and then while this takes its time.
 
         Raises:
             InstallationFailed: when one is refused, or it takes too long.
@@ -163,7 +169,8 @@ class Installation:
             while child.process.poll() is None and time.monotonic() < until:
                 assert self.controller is not None, "agents enrol with a controller that runs"
                 self.controller.check()
-                time.sleep(_POLL_SECONDS)
+                on_wait()
+                time.sleep(_ENROL_POLL_SECONDS)
             if child.process.poll() != 0:
                 raise InstallationFailed(f"{child.name} did not succeed: {child.last_words()}; its log is {child.log}")
             self.processes.forget(child)

@@ -65,9 +65,6 @@ _ENDS: Final[Mapping[AttemptState, TargetState]] = {
     AttemptState.CANCELLED: _T.CANCELLED,
 }
 
-_UNCOUNTED: Final = frozenset({_T.REJECTED, _T.CANCELLED, _T.REMOVED})
-"""Ends that no share counts, neither above nor below the line."""
-
 _OVERDUE: Final[Mapping[AttemptState, Reason]] = {
     AttemptState.SENT: Reason.NOT_ACCEPTED,
     AttemptState.ACCEPTED: Reason.LEASE_ENDED,
@@ -197,14 +194,10 @@ def delta(before: Target, after: Target) -> Delta:
     return Delta(
         before=before.state,
         after=after.state,
-        started=_counts_as_started(after) - _counts_as_started(before),
+        started=after.is_started - before.is_started,
         blamed=after.is_blamed - before.is_blamed,
         bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
     )
-
-
-def _counts_as_started(target: Target) -> bool:
-    return target.is_started and target.state not in _UNCOUNTED
 
 
 def step(target: Target, event: Event, policy: Policy) -> Outcome:

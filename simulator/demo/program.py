@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import IO, Final, cast
 
 import msgspec
 from rich.console import Console
 
 from controller.app.errors import ControllerError
 from controller.cli.failures import CliError, ExitCode
+from controller.http.app import OPENAPI_PATH
 from simulator.demo.scenario import APP, Cast, Scenario
 from simulator.demo.screen import RunTooLong, Screen
+from simulator.demo.stream import Lasting
 from simulator.demo.verdict import BAD, Story, faults, report
 from simulator.installation import Installation, InstallationFailed
 from simulator.processes import Processes, ProcessFailed
@@ -45,8 +47,8 @@ def main(options: Options) -> int:
         try:
             story = _play(options, folder, screen)
         except KeyboardInterrupt:
-            screen.say("cancelled; every process has ended")
             release()
+            screen.say("cancelled; every process has ended")
             return ExitCode.CANCELLED
         except _FAILURES as error:
             screen.note(f"\nThe demo failed: {error}\nThe logs are in {folder / 'logs'}")
@@ -56,8 +58,13 @@ def main(options: Options) -> int:
 
 def _console(options: Options) -> Console:
     """Return where the story is told: beside the result, wherever that goes; logs get long lines."""
-    console = Console(stderr=options.as_json)
-    return console if console.is_terminal else Console(stderr=options.as_json, width=PLAIN_WIDTH)
+    stream = cast("IO[str]", Lasting(sys.stderr if options.as_json else sys.stdout, on_loss=_hang_up))
+    return Console(file=stream) if stream.isatty() else Console(file=stream, width=PLAIN_WIDTH)
+
+
+def _hang_up() -> None:
+    """End as at a hang-up: nobody looks any more. While processes are being ended this changes nothing."""
+    signal.raise_signal(signal.SIGHUP)
 
 
 def _play(options: Options, folder: Path, screen: Screen) -> Story:
@@ -78,16 +85,16 @@ def _play(options: Options, folder: Path, screen: Screen) -> Story:
 
 
 def _end(options: Options, story: Story, *, folder: Path, screen: Screen, release: "Release") -> int:
+    if not faults(story):
+        release()  # first, so that nothing that goes wrong in the telling leaves the keys behind
     if not options.keep:
         screen.tell(story)
     if options.as_json:
-        sys.stdout.write(
-            msgspec.json.format(msgspec.json.encode(report(story, seed=options.cast.seed))).decode() + "\n"
-        )
+        told = msgspec.json.format(msgspec.json.encode(report(story, seed=options.cast.seed))).decode()
+        Lasting(sys.stdout).write(f"{told}\n")
     if faults(story):
         screen.note(f"The logs are in {folder / 'logs'}")
         return ExitCode.ERROR
-    release()
     return ExitCode.OK
 
 
@@ -97,8 +104,8 @@ def _stay(installation: Installation, processes: Processes, screen: Screen) -> N
     for name, value in installation.environment.items():
         screen.note(f"  export {name}={value}")
     for command in _COMMANDS:
-        screen.note(f"  {command}")
-    screen.note(f"\nAPI: {installation.url}/v1  ·  metrics: {installation.url}/metrics  ·  logs: {processes.logs}")
+        screen.note(f"  {command}".rstrip())
+    screen.note(f"\nThe logs are in {processes.logs}")
     try:
         while True:
             processes.check()
@@ -109,11 +116,19 @@ def _stay(installation: Installation, processes: Processes, screen: Screen) -> N
 
 _COMMANDS: Final = (
     f"export PATH={Path(sys.executable).parent}:$PATH",
+    "",
     "tidegate run list",
     "tidegate device list --label ring=canary",
-    f"tidegate run start {APP} --version {BAD}   # and, with the id that it prints:",
+    "# The bad release once more; RUN is the id that the next line prints:",
+    f"tidegate run start {APP} --version {BAD}",
     "tidegate run promote RUN canary; tidegate run watch RUN",
     "tidegate audit list",
+    "",
+    "# What the API offers, how the controller counts, and whether it is ready:",
+    'curl --cacert $TIDEGATE_CA -H "Authorization: Bearer $TIDEGATE_TOKEN" \\',
+    f"    $TIDEGATE_URL{OPENAPI_PATH}",
+    "curl --cacert $TIDEGATE_CA $TIDEGATE_URL/metrics",
+    "curl --cacert $TIDEGATE_CA $TIDEGATE_URL/readyz",
 )
 
 
@@ -157,6 +172,8 @@ def _folder(options: Options) -> Iterator[tuple[Path, Release]]:
         yield options.folder.resolve(), release
         return
     folder = Path(tempfile.mkdtemp(prefix="tidegate-demo-")).resolve()
-    yield folder, release
-    if release.is_given:
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder, release
+    finally:
+        if release.is_given:
+            shutil.rmtree(folder, ignore_errors=True)

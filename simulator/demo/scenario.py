@@ -1,6 +1,8 @@
 """The demo's story, step by step, on an installation of its own."""
 
 import time
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from controller.clock import SystemClock
 from simulator.demo.screen import Screen
 from simulator.demo.verdict import BAD, GOOD, HEALTHY, Played, Service, Story
 from simulator.installation import Installation, InstallationFailed, RealAgent
+from simulator.live.behaviour import Plan, draw, parse_behaviours
 from simulator.operations import Operator, sign
 from simulator.package import Package, build, example
 from simulator.processes import Processes
@@ -22,8 +25,10 @@ REGIONS: Final = ("eu", "us")
 BEHAVIOURS: Final = "slow=8%,flaky=4%,offline=4%"
 PRETEND_BYTES: Final = 2_000_000
 AWAY_SECONDS: Final = 6.0
-ONLINE_SHARE: Final = 0.85
 ONLINE_SECONDS: Final = 60.0
+ONLINE_SECONDS_EACH: Final = 0.02
+COUNT_SECONDS: Final = 0.3
+MISSING_SHOWN_MAX: Final = 8
 RUN_SECONDS: Final = 120.0
 SETTLE_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.1
@@ -93,28 +98,36 @@ class Scenario:
         summary = self._processes.logs / "simulate.json"
         installation.simulate(*counts, *play, "--fail-version", BAD, "-o", "json", claim=claim, stdout=summary)
         self._agents = [installation.agent(f"box-{number + 1}") for number in range(cast.agents)]
-        installation.enrol(self._agents, claim=claim)
-        for number, agent in enumerate(self._agents):
-            ring = {"ring": "canary"} if number == 0 else {}
-            operator.label(agent.device, region=REGIONS[number % len(REGIONS)], **ring)
-            agent.run(app=APP)
-        self._await_online(operator)
+        with self._screen.counting() as show:
+            installation.enrol(self._agents, claim=claim, on_wait=lambda: self._show_count(operator, show))
+            for number, agent in enumerate(self._agents):
+                ring = {"ring": "canary"} if number == 0 else {}
+                operator.label(agent.device, region=REGIONS[number % len(REGIONS)], **ring)
+                agent.run(app=APP)
+            online = self._await_online(operator, show)
+        rest = "" if online == cast.total else "; the others are offline on purpose and come later"
+        self._screen.say(f"{online} of {cast.total} devices are connected{rest}")
 
-    def _await_online(self, operator: Operator) -> None:
-        """Wait until nearly all are connected: some begin offline on purpose, and flaky ones come and go."""
-        wanted = int(self._cast.devices * ONLINE_SHARE)
-        real = {agent.device for agent in self._agents}
-        until = time.monotonic() + ONLINE_SECONDS
+    def _show_count(self, operator: Operator, show: Callable[[str], None]) -> frozenset[str]:
+        """Show how many devices there are, and return those that are connected."""
+        is_online = {view.device: view.online for view in operator.devices()}
+        online = frozenset(device for device, is_there in is_online.items() if is_there)
+        show(f"{len(is_online)} of {self._cast.total} devices enrolled, {len(online)} connected")
+        return online
+
+    def _await_online(self, operator: Operator, show: Callable[[str], None]) -> int:
+        """Wait until all are connected that are not away on purpose; return how many are."""
+        expected = _expected(self._cast) | {agent.device for agent in self._agents}
+        until = time.monotonic() + ONLINE_SECONDS + self._cast.total * ONLINE_SECONDS_EACH
         while True:
             self._processes.check()
-            online = {view.device for view in operator.devices(online=True)}
-            if len(online) >= wanted and real <= online:
-                self._screen.say(f"{len(online)} of {self._cast.total} devices are connected")
-                return
+            online = self._show_count(operator, show)
+            if expected <= online:
+                return len(online)
             if time.monotonic() > until:
-                missing = f"; missing: {', '.join(sorted(real - online))}" if real - online else ""
-                raise InstallationFailed(f"only {len(online)} of {self._cast.total} devices connected{missing}")
-            time.sleep(_POLL_SECONDS)
+                missing = _in_short(expected - online)
+                raise InstallationFailed(f"{len(online)} of {self._cast.total} devices connected; missing: {missing}")
+            time.sleep(COUNT_SECONDS)
 
     # --- a release ------------------------------------------------------------------------------------------
 
@@ -136,7 +149,6 @@ class Scenario:
             view=view,
             targets=tuple(operator.targets(run.id)),
             seconds=time.monotonic() - begun,
-            exposed_max=_exposed_max(view),
         )
 
     def _publish(self, installation: Installation, operator: Operator, package: Package) -> None:
@@ -169,10 +181,15 @@ class Scenario:
             time.sleep(_POLL_SECONDS)
 
 
-def _exposed_max(view: RunView) -> int:
-    """Return how many devices a bad release can reach: what the gate allows to fail, and what is in flight then."""
-    first = view.stages[0]
-    return first.failures_allowed + first.max_in_flight
+def _expected(cast: Cast) -> frozenset[str]:
+    """Return the simulated devices that are there from the first, and stay: neither offline at first nor flaky."""
+    plan = Plan(count=cast.devices, seed=cast.seed, behaviours=parse_behaviours(BEHAVIOURS))
+    return frozenset(one.id for one in draw(plan) if not one.away_ms and not one.drop_ms)
+
+
+def _in_short(names: AbstractSet[str]) -> str:
+    shown = ", ".join(sorted(names)[:MISSING_SHOWN_MAX])
+    return shown if len(names) <= MISSING_SHOWN_MAX else f"{shown} and {len(names) - MISSING_SHOWN_MAX} more"
 
 
 def _versions(operator: Operator) -> dict[str, int]:

@@ -9,11 +9,16 @@ from typing import Final
 
 import msgspec
 
-from controller.app.views import Counters, RunView, TargetView
+from controller.app.views import Counters, RunView, StageView, TargetView
+from controller.domain.target import TargetState
+from protocol.lifecycle import AttemptState, Left
+from protocol.reasons import BLAME, Blame, reason_from
 
 GOOD: Final = "1.0.0"
 BAD: Final = "1.1.0"
 HEALTHY: Final = 200
+_INSTALLING: Final = frozenset({AttemptState.INSTALLING, AttemptState.VERIFYING, AttemptState.SUCCEEDED})
+_TOUCHED: Final = frozenset({Left.NEW, Left.BROKEN})
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,22 +29,52 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """One run as it ended. `exposed_max` is how many devices the gate lets a bad release reach."""
+    """One run as it ended."""
 
     view: RunView
     targets: tuple[TargetView, ...]
     seconds: float
-    exposed_max: int
+
+    @property
+    def first(self) -> StageView:
+        """The stage that a bad release does not get out of."""
+        return self.view.stages[0]
+
+    @property
+    def exposed_max(self) -> int:
+        """How many devices a bad release can reach: those that may fail, and those at work when one too many does."""
+        return self.first.failures_allowed + self.first.max_in_flight
 
     @property
     def exposed(self) -> tuple[TargetView, ...]:
-        """The devices that were told to install the release."""
-        return tuple(target for target in self.targets if target.attempt > 0)
+        """The devices that had the release, however briefly."""
+        return tuple(target for target in self.targets if is_exposed(target))
+
+    @property
+    def called_back(self) -> tuple[TargetView, ...]:
+        """The devices that were told to install the release, and told not to before they did."""
+        return tuple(target for target in self._spared if target.state == TargetState.CANCELLED)
+
+    @property
+    def stranded(self) -> tuple[TargetView, ...]:
+        """The devices that were told to install the release, and did not come to it for another reason."""
+        return tuple(target for target in self._spared if target.state != TargetState.CANCELLED)
+
+    @property
+    def _spared(self) -> tuple[TargetView, ...]:
+        return tuple(target for target in self.targets if target.attempt > 0 and not is_exposed(target))
 
     @property
     def succeeded(self) -> int:
         """How many devices have it now."""
         return sum(stage.counters.succeeded for stage in self.view.stages)
+
+
+def is_exposed(target: TargetView) -> bool:
+    """Say whether a device came to install the release: by where it stands, what it has, or what it blames."""
+    blames_build = bool(target.reason) and BLAME[reason_from(target.reason)] is Blame.BUILD
+    has_come_so_far = target.attempt_state in _INSTALLING or target.left in _TOUCHED or blames_build
+    return target.attempt > 0 and has_come_so_far
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +141,7 @@ def _run(played: Played) -> dict[str, object]:
         "reason": played.view.reason,
         "seconds": round(played.seconds, 1),
         "reached": [target.device for target in played.exposed],
+        "called_back": [target.device for target in played.called_back],
         "stages": [
             {"name": stage.name, "state": stage.state, "reason": stage.reason, **counters(stage.counters)}
             for stage in played.view.stages

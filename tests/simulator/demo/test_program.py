@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import msgspec
 import pytest
 
 from controller.cli.failures import CliError
+from controller.http.app import OPENAPI_PATH
 from simulator.demo import program
 from simulator.demo.program import Options
 from simulator.demo.scenario import Cast
@@ -87,3 +89,46 @@ def test_staying_up_prints_what_to_type_and_ends_at_an_interrupt(
     assert f"export TIDEGATE_URL=https://localhost:{installation.http_port}" in said
     assert "export TIDEGATE_TOKEN=tgp_secret" in said
     assert "tidegate run list" in said
+    assert f"$TIDEGATE_URL{OPENAPI_PATH}" in said
+    for path in ("/metrics", "/readyz"):
+        assert f"curl --cacert $TIDEGATE_CA $TIDEGATE_URL{path}" in said
+    assert "/v1\n" not in said
+
+
+def test_what_to_type_fits_a_narrow_terminal() -> None:
+    path, *commands = program._COMMANDS
+    assert path.startswith("export PATH=")
+    assert max(len(command) for command in commands) <= 78
+
+
+@pytest.mark.parametrize("number", program._SIGNALS)
+def test_each_polite_signal_ends_it_and_the_folder_goes(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    folders: list[Path] = []
+
+    def play(_options: Options, folder: Path, _screen: Screen) -> Story:
+        folders.append(folder)
+        signal.raise_signal(number)
+        return STORY
+
+    monkeypatch.setattr(program, "_play", play)
+    assert program.main(Options(cast=CAST)) == 3
+    assert not folders[0].exists()
+
+
+def test_a_screen_that_nobody_reads_any_more_ends_it_and_the_folder_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: list[Path] = []
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    def play(_options: Options, folder: Path, screen: Screen) -> Story:
+        folders.append(folder)
+        screen.say("is anybody there?")
+        raise AssertionError("nobody is, and that ends it")
+
+    monkeypatch.setattr(program, "_play", play)
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        assert program.main(Options(cast=CAST)) == 3
+    assert not folders[0].exists()
