@@ -1,6 +1,9 @@
 """The work in hand: from its admission to its end, through every fault, time limit and restart.
 
 ```
+INSPECTING, first of all where the device's own list says that all of it is installed ─new→ succeeded, left new
+    │anything else
+    ▼
 DOWNLOADING ─ok→ WAITING ─permitted→ INSTALLING ─ok→ VERIFYING ─ok→ COMMITTING ─ok→ succeeded, left new
     │fault          │cancel, ended       │fault          │fault         │fault
     ▼               ▼                    └───────────────┴──────┬───────┘
@@ -107,10 +110,17 @@ def _limit_ms(work: Work) -> int | None:
 
 
 def begin(turn: Turn, work: Work) -> None:
-    """Take admitted *work* in hand."""
+    """Take admitted *work* in hand; what is installed already is asked for first, and then left alone."""
     turn.keep(work=work)
     report_work(turn, work)
-    _enter(turn, work, Phase.DOWNLOADING)
+    installed = {(release.app, release.sha256) for release in turn.durable.installed}
+    is_listed = all((release.app, release.sha256) in installed for release in work.releases)
+    _enter(turn, work, Phase.INSPECTING if is_listed else Phase.DOWNLOADING)
+
+
+def _is_asked_first(work: Work) -> bool:
+    """Say whether an inspection is the one before everything else, and not the one after a crash."""
+    return work.phase is Phase.INSPECTING and work.state is AttemptState.ACCEPTED
 
 
 def _enter(turn: Turn, work: Work, phase: Phase, *, verdict: Fault | None = None) -> None:
@@ -217,7 +227,9 @@ def _take_success(turn: Turn, work: Work) -> None:
 
 
 def _take_fault(turn: Turn, work: Work, fault: Fault) -> None:
-    if work.phase is Phase.ROLLING_BACK:
+    if _is_asked_first(work):
+        _enter(turn, work, Phase.DOWNLOADING)
+    elif work.phase is Phase.ROLLING_BACK:
         verdict = work.verdict or fault
         detail = f"{verdict.detail}; the roll back failed: {fault.detail}"
         fail(turn, work, Fault(reason=verdict.reason, detail=detail), left=Left.BROKEN)
@@ -251,6 +263,9 @@ def take_inspected(turn: Turn, event: Inspected) -> None:
     if work is None or not work.is_of(event.run, event.attempt) or work.phase is not Phase.INSPECTING:
         turn.alarm(AlarmKind.STALE_RESULT, f"inspection of run {event.run}")
         return
+    if _is_asked_first(work):
+        _take_first_answer(turn, work, event.found)
+        return
     fault = Fault(reason=Reason.INTERRUPTED, detail=f"the agent ended while installing; active: {event.found}")
     match event.found:
         case Found.NEW:
@@ -261,6 +276,14 @@ def take_inspected(turn: Turn, event: Inspected) -> None:
             _enter(turn, work, Phase.ROLLING_BACK, verdict=fault)
         case _:
             assert_never(event.found)
+
+
+def _take_first_answer(turn: Turn, work: Work, found: Found) -> None:
+    """Be done where the very release is active, with the command's own settings; otherwise begin."""
+    if found is Found.NEW:
+        _take_commit(turn, work)
+    else:
+        _enter(turn, work, Phase.DOWNLOADING)
 
 
 def resume(turn: Turn) -> None:

@@ -148,12 +148,13 @@ class ArchiveInstaller:
             link_whole(home / "previous", current)
 
     def inspect(self, job: Job) -> Found:
-        """Say which folder `current` names."""
+        """Say which folder `current` names, and whether it runs as the work says it should."""
         home = self._apps / job.release.app
         current = _target(home / "current")
         if current is None:
             return Found.BROKEN if (home / "current").is_symlink() else Found.OLD
-        return Found.NEW if current == folder_of(job.release) else Found.OLD
+        is_same = current == folder_of(job.release) and self._services.runs_as(home, current) == dict(job.work.env)
+        return Found.NEW if is_same else Found.OLD
 
     def verify(self, job: Job) -> None:
         """See that the service runs, and probe it until it is healthy."""

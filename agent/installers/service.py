@@ -93,6 +93,10 @@ class Services:
         kept = msgspec.structs.replace(run_as, port=port)
         write_whole(home / f"{folder}.json", msgspec.json.encode(kept))
 
+    def runs_as(self, home: Path, folder: str) -> dict[str, str]:
+        """Return the environment that the service of a release was given."""
+        return dict(self._kept(home, folder).env)
+
     def _kept(self, home: Path, folder: str) -> RunAs:
         try:
             return msgspec.json.decode((home / f"{folder}.json").read_bytes(), type=RunAs)

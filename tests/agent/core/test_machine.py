@@ -281,3 +281,36 @@ def test_neither_a_wait_nor_an_inspection_is_finished_by_a_step() -> None:
         stepped = run(state, finished(phase))
         assert kinds(stepped.effects) == ["Alarm"]
         assert stepped.state == state
+
+
+INSTALLED = InstalledRelease(
+    app=SHOP_2.app, version=SHOP_2.version, path=SHOP_2.path, sha256=SHOP_2.sha256, counter=SHOP_2.counter
+)
+
+
+def listed() -> State:
+    """Return a device whose own list says that the release of the command is installed."""
+    state = ready()
+    return replace(state, durable=replace(state.durable, installed=(INSTALLED,)))
+
+
+def test_what_is_installed_already_is_left_alone() -> None:
+    asked = run(listed(), received(command()))
+    assert kinds(asked.effects) == ["report:accepted", "Inspect"]
+    done = run(asked.state, inspected(Found.NEW))
+    assert kinds(done.effects) == ["report:succeeded:ok:new", "Clean"]
+    assert done.state.durable.work is None
+
+
+@pytest.mark.parametrize("answer", [inspected(Found.OLD), inspected(Found.BROKEN), finished(Phase.INSPECTING, FAULT)])
+def test_what_the_list_says_and_the_disk_does_not_is_installed(answer: Inspected | Finished) -> None:
+    asked = run(listed(), received(command()))
+    begun = run(asked.state, answer)
+    assert kinds(begun.effects) == ["report:downloading", "Download"]
+
+
+def test_a_kill_while_it_is_asked_asks_again() -> None:
+    asked = run(listed(), received(command()))
+    again = run(asked.state, RESTART)
+    assert kinds(again.effects) == ["Inspect"]
+    assert kinds(run(again.state, inspected(Found.NEW)).effects) == ["report:succeeded:ok:new", "Clean"]

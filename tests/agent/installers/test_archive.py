@@ -304,6 +304,12 @@ def test_a_lock_is_waited_for_and_then_a_reason(bench: Bench) -> None:
         bench.installer.prepare(three)
 
 
+def test_the_same_release_with_other_settings_is_not_what_is_active(bench: Bench) -> None:
+    bench.update(bench.job(tar_of(service()), COLOUR="blue"))
+    assert bench.installer.inspect(bench.job(tar_of(service()), COLOUR="blue")) is Found.NEW
+    assert bench.installer.inspect(bench.job(tar_of(service()), COLOUR="red")) is Found.OLD
+
+
 def test_a_lock_that_comes_back_is_not_waited_for(bench: Bench) -> None:
     """By then permission was looked at, and waiting would let a hold come too late."""
     bench.update(bench.job(plain("1.0")))
