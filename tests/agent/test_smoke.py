@@ -151,7 +151,7 @@ def test_a_wrong_token_and_a_missing_enrolment_are_told_plainly(tmp_path: Path, 
     device = Device(tmp_path, hub, 0)
     refused = device.enrol("bad")
     assert (refused.returncode, refused.stderr) == (
-        1,
+        4,
         "tidegate-agent: the controller answers 403: unknown claim token\n",
     )
     missing = device.call("run")
