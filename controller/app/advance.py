@@ -273,7 +273,6 @@ class Advance:
 
     def _conclude(self, run_id: int) -> Sequence[Event]:
         self._records[run_id] = msgspec.structs.replace(self.record(run_id), ended_at=self.at)
-        self.after.ended_runs.append(run_id)
         return ()
 
 

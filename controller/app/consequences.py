@@ -12,4 +12,3 @@ class Consequences:
     commands: list[CommandRecord] = field(default_factory=list)
     voided: list[int] = field(default_factory=list)
     epochs: dict[int, int] = field(default_factory=dict)
-    ended_runs: list[int] = field(default_factory=list)
