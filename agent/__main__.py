@@ -1,6 +1,6 @@
 """The command `tidegate-agent`: enrol a device, run its agent, show its status.
 
-Exit codes: 0 well, 1 refused or failed, 2 wrong setting or argument, 3 the controller cannot be reached.
+Exit codes: 0 done, 1 an error, 2 used wrongly, 4 not allowed (the claim is refused), 6 enrolled already.
 """
 
 import argparse
@@ -16,14 +16,21 @@ from typing import Any, Final
 import msgspec
 
 from agent.config import Config, read_config, read_ports
-from agent.errors import AgentError, ConfigError, Unreachable
+from agent.errors import AgentError, AlreadyEnrolled, ClaimRefused, ConfigError
 from agent.logs import fields, set_up
 
 log = logging.getLogger("agent")
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-EXIT_UNREACHABLE: Final = 3
+EXIT_NOT_ALLOWED: Final = 4
+EXIT_CONFLICT: Final = 6
+EXIT_CODES: Final = (
+    "Exit codes: 0 done; 1 an error, also when the controller cannot be reached; 2 used wrongly; "
+    "4 not allowed: the claim is refused; 6 enrolled already."
+)
+DISTRIBUTIONS: Final = ("tidegate-agent", "tidegate")
+"""What can have installed this command: the agent alone, or all of Tidegate."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.command(config, options)
     except ConfigError as error:
         return _complain(error, EXIT_USAGE)
-    except Unreachable as error:
-        return _complain(error, EXIT_UNREACHABLE)
+    except ClaimRefused as error:
+        return _complain(error, EXIT_NOT_ALLOWED)
+    except AlreadyEnrolled as error:
+        return _complain(error, EXIT_CONFLICT)
     except AgentError as error:
         return _complain(error, EXIT_FAILED)
     return code
@@ -47,8 +56,31 @@ def _complain(error: AgentError, code: int) -> int:
     return code
 
 
+class _Version(argparse.Action):
+    """Show the version when that is asked for; looking it up costs memory that an agent needs for other things."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print and exit."""
+        sys.stdout.write(f"tidegate-agent {_version()}\n")
+        parser.exit()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in DISTRIBUTIONS:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "unknown"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tidegate-agent", description="The Tidegate agent of a device.")
+    parser = argparse.ArgumentParser(
+        prog="tidegate-agent", description="The Tidegate agent of a device.", epilog=EXIT_CODES
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, help="settings file (TOML)")
     common.add_argument("--state-dir", help="folder of keys, journal and cache")
@@ -89,7 +121,7 @@ def _enrol(config: Config, options: argparse.Namespace) -> int:
     identity = Identity(config.state / "identity")
     if identity.is_enrolled and not options.force:
         name = identity.enrolment().name
-        raise ConfigError(f"this device is enrolled as {name}; --force enrols it anew")
+        raise AlreadyEnrolled(f"this device is enrolled as {name}; --force enrols it anew")
     token = options.token or os.environ.get("TIDEGATE_AGENT_TOKEN", "")
     if not token:
         raise ConfigError("a claim token is needed: --token or TIDEGATE_AGENT_TOKEN")

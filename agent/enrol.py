@@ -5,10 +5,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.errors import ConfigError, EnrolRefused
+from agent.errors import AlreadyEnrolled, ClaimRefused, ConfigError, EnrolRefused, Misdirected
 from agent.files import write_whole
 from agent.https import Answer, Https
 from agent.identity import Enrolment, Identity, new_tls_key, signing_request
@@ -54,8 +55,11 @@ def enrol(
         sleep: waits between tries.
 
     Raises:
-        ConfigError: when the CA file is missing or no CA.
-        EnrolRefused: when the controller refuses, or gives what cannot be used.
+        ConfigError: when the address is no https, or the CA file is missing or no CA.
+        AlreadyEnrolled: when other hardware is enrolled by that name.
+        ClaimRefused: when the controller does not accept the claim token.
+        EnrolRefused: when it refuses for another reason, or gives what cannot be used.
+        Misdirected: when what is there is not the controller of that CA; it is not tried again.
         Unreachable: when the controller cannot be reached.
     """
     key = new_tls_key()
@@ -67,8 +71,9 @@ def enrol(
             "sealing_key": base64.b64encode(identity.sealing_public()).decode(),
         }
     )
-    https = _client(controller, ca)
-    answer = retrying(sleep=sleep)(https.call, "POST", "/v1/enrol", body=body)
+    _require_https(controller)
+    https = Https(controller, ca)
+    answer = retrying(sleep=sleep, but_not=(Misdirected,))(https.call, "POST", "/v1/enrol", body=body)
     given = _parse(answer, HTTPStatus.CREATED, _Enrolled)
     _check_documents(given)
     identity.keep_certificate(key, given.certificate, given.ca_chain)
@@ -86,20 +91,34 @@ def enrol(
     return enrolment
 
 
-def _client(controller: str, ca: Path) -> Https:
+def _require_https(url: str) -> None:
     try:
-        return Https(controller, ca)
-    except OSError as error:
-        raise ConfigError(f"CA file {ca} cannot be used: {error}") from error
+        parts = urlsplit(url)
+        is_https = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or out of range
+        is_https = False
+    if not is_https:
+        raise ConfigError(f"{url}: expected https://host:port")
 
 
 def _parse(answer: Answer, expected: HTTPStatus, kind: Any) -> Any:
     if answer.status != expected:
-        raise EnrolRefused(f"the controller answers {answer.status}: {answer.problem}")
+        raise _refusal(answer)
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except msgspec.MsgspecError as error:
         raise EnrolRefused(f"the controller's answer cannot be used: {error}") from error
+
+
+def _refusal(answer: Answer) -> EnrolRefused:
+    message = f"the controller answers {answer.status}: {answer.problem}"
+    match answer.status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return ClaimRefused(message)
+        case HTTPStatus.CONFLICT:
+            return AlreadyEnrolled(message)
+        case _:
+            return EnrolRefused(message)
 
 
 def _check_documents(given: _Enrolled) -> None:

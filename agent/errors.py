@@ -7,12 +7,15 @@ AgentError
 ├── Aborted            a step of the work was called off
 ├── PeerError          the other side's
 │   ├── EnrolRefused       the controller does not take this device
+│   │   ├── ClaimRefused       it does not accept the claim token
+│   │   └── AlreadyEnrolled    the device is enrolled, or other hardware is by its name
 │   └── ReleasesRefused    the release file is not to be trusted
 └── EnvironmentFault   the device's or the network's
     ├── StorageError       the journal cannot be written just now: try again later
     │   └── StorageFull    no space is left; it recovers by itself when there is some
     ├── JournalCorrupt     the journal cannot be read: it needs a person
     └── Unreachable        the controller cannot be reached just now
+        └── Misdirected    what is there is not our controller, or cannot show that it is
 ```
 """
 
@@ -21,10 +24,13 @@ from protocol.reasons import Reason
 __all__ = [
     "Aborted",
     "AgentError",
+    "AlreadyEnrolled",
+    "ClaimRefused",
     "ConfigError",
     "EnrolRefused",
     "EnvironmentFault",
     "JournalCorrupt",
+    "Misdirected",
     "PeerError",
     "ReleasesRefused",
     "StepFailed",
@@ -64,6 +70,14 @@ class EnrolRefused(PeerError):
     """The controller refused the enrolment or renewal; the text gives its reason."""
 
 
+class ClaimRefused(EnrolRefused):
+    """The claim token or the device's signature is not accepted, or the device is blocked."""
+
+
+class AlreadyEnrolled(EnrolRefused):
+    """This device is enrolled, or its name belongs to other hardware; the text says what to do."""
+
+
 class ReleasesRefused(PeerError):
     """The release file is unsigned, expired, malformed, or older than one seen before."""
 
@@ -86,3 +100,7 @@ class JournalCorrupt(EnvironmentFault):
 
 class Unreachable(EnvironmentFault):
     """The controller cannot be reached, or answers that it cannot serve just now."""
+
+
+class Misdirected(Unreachable):
+    """What answers there is not our controller, or cannot show that it is; a wrong address or CA file, mostly."""

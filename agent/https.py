@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 import urllib3
 
 from agent.clock import new_nonce
-from agent.errors import Unreachable
+from agent.errors import ConfigError, Misdirected, Unreachable
 from protocol.codec import encode
 from protocol.envelope import SigningKey, seal
 from protocol.ids import Name, digest_of
@@ -23,6 +24,10 @@ READ_SECONDS: Final = 30.0
 ANSWER_BYTES_MAX: Final = 5_000_000
 _CHUNK: Final = 65_536
 DETAIL_LENGTH_MAX: Final = 500
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h: the host name or the address is another; no trusted certificate signed it.
+_OTHER_NAME: Final = frozenset({62, 64})
+_NOT_SIGNED: Final = frozenset({2, 7, 18, 19, 20, 21})
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +55,57 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pinned(ca: Path) -> ssl.SSLContext:
-    """Return a TLS context that trusts the certificates of the file *ca* and nothing else."""
+    """Return a TLS context that trusts the certificates of the file *ca* and nothing else.
+
+    Raises:
+        ConfigError: when there is no such file, or no certificate in it.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=ca)
+    try:
+        context.load_verify_locations(cafile=ca)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{ca} does not exist") from error
+    except ssl.SSLError as error:
+        raise ConfigError(f"{ca} holds no PEM certificate") from error
+    except OSError as error:
+        raise ConfigError(f"{ca} cannot be read: {error.strerror}") from error
     return context
+
+
+def unreachable(error: urllib3.exceptions.HTTPError, url: str, ca: Path) -> Unreachable:
+    """Return what an error of the connection means, and what to do about it."""
+    root = _root(error)
+    match root:
+        case ssl.SSLCertVerificationError():
+            return Misdirected(_distrust(root, url, ca))
+        case ssl.SSLError():
+            return Misdirected(f"{url} answers no HTTPS: is that the MQTT port?")
+        case ConnectionRefusedError():
+            return Unreachable(f"{url} cannot be reached: is the controller running (tidegate serve)?")
+        case socket.gaierror():
+            return Unreachable(f"{url} cannot be reached: there is no host of that name")
+    return Unreachable(f"{url} cannot be reached: {error}")
+
+
+def _distrust(error: ssl.SSLCertVerificationError, url: str, ca: Path) -> str:
+    if error.verify_code in _OTHER_NAME:
+        host = urllib3.util.parse_url(url).host
+        return (
+            f"the certificate of the controller is not for {host}: use one of its names, "
+            "or add it with tidegate init --host"
+        )
+    if error.verify_code in _NOT_SIGNED:
+        return f"the certificate of {url} is not signed by {ca}: is that ca.crt of the controller's installation?"
+    return f"the certificate of {url} is not valid: {error.verify_message}"
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the error of the operating system or of TLS that lies below, the error itself where there is none."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or error
 
 
 class Https:
@@ -63,6 +114,7 @@ class Https:
     def __init__(self, base_url: str, ca: Path, *, identity: Identity | None = None) -> None:
         """Take the address (``https://host:port``), the pinned CA, and who signs the requests."""
         self._base_url = base_url.rstrip("/")
+        self._ca = ca
         self._identity = identity
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
         self._pool = urllib3.PoolManager(ssl_context=pinned(ca), retries=False, timeout=timeout, maxsize=2, num_pools=2)
@@ -93,7 +145,7 @@ class Https:
         """Send one request and yield the answer, its body unread; the connection goes with the block.
 
         Raises:
-            Unreachable: when there is no answer.
+            Unreachable: when there is no answer; `Misdirected` when that is not our controller.
         """
         sent = {"Accept-Encoding": "identity", **(headers or {}), **self._authorization(method, path, body)}
         if body:
@@ -108,7 +160,7 @@ class Https:
                 redirect=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"{self._base_url}{path}: {error}") from error
+            raise unreachable(error, self._base_url, self._ca) from error
         try:
             yield response
         finally:

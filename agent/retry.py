@@ -6,7 +6,13 @@ Full jitter, a cap for each wait, a limit of tries, and only for the errors that
 from collections.abc import Callable
 from typing import Final
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+)
 
 from agent.clock import new_nonce
 from agent.core.backoff import full_jitter
@@ -22,6 +28,7 @@ def retrying(
     *,
     sleep: Callable[[float], object],
     errors: tuple[type[Exception], ...] = (Unreachable,),
+    but_not: tuple[type[Exception], ...] = (),
     tries_max: int = TRIES_MAX,
     base_ms: int = BASE_MS,
     cap_ms: int = CAP_MS,
@@ -31,6 +38,7 @@ def retrying(
     Args:
         sleep: waits some seconds; give an event's `wait`, so that a stop ends the wait.
         errors: what is worth another try.
+        but_not: those of them that are not.
         tries_max: the limit of tries.
         base_ms: the limit of the first wait.
         cap_ms: the limit of every wait.
@@ -49,6 +57,6 @@ def retrying(
         sleep=pause,
         wait=wait,
         stop=stop_after_attempt(tries_max),
-        retry=retry_if_exception_type(errors),
+        retry=retry_if_exception_type(errors) & retry_if_not_exception_type(but_not),
         reraise=True,
     )

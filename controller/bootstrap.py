@@ -92,7 +92,7 @@ async def _serve(settings: Settings) -> None:
         instance = 1 + int(SystemChance().token(INSTANCE_BYTES), 16)
         endpoint = Endpoint(inbox, tenant=tenant, context=mqtt_context, instance=instance)
         mqtt_port = endpoint.listen(settings.mqtt_host, settings.mqtt_port)[0][1]
-        listeners = listen(settings.http_host, settings.http_port, backlog=HTTP_BACKLOG)
+        listeners = listen(settings.http_host, settings.http_port, backlog=HTTP_BACKLOG, service="HTTP")
         for listener in listeners:
             stack.callback(listener.close)
         url = f"https://{settings.public_host}:{listeners[0].getsockname()[1]}"

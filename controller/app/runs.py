@@ -56,6 +56,8 @@ def _new(controller: Controller, tx: Transaction, job_name: str, version: str | 
     job = tx.catalog.job(job_name)
     if job is None:
         raise NotFound(f"there is no job {job_name!r}")
+    if job.active_run is not None:
+        raise Conflict(f"job {job.name!r} has an active run, {job.active_run}: wait for its end, or terminate it")
     plan = _plan(tx, job, version or job.operation.version, salt=controller.chance.token(8))
     return RunRecord(
         uid=f"r{controller.chance.token(5)}",

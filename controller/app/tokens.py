@@ -33,7 +33,7 @@ async def authenticate(controller: Controller, secret: str) -> Actor:
     found = await controller.read(lambda tx: tx.credentials.token_by_hash(hash_of(secret)))
     now = controller.clock.now()
     if found is None or found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= now):
-        raise NotAuthenticated("the token is not valid: create one with 'tidegate token create'")
+        raise NotAuthenticated("the token is not valid: unknown, expired or revoked")
     return Actor(name=found.name, role=Role(found.role))
 
 

@@ -1,13 +1,17 @@
 """The commands of `tidegate`, and those that other packages add by the entry-point group ``tidegate.commands``."""
 
-from importlib.metadata import entry_points
-from typing import Final
+from importlib.metadata import entry_points, version
+from typing import Annotated, Final
 
 import typer
 
 from controller.cli.commands import contexts, devices, jobs, local, pipelines, releases, runs, system, tokens
 
 PLUGINS: Final = "tidegate.commands"
+EXIT_CODES: Final = (
+    "Exit codes: 0 done; 1 an error; 2 used wrongly; 3 cancelled, or timed out while waiting; 4 not authenticated, or "
+    "not allowed; 5 the run ended unsuccessfully; 6 conflict with the state of things."
+)
 
 
 def build() -> typer.Typer:
@@ -15,11 +19,13 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="tidegate",
         help="Roll app releases out to device fleets, stage by stage.",
+        epilog=EXIT_CODES,
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_common)
     local.add_to(app)
     nouns = {
         "run": (runs.group, "Start, watch and steer runs."),
@@ -37,6 +43,21 @@ def build() -> typer.Typer:
         app.add_typer(group, name=noun, help=text, no_args_is_help=True)
     _add_plugins(app)
     return app
+
+
+def _show_version(is_wanted: bool) -> None:  # noqa: FBT001 - typer passes it by position
+    if is_wanted:
+        typer.echo(f"tidegate {version('tidegate')}")
+        raise typer.Exit
+
+
+def _common(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    del show_version  # its callback has answered
 
 
 def _add_plugins(app: typer.Typer) -> None:

@@ -1,25 +1,28 @@
 """The HTTP client of the command line: one place for TLS, tokens, retries, pages and problems."""
 
-import ssl
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 import tenacity
 
+from controller.cli.connection import explain, is_passing, require_https, tls_context
 from controller.cli.contexts import Context
 from controller.cli.failures import CliError, ExitCode, code_of
 
 ATTEMPTS_MAX: Final = 4
 PAGE_LIMIT: Final = 200
+LOG_PAGE_LIMIT: Final = 500
+LOG_PAGES_MAX: Final = 20_000
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 UPLOAD_TIMEOUT: Final = httpx.Timeout(600.0, connect=10.0)
 
 Params = Mapping[str, str | int | bool | list[str] | None]
 
 _again: Final = tenacity.Retrying(
-    retry=tenacity.retry_if_exception_type(httpx.TransportError),
+    retry=tenacity.retry_if_exception(is_passing),
     stop=tenacity.stop_after_attempt(ATTEMPTS_MAX),
     wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
     reraise=True,
@@ -28,20 +31,29 @@ _again: Final = tenacity.Retrying(
 
 def open_transport(context: Context) -> httpx.BaseTransport:
     """Return how requests travel: HTTPS that trusts the context's CA, or the system's without one."""
-    if not context.ca:
-        return httpx.HTTPTransport()
-    try:
-        return httpx.HTTPTransport(verify=ssl.create_default_context(cafile=context.ca))
-    except (OSError, ssl.SSLError) as error:
-        raise CliError(f"CA certificate {context.ca}: {error}") from error
+    return httpx.HTTPTransport(verify=tls_context(context.ca))
+
+
+class Entries(NamedTuple):
+    """Some entries of a log, oldest first, and how many there are with those left out."""
+
+    shown: list[Any]
+    total: int
 
 
 class Client:
     """Speaks to one controller as one token."""
 
     def __init__(self, context: Context) -> None:
-        headers = {"Authorization": f"Bearer {context.token}"} if context.token else {}
-        self._url = context.url
+        require_https(context.url)
+        if not context.token:
+            raise CliError(
+                "no token: set TIDEGATE_TOKEN or --token; the first one is in admin.token of the installation's folder",
+                code=ExitCode.NOT_ALLOWED,
+            )
+        headers = {"Authorization": f"Bearer {context.token}"}
+        self._context = context
+        self._has_answered = False
         self._http = httpx.Client(
             transport=open_transport(context), base_url=context.url, headers=headers, timeout=TIMEOUT
         )
@@ -84,8 +96,10 @@ class Client:
         chunks = _chunks(file, on_bytes)
         self._checked(lambda: self._http.put(path, content=chunks, headers=headers, timeout=UPLOAD_TIMEOUT))
 
-    def items(self, path: str, params: Params, *, limit: int) -> Iterator[Any]:
-        """Yield at most *limit* items of a paged list, fetching pages as needed."""
+    def items(
+        self, path: str, params: Params, *, limit: int, on_left: Callable[[], None] = lambda: None
+    ) -> Iterator[Any]:
+        """Yield at most *limit* items of a paged list, fetching pages as needed; *on_left* is told of more."""
         cursor: str | None = None
         while limit > 0:
             page = self.get(path, {**params, "cursor": cursor, "limit": min(limit, PAGE_LIMIT)})
@@ -94,18 +108,33 @@ class Client:
             cursor = page["cursor"]
             if cursor is None or not page["items"]:
                 return
+        on_left()
 
     def entries(self, path: str, *, after: int, limit: int) -> list[Any]:
         """Return at most *limit* entries of a log that lie after an id, fetching pages as needed."""
         found: list[Any] = []
-        while len(found) < limit:
-            asked = min(limit - len(found), PAGE_LIMIT)
-            page = self.get(path, {"after": after, "limit": asked})
+        for page in self._log_pages(path, after=after, limit=limit):
             found += page
-            if len(page) < asked:
-                break
-            after = page[-1]["id"]
         return found
+
+    def newest(self, path: str, *, limit: int) -> Entries:
+        """Return the last *limit* entries of a log; the API gives logs from the beginning, so all pages are read."""
+        kept: deque[Any] = deque(maxlen=limit)
+        total = 0
+        for page in self._log_pages(path, after=0, limit=LOG_PAGES_MAX * LOG_PAGE_LIMIT):
+            kept.extend(page)
+            total += len(page)
+        return Entries(list(kept), total)
+
+    def _log_pages(self, path: str, *, after: int, limit: int) -> Iterator[list[Any]]:
+        while limit > 0:
+            asked = min(limit, LOG_PAGE_LIMIT)
+            page = self.get(path, {"after": after, "limit": asked})
+            yield page
+            if len(page) < asked:
+                return
+            limit -= len(page)
+            after = page[-1]["id"]
 
     def _send_again(self, method: str, path: str, params: Params | None, *, accept: str = "*/*") -> httpx.Response:
         given = {key: value for key, value in (params or {}).items() if value is not None}
@@ -117,9 +146,10 @@ class Client:
         try:
             response = send()
         except httpx.InvalidURL as error:
-            raise CliError(f"{self._url} is no address: {error}", code=ExitCode.USAGE) from error
+            raise CliError(f"{self._context.url} is no address: {error}", code=ExitCode.USAGE) from error
         except httpx.HTTPError as error:
-            raise CliError(f"{self._url} cannot be reached: {error}") from error
+            raise explain(error, self._context, has_answered=self._has_answered) from error
+        self._has_answered = True
         if response.is_success:
             return response
         raise _error_of(response)

@@ -11,6 +11,7 @@ from rich.tree import Tree
 
 from controller.app.views import Counters, RunView, StageView
 from controller.cli.pulse import Pulse, total_of
+from controller.cli.reasons import told_reasons
 from controller.documents.units import render_span
 from protocol.units import HOUR, MINUTE, SECOND
 
@@ -57,9 +58,11 @@ def render_run(run: RunView, pulse: Pulse | None = None) -> RenderableType:
 
     Args:
         run: the run as the API or the use cases give it.
-        pulse: what is remembered of the run; with it, rate and time left are shown.
+        pulse: what is remembered of the run; with it, rate and time left are shown, unless the run is paused.
     """
     tree = Tree(_header(run), guide_style="bright_black")
+    if run.paused:
+        pulse = None
     for stage in run.stages:
         tree.add(_stage(stage, pulse))
     return tree
@@ -69,7 +72,7 @@ def summary(stage: StageView) -> str:
     """Return a stage in one line, for logs."""
     counts = ", ".join(f"{getattr(stage.counters, name)} {kind.words}" for name, kind in _present(stage.counters))
     reason = f" ({stage.reason})" if stage.reason else ""
-    return f"{stage.name}: {_words(stage.state)}{reason}{f'; {counts}' if counts else ''}"
+    return f"{stage.name}: {_stage_state(stage)}{reason}{f'; {counts}' if counts else ''}"
 
 
 def headline(run: RunView) -> str:
@@ -81,7 +84,7 @@ def state_of(run: RunView) -> str:
     """Return a run's state in words, with what it waits for and why."""
     words = [_words(run.state)]
     if run.ended_at is None and run.paused:
-        words.append(f"paused ({', '.join(run.pause_reasons)})")
+        words.append(f"paused ({', '.join(told_reasons(run.pause_reasons))})")
     if run.ended_at is None and run.waiting:
         words.append("waiting for a promotion")
     if run.reason:
@@ -97,7 +100,7 @@ def _header(run: RunView) -> Text:
 
 def _stage(stage: StageView, pulse: Pulse | None) -> RenderableType:
     glyph, style = GLYPHS.get(stage.state, ("•", ""))
-    line = Text.assemble((f"{glyph} ", style), (f"{stage.name:<16} ", "bold"), (f"{_words(stage.state):<19}", style))
+    line = Text.assemble((f"{glyph} ", style), (f"{stage.name:<16} ", "bold"), (f"{_stage_state(stage):<19}", style))
     if stage.reason:
         line.append(f" {stage.reason}", style)
     if stage.opened_at is None:
@@ -152,6 +155,12 @@ def _cells(counters: Counters, width: int) -> list[int]:
         allowed = [index for index, cell in enumerate(cells) if step > 0 or cell > 1]
         cells[max(allowed, key=due.__getitem__)] += step
     return cells
+
+
+def _stage_state(stage: StageView) -> str:
+    """Return a stage's state in words, with how many devices a passed stage still has at work."""
+    at_work = stage.counters.in_progress
+    return f"passed, tail of {at_work}" if stage.state == "passed" and at_work else _words(stage.state)
 
 
 def _words(state: str) -> str:

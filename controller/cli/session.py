@@ -23,13 +23,13 @@ PANEL = "Common options"
 class Session:
     """One call of the command line."""
 
-    url: str
-    token: str
-    ca: str
-    context: str
-    output: Output
-    yes: bool
-    no_input: bool
+    url: str = ""
+    token: str = ""
+    ca: str = ""
+    context: str = ""
+    output: Output = Output.TABLE
+    yes: bool = False
+    no_input: bool = False
 
     @cached_property
     def printer(self) -> Printer:
@@ -69,33 +69,37 @@ def _option(kind: Any, name: str, *names: str, default: Any, text: str) -> inspe
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-_SHARED = (
+_REMOTE = (
     _option(Output, "output", "-o", "--output", default=Output.TABLE, text="Form of the output."),
     _option(str, "url", "--url", default="", text="Address of the controller; else TIDEGATE_URL or the context."),
     _option(str, "token", "--token", default="", text="API token; else TIDEGATE_TOKEN or the context."),
     _option(str, "ca", "--ca", default="", text="CA certificate file; else TIDEGATE_CA or the context."),
     _option(str, "context", "--context", default="", text="A context of the configuration file."),
     _option(bool, "yes", "--yes", "-y", default=False, text="Do not ask for consent."),
-    _option(bool, "no_input", "--no-input", default=False, text="Never ask for anything."),
 )
+_LOCAL = (_option(bool, "no_input", "--no-input", default=False, text="Never ask for anything."),)
 
 
-def command(group: typer.Typer, name: str) -> Callable[[F], F]:
-    """Register a function whose first argument is a `Session` as a command, with the shared options added."""
+def command(group: typer.Typer, name: str, *, is_local: bool = False) -> Callable[[F], F]:
+    """Register a function whose first argument is a `Session` as a command, with the shared options added.
+
+    A local command talks to no controller, so it has none of the options that choose one.
+    """
+    options = _LOCAL if is_local else (*_REMOTE, *_LOCAL)
 
     def register(function: F) -> F:
         signature = inspect.signature(function, eval_str=True)
         own = [parameter for parameter in signature.parameters.values() if parameter.name != "session"]
 
         def run(**values: Any) -> None:
-            shared = {option.name: values.pop(option.name) for option in _SHARED}
+            shared = {option.name: values.pop(option.name) for option in options}
             _run(function, Session(**shared), values)
 
         run.__name__ = function.__name__
         run.__doc__ = inspect.cleandoc(function.__doc__ or "")
         by_name = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-        run.__signature__ = inspect.Signature([*by_name, *_SHARED])  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*by_name, *_SHARED]}
+        run.__signature__ = inspect.Signature([*by_name, *options])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*by_name, *options]}
         group.command(name)(run)
         return function
 

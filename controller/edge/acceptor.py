@@ -37,8 +37,17 @@ def shrink_tls_buffers() -> None:
         sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
 
 
-def listen(host: str, port: int, *, backlog: int) -> list[socket.socket]:
+def listen(host: str, port: int, *, backlog: int, service: str) -> list[socket.socket]:
     """Bind every address of *host* that this machine has, all on one port; 0 takes a free one.
+
+    Args:
+        host: a name or an address.
+        port: the port, 0 for any.
+        backlog: how many connections may wait to be accepted.
+        service: what is served there, "HTTP" or "MQTT", for the text of an error.
+
+    Returns:
+        One socket for each address.
 
     Raises:
         StorageUnavailable: when an address is in use, or none is ours.
@@ -53,8 +62,16 @@ def listen(host: str, port: int, *, backlog: int) -> list[socket.socket]:
     except OSError as error:
         for listener in sockets:
             listener.close()
-        raise StorageUnavailable(f"cannot listen on {host}:{port}: {error}") from error
+        reason = _why(error, service)
+        raise StorageUnavailable(f"cannot listen on {host}:{port} for {service}: {reason}") from error
     return sockets
+
+
+def _why(error: OSError, service: str) -> str:
+    option = f"--{service.lower()}-port"
+    if error.errno == errno.EADDRINUSE:
+        return f"the port is in use; is a controller running already? choose another with {option}"
+    return error.strerror or str(error)
 
 
 def _bind(address: str, port: int, *, family: int, backlog: int) -> list[socket.socket]:

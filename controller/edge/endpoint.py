@@ -81,7 +81,7 @@ class Endpoint:
         Raises:
             StorageUnavailable: when an address is in use or not ours.
         """
-        self._listeners += listen(host, port, backlog=self.limits.backlog)
+        self._listeners += listen(host, port, backlog=self.limits.backlog, service="MQTT")
         return [listener.getsockname()[:2] for listener in self._listeners]
 
     async def run(self) -> None:

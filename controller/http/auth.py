@@ -42,7 +42,7 @@ async def _operator(c: Context, header: BearerHeader) -> Actor:
     if header is None:
         raise NotAuthenticated("expected the header 'Authorization: Bearer <token>'")
     if len(header.credentials) > SECRET_LENGTH_MAX:
-        raise NotAuthenticated("the token is not valid")
+        raise NotAuthenticated("the token is not valid: unknown, expired or revoked")
     return await tokens.authenticate(c, header.credentials)
 
 

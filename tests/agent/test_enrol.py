@@ -1,6 +1,8 @@
 """Enrolment, renewal, identity and trust on disk, against a controller that is just enough."""
 
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,12 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from cryptography import x509
 
 from agent.enrol import Claim, enrol, renew
-from agent.errors import ConfigError, EnrolRefused, ReleasesRefused, Unreachable
+from agent.errors import (
+    AlreadyEnrolled,
+    ClaimRefused,
+    ConfigError,
+    EnrolRefused,
+    Misdirected,
+    ReleasesRefused,
+    Unreachable,
+)
 from agent.files import link_whole, remove, sole_user, write_whole
-from agent.https import Answer, Https
+from agent.https import Answer, Https, unreachable
 from agent.https import Identity as Caller
 from agent.identity import Enrolment, Identity
 from agent.trust import TrustStore
@@ -73,7 +84,7 @@ def test_a_second_try_keeps_the_keys(hub: Hub, identity: Identity) -> None:
 def test_a_refusal_and_a_useless_answer_are_told(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     identity = Identity(tmp_path / "other")
     bad = Claim(token="bad", device="kiosk-17", model="", hardware_id="")
-    with pytest.raises(EnrolRefused, match="403: unknown claim token"):
+    with pytest.raises(ClaimRefused, match="403: unknown claim token"):
         enrol(bad, controller=hub.url, ca=hub.ca, identity=identity, sleep=no_sleep)
     good = json.loads(hub.enrol(json.dumps(asked(hub)).encode()))
     for change in ({"fleet_root": "e30="}, {"name": "no name"}, {"certificate": 5}):
@@ -92,10 +103,63 @@ def asked(hub: Hub) -> dict[str, str]:
 
 def test_a_missing_ca_and_an_absent_controller_are_told(hub: Hub, tmp_path: Path) -> None:
     identity = Identity(tmp_path / "other")
-    with pytest.raises(ConfigError, match="CA file"):
+    with pytest.raises(ConfigError, match="missing does not exist"):
         enrol(CLAIM, controller=hub.url, ca=tmp_path / "missing", identity=identity, sleep=no_sleep)
-    with pytest.raises(Unreachable):
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(ConfigError, match="text holds no PEM certificate"):
+        enrol(CLAIM, controller=hub.url, ca=tmp_path / "text", identity=identity, sleep=no_sleep)
+    with pytest.raises(Unreachable, match=r"is the controller running \(tidegate serve\)\?"):
         enrol(CLAIM, controller="https://127.0.0.1:1", ca=hub.ca, identity=identity, sleep=no_sleep)
+
+
+@pytest.mark.parametrize("url", ["localhost:8443", "http://localhost:8443", "https://", "https://h:port"])
+def test_an_address_of_another_form_is_told(url: str, hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r": expected https://host:port$"):
+        enrol(CLAIM, controller=url, ca=hub.ca, identity=Identity(tmp_path / "other"), sleep=no_sleep)
+
+
+def never(_seconds: float) -> None:
+    raise AssertionError("another try cannot help")
+
+
+def test_a_controller_that_cannot_be_trusted_is_told_at_once(hub: Hub, tmp_path: Path) -> None:
+    identity = Identity(tmp_path / "other")
+    stranger = tmp_path / "stranger.pem"
+    stranger.write_bytes(papers.Authority().pem)
+    with pytest.raises(Misdirected, match=rf"is not signed by {stranger}: is that ca.crt"):
+        enrol(CLAIM, controller=hub.url, ca=stranger, identity=identity, sleep=never)
+    assert not identity.is_enrolled
+
+
+def certificate_error(code: int, message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (certificate_error(62, ""), "the certificate of the controller is not for gate: use one of its names"),
+        (certificate_error(20, ""), "the certificate of https://gate:1 is not signed by ca.crt: "),
+        (certificate_error(10, "has expired"), "the certificate of https://gate:1 is not valid: has expired"),
+        (ssl.SSLError(1, "alert"), "https://gate:1 answers no HTTPS: is that the MQTT port?"),
+        (socket.gaierror(-2, "unknown"), "https://gate:1 cannot be reached: there is no host of that name"),
+        (TimeoutError("late"), "https://gate:1 cannot be reached: failed"),
+    ],
+)
+def test_what_hinders_a_connection_is_told(cause: OSError, told: str) -> None:
+    error = urllib3.exceptions.HTTPError("failed")
+    error.__cause__ = cause
+    assert str(unreachable(error, "https://gate:1", Path("ca.crt"))).startswith(told)
+
+
+def test_a_name_of_other_hardware_is_told(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Https, "call", lambda *_args, **_kwargs: Answer(status=409, body=b'{"detail":"choose another"}')
+    )
+    with pytest.raises(AlreadyEnrolled, match="409: choose another"):
+        enrol(CLAIM, controller=hub.url, ca=hub.ca, identity=Identity(tmp_path / "other"), sleep=no_sleep)
 
 
 def test_a_renewal_is_signed_and_brings_a_new_key(hub: Hub, identity: Identity) -> None:

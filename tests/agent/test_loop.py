@@ -196,14 +196,30 @@ def test_the_command_line_shows_the_status(
     assert command_line.main(["status", *arguments]) == 0
     assert json.loads(capsys.readouterr().out)["installed"][0]["version"] == "1.0"
     known = ["--controller", hub.url, "--ca", str(hub.ca), "--device", "kiosk-17"]
-    assert command_line.main(["enrol", *arguments, *known, "--token", "good"]) == 2
+    assert command_line.main(["enrol", *arguments, *known, "--token", "good"]) == 6
     assert "--force" in capsys.readouterr().err
     other = ["--state-dir", str(tmp_path / "other")]
     assert command_line.main(["enrol", *other, *known]) == 2
+    assert command_line.main(["enrol", *other, *known, "--token", "bad"]) == 4
     assert command_line.main(["enrol", *other, *known, "--token", "good"]) == 0
-    nowhere = ["--controller", "https://127.0.0.1:1", "--ca", str(hub.ca), "--device", "x", "--token", "y"]
     assert command_line.main(["status", "--state-dir", str(tmp_path / "none")]) == 2
-    assert nowhere
+
+
+def test_an_unreachable_controller_is_an_error(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("agent.__main__.time.sleep", lambda _seconds: None)
+    nowhere = ["--controller", "https://127.0.0.1:1", "--ca", str(hub.ca), "--device", "x", "--token", "y"]
+    assert command_line.main(["enrol", "--state-dir", str(tmp_path / "other"), *nowhere]) == 1
+    assert "cannot be reached: is the controller running" in capsys.readouterr().err
+
+
+def test_the_version_and_the_exit_codes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for option, told in (("--version", "tidegate-agent 0."), ("--help", "Exit codes: 0 done")):
+        with pytest.raises(SystemExit) as ended:
+            command_line.main([option])
+        assert ended.value.code == 0
+        assert told in capsys.readouterr().out
 
 
 def test_a_corrupt_journal_is_told_plainly(device: Device, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,21 @@
 """The commands, one module for each noun; what they need they import when they run, so that --help is quick."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from controller.cli.failures import CliError, ExitCode
+from controller.cli.output import Shape
+from controller.cli.session import Session
 
-Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")]
-After = Annotated[int, typer.Option("--after", min=0, help="Only entries with a greater id.")]
+LIMIT_MAX: Final = 100_000
+MORE: Final = 10
+"""How many times as much is proposed where nobody knows how much there is."""
+
+Limit = Annotated[int, typer.Option("--limit", min=1, max=LIMIT_MAX, help="How many at most.")]
+After = Annotated[
+    int | None, typer.Option("--after", min=0, help="The first entries with a greater id, instead of the newest.")
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
@@ -49,3 +57,35 @@ def time_after(span: str) -> str:
 
     moment = datetime.fromtimestamp((SystemClock().now() + span_of(span)) / 1000, tz=UTC)
     return moment.isoformat(timespec="seconds")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count of things in words.
+
+    >>> counted(1, "device"), counted(2, "device")
+    ('1 device', '2 devices')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def show_list(session: Session, path: str, params: dict[str, Any], *, shape: Shape, limit: int) -> None:
+    """Print the first items of a paged list, and on standard error whether there are more."""
+
+    def say() -> None:
+        session.printer.say(f"more: --limit {min(limit * MORE, LIMIT_MAX)}")
+
+    session.printer.items(session.client.items(path, params, limit=limit, on_left=say), shape)
+
+
+def show_log(session: Session, path: str, *, shape: Shape, after: int | None, limit: int) -> None:
+    """Print the newest entries of a log, oldest first, or the first ones after an id."""
+    if after is not None:
+        found = session.client.entries(path, after=after, limit=limit)
+        session.printer.items(found, shape)
+        if len(found) == limit:
+            session.printer.say(f"more: --after {found[-1]['id']}")
+        return
+    entries, total = session.client.newest(path, limit=limit)
+    session.printer.items(entries, shape)
+    if total > limit:
+        session.printer.say(f"older entries: --limit {min(total, LIMIT_MAX)}")

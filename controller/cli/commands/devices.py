@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from controller.cli.addresses import quoted
-from controller.cli.commands import Limit, Reason, pairs_of
+from controller.cli.commands import Limit, Reason, pairs_of, show_list
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Shape
 from controller.cli.session import Session, command
@@ -57,7 +57,7 @@ def list_devices(
     """List the devices that match every filter."""
     labels = [f"{key}={value}" for key, value in pairs_of(label or []).items()]
     params = {"label": labels, "online": online, "app": app, "version": version}
-    session.printer.items(session.client.items("/v1/devices", params, limit=limit), SHAPE)
+    show_list(session, "/v1/devices", params, shape=SHAPE, limit=limit)
 
 
 @command(group, "show")

@@ -2,20 +2,40 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from controller.cli.failures import CliError
+from controller.cli.failures import CliError, ExitCode
 from controller.cli.session import Session, command
 
 PASSWORD_VARIABLE = "TIDEGATE_KEY_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 
+PORT_MAX: Final = 65_535
+DEFAULTS: Final = {
+    "folder": "tidegate",
+    "public_host": "localhost",
+    "http_host": "127.0.0.1",
+    "http_port": "8443",
+    "mqtt_host": "127.0.0.1",
+    "mqtt_port": "8883",
+    "log_format": "text",
+    "log_level": "info",
+}
+"""What --help shows of `controller.config.Settings`, which takes long to import."""
+
+
+def _setting(name: str, text: str, *, most: int | None = None) -> Any:
+    """Return the option for a setting of `controller.config`; a number lies between 0 and *most*."""
+    least = None if most is None else 0
+    option = f"--{name.replace('_', '-')}"
+    return typer.Option(option, help=text, min=least, max=most, show_default=DEFAULTS[name])
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the root of the command line."""
-    command(app, "init")(initialise)
-    command(app, "serve")(serve)
+    command(app, "init", is_local=True)(initialise)
+    command(app, "serve", is_local=True)(serve)
 
 
 def initialise(
@@ -46,14 +66,14 @@ def initialise(
 def serve(
     session: Session,
     *,
-    folder: Annotated[Path | None, typer.Option("--folder", help="What 'tidegate init' made.")] = None,
-    public_host: Annotated[str | None, typer.Option("--public-host", help="Where devices reach this machine.")] = None,
-    http_host: Annotated[str | None, typer.Option("--http-host", help="Address to listen at for HTTPS.")] = None,
-    http_port: Annotated[int | None, typer.Option("--http-port", help="Port of HTTPS.")] = None,
-    mqtt_host: Annotated[str | None, typer.Option("--mqtt-host", help="Address to listen at for MQTT.")] = None,
-    mqtt_port: Annotated[int | None, typer.Option("--mqtt-port", help="Port of MQTT.")] = None,
-    log_format: Annotated[str | None, typer.Option("--log-format", help="text or json.")] = None,
-    log_level: Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")] = None,
+    folder: Annotated[Path | None, _setting("folder", "What 'tidegate init' made.")] = None,
+    public_host: Annotated[str | None, _setting("public_host", "Where devices reach this machine.")] = None,
+    http_host: Annotated[str | None, _setting("http_host", "Address to listen at for HTTPS.")] = None,
+    http_port: Annotated[int | None, _setting("http_port", "Port of HTTPS; 0: a free one.", most=PORT_MAX)] = None,
+    mqtt_host: Annotated[str | None, _setting("mqtt_host", "Address to listen at for MQTT.")] = None,
+    mqtt_port: Annotated[int | None, _setting("mqtt_port", "Port of MQTT; 0: a free one.", most=PORT_MAX)] = None,
+    log_format: Annotated[str | None, _setting("log_format", "text or json.")] = None,
+    log_level: Annotated[str | None, _setting("log_level", "debug, info, warning or error.")] = None,
 ) -> None:
     """Run the controller until it is told to stop; what is not given comes from TIDEGATE_* or the defaults."""
     del session
@@ -81,7 +101,7 @@ def _serve(given: dict[str, Any]) -> None:
         run(Settings(**given))
     except ValidationError as error:
         details = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise CliError("the settings are not valid", details=details) from error
+        raise CliError("the settings are not valid", code=ExitCode.USAGE, details=details) from error
     except ControllerError as error:
         raise CliError(str(error)) from error
 

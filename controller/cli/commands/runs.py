@@ -5,9 +5,10 @@ from typing import Annotated, Any
 import typer
 
 from controller.cli.addresses import quoted
-from controller.cli.commands import After, Limit, Reason, span_of
+from controller.cli.commands import After, Limit, Reason, counted, show_list, show_log, span_of
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Shape
+from controller.cli.reasons import told_reasons
 from controller.cli.session import Session, command
 
 group = typer.Typer()
@@ -41,7 +42,7 @@ SHAPE = Shape(
         Column("ENDED", "ended_at"),
         Column("REASON", "reason"),
         Column("PIPELINE", lambda run: f"{run['pipeline']} r{run['revision']}", is_wide=True),
-        Column("PAUSED FOR", "pause_reasons", is_wide=True),
+        Column("PAUSED FOR", lambda run: told_reasons(run["pause_reasons"]), is_wide=True),
     ),
 )
 TARGET = Shape(
@@ -76,8 +77,10 @@ def start_run(
     run = session.client.send("POST", "/v1/runs", {"job": job, "version": version})
     if not wait:
         session.printer.item(run, SHAPE)
-        return
-    _follow(session, run["id"], timeout)
+    for stage in _awaiting(run):
+        session.printer.say(f"next: tidegate run promote {run['id']} {stage}")
+    if wait:
+        _follow(session, run["id"], timeout)
 
 
 @command(group, "watch")
@@ -109,7 +112,7 @@ def list_runs(
     limit: Limit = 50,
 ) -> None:
     """List runs, newest first."""
-    session.printer.items(session.client.items("/v1/runs", {"job": job, "active": active}, limit=limit), SHAPE)
+    show_list(session, "/v1/runs", {"job": job, "active": active}, shape=SHAPE, limit=limit)
 
 
 @command(group, "targets")
@@ -122,15 +125,14 @@ def list_targets(
     limit: Limit = 100,
 ) -> None:
     """List the devices of a run."""
-    targets = session.client.items(f"/v1/runs/{quoted(run)}/targets", {"stage": stage, "state": state}, limit=limit)
-    session.printer.items(targets, TARGET)
+    params = {"stage": stage, "state": state}
+    show_list(session, f"/v1/runs/{quoted(run)}/targets", params, shape=TARGET, limit=limit)
 
 
 @command(group, "events")
-def list_events(session: Session, run: RunId, after: After = 0, limit: Limit = 200) -> None:
-    """Read a run's timeline, oldest first."""
-    entries = session.client.entries(f"/v1/runs/{quoted(run)}/events", after=after, limit=limit)
-    session.printer.items(entries, EVENT)
+def list_events(session: Session, run: RunId, after: After = None, limit: Limit = 100) -> None:
+    """Read the newest entries of a run's timeline, the last one last."""
+    show_log(session, f"/v1/runs/{quoted(run)}/events", shape=EVENT, after=after, limit=limit)
 
 
 @command(group, "pause")
@@ -159,7 +161,7 @@ def terminate_run(session: Session, run: RunId, reason: Reason) -> None:
     """End a run for good: nothing more is sent, and devices at work are called back."""
     _required(reason)
     if not session.yes:
-        session.confirm(_consequence(session.client.get(f"/v1/runs/{quoted(run)}")))
+        session.confirm(_consequence(_not_ended(session.client.get(f"/v1/runs/{quoted(run)}"))))
     _act(session, run, "terminate", {"reason": reason})
 
 
@@ -193,16 +195,26 @@ def _required(reason: str) -> str:
     return reason
 
 
+def _not_ended(run: Any) -> Any:
+    if run["ended_at"] is not None:
+        raise CliError(f"Conflict: run {run['id']} has ended: it is {run['state']}", code=ExitCode.CONFLICT)
+    return run
+
+
 def _consequence(run: Any) -> str:
     counters = [stage["counters"] for stage in run["stages"]]
     queued, at_work = sum(c["queued"] for c in counters), sum(c["in_progress"] for c in counters)
-    return f"run {run['id']} ends for good: {queued} devices will not start, {at_work} at work are called back"
+    called_back = f"{at_work} at work {'is' if at_work == 1 else 'are'} called back"
+    return f"run {run['id']} ends for good: {counted(queued, 'device')} will not start, {called_back}"
+
+
+def _awaiting(run: Any) -> list[str]:
+    return [stage["name"] for stage in run["stages"] if stage["state"] == "awaiting_promotion"]
 
 
 def _waiting_stage(session: Session, run: str) -> str:
-    stages = session.client.get(f"/v1/runs/{quoted(run)}")["stages"]
-    waiting = [stage["name"] for stage in stages if stage["state"] == "awaiting_promotion"]
+    waiting = _awaiting(session.client.get(f"/v1/runs/{quoted(run)}"))
     if len(waiting) == 1:
-        return str(waiting[0])
+        return waiting[0]
     hint = f"name one of: {', '.join(waiting)}" if waiting else "no stage awaits a promotion"
     raise CliError(hint, code=ExitCode.USAGE if waiting else ExitCode.CONFLICT)

@@ -2,7 +2,7 @@
 
 import typer
 
-from controller.cli.commands import After, Limit
+from controller.cli.commands import After, Limit, show_log
 from controller.cli.output import Column, Shape
 from controller.cli.session import Session, command
 
@@ -35,12 +35,12 @@ SECURITY = Shape(
 
 
 @command(audit, "list")
-def list_audit(session: Session, after: After = 0, limit: Limit = 100) -> None:
-    """List acts of operators, oldest first."""
-    session.printer.items(session.client.entries("/v1/audit", after=after, limit=limit), AUDIT)
+def list_audit(session: Session, after: After = None, limit: Limit = 100) -> None:
+    """List the newest acts of operators, the last one last."""
+    show_log(session, "/v1/audit", shape=AUDIT, after=after, limit=limit)
 
 
 @command(security, "list")
-def list_security(session: Session, after: After = 0, limit: Limit = 100) -> None:
-    """List what devices refused, and what was refused of devices, oldest first."""
-    session.printer.items(session.client.entries("/v1/security-events", after=after, limit=limit), SECURITY)
+def list_security(session: Session, after: After = None, limit: Limit = 100) -> None:
+    """List the newest of what devices refused, and of what was refused of devices, the last one last."""
+    show_log(session, "/v1/security-events", shape=SECURITY, after=after, limit=limit)

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from controller.http.problems import documented
+from protocol.units import INTEGER_MAX
 
 LIMIT_MAX: Final = 500
 
@@ -16,7 +17,7 @@ WRITE: Final = documented(400, 401, 403, 404, 409, 413, 422, 503)
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="how many at most")]
 Cursor = Annotated[str | None, Query(max_length=512, description="the `cursor` of the page before")]
-After = Annotated[int, Query(ge=0, description="only entries with a greater id")]
+After = Annotated[int, Query(ge=0, le=INTEGER_MAX, description="only entries with a greater id")]
 Id = Annotated[str, Path(min_length=1, max_length=128)]
 
 

@@ -13,6 +13,7 @@ from controller.http import schemas
 from controller.http.auth import Context, Operator
 from controller.http.problems import documented
 from controller.http.routes import READ, READ_ONE, WRITE, Id, require_media_type
+from protocol.units import INTEGER_MAX
 
 YAML: Final = "application/yaml"
 JSON: Final = "application/json"
@@ -46,7 +47,7 @@ async def get_pipeline(
     actor: Operator,
     name: Id,
     *,
-    revision: Annotated[int | None, Query(ge=1, description="another one than the newest")] = None,
+    revision: Annotated[int | None, Query(ge=1, le=INTEGER_MAX, description="another one than the newest")] = None,
     accept: Annotated[str, Header()] = JSON,
 ) -> PipelineView | Response:
     """Return one revision, as JSON or, with `Accept: application/yaml`, as the file that makes it."""

@@ -35,7 +35,7 @@ def test_an_unknown_an_expired_and_a_revoked_token_are_refused_alike(rig: Rig) -
         with pytest.raises(NotAuthenticated) as refused:
             run_now(tokens.authenticate(rig.controller, secret))
         messages.add(str(refused.value))
-    assert len(messages) == 1
+    assert messages == {"the token is not valid: unknown, expired or revoked"}
 
 
 def test_no_secret_is_in_the_database(rig: Rig) -> None:

@@ -42,7 +42,7 @@ def tidegate(api: FastAPI, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
     """Run `tidegate` with arguments, as an administrator of the API."""
     monkeypatch.setattr(client, "open_transport", lambda _context: InProcess(api))
     monkeypatch.setenv("TIDEGATE_CONFIG", str(tmp_path / "config.toml"))
-    monkeypatch.setenv("TIDEGATE_URL", "http://tidegate")
+    monkeypatch.setenv("TIDEGATE_URL", "https://tidegate")
     monkeypatch.setenv("TIDEGATE_TOKEN", "admin")
     monkeypatch.delenv("TIDEGATE_CA", raising=False)
     monkeypatch.setattr("controller.cli.app.PLUGINS", "tidegate.commands.none")

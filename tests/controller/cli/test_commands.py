@@ -1,6 +1,7 @@
 """Each command reaches its use case, prints what it should where it should, and ends with the right code."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import yaml
 from msgspec.structs import replace
 
 from controller.app import errors
+from controller.app.views import Counters
 from controller.cli import client
 from controller.cli.app import build
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
@@ -53,7 +55,7 @@ CALLS = (
         {"run": "run-1", "stage": None, "state": "failed", "cursor": None, "limit": 100},
         "verify_failed",
     ),
-    Call("run events run-1 --after 3", "runs.events", {"run": "run-1", "after": 3, "limit": 200}, "stage_opened"),
+    Call("run events run-1 --after 3", "runs.events", {"run": "run-1", "after": 3, "limit": 100}, "stage_opened"),
     Call("pipeline list", "pipelines.list_pipelines", {}, "shop"),
     Call("pipeline show shop", "pipelines.get", {"name": "shop", "revision": None}, "kind: Pipeline"),
     Call("pipeline show shop --revision 2 -o wide", "pipelines.get", {"name": "shop", "revision": 2}, "ann"),
@@ -82,7 +84,7 @@ CALLS = (
     Call("token list", "tokens.list_tokens", {}, "releaser"),
     Call("token revoke t1 --yes", "tokens.revoke", {"token": "t1"}, ""),
     Call("audit list --after 5", "system.audit", {"after": 5, "limit": 100}, "crashes"),
-    Call("security list", "system.security_events", {"after": 0, "limit": 100}, "replay"),
+    Call("security list", "system.security_events", {"after": 0, "limit": 500}, "replay"),
 )
 
 
@@ -127,15 +129,46 @@ def test_lists_go_on_over_pages(tidegate: Invoke, fake: FakeApp) -> None:
 
 def test_logs_go_on_over_pages(tidegate: Invoke, fake: FakeApp) -> None:
     entry = fake.answers["system.audit"][0]
-    pages = [tuple(replace(entry, id=number + 1) for number in range(start, start + 200)) for start in (0, 200)]
-    fake.answers["system.audit"] = [*pages, (entry,)]
-    result = tidegate("audit", "list", "--limit", "500", "-o", "name")
-    assert len(result.stdout.splitlines()) == 401
+    pages = [tuple(replace(entry, id=number + 1) for number in range(start, start + 500)) for start in (0, 500)]
+    fake.answers["system.audit"] = [*pages, (replace(entry, id=1_001),)]
+    result = tidegate("audit", "list", "--after", "0", "--limit", "1200", "-o", "name")
+    assert len(result.stdout.splitlines()) == 1_001
     assert [(arguments["after"], arguments["limit"]) for _, arguments in fake.calls] == [
-        (0, 200),
-        (200, 200),
-        (400, 100),
+        (0, 500),
+        (500, 500),
+        (1_000, 200),
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "use_case"),
+    [
+        ("audit list", "system.audit"),
+        ("security list", "system.security_events"),
+        ("run events run-1", "runs.events"),
+    ],
+)
+def test_logs_show_their_newest_entries_last(line: str, use_case: str, tidegate: Invoke, fake: FakeApp) -> None:
+    entry = fake.answers[use_case][0]
+    log = [replace(entry, id=number + 1) for number in range(503)]
+    fake.answers[use_case] = [tuple(log[:500]), tuple(log[500:])]
+    result = tidegate(*line.split(), "-o", "name")
+    assert result.stdout.split() == [str(number) for number in range(404, 504)]
+    assert result.stderr == "older entries: --limit 503\n"
+    assert [arguments["after"] for _, arguments in fake.calls] == [0, 500]
+
+
+def test_nothing_is_said_where_nothing_is_left_out(tidegate: Invoke) -> None:
+    for line in ("audit list", "run list", "run targets run-1", "audit list --after 0"):
+        assert tidegate(*line.split()).stderr == ""
+
+
+def test_a_list_that_is_cut_off_says_so(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["runs.list_runs"] = replace(fake.answers["runs.list_runs"], cursor="next")
+    fake.answers["runs.targets"] = replace(fake.answers["runs.targets"], cursor="next")
+    for line in ("run list", "run targets run-1", "device list"):
+        assert tidegate(*line.split(), "--limit", "2", "-o", "name").stderr == "more: --limit 20\n"
+    assert tidegate("audit", "list", "--after", "0", "--limit", "1").stderr == "more: --after 1\n"
 
 
 @pytest.mark.parametrize(("name", "code"), [("../tokens", 0), ("a b?c#d", 0), ("..", 2), ("", 2)])
@@ -208,6 +241,39 @@ def test_without_consent_nothing_happens(line: str, tidegate: Invoke, fake: Fake
 def test_ending_a_run_says_what_follows(tidegate: Invoke) -> None:
     result = tidegate("run", "terminate", "run-1", "--reason", "x")
     assert "40 devices will not start, 5 at work are called back" in result.stderr
+
+
+def test_one_device_is_no_devices(tidegate: Invoke, fake: FakeApp) -> None:
+    alone = replace(RUN.stages[1], counters=Counters(queued=1, in_progress=1))
+    fake.answers["runs.get"] = replace(RUN, stages=(alone,))
+    result = tidegate("run", "terminate", "run-1", "--reason", "x")
+    assert "1 device will not start, 1 at work is called back" in result.stderr
+
+
+def test_a_run_that_has_ended_is_not_asked_about(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["runs.get"] = replace(RUN, state="succeeded", ended_at=RUN.created_at)
+    result = tidegate("run", "terminate", "run-1", "--reason", "x")
+    assert result.exit_code == 6
+    assert result.stderr == "error: Conflict: run run-1 has ended: it is succeeded\n"
+    assert {name for name, _ in fake.calls} == {"runs.get"}
+
+
+def test_a_run_that_waits_for_a_promotion_says_what_is_next(tidegate: Invoke, fake: FakeApp) -> None:
+    assert tidegate("run", "start", "shop-update").stderr == ""
+    waiting = replace(RUN.stages[1], state="awaiting_promotion")
+    fake.answers["runs.start"] = replace(RUN, waiting=True, stages=(waiting,))
+    assert tidegate("run", "start", "shop-update").stderr == "next: tidegate run promote run-1 rest\n"
+
+
+def test_reasons_of_a_pause_are_shown_as_they_were_given(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["runs.get"] = replace(RUN, paused=True, pause_reasons=("operator:crashes",))
+    assert "paused (crashes)" in tidegate("run", "status", "run-1").stdout
+    assert "operator:crashes" in tidegate("run", "status", "run-1", "-o", "json").stdout
+
+
+def test_the_version_and_the_exit_codes_are_told(tidegate: Invoke) -> None:
+    assert tidegate("--version").stdout == f"tidegate {version('tidegate')}\n"
+    assert "Exit codes" in tidegate("--help").stdout
 
 
 def test_promote_finds_the_only_stage_that_waits(tidegate: Invoke, fake: FakeApp) -> None:
@@ -297,7 +363,7 @@ def test_connection_errors_are_tried_again_for_reads_only(tidegate: Invoke, monk
     monkeypatch.setattr(client._again, "sleep", lambda _seconds: None)
     result = tidegate("run", "list")
     assert (result.exit_code, tries) == (1, ["GET"] * client.ATTEMPTS_MAX)
-    assert "http://tidegate cannot be reached: refused" in result.stderr
+    assert "https://tidegate cannot be reached: refused" in result.stderr
     tries.clear()
     assert tidegate("run", "start", "shop-update").exit_code == 1
     assert tries == ["POST"]

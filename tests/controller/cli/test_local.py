@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 from controller.app.errors import StorageUnavailable
 from controller.cli import app as app_module
 from controller.cli.app import build
-from controller.cli.commands.local import PASSWORD_VARIABLE
+from controller.cli.commands.local import DEFAULTS, PASSWORD_VARIABLE
+from controller.config import Settings
 from controller.signing.keyfile import read_ed25519
 
 ENTRY_POINTS: dict[str, Any] = {"hello": "tests.controller.cli.test_local:hello", "gone": "tests.nowhere:gone"}
@@ -74,13 +75,33 @@ def test_serve_takes_flags_over_the_environment(run: Any, monkeypatch: pytest.Mo
 
 
 def test_serve_says_what_is_wrong(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = run("serve", "--http-port", "99999", "--log-format", "xml")
-    assert result.exit_code == 1
+    monkeypatch.setenv("TIDEGATE_HTTP_PORT", "99999")
+    result = run("serve", "--log-format", "xml")
+    assert result.exit_code == 2
     assert "http_port: " in result.stderr
     assert "log_format: " in result.stderr
+    monkeypatch.delenv("TIDEGATE_HTTP_PORT")
+    for port in ("99999", "-1"):
+        assert run("serve", "--mqtt-port", port).exit_code == 2
 
     def fail(_settings: Any) -> None:
         raise StorageUnavailable("the port is taken")
 
     monkeypatch.setattr("controller.bootstrap.serve", fail)
     assert "the port is taken" in run("serve").stderr
+
+
+def test_the_defaults_that_are_shown_are_those_in_force(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in DEFAULTS:
+        monkeypatch.delenv(f"TIDEGATE_{name.upper()}", raising=False)
+    settings = Settings()
+    assert {name: str(getattr(settings, name)) for name in DEFAULTS} == DEFAULTS
+    shown = run("serve", "--help").stdout
+    assert all(value in shown for value in DEFAULTS.values())
+
+
+@pytest.mark.parametrize("name", ["init", "serve"])
+def test_what_is_done_here_has_no_options_of_a_controller_elsewhere(name: str, run: Any) -> None:
+    shown = run(name, "--help").stdout
+    for option in ("--url", "--token", "--ca", "--context", "--output"):
+        assert option not in shown.split()

@@ -80,7 +80,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 def tidegate(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     monkeypatch.setattr(client, "open_transport", lambda _context: InProcess(installation.app))
     monkeypatch.setenv("TIDEGATE_CONFIG", str(installation.folder / "config.toml"))
-    monkeypatch.setenv("TIDEGATE_URL", "http://tidegate")
+    monkeypatch.setenv("TIDEGATE_URL", "https://tidegate")
     monkeypatch.setenv("TIDEGATE_TOKEN", "secret")
     monkeypatch.setattr("controller.cli.app.PLUGINS", "tidegate.commands.none")
     monkeypatch.setattr("controller.cli.watch.time.sleep", installation.work)

@@ -48,6 +48,7 @@ def test_rate_and_time_left_are_drawn() -> None:
     assert "/min" not in drawn(RUN, pulse)
     pulse.note(RUN, Instant(AT + 60_000))
     assert "30/min  1m left" in drawn(RUN, pulse)
+    assert "/min" not in drawn(replace(RUN, paused=True), pulse)
     pulse.note(RUN, Instant(AT + 200_000))
     assert "/min" not in drawn(RUN, pulse)
 
@@ -56,6 +57,7 @@ def test_rate_and_time_left_are_drawn() -> None:
     ("change", "words"),
     [
         ({"paused": True, "pause_reasons": ("breach:rest",)}, "running, paused (breach:rest)"),
+        ({"paused": True, "pause_reasons": ("operator:crashes",)}, "running, paused (crashes)"),
         ({"waiting": True}, "running, waiting for a promotion"),
         ({"state": "failed", "reason": "gate of rest", "ended_at": AT, "paused": True}, "failed, gate of rest"),
     ],
@@ -70,6 +72,11 @@ def test_stages_that_are_not_open_say_what_they_wait_for() -> None:
     text = drawn(replace(RUN, stages=(blocked, skipped)))
     assert "○ rest             blocked             after canary" in text
     assert "↷ rest             skipped             empty" in text
+
+
+def test_a_passed_stage_says_how_many_devices_are_still_at_work() -> None:
+    passed = replace(RUN.stages[1], state="passed")
+    assert "✓ rest             passed, tail of 5" in drawn(replace(RUN, stages=(passed,)))
 
 
 counts = st.integers(0, 1_000_000) | st.just(0)
@@ -105,7 +112,7 @@ def test_watching_prints_what_changes_and_ends_with_the_run(tidegate: Invoke, fa
         "canary: passed; 5 succeeded",
         "rest: rolling out; 50 succeeded, 5 in progress, 2 failed, 1 timed out, 1 rejected, 1 removed, 40 queued",
         "run-1: succeeded; shop 2.1.0, job shop-update, pipeline shop r3",
-        "rest: passed; 50 succeeded, 5 in progress, 2 failed, 1 timed out, 1 rejected, 1 removed, 40 queued",
+        "rest: passed, tail of 5; 50 succeeded, 5 in progress, 2 failed, 1 timed out, 1 rejected, 1 removed, 40 queued",
     ]
 
 

@@ -22,7 +22,7 @@ def addresses(*hosts: str) -> Any:
 
 def test_all_addresses_of_a_name_listen_on_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", addresses("127.0.0.1", "127.0.0.2"))
-    sockets = listen("localhost", 0, backlog=1)
+    sockets = listen("localhost", 0, backlog=1, service="MQTT")
 
     assert [listener.getsockname()[0] for listener in sockets] == ["127.0.0.1", "127.0.0.2"]
     assert len({listener.getsockname()[1] for listener in sockets}) == 1
@@ -32,12 +32,24 @@ def test_all_addresses_of_a_name_listen_on_one_port(monkeypatch: pytest.MonkeyPa
 
 def test_an_address_that_this_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", addresses("192.0.2.1", "127.0.0.1"))
-    [listener] = listen("localhost", 0, backlog=1)
+    [listener] = listen("localhost", 0, backlog=1, service="MQTT")
     listener.close()
 
     monkeypatch.setattr(socket, "getaddrinfo", addresses("192.0.2.1"))
     with pytest.raises(StorageUnavailable, match="none of its addresses"):
-        listen("elsewhere", 0, backlog=1)
+        listen("elsewhere", 0, backlog=1, service="MQTT")
+
+
+@pytest.mark.parametrize(("service", "option"), [("MQTT", "--mqtt-port"), ("HTTP", "--http-port")])
+def test_a_port_that_is_taken_is_told(service: str, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StorageUnavailable) as refused:
+            listen("127.0.0.1", port, backlog=1, service=service)
+    assert str(refused.value) == (
+        f"cannot listen on 127.0.0.1:{port} for {service}: the port is in use; "
+        f"is a controller running already? choose another with {option}"
+    )
 
 
 def test_one_address_that_fails_closes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +65,7 @@ def test_one_address_that_fails_closes_the_others(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(socket, "create_server", flaky)
     monkeypatch.setattr(socket, "getaddrinfo", addresses("127.0.0.1", "127.0.0.2"))
     with pytest.raises(StorageUnavailable, match="Permission"):
-        listen("localhost", 0, backlog=1)
+        listen("localhost", 0, backlog=1, service="MQTT")
 
     assert made[0].fileno() == -1
 

@@ -87,6 +87,8 @@ FRAMEWORK: tuple[tuple[str, str, dict[str, Any], int], ...] = (
     ("POST", "/v1/runs", {"json": {"job": "j", "jobs": 1}}, 422),
     ("GET", "/v1/runs?limit=0", {}, 422),
     ("GET", "/v1/runs?limit=501", {}, 422),
+    ("GET", "/v1/audit?after=9223372036854775808", {}, 422),
+    ("GET", "/v1/pipelines/p?revision=9223372036854775808", {}, 422),
     ("GET", "/v1/devices?label=region", {}, 422),
     ("GET", "/v1/artifacts/abc", {}, 422),
     ("GET", f"/v1/artifacts/{'0' * 64}", {}, 404),
