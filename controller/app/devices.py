@@ -239,6 +239,7 @@ def _find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
 
 
 def _view(controller: Controller, record: DeviceRecord) -> DeviceView:
+    is_online = record.instance == controller.transport.instance
     return DeviceView(
         device=record.device,
         name=record.name,
@@ -248,11 +249,11 @@ def _view(controller: Controller, record: DeviceRecord) -> DeviceView:
         installed=tuple(
             InstalledView(app=i.app, version=i.version, sha256=i.sha256, counter=i.counter) for i in record.installed
         ),
-        online=record.instance == controller.transport.instance,
+        online=is_online,
         blocked=record.is_blocked,
         broken=record.is_broken,
         agent=record.agent,
         enrolled_at=record.enrolled_at,
-        last_seen_at=record.last_seen_at,
+        last_seen_at=controller.clock.now() if is_online else record.last_seen_at,
         certificate_expires_at=record.certificate_expires_at,
     )

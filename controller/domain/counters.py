@@ -10,7 +10,7 @@ from controller.domain.target import Delta, TargetState
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage in numbers; `started` and `blamed` only ever grow."""
+    """A stage in numbers; `blamed` only ever grows."""
 
     queued: int = 0
     in_progress: int = 0
@@ -40,18 +40,14 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
         return self.targets - self.rejected - self.removed - self.cancelled
 
     def of(self, denominator: Denominator) -> int:
-        """Return the number that a share of *denominator* is a share of.
-
-        Of the devices that no share counts it is not known how many had started; taking all of them off can only
-        make a failure limit stricter.
-        """
+        """Return the number that a share of *denominator* is a share of."""
         match denominator:
             case Denominator.TARGETS:
                 return self.counted
             case Denominator.SENT:
                 return self.counted - self.queued
             case Denominator.STARTED:
-                return max(0, self.started - self.rejected - self.removed - self.cancelled)
+                return self.started
             case Denominator.FINISHED:
                 return self.succeeded + self.failed + self.timed_out
             case _:

@@ -65,6 +65,9 @@ _ENDS: Final[Mapping[AttemptState, TargetState]] = {
     AttemptState.CANCELLED: _T.CANCELLED,
 }
 
+_UNCOUNTED: Final = frozenset({_T.REJECTED, _T.CANCELLED, _T.REMOVED})
+"""Ends that no share counts, neither above nor below the line."""
+
 _OVERDUE: Final[Mapping[AttemptState, Reason]] = {
     AttemptState.SENT: Reason.NOT_ACCEPTED,
     AttemptState.ACCEPTED: Reason.LEASE_ENDED,
@@ -194,10 +197,14 @@ def delta(before: Target, after: Target) -> Delta:
     return Delta(
         before=before.state,
         after=after.state,
-        started=after.is_started - before.is_started,
+        started=_counts_as_started(after) - _counts_as_started(before),
         blamed=after.is_blamed - before.is_blamed,
         bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
     )
+
+
+def _counts_as_started(target: Target) -> bool:
+    return target.is_started and target.state not in _UNCOUNTED
 
 
 def step(target: Target, event: Event, policy: Policy) -> Outcome:

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import select
 import socket
 import ssl
 import threading
@@ -68,6 +69,7 @@ class Hub:
         self.replies = True
         self.puback = mqtt5.PubAckReasonCode.SUCCESS
         self._lock = threading.Lock()
+        self._tls = threading.Lock()  # a TLS connection must not be read and written at the same time
         self._connections: list[ssl.SSLSocket] = []
         self._seq = 0
         server_pem, ca_pem = folder / "server.pem", folder / "ca.pem"
@@ -139,7 +141,17 @@ class Hub:
         with self._lock:
             for connection in self._connections:
                 with contextlib.suppress(OSError):
-                    connection.sendall(packet.write())
+                    self._send(connection, packet.write())
+
+    def _send(self, connection: ssl.SSLSocket, data: bytes) -> None:
+        with self._tls:
+            connection.sendall(data)
+
+    def _receive(self, connection: ssl.SSLSocket) -> bytes:
+        if not connection.pending():
+            select.select([connection], [], [])
+        with self._tls:
+            return connection.recv(65_536)
 
     def _accept(self) -> None:
         while True:
@@ -159,7 +171,7 @@ class Hub:
 
     def _read(self, connection: ssl.SSLSocket) -> None:
         data = b""
-        while chunk := connection.recv(65_536):
+        while chunk := self._receive(connection):
             data += chunk
             while data:
                 try:
@@ -177,20 +189,20 @@ class Hub:
                 self.wills.append(bytes(packet.will.payload or b""))
                 self.refused_count += self.connack is not mqtt5.ConnAckReasonCode.SUCCESS
                 answer = mqtt5.ConnAckPacket(server_keep_alive=300, reason_code=self.connack)
-                connection.sendall(answer.write())
+                self._send(connection, answer.write())
             case mqtt5.SubscribePacket():
                 codes = [self.suback] * len(packet.topic_filters)
                 self.subscribe_count += 1
                 with self._lock:
                     self._connections.append(connection)
-                connection.sendall(mqtt5.SubAckPacket(packet.packet_id, codes).write())
+                self._send(connection, mqtt5.SubAckPacket(packet.packet_id, codes).write())
             case mqtt5.PublishPacket():
                 if packet.packet_id is not None:
-                    connection.sendall(mqtt5.PubAckPacket(packet.packet_id, reason_code=self.puback).write())
+                    self._send(connection, mqtt5.PubAckPacket(packet.packet_id, reason_code=self.puback).write())
                 if not self.deaf:
                     self._take_message(packet)
             case mqtt5.PingReqPacket():
-                connection.sendall(mqtt5.PingRespPacket().write())
+                self._send(connection, mqtt5.PingRespPacket().write())
             case mqtt5.DisconnectPacket():
                 self.disconnects.append(str(packet.reason_code))
 

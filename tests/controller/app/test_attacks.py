@@ -6,6 +6,7 @@ from typing import TypeVar
 import pytest
 
 from controller.app import cursors, devices, jobs, runs, system, wakeups
+from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.errors import InvalidRequest
 from controller.domain import graph
 from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Operation, Pace, Retry, Targets, Timeouts
@@ -15,7 +16,7 @@ from protocol.messages import Mode, WorkInHand
 from protocol.reasons import Reason, RejectCode
 from protocol.topics import DownlinkKind
 from protocol.units import DAY, HOUR, MINUTE, SECOND, later
-from tests.controller.app.rig import APP, Rig, run_now, stage
+from tests.controller.app.rig import ADMIN, APP, Rig, run_now, stage
 
 T = TypeVar("T")
 FIRST_FAILURE = Gate(failures=FailureLimit(count=0))
@@ -294,3 +295,15 @@ def test_the_recall_of_work_that_nobody_wants_any_more_stands(rig: Rig) -> None:
     known = len(rig.devices["a"].commands)
     rig.connect("a", work=work)
     assert rig.devices["a"].commands[known:] == []
+
+
+def test_a_look_at_the_deadlines_sends_nothing_that_the_dispatcher_is_sending(rig: Rig) -> None:
+    """What was handed over and is not marked yet used to be handed over again by the next look."""
+    rig.enrol("a")
+    rig.connect("a")
+    run = rig.start(stage(timeouts=SHORT))
+    rig.do(runs.terminate, run=run, reason="end")
+    rig.succeed("a")
+    run_now(runs.start(rig.controller, ADMIN, job="job"))
+    due = run_now(rig.store.read(lambda tx: tx.commands.next_due()))
+    assert due == later(rig.clock.time, RESEND_FIRST_MS)

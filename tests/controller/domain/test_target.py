@@ -198,7 +198,7 @@ def test_a_refusal_of_the_current_command_is_cured_or_ends_the_device(code: Reje
 def test_a_recalled_device_gets_no_new_command() -> None:
     recalled = after(SENT, CancelRequested(at=0))
     end = after(recalled, RefusedCommand(at=5, command=digest(1), code=RejectCode.BUSY))
-    assert (end.state, end.reason) == (TargetState.FAILED, Reason.REFUSED)
+    assert (end.state, end.reason) == (TargetState.CANCELLED, Reason.CANCELLED)
 
 
 @pytest.mark.parametrize("target", [Target(), INSTALLING, after(SENT, said(AttemptState.SUCCEEDED))])
@@ -265,3 +265,18 @@ def test_backoff_doubles_with_jitter_and_is_the_same_when_asked_again() -> None:
 def test_every_state_but_two_is_an_end() -> None:
     assert {state for state in TargetState if not state.is_terminal} == {TargetState.QUEUED, TargetState.IN_PROGRESS}
     assert set(TRANSITIONS) == set(TargetState)
+
+
+def test_a_device_that_is_rejected_never_counts_as_started() -> None:
+    rejected = after(SENT, said(AttemptState.REJECTED, reason=Reason.WRONG_HARDWARE))
+    assert delta(SENT, rejected).started == 0
+
+
+def test_a_device_that_started_and_was_called_back_counts_no_longer() -> None:
+    called_back = after(INSTALLING, said(AttemptState.CANCELLED, reason=Reason.CANCELLED))
+    assert delta(INSTALLING, called_back).started == -1
+
+
+def test_a_device_that_waits_for_another_attempt_still_counts_as_started() -> None:
+    waiting = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.INTERRUPTED))
+    assert delta(INSTALLING, waiting).started == 0
