@@ -97,10 +97,14 @@ def _line(file: Path, fault: "Fault") -> str:
 
 
 def _read(file: Path) -> bytes:
+    """Return what *file* holds, or as much of it as shows that it is too long."""
+    from controller.documents import BYTES_MAX
+
     if str(file) == "-":
-        return typer.get_binary_stream("stdin").read()
+        return typer.get_binary_stream("stdin").read(BYTES_MAX + 1)
     try:
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            return opened.read(BYTES_MAX + 1)
     except OSError as error:
         raise CliError(f"{file}: {error.strerror}") from error
 

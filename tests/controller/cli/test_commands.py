@@ -388,3 +388,10 @@ def test_every_command_has_help(tidegate: Invoke) -> None:
             result = tidegate(str(group.name), str(registered.name), "--help")
             assert result.exit_code == 0
             assert "--output" in result.stdout
+
+
+@pytest.mark.timeout(20)
+def test_a_file_without_end_is_refused(tidegate: Invoke) -> None:
+    result = tidegate("pipeline", "lint", "/dev/zero")
+    assert result.exit_code == 1
+    assert "expected at most 1000000" in result.stderr
