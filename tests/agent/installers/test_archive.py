@@ -305,9 +305,10 @@ def test_a_lock_is_waited_for_and_then_a_reason(bench: Bench) -> None:
 
 
 def test_the_same_release_with_other_settings_is_not_what_is_active(bench: Bench) -> None:
-    bench.update(bench.job(tar_of(service()), COLOUR="blue"))
-    assert bench.installer.inspect(bench.job(tar_of(service()), COLOUR="blue")) is Found.NEW
-    assert bench.installer.inspect(bench.job(tar_of(service()), COLOUR="red")) is Found.OLD
+    artifact = tar_of(service())
+    bench.update(bench.job(artifact, COLOUR="blue"))
+    assert bench.installer.inspect(bench.job(artifact, COLOUR="blue")) is Found.NEW
+    assert bench.installer.inspect(bench.job(artifact, COLOUR="red")) is Found.OLD
 
 
 def test_a_lock_that_comes_back_is_not_waited_for(bench: Bench) -> None:
