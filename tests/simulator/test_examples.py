@@ -7,17 +7,23 @@ from typing import Final
 
 import pytest
 
-from controller.documents import Kind, load_one
+from controller.documents import load
 from controller.domain.pipeline import Pipeline, validate
 from simulator.package import EXAMPLES
 
 REGIONS: Final = {"canary": (), "eu": ("canary",), "us": ("canary",), "rest": ("eu", "us")}
-STAGES: Final = {"harbour": REGIONS, "harbour-careful": REGIONS, "one": {"all": ()}}
+STAGES: Final = {
+    "canary-regions-rest": REGIONS,
+    "five-quarter-all": {"five": (), "quarter": ("five",), "all": ("quarter",)},
+    "harbour": REGIONS,
+    "harbour-careful": REGIONS,
+    "one": {"all": ()},
+}
 
 
 @pytest.mark.parametrize("file", sorted((EXAMPLES / "pipelines").iterdir()), ids=lambda file: file.name)
 def test_a_pipeline_has_no_fault_and_is_named_after_its_file(file: Path) -> None:
-    pipeline = load_one(file.read_bytes(), Kind.PIPELINE)
+    pipeline, *_jobs = load(file.read_bytes())
     assert isinstance(pipeline, Pipeline)
     assert pipeline.name == file.stem
     assert validate(pipeline) == ()
