@@ -36,6 +36,7 @@ from controller.signing.installation import read_tenant
 from controller.signing.keyfile import PRIVATE, read_private, write_file
 from controller.signing.keystore import SERVER_KEY, Keystore
 from controller.store.sql_store import SqlStore
+from protocol.ids import TenantId
 from protocol.messages import RootVersions
 from protocol.trust import parse_root
 
@@ -96,7 +97,7 @@ async def _serve(settings: Settings) -> None:
         for listener in listeners:
             stack.callback(listener.close)
         url = f"https://{settings.public_host}:{listeners[0].getsockname()[1]}"
-        controller = _controller(settings, keystore, store=store, endpoint=endpoint, threads=threads, url=url)
+        controller = _controller(settings, keystore, tenant, store=store, endpoint=endpoint, threads=threads, url=url)
         inbox.open(controller)
         await _first_administrator(settings, controller)
         await wakeups.recover(controller)
@@ -112,7 +113,14 @@ async def _serve(settings: Settings) -> None:
 
 
 def _controller(
-    settings: Settings, keystore: Keystore, *, store: SqlStore, endpoint: Endpoint, threads: Threads, url: str
+    settings: Settings,
+    keystore: Keystore,
+    tenant: TenantId,
+    *,
+    store: SqlStore,
+    endpoint: Endpoint,
+    threads: Threads,
+    url: str,
 ) -> Controller:
     clock, meters = SystemClock(), Meters()
     fleet_root, release_root = keystore.fleet_root(), keystore.release_root()
@@ -121,7 +129,7 @@ def _controller(
         store=store, transport=endpoint, director=keystore.director(), clock=clock, compute=threads, meters=meters
     )
     return Controller(
-        tenant=read_tenant(settings.folder),
+        tenant=tenant,
         store=store,
         clock=clock,
         chance=SystemChance(),

@@ -76,12 +76,13 @@ class Advance:
         self.at: Instant = controller.clock.now()
         self.maker = Maker(tenant=controller.tenant, tx=tx, at=self.at, base_url=controller.base_url)
         self._records: dict[int, RunRecord] = {}
+        self._loaded: dict[int, RunRecord] = {}
         self._skip(heartbeat.gap_ms(tx, self.at) if gap_ms is None else gap_ms)
 
     def record(self, run_id: int) -> RunRecord:
         """Return a run as this transaction sees it."""
         if run_id not in self._records:
-            self._records[run_id] = self.tx.runs.get(run_id)
+            self._records[run_id] = self._loaded[run_id] = self.tx.runs.get(run_id)
         return self._records[run_id]
 
     def adopt(self, record: RunRecord) -> None:
@@ -97,9 +98,11 @@ class Advance:
         log.info("time_skipped", gap_ms=gap_ms)
 
     def finish(self) -> None:
-        """Store every run that was touched, with the time at which it must be looked at again."""
+        """Store every run that changed, with the time at which it must be looked at again."""
         for record in self._records.values():
-            self.tx.runs.save(msgspec.structs.replace(record, wake_at=self._wake_at(record)))
+            current = msgspec.structs.replace(record, wake_at=self._wake_at(record))
+            if current != self._loaded.get(record.id):
+                self.tx.runs.save(current)
 
     def _wake_at(self, record: RunRecord) -> Instant | None:
         due = self.tx.targets.next_due(record.id)
@@ -188,10 +191,9 @@ class Advance:
         return self._issue(record, ready, now) if ready else ()
 
     def _issue(self, record: RunRecord, ready: Sequence[TargetRecord], now: int) -> tuple[Delta, ...]:
-        next_attempts = {
-            row.id: _with(row, msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self.at)
-            for row in ready
-        }
+        next_attempts = [
+            _with(row, msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self.at) for row in ready
+        ]
         commands = self.maker.install(record, next_attempts)
         deltas: list[Delta] = []
         changed: list[TargetRecord] = []
@@ -207,7 +209,7 @@ class Advance:
     def reissue(self, record: RunRecord, rows: Sequence[TargetRecord], *, delay_ms: int = 0) -> None:
         """Make a new command for the current attempt of each device; the old one is never sent again."""
         self.tx.commands.close([row.id for row in rows])
-        commands = self.maker.install(record, {row.id: row for row in rows}, delay_ms=delay_ms)
+        commands = self.maker.install(record, rows, delay_ms=delay_ms)
         changed: list[TargetRecord] = []
         for row, command in zip(rows, commands, strict=True):
             after, _ = targets.step(row.target, Reissued(command=command.digest), policy_of(record, row))

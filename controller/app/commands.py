@@ -1,6 +1,6 @@
 """Making commands: the exact bytes that are stored, and later signed and sent."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -25,12 +25,10 @@ class Maker:
         self._at = at
         self._base_url = base_url
 
-    def install(
-        self, record: RunRecord, targets: Mapping[int, TargetRecord], *, delay_ms: int = 0
-    ) -> list[CommandRecord]:
+    def install(self, record: RunRecord, targets: Sequence[TargetRecord], *, delay_ms: int = 0) -> list[CommandRecord]:
         """Return unsaved commands for the given attempt of each target, by its `target.attempt`; seqs are taken."""
-        seqs = self._tx.devices.allocate_seqs([t.device_id for t in targets.values()], at=self._at)
-        return [self._install(record, target, seqs[target.device_id], delay_ms) for target in targets.values()]
+        seqs = self._tx.devices.allocate_seqs([t.device_id for t in targets], at=self._at)
+        return [self._install(record, target, seqs[target.device_id], delay_ms) for target in targets]
 
     def _install(self, record: RunRecord, target: TargetRecord, seq: int, delay_ms: int) -> CommandRecord:
         plan = record.plan
@@ -51,7 +49,7 @@ class Maker:
         )
         return self._record(payload, record, target, Op.INSTALL, send_at=later(self._at, delay_ms))
 
-    def control(self, record: RunRecord, targets: list[TargetRecord], mode: Mode) -> list[CommandRecord]:
+    def control(self, record: RunRecord, targets: Sequence[TargetRecord], mode: Mode) -> list[CommandRecord]:
         """Return unsaved control commands for devices at work; a ``go`` renews what the device may do."""
         seqs = self._tx.devices.allocate_seqs([t.device_id for t in targets], at=self._at)
         op = Op(mode.value)

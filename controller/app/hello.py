@@ -33,6 +33,8 @@ def greet(
     controller: Controller, tx: Transaction, after: Consequences, hellos: Sequence[tuple[DeviceRecord, Hello]]
 ) -> list[tuple[Name, HelloReply]]:
     """Reconcile each hello and return the replies, to be signed and sent after the commit."""
+    if not hellos:
+        return []
     advance = Advance(controller, tx, after)
     fresh = _fresh(controller, tx, advance.at, hellos)
     replies = [(device.name, _reply(advance, device, hello)) for device, hello in fresh]
