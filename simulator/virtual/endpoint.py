@@ -37,6 +37,7 @@ class Endpoint:
         self._chance = world.chance("endpoint")
         self._numbers: dict[Connection, int] = {}
         self._live: dict[Name, Connection] = {}
+        self._checked: dict[Connection, None] = {}
         self._last_number = 0
         self._queue: deque[tuple[Uplinked, Settled | None]] = deque()
         self._is_storing = False
@@ -71,11 +72,11 @@ class Endpoint:
             raise Killed
 
     def close(self, name: Name, *, reason: str) -> None:
-        """End the device's session."""
-        connection = self._live.get(name)
-        if connection is not None:
-            self._world.say("endpoint", f"closes {name}: {reason}")
-            connection.cut()
+        """End the device's session, and refuse one that is just being checked."""
+        self._world.say("endpoint", f"closes {name}: {reason}")
+        for connection in [*self._checked, *self._numbers]:
+            if connection.name == name:
+                connection.cut()
 
     # --- connections --------------------------------------------------------------------------------------------
 
@@ -84,10 +85,13 @@ class Endpoint:
         self._spawn(self._check(connection, admitted, refused))
 
     async def _check(self, connection: Connection, admitted: Act, refused: Act) -> None:
+        self._checked[connection] = None
         try:
             may_connect = await self._inbox.may_connect(connection.name)
         except ControllerError:
             may_connect = False
+        finally:
+            del self._checked[connection]
         if not may_connect or not connection.is_whole:
             refused()
             return

@@ -19,6 +19,7 @@ from controller.domain.pipeline import Pace
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
 from simulator.virtual.draws import DEVICES_MAX, RINGS, VERSIONS
+from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
@@ -68,12 +69,12 @@ class Operator:
         """Bring everything to its end, again and again."""
         for run in self.active:
             if run.run.is_paused:
-                self._ask("resume", run, partial(runs.resume, run=run.uid, override=True, reason=REASON))
+                self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
             for stage in self._stages(run, StageState.AWAITING_PROMOTION):
-                self._ask("promote", run, partial(runs.promote, run=run.uid, stage=stage))
+                self._ask("promote", run.uid, partial(runs.promote, run=run.uid, stage=stage))
         for device_id in sorted(self._picture.blocked):
             device = self._picture.devices[device_id].device
-            self._ask("unblock", None, partial(devices.unblock, device=device, reason=REASON))
+            self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
         self._world.scheduler.after(SETTLE_MS, self.settle)
 
     @property
@@ -83,24 +84,24 @@ class Operator:
 
     # --- asking -------------------------------------------------------------------------------------------------
 
-    def _ask(self, act: str, run: RunRecord | None, use: Callable[..., Coroutine[Any, Any, Any]]) -> None:
-        uid = "" if run is None else run.uid
-        self._world.say("operator", f"asks to {act} {uid}")
-        self._oracle.asked(act, uid)
+    def _ask(self, act: str, subject: str, use: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        self._world.say("operator", f"asks to {act} {subject}")
+        asked = self._oracle.asked(act, subject)
         self._server.request(
             lambda controller: use(controller, ACTOR),
-            answered=lambda _: self._answered(act, uid),
-            failed=lambda error: self._failed(act, uid, error),
+            answered=lambda _: self._answered(asked),
+            failed=lambda error: self._failed(asked, error),
         )
 
-    def _answered(self, act: str, uid: str) -> None:
-        self._world.say("operator", f"is told that {act} {uid} is done")
-        self._oracle.answered(act, uid)
+    def _answered(self, asked: Asked) -> None:
+        self._world.say("operator", f"is told that {asked.act} {asked.subject} is done")
+        self._oracle.answered(asked, is_done=True)
 
-    def _failed(self, act: str, uid: str, error: ControllerError | None) -> None:
+    def _failed(self, asked: Asked, error: ControllerError | None) -> None:
         if error is None:
             self._world.sometimes(Sometimes.ACT_UNANSWERED)
-        self._world.say("operator", f"is not told that {act} {uid} is done: {error or 'no answer'}")
+        self._world.say("operator", f"is not told that {asked.act} {asked.subject} is done: {error or 'no answer'}")
+        self._oracle.answered(asked, is_done=False)
 
     # --- acts ---------------------------------------------------------------------------------------------------
 
@@ -111,14 +112,14 @@ class Operator:
     def _start(self) -> None:
         job = self._chance.choice(self._world.draws.pipelines).name
         version = self._chance.choice((None, *VERSIONS))
-        self._ask("start", None, partial(runs.start, job=job, version=version))
+        self._ask("start", job, partial(runs.start, job=job, version=version))
 
     def _pause(self) -> None:
         run = self._any()
         if run is not None:
             if self._count(run, TargetState.IN_PROGRESS):
                 self._world.sometimes(Sometimes.PAUSED_IN_FLIGHT)
-            self._ask("pause", run, partial(runs.pause, run=run.uid, reason=REASON))
+            self._ask("pause", run.uid, partial(runs.pause, run=run.uid, reason=REASON))
 
     def _resume(self) -> None:
         run = self._any()
@@ -126,21 +127,21 @@ class Operator:
             override = self._chance.random() < 0.5
             if override and any(reason.startswith("breach:") for reason in run.run.pause_reasons):
                 self._world.sometimes(Sometimes.RESUMED_OVER_BREACH)
-            self._ask("resume", run, partial(runs.resume, run=run.uid, override=override, reason=REASON))
+            self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=override, reason=REASON))
 
     def _terminate(self) -> None:
         run = self._any()
         if run is not None:
             if self._count(run, TargetState.IN_PROGRESS):
                 self._world.sometimes(Sometimes.TERMINATED_IN_FLIGHT)
-            self._ask("terminate", run, partial(runs.terminate, run=run.uid, reason=REASON))
+            self._ask("terminate", run.uid, partial(runs.terminate, run=run.uid, reason=REASON))
 
     def _promote(self) -> None:
         run = self._any()
         waiting = [] if run is None else self._stages(run, StageState.AWAITING_PROMOTION)
         if run is not None and waiting:
             self._world.sometimes(Sometimes.PROMOTED)
-            self._ask("promote", run, partial(runs.promote, run=run.uid, stage=self._chance.choice(waiting)))
+            self._ask("promote", run.uid, partial(runs.promote, run=run.uid, stage=self._chance.choice(waiting)))
 
     def _edit(self) -> None:
         definition = self._chance.choice(self._world.draws.pipelines)
@@ -149,27 +150,27 @@ class Operator:
         if any(run.job == definition.name for run in self.active):
             self._world.sometimes(Sometimes.EDITED_IN_RUN)
         changed = msgspec.structs.replace(definition, stages=stages)
-        self._ask("edit", None, partial(pipelines.apply, definition=changed))
+        self._ask("edit", definition.name, partial(pipelines.apply, definition=changed))
 
     def _label(self) -> None:
         device = self._chance.choice(self._world.draws.devices)
         labels = {"ring": self._chance.choice(RINGS)}
-        self._ask("label", None, partial(devices.set_labels, device=device, labels=labels))
+        self._ask("label", device, partial(devices.set_labels, device=device, labels=labels))
 
     def _block(self) -> None:
         device = self._chance.choice(self._world.draws.devices)
         if self._chance.random() < 0.5:
-            self._ask("unblock", None, partial(devices.unblock, device=device, reason=REASON))
+            self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
             return
         if self.active:
             self._world.sometimes(Sometimes.BLOCKED_IN_RUN)
-        self._ask("block", None, partial(devices.block, device=device, reason=REASON))
+        self._ask("block", device, partial(devices.block, device=device, reason=REASON))
 
     def _look(self) -> None:
         run = self._any()
         if run is not None:
-            self._ask("look at", None, partial(runs.get, run=run.uid))
-            self._ask("look at", None, partial(runs.targets, run=run.uid))
+            self._ask("look at", run.uid, partial(runs.get, run=run.uid))
+            self._ask("look at", run.uid, partial(runs.targets, run=run.uid))
 
     def _stages(self, run: RunRecord, state: StageState) -> Sequence[str]:
         stages = zip(run.plan.pipeline.stages, run.run.stages, strict=True)

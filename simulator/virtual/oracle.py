@@ -10,7 +10,7 @@ from protocol.ids import Name, digest_of
 from protocol.messages import Ack, HelloReply, PayloadType
 from protocol.topics import DownlinkKind
 from simulator.virtual.laws import LAWS
-from simulator.virtual.laws.law import Complaints, Handed, Law, Observer, Stepped
+from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Observer, Stepped
 from simulator.virtual.picture import Picture
 from simulator.virtual.watched import Changes
 from simulator.virtual.witness import Witness
@@ -27,15 +27,16 @@ class Oracle:
     def __init__(self, world: World, picture: Picture, *, laws: Sequence[type[Law]] = LAWS) -> None:
         self.picture: Final = picture
         self._world = world
+        self._ask_count = 0
         observers: list[Observer] = [Witness(world, picture), *(law(picture) for law in laws)]
         self._observers: dict[str, list[tuple[Observer, Ask]]] = {
             sight: [(o, getattr(o, sight)) for o in observers if getattr(type(o), sight) is not getattr(Observer, sight)]
             for sight in _SIGHTS
         }
 
-    def _show(self, sight: str, *what: object) -> None:
+    def _show(self, sight: str, *what: object, **how: bool) -> None:
         for observer, ask in self._observers[sight]:
-            for complaint in ask(*what):
+            for complaint in ask(*what, **how):
                 assert isinstance(observer, Law)
                 self._world.violated(f"{type(observer).__name__} (invariant {observer.number})", complaint)
 
@@ -58,13 +59,16 @@ class Oracle:
 
     # --- operators ----------------------------------------------------------------------------------------------
 
-    def asked(self, act: str, run: str) -> None:
-        """Show that an operator is about to ask for something."""
-        self._show("asked", act, run)
+    def asked(self, act: str, subject: str) -> Asked:
+        """Show that an operator asks for something."""
+        self._ask_count += 1
+        asked = Asked(self._ask_count, act, subject)
+        self._show("asked", asked)
+        return asked
 
-    def answered(self, act: str, run: str) -> None:
-        """Show that an operator was told that it is done."""
-        self._show("answered", act, run)
+    def answered(self, asked: Asked, *, is_done: bool) -> None:
+        """Show that the operator was told that it is done, or that it was refused or died."""
+        self._show("answered", asked, is_done=is_done)
 
     # --- devices ------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
 """Invariant 3: after a pause or a termination was answered, nothing of the run is sent, and nobody who knows begins."""
 
+from collections import defaultdict
+
 from protocol.ids import Name
 from protocol.messages import Ack, HelloReply, Mode, Op
-from simulator.virtual.laws.law import Complaints, Handed, Law, Stepped
+from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Stepped
 from simulator.virtual.picture import Picture
 
 _STARTS = frozenset({Op.INSTALL, Op.GO})
-_STOPS = {"pause": {"resume"}, "terminate": set[str]()}
-"""What stops a run, and what an operator must at least have asked for before it may go on."""
 
 
 class NothingAfterThePause(Law):
@@ -18,18 +18,26 @@ class NothingAfterThePause(Law):
     def __init__(self, picture: Picture) -> None:
         super().__init__(picture)
         self._stopped: dict[str, str] = {}
+        self._resumes: dict[str, set[int]] = defaultdict(set)
+        self._last_resume: dict[str, int] = defaultdict(int)
         self._heard: dict[tuple[str, str], tuple[int, Mode]] = {}
 
-    def asked(self, act: str, run: str) -> Complaints:
+    def asked(self, asked: Asked) -> Complaints:
         """Lift the fence as soon as somebody asks for it."""
-        if act in _STOPS.get(self._stopped.get(run, ""), ()):
-            del self._stopped[run]
+        if asked.act == "resume":
+            self._resumes[asked.subject].add(asked.number)
+            self._last_resume[asked.subject] = asked.number
+            if self._stopped.get(asked.subject) == "pause":
+                del self._stopped[asked.subject]
         return ()
 
-    def answered(self, act: str, run: str) -> Complaints:
-        """Raise the fence."""
-        if act in _STOPS:
-            self._stopped[run] = act
+    def answered(self, asked: Asked, *, is_done: bool) -> Complaints:
+        """Raise the fence, unless somebody has asked for the opposite meanwhile."""
+        run = asked.subject
+        self._resumes[run].discard(asked.number)
+        is_undone = self._resumes[run] or self._last_resume[run] > asked.number
+        if is_done and (asked.act == "terminate" or (asked.act == "pause" and not is_undone)):
+            self._stopped[run] = asked.act
         return ()
 
     def handed(self, handed: Handed) -> Complaints:

@@ -33,6 +33,15 @@ class Handed:
     command: CommandRecord | None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An operator asked for an act on a run or a device; `number` tells asks apart, and rises."""
+
+    number: int
+    act: str
+    subject: str
+
+
 class Observer:
     """Somebody outside who is shown everything; a new object for each world."""
 
@@ -51,14 +60,14 @@ class Observer:
         del name, answer
         return ()
 
-    def asked(self, act: str, run: str) -> Complaints:
-        """Take note that an operator is about to ask for *act*."""
-        del act, run
+    def asked(self, asked: Asked) -> Complaints:
+        """Take note that an operator asks for something."""
+        del asked
         return ()
 
-    def answered(self, act: str, run: str) -> Complaints:
-        """Take note that an operator was told that *act* is done."""
-        del act, run
+    def answered(self, asked: Asked, *, is_done: bool) -> Complaints:
+        """Take note that the operator was told that it is done, or else that nothing will come of it any more."""
+        del asked, is_done
         return ()
 
     def stepped(self, stepped: Stepped) -> Complaints:

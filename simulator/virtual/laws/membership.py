@@ -4,14 +4,18 @@ from collections.abc import Iterator
 
 from controller.app.records import CommandRecord, TargetRecord
 from controller.domain.target import TargetState
-from simulator.virtual.laws.law import Complaints, Handed, Law
-from simulator.virtual.picture import Commit
+from simulator.virtual.laws.law import Asked, Complaints, Handed, Law
+from simulator.virtual.picture import Commit, Picture
 
 
 class OnlyMembers(Law):
     """A device is commanded only where its stage's targets name it, and while it may take part."""
 
     number = 2
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__(picture)
+        self._shut_out: set[str] = set()
 
     def committed(self, commit: Commit) -> Complaints:
         """Judge who was frozen, and who was given a command."""
@@ -52,3 +56,19 @@ class OnlyMembers(Law):
         command = handed.command
         if command is not None and command.name != handed.name:
             yield f"the command for {command.name} was handed to {handed.name}"
+        device = self.picture.names[handed.name]
+        if device.device in self._shut_out and device.id in self.picture.blocked:
+            yield f"a command was handed to {handed.name} after its block was answered"
+
+    def asked(self, asked: Asked) -> Complaints:
+        """Let a device in again as soon as somebody asks for it."""
+        if asked.act == "unblock":
+            self._shut_out.discard(asked.subject)
+        return ()
+
+    def answered(self, asked: Asked, *, is_done: bool) -> Complaints:
+        """Take note that a device is blocked, and nobody has undone it."""
+        ids = {device.id for device in self.picture.devices.values() if device.device == asked.subject}
+        if asked.act == "block" and is_done and ids <= self.picture.blocked:
+            self._shut_out.add(asked.subject)
+        return ()

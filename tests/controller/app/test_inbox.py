@@ -265,6 +265,16 @@ def test_the_device_says_which_incarnation_its_acknowledged_reports_are_of(rig: 
     assert rig.devices["a"].acks[0].incarnation == INCARNATION
 
 
+def test_a_blocked_device_gets_no_new_command_for_its_attempt(rig: Rig) -> None:
+    run = rig.start(stage())
+    before = len(rig.devices["a"].commands)
+    rig.do(devices.block, device="a", reason="stolen")
+    rig.do(runs.pause, run=run, reason="wait")
+    rig.do(runs.resume, run=run)
+    rows = rig.wait(rig.store.read(lambda tx: tx.commands.unsent_count()))
+    assert (len(rig.devices["a"].commands), rows) == (before, 0)
+
+
 def test_a_message_that_meets_a_fault_of_ours_blocks_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     run = rig.start(stage())
     poisoned = rig.devices["a"].name
