@@ -77,6 +77,7 @@ class Endpoint:
         for connection in [*self._checked, *self._numbers]:
             if connection.name == name:
                 connection.cut()
+                self.left(connection)
 
     # --- connections --------------------------------------------------------------------------------------------
 
@@ -99,6 +100,7 @@ class Endpoint:
         if older is not None:
             self._world.sometimes(Sometimes.TAKEN_OVER)
             older.cut()
+            self.left(older)
         self._last_number += 1
         self._numbers[connection] = self._last_number
         self._live[connection.name] = connection
