@@ -123,7 +123,7 @@ def draw(seed: int) -> Draws:
 
 def _maybe(chance: random.Random, low: float, high: float) -> float:
     """Return a rate, or 0 in half of all worlds."""
-    return chance.uniform(low, high) if chance.random() < 0.5 else 0.0
+    return chance.uniform(low, high) if chance.randrange(2) else 0.0
 
 
 def _gap(chance: random.Random, low_ms: int, high_ms: int) -> int:
@@ -168,7 +168,7 @@ def _device(chance: random.Random) -> DeviceDraw:
         verify_fails=_maybe(chance, 0.05, 0.6),
         breaks=_maybe(chance, 0.05, 0.5),
         drift_ppm=chance.choice((0, 0, 500, -500)),
-        clones=int(chance.random() < 0.1),
+        clones=int(not chance.randrange(10)),
         releases_known=chance.choice((1.0, 0.5)),
     )
 
@@ -190,13 +190,18 @@ def _pipeline(chance: random.Random, name: str, devices: tuple[DeviceId, ...]) -
     for number in range(count):
         is_last = number == count - 1
         earlier = [stage.name for stage in stages]
-        needs = tuple(chance.sample(earlier, 1)) if earlier and chance.random() < 0.8 else ()
+        needs = tuple(chance.sample(earlier, 1)) if earlier and chance.randrange(5) else ()
         stages.append(_stage(chance, StageName(f"s{number + 1}"), needs, devices, is_last=is_last))
     return Pipeline(name=name, stages=tuple(stages), timeout_ms=Millis(int(chance.uniform(10, 40) * MINUTE)))
 
 
 def _stage(
-    chance: random.Random, name: StageName, needs: tuple[StageName, ...], devices: tuple[DeviceId, ...], *, is_last: bool
+    chance: random.Random,
+    name: StageName,
+    needs: tuple[StageName, ...],
+    devices: tuple[DeviceId, ...],
+    *,
+    is_last: bool,
 ) -> Stage:
     return Stage(
         name=name,
@@ -209,7 +214,7 @@ def _stage(
         timeouts=_timeouts(chance),
         retry=Retry(attempts_max=chance.choice((1, 2, 3, 5)), backoff_ms=chance.choice((1_000, 10_000))),
         on_failure=chance.choice(tuple(OnFailure)),
-        allow_empty=chance.random() < 0.7,
+        allow_empty=bool(chance.randrange(3)),
     )
 
 

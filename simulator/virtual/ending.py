@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from agent.core.model import Durable
 from controller.app import audit
-from controller.app.records import DeviceRecord, RunRecord
+from controller.app.records import AuditRecord, DeviceRecord, RunRecord
 from controller.app.repositories import Transaction
 from simulator.virtual.device import Device
 from simulator.virtual.installer import HALF, NOTHING
@@ -46,7 +46,7 @@ class Ending:
             yield f"{tx.commands.unsent_count()} commands were never sent"
 
     def _audit(self, tx: Transaction) -> Iterator[str]:
-        entries = []
+        entries: list[AuditRecord] = []
         while page := tx.log.audit(after=entries[-1].id if entries else 0, limit=200):
             entries += page
         broken = audit.first_break(entries)

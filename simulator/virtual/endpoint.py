@@ -137,7 +137,7 @@ class Endpoint:
         """End with the controller: devices notice sooner or later."""
         self._queue.clear()
         for connection in list(self._numbers):
-            connection.cut(notice_ms_max=NOTICE_MS_MAX if self._chance.random() < 0.2 else RETRY_MS)  # noqa: PLR2004
+            connection.cut(notice_ms_max=RETRY_MS if self._chance.randrange(5) else NOTICE_MS_MAX)
         self._numbers.clear()
         self._live.clear()
 

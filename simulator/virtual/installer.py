@@ -12,7 +12,7 @@ from typing import Final
 
 from agent.core.effects import Commit, Download, Inspect, Install, RollBack, Verify
 from agent.core.events import AnyEvent, Finished, Found, Inspected
-from agent.core.model import Fault, Phase, Work
+from agent.core.model import Fault, Work
 from protocol.reasons import Reason
 from simulator.virtual.world import World
 

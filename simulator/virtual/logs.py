@@ -1,4 +1,4 @@
-"""What the controller logs as an error is a fault of ours: in production it goes on, in a simulation the seed has failed."""
+"""What the controller logs as an error is a fault of ours: production goes on, the seed has failed."""
 
 import logging
 from collections.abc import Callable, Iterator, MutableMapping

@@ -124,7 +124,7 @@ class Operator:
     def _resume(self) -> None:
         run = self._any()
         if run is not None:
-            override = self._chance.random() < 0.5
+            override = bool(self._chance.randrange(2))
             if override and any(reason.startswith("breach:") for reason in run.run.pause_reasons):
                 self._world.sometimes(Sometimes.RESUMED_OVER_BREACH)
             self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=override, reason=REASON))
@@ -159,7 +159,7 @@ class Operator:
 
     def _block(self) -> None:
         device = self._chance.choice(self._world.draws.devices)
-        if self._chance.random() < 0.5:
+        if self._chance.randrange(2):
             self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
             return
         if self.active:

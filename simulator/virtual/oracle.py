@@ -30,7 +30,9 @@ class Oracle:
         self._ask_count = 0
         observers: list[Observer] = [Witness(world, picture), *(law(picture) for law in laws)]
         self._observers: dict[str, list[tuple[Observer, Ask]]] = {
-            sight: [(o, getattr(o, sight)) for o in observers if getattr(type(o), sight) is not getattr(Observer, sight)]
+            sight: [
+                (o, getattr(o, sight)) for o in observers if getattr(type(o), sight) is not getattr(Observer, sight)
+            ]
             for sight in _SIGHTS
         }
 

@@ -30,7 +30,7 @@ class Commit:
 
 @dataclass(slots=True)
 class Picture:
-    """All that was committed, and when paused time passed. `true_now` is the world's time, `wall_now` the controller's."""
+    """All that was committed. `true_now` is the world's time, `wall_now` what the controller's clock shows."""
 
     true_now: Callable[[], Instant]
     wall_now: Callable[[], Instant]

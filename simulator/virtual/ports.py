@@ -24,7 +24,7 @@ T = TypeVar("T")
 SLEEP_MS_MAX: Final = 60_000
 
 
-class Killed(BaseException):  # noqa: N818 - it is no error, and nothing in the controller may catch it
+class Killed(BaseException):
     """The process was killed here."""
 
 

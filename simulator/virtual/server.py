@@ -180,14 +180,18 @@ class Server:
             self.world.sometimes(Sometimes.CONTROLLER_DOWN_LONG)
         self.world.scheduler.after(span_ms, self.boot)
 
-    def request(self, work: Callable[[Controller], Coroutine[Any, Any, Any]], *, answered: Answered, failed: Failed) -> None:
+    def request(
+        self, work: Callable[[Controller], Coroutine[Any, Any, Any]], *, answered: Answered, failed: Failed
+    ) -> None:
         """Carry out a use case, as the API does; not answered at all when the controller is down or dies."""
         if self.life is None or not self.life.is_up:
             failed(None)
             return
         self.life.spawn(work(self.life.controller), answered=answered, failed=failed)
 
-    def dial(self, name: Name, device: DeviceEnd, *, will: bytes, admitted: Callable[[Connection], None], refused: Act) -> None:
+    def dial(
+        self, name: Name, device: DeviceEnd, *, will: bytes, admitted: Callable[[Connection], None], refused: Act
+    ) -> None:
         """Let a device try to connect."""
         life = self.life
         if life is None or not life.is_up or self._network.is_cut_off(name):

@@ -1,12 +1,12 @@
 """The witness: counts the rare paths that a world took, and tells its story for the timeline."""
 
+from agent.core.model import Phase
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
 from controller.domain.target import TargetState
 from protocol.ids import Name
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import Ack, HelloReply, Mode
 from protocol.reasons import Reason
-from agent.core.model import Phase
 from simulator.virtual.laws.law import Complaints, Handed, Observer, Stepped
 from simulator.virtual.picture import Commit, Picture
 from simulator.virtual.sometimes import Sometimes

@@ -14,8 +14,10 @@ VIOLATIONS_MAX: Final = 20
 
 
 class World:
-    """Time, chance and memory of one seed. Parts that draw have a chance of their own, so that one more draw in one
-    part changes nothing in another."""
+    """Time, chance and memory of one seed.
+
+    Parts that draw have a chance of their own, so that one more draw in one part changes nothing in another.
+    """
 
     def __init__(self, draws: Draws, *, is_traced: bool = False) -> None:
         self.draws = draws

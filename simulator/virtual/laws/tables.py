@@ -1,4 +1,4 @@
-"""Invariant 9: states change along the tables, ends absorb, and a job has one active run. The tables are our own copy."""
+"""Invariant 9: states change along the tables, ends absorb, a job has one active run. The tables are our own copy."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
