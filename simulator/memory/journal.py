@@ -13,13 +13,17 @@ ValueError: {'a': 2, 'b': 3}
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
-Undo = tuple[Callable[..., object], tuple[object, ...]]
+Undo = tuple[dict[Any, Any] | None, Any, Any]
+"""A table, a key and what was there; or None, a function and its arguments. Millions of them must stay small."""
+
+_NOTHING: Final = object()
+_READ_ONLY: Final = "only a transaction that writes may change the store"
 
 
 class Journal:
@@ -35,8 +39,7 @@ class Journal:
         try:
             return work()
         except BaseException:
-            for act, arguments in reversed(self._undo):
-                act(*arguments)
+            _take_back(self._undo)
             raise
         finally:
             self._undo = None
@@ -45,25 +48,34 @@ class Journal:
         """Have *act* called when the transaction is taken back.
 
         Raises:
-            AssertionError: when no transaction is open: what only reads has written.
+            AssertionError: when no transaction is open: what only reads has written. So do all changes below.
         """
-        assert self._undo is not None, "only a transaction that writes may change the store"
-        self._undo.append((act, arguments))
+        assert self._undo is not None, _READ_ONLY
+        self._undo.append((None, act, arguments))
 
     def put(self, table: dict[K, V], key: K, value: V) -> None:
         """Set one entry of *table*."""
-        if key in table:
-            self.on_undo(table.__setitem__, key, table[key])
-        else:
-            self.on_undo(table.__delitem__, key)
+        assert self._undo is not None, _READ_ONLY
+        self._undo.append((table, key, table.get(key, _NOTHING)))
         table[key] = value
 
     def drop(self, table: dict[K, V], key: K) -> None:
         """Take one entry that is there out of *table*; taken back, it comes last."""
-        self.on_undo(table.__setitem__, key, table[key])
+        assert self._undo is not None, _READ_ONLY
+        self._undo.append((table, key, table[key]))
         del table[key]
 
     def insert(self, sequence: list[V], index: int, value: V) -> None:
         """Insert *value* before *index*."""
         self.on_undo(sequence.pop, index)
         sequence.insert(index, value)
+
+
+def _take_back(undo: list[Undo]) -> None:
+    for table, key, before in reversed(undo):
+        if table is None:
+            key(*before)
+        elif before is _NOTHING:
+            del table[key]
+        else:
+            table[key] = before

@@ -306,14 +306,14 @@ _run = st.sampled_from([1, 2] * 4 + [3])
 _stage = st.sampled_from([0, 0, 1])
 _when = st.integers(0, 9)
 _maybe_when = st.none() | _when
-_limit = st.integers(0, 4)
+_limit = st.sampled_from([0, 1, 2, 4, 9])
 _life = st.sampled_from(LIVES)
 _word = st.sampled_from(["shop", "a", "b"])
 _version = st.sampled_from(["1", "2"])
 _place = st.tuples(_run, _stage, st.integers(1, 3), st.integers(1, DEVICES))
 _places = st.lists(_place, max_size=3)
 _command_ids = st.lists(st.integers(1, 10), max_size=4)
-_state = st.sampled_from([TargetState.QUEUED, TargetState.IN_PROGRESS, *TargetState])
+_state = st.sampled_from([*[TargetState.QUEUED, TargetState.IN_PROGRESS] * 4, *TargetState])
 _changes = st.fixed_dictionaries(
     {"state": _state}, optional={"due": _maybe_when, "ready": _life, "updated_at": st.just(at(1))}
 )
@@ -379,7 +379,16 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     beat: (_when,),
 }
 
-_call = st.one_of([st.builds(Call, st.just(act), st.tuples(*given)) for act, given in _ARGUMENTS.items()])
+_HOT: Final = (save_targets, set_ready, ready, save_run, add_commands, mark_sent, close, void)
+"""What has the most indexes to keep is called more often."""
+
+
+def _call_of(act: Callable[..., Any]) -> st.SearchStrategy[Call]:
+    return st.builds(Call, st.just(act), st.tuples(*_ARGUMENTS[act]))
+
+
+_acts: list[Callable[..., Any]] = [*_ARGUMENTS, *_HOT * 4]
+_call = st.sampled_from(_acts).flatmap(_call_of)
 _step = st.builds(Step, st.lists(_call, min_size=1, max_size=6).map(tuple), st.sampled_from([False, False, True]))
 steps = st.lists(_step, min_size=4, max_size=15)
 
