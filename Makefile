@@ -9,6 +9,7 @@ PURE_FLOOR := 100
 TOTAL_FLOOR := 90
 
 WORKERS ?= 2
+SEEDS ?= 5000
 ARGS ?=
 
 .PHONY: help setup demo test lint bench simulate docs lock clean
@@ -36,8 +37,8 @@ lint: setup ## formatting, ruff, mypy, import rules
 bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-simulate: setup ## connect simulated devices to a controller; its address and a claim in ARGS
-	@$(BIN)/tidegate simulate $(ARGS)
+simulate: setup ## play SEEDS rollouts in virtual time, with faults; options in ARGS
+	@$(BIN)/tidegate fuzz --seeds $(SEEDS) $(ARGS)
 
 docs: setup ## run the examples in the documentation and the docstrings
 	$(BIN)/pytest -q --doctest-glob='*.md' docs $(PACKAGES)

@@ -106,3 +106,37 @@ def demo(
     cast = scenario.Cast(devices=devices, agents=agents, seed=seed)
     options = program.Options(cast=cast, folder=folder, keep=keep, as_json=output is Output.JSON)
     raise typer.Exit(program.main(options))
+
+
+class Store(StrEnum):
+    """What the controller's data is kept in while seeds are played."""
+
+    MEMORY = "memory"
+    SQL = "sql"
+    BOTH = "both"
+
+
+def fuzz(
+    *,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 1_000,
+    first: Annotated[int, typer.Option("--from", min=0, help="The first seed.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Play this seed alone, and tell its story.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="How many processes; 0: one for each core.")] = 0,
+    store: Annotated[
+        Store, typer.Option(help="Plain memory, SQL, or both, which must then tell the same story.")
+    ] = Store.MEMORY,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How the result is printed.")] = Output.TEXT,
+) -> None:
+    """Look for a seed that breaks an invariant: whole rollouts in virtual time, in worlds that fail on purpose.
+
+    Each seed draws a fleet, pipelines, faults and operators, and plays them with the real controller and real agents.
+    """
+    import os
+
+    from simulator.virtual import program
+    from simulator.virtual.fuzz import Backend
+
+    options = program.Options(
+        seed=seed, first=first, seeds=seeds, workers=workers or os.cpu_count() or 1, backend=Backend(store)
+    )
+    raise typer.Exit(program.main(options, as_json=output is Output.JSON))

@@ -33,11 +33,22 @@ class WallClock:
 
     def __init__(self, world: World) -> None:
         self._scheduler = world.scheduler
+        self._highest = 0
         self.offset_ms = 0
 
     def now(self) -> Instant:
         """Return what it shows."""
-        return Instant(self._scheduler.now + self.offset_ms)
+        now = self._scheduler.now + self.offset_ms
+        self._highest = max(self._highest, now)
+        return Instant(now)
+
+    def catch_up(self) -> None:
+        """Show at least what was shown before.
+
+        Devices believe no time that lies before one they have heard, so that a controller whose clock was put back
+        would have to wait until it has caught up; a healed world does not wait.
+        """
+        self.offset_ms = max(self.offset_ms, self._highest - self._scheduler.now)
 
 
 class VirtualClock:

@@ -111,6 +111,7 @@ class Trial:
     def _heal(self) -> None:
         self._world.say("world", "heals")
         self._world.is_healed = True
+        self._server.wall.catch_up()
         self._operator.settle()
 
     def _settle(self) -> int:
