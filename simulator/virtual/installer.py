@@ -99,7 +99,8 @@ class Installer:
         self._finish(work)
 
     def _roll_back(self, work: Work) -> None:
-        if self.active == HALF and self._world.strikes(self._draws.breaks, self._chance):
+        if self._world.strikes(self._draws.breaks, self._chance):
+            self.active = HALF
             self._finish(work, Fault(reason=Reason.INSTALL_FAILED, detail="drawn"))
             return
         self.active = self._kept

@@ -30,11 +30,11 @@ class Network:
 
     def delay_ms(self) -> int:
         """Return how long the next message takes."""
-        return self._chance.randint(0, 2 * self.draws.delay_ms)
+        return int(self._chance.random() * 2 * self.draws.delay_ms)
 
     def within(self, span_ms_max: int, act: Act) -> None:
         """Let *act* happen some time in the next *span_ms_max*."""
-        self.world.scheduler.after(self._chance.randint(0, span_ms_max), act)
+        self.world.scheduler.after(int(self._chance.random() * span_ms_max), act)
 
     # --- faults -------------------------------------------------------------------------------------------------
 

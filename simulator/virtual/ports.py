@@ -3,6 +3,7 @@
 The rules this module keeps:
 
 1. Every await is a place where others may go on: each call waits for a drawn time before it does its work at once.
+   In worlds that draw no such time nothing is interleaved.
 2. Commits are answered in the order in which they were made, as one writing thread answers them.
 """
 
@@ -109,11 +110,13 @@ class SlowCompute:
     def __init__(self, world: World) -> None:
         self._world = world
         self._chance = world.chance("controller/compute")
+        self._step_ms = world.draws.controller.step_ms
 
     async def run(self, work: Callable[[], T]) -> T:
         """Return what *work* returns."""
-        span_ms = self._chance.randint(0, self._world.draws.controller.step_ms)
-        await suspend(lambda go_on: self._world.scheduler.after(span_ms, go_on))
+        if self._step_ms:
+            span_ms = int(self._chance.random() * self._step_ms)
+            await suspend(lambda go_on: self._world.scheduler.after(span_ms, go_on))
         return work()
 
 
@@ -125,32 +128,36 @@ class MortalStore:
         self._world = world
         self._committed = committed
         self._chance = world.chance("controller/store")
+        self._step_ms = world.draws.controller.step_ms
         self._answered_at = 0
         self.has_unmarked = False
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run *work*, which only reads."""
-        await suspend(self._wait)
+        if self._step_ms:
+            await suspend(self._wait)
         return await self._inner.read(work)
 
     async def write(self, work: Callable[[Transaction], T], *, priority: Priority) -> T:
         """Run *work* in one transaction, and perhaps die of it."""
-        await suspend(self._wait)
+        if self._step_ms:
+            await suspend(self._wait)
         self._fail_before(priority)
         changes = Changes()
         result = await self._inner.write(lambda tx: work(Watched(tx, changes)), priority=priority)
         self._committed(changes)
         self.has_unmarked = self.has_unmarked and not changes.is_mark
         self._die_after()
-        await suspend(self._answer)
+        if self._step_ms:
+            await suspend(self._answer)
         return result
 
     def _wait(self, go_on: Act) -> None:
-        self._world.scheduler.after(self._chance.randint(0, self._world.draws.controller.step_ms), go_on)
+        self._world.scheduler.after(int(self._chance.random() * self._step_ms), go_on)
 
     def _answer(self, go_on: Act) -> None:
         scheduler = self._world.scheduler
-        span_ms = self._chance.randint(0, self._world.draws.controller.step_ms)
+        span_ms = int(self._chance.random() * self._step_ms)
         self._answered_at = max(self._answered_at, scheduler.now + span_ms)
         scheduler.at(self._answered_at, go_on)
 

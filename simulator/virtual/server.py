@@ -100,7 +100,7 @@ class Life:
         await wakeups.run_for_ever(self.controller)
 
     def _kick(self) -> None:
-        self._server.world.scheduler.after(0, lambda: self.spawn(self.controller.dispatcher.pump()))
+        self.spawn(self.controller.dispatcher.pump())
 
     def spawn(
         self,
@@ -109,14 +109,14 @@ class Life:
         answered: Answered = lambda _: None,
         failed: Failed | None = None,
     ) -> None:
-        """Run a coroutine of this life."""
+        """Run a coroutine of this life, soon: never within another one, which a death would find at work."""
         if self._server.life is not self and self._server.life is not None:
             work.close()
             return
         task = Task(work, on_error=partial(self._ended, failed), on_result=answered)
         self._tasks = [t for t in self._tasks if not t.is_over]
         self._tasks.append(task)
-        task.go_on()
+        self._server.world.scheduler.after(0, task.go_on)
 
     def _ended(self, failed: Failed | None, error: BaseException) -> None:
         match error:
