@@ -43,13 +43,15 @@ class WallClock:
         self._highest = max(self._highest, now)
         return Instant(now)
 
-    def catch_up(self) -> None:
-        """Show at least what was shown before.
+    def catch_up(self) -> bool:
+        """Show at least what was shown before; say whether that was a jump.
 
         Devices believe no time that lies before one they have heard, so that a controller whose clock was put back
         would have to wait until it has caught up; a healed world does not wait.
         """
-        self.offset_ms = max(self.offset_ms, self._highest - self._scheduler.now)
+        before = self.offset_ms
+        self.offset_ms = max(before, self._highest - self._scheduler.now)
+        return self.offset_ms != before
 
 
 class VirtualClock:

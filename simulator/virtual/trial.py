@@ -111,8 +111,8 @@ class Trial:
     def _heal(self) -> None:
         self._world.say("world", "heals")
         self._world.is_healed = True
-        self._server.wall.catch_up()
-        self._server.oracle.picture.jumped_at.append(self._world.now)
+        if self._server.wall.catch_up():
+            self._server.oracle.picture.jumped_at.append(self._world.now)
         self._operator.settle()
 
     def _settle(self) -> int:
