@@ -107,7 +107,7 @@ class Dispatcher:
         return True
 
     async def _send(self, batch: Sequence[CommandRecord]) -> None:
-        envelopes = await self._compute.run(lambda: [self._sealed(command) for command in batch])
+        envelopes = await self._compute.map(self._sealed, batch)
         sent, kept = self._hand_over(batch, envelopes)
         self._queued.difference_update(command.id for command in batch)
         self._voided.difference_update(command.id for command in batch)

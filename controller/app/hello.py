@@ -15,7 +15,7 @@ import structlog
 from controller.app.advance import Advance, wake_runs
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, TargetRecord
+from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, Sender, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain.target import TargetState
 from protocol.ids import Name
@@ -30,7 +30,7 @@ SPREAD_MS = Millis(10 * SECOND)
 
 
 def greet(
-    controller: Controller, tx: Transaction, after: Consequences, hellos: Sequence[tuple[DeviceRecord, Hello]]
+    controller: Controller, tx: Transaction, after: Consequences, hellos: Sequence[tuple[Sender, Hello]]
 ) -> list[tuple[Name, HelloReply]]:
     """Reconcile each hello and return the replies, to be signed and sent after the commit."""
     if not hellos:
@@ -45,19 +45,19 @@ def greet(
 
 
 def _fresh(
-    controller: Controller, tx: Transaction, at: Instant, hellos: Sequence[tuple[DeviceRecord, Hello]]
+    controller: Controller, tx: Transaction, at: Instant, hellos: Sequence[tuple[Sender, Hello]]
 ) -> list[tuple[DeviceRecord, Hello]]:
     """Store the newest hello of each device, and return those that are no recordings."""
-    known = tx.devices.by_names({device.name for device, _ in hellos})
+    known = tx.devices.by_names({sender.name for sender, _ in hellos})
     newest: dict[Name, tuple[DeviceRecord, Hello]] = {}
-    for device, hello in hellos:
-        current = known[device.name]
+    for sender, hello in hellos:
+        current = known[sender.name]
         if hello.incarnation == current.incarnation and hello.hello_seq <= current.hello_seq:
             controller.meters.refused.labels(reason="hello_replayed").inc()
-            log.warning("hello_replayed", device=device.name, hello_seq=hello.hello_seq)
+            log.warning("hello_replayed", device=sender.name, hello_seq=hello.hello_seq)
             continue
-        known[device.name] = _saved(controller, tx, at, current, hello)
-        newest[device.name] = (known[device.name], hello)
+        known[sender.name] = _saved(controller, tx, at, current, hello)
+        newest[sender.name] = (known[sender.name], hello)
     return list(newest.values())
 
 
@@ -116,7 +116,7 @@ def _lift_recall(advance: Advance, device: DeviceRecord, work: WorkInHand) -> No
     The permit speaks of the run and not of the attempt: left at that, the device would call the next attempt off, too.
     A control command, which comes after the reply, says what holds for the run.
     """
-    command = advance.tx.commands.by_digests({work.command}).get(work.command)
+    command = advance.tx.commands.given({work.command}).get(work.command)
     if command is None or command.target_id is None or command.device_id != device.id:
         return
     row = advance.tx.targets.get([command.target_id])[command.target_id]

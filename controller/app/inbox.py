@@ -14,7 +14,7 @@ from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import ControllerError
 from controller.app.ports import Disposition, Priority, Uplinked
-from controller.app.records import DeviceRecord
+from controller.app.records import Sender
 from controller.app.repositories import Transaction
 from protocol.codec import decode, encode
 from protocol.envelope import Verified, seal, verify
@@ -55,10 +55,10 @@ class Inbox:
         controller = self._controller
         controller.meters.batch.observe(len(batch))
         names = {message.name for message in batch}
-        devices = await controller.read(lambda tx: tx.devices.by_names(names))
-        parsed = await controller.compute.run(lambda: [_parse(message, devices) for message in batch])
+        senders = await controller.read(lambda tx: tx.devices.senders(names))
+        parsed = await controller.compute.map(lambda message: _parse(message, senders.get(message.name)), batch)
         stored = [
-            (devices[message.name], content)
+            (senders[message.name], content)
             for message, content in zip(batch, parsed, strict=True)
             if not isinstance(content, ProtocolError)
         ]
@@ -68,12 +68,12 @@ class Inbox:
             raise
         except Exception:
             log.exception("batch_failed", messages=len(batch), consequence="each is tried alone")
-            parsed = await self._store_one_by_one(batch, parsed, devices)
+            parsed = await self._store_one_by_one(batch, parsed, senders)
         return [self._disposition(message, content) for message, content in zip(batch, parsed, strict=True)]
 
     async def may_connect(self, name: Name) -> bool:
         """Say whether a device is enrolled and not blocked."""
-        found = await self._controller.read(lambda tx: tx.devices.by_names([name]))
+        found = await self._controller.read(lambda tx: tx.devices.senders([name]))
         return name in found and not found[name].is_blocked
 
     async def disconnected(self, name: Name, session: int) -> None:
@@ -84,12 +84,12 @@ class Inbox:
                 lambda tx, _after: presence.went(controller, tx, name), priority=Priority.HOUSEKEEPING
             )
 
-    async def _store(self, stored: Sequence[tuple[DeviceRecord, Parsed]]) -> None:
+    async def _store(self, stored: Sequence[tuple[Sender, Parsed]]) -> None:
         controller = self._controller
-        for device, content in stored:
+        for sender, content in stored:
             if isinstance(content, Tick):
-                controller.progress.note(device.name, content)
-        durable = [(device, content) for device, content in stored if not isinstance(content, Tick)]
+                controller.progress.note(sender.name, content)
+        durable = [(sender, content) for sender, content in stored if not isinstance(content, Tick)]
         if not durable:
             return
         after = Consequences()
@@ -106,7 +106,7 @@ class Inbox:
         controller.clock.wake()
 
     async def _store_one_by_one(
-        self, batch: Sequence[Uplinked], parsed: Sequence[Parsed | ProtocolError], devices: Mapping[Name, DeviceRecord]
+        self, batch: Sequence[Uplinked], parsed: Sequence[Parsed | ProtocolError], senders: Mapping[Name, Sender]
     ) -> list[Parsed | ProtocolError]:
         """Store what can be stored of a batch in which a message met a fault of ours.
 
@@ -118,7 +118,7 @@ class Inbox:
             if isinstance(content, ProtocolError):
                 continue
             try:
-                await self._store([(devices[message.name], content)])
+                await self._store([(senders[message.name], content)])
             except ControllerError:
                 raise
             except Exception as error:
@@ -129,7 +129,7 @@ class Inbox:
     async def _answer(self, answers: Sequence[tuple[Name, HelloReply | Ack]]) -> None:
         """Send replies before commands: a device installs nothing before its hello was answered."""
         controller = self._controller
-        sealed = await controller.compute.run(lambda: [_sealed(controller, answer) for _, answer in answers])
+        sealed = await controller.compute.map(lambda answer: _sealed(controller, answer[1]), answers)
         for (name, _), envelope in zip(answers, sealed, strict=True):
             controller.transport.write(name, DownlinkKind.ACK, envelope)
 
@@ -143,9 +143,8 @@ class Inbox:
         return disposition
 
 
-def _parse(message: Uplinked, devices: dict[Name, DeviceRecord]) -> Parsed | ProtocolError:
-    device = devices.get(message.name)
-    if device is None or device.is_blocked:
+def _parse(message: Uplinked, sender: Sender | None) -> Parsed | ProtocolError:
+    if sender is None or sender.is_blocked:
         return UntrustedMessage("the device is not enrolled or is blocked")
     try:
         match message.kind:
@@ -154,16 +153,16 @@ def _parse(message: Uplinked, devices: dict[Name, DeviceRecord]) -> Parsed | Pro
             case UplinkKind.GONE:
                 return decode(message.payload, Gone)
             case UplinkKind.HELLO | UplinkKind.REPORT:
-                return _verified(message, device)
+                return _verified(message, sender)
     except ProtocolError as error:
         return error
 
 
-def _verified(message: Uplinked, device: DeviceRecord) -> Signed:
+def _verified(message: Uplinked, sender: Sender) -> Signed:
     payload_type, kind = _SIGNED[message.kind]
-    signed: Signed = verify(message.payload, payload_type, kind, ring_of(device.signing_key))
-    if signed.value.device != device.name:
-        raise UntrustedMessage(f"signed for {signed.value.device!r} and sent as {device.name!r}")
+    signed: Signed = verify(message.payload, payload_type, kind, ring_of(sender.signing_key))
+    if signed.value.device != sender.name:
+        raise UntrustedMessage(f"signed for {signed.value.device!r} and sent as {sender.name!r}")
     return signed
 
 
@@ -171,7 +170,7 @@ def _fold(
     controller: Controller,
     tx: Transaction,
     after: Consequences,
-    stored: Sequence[tuple[DeviceRecord, Parsed]],
+    stored: Sequence[tuple[Sender, Parsed]],
 ) -> list[tuple[Name, HelloReply | Ack]]:
     """Fold a batch in the order of arrival within its kind: reports, then who went, then who says hello.
 
@@ -179,9 +178,9 @@ def _fold(
     """
     signed_reports = [(d, c) for d, c in stored if isinstance(c, Verified) and not isinstance(c.value, Hello)]
     acks = reports.fold(controller, tx, after, signed_reports)
-    for device, content in stored:
+    for sender, content in stored:
         if isinstance(content, Gone):
-            presence.gone(controller, tx, device, content)
+            presence.gone(controller, tx, sender.id, content)
     hellos = [(d, c.value) for d, c in stored if isinstance(c, Verified) and isinstance(c.value, Hello)]
     replies = hello.greet(controller, tx, after, hellos)
     return [*replies, *acks]

@@ -1,13 +1,14 @@
 """`controller.app.repositories.Commands` in SQL."""
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import starmap
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import CommandRecord, CommandState
-from controller.store.columns import chunks, is_exactly, one_of
+from controller.app.records import CommandRecord, CommandState, GivenCommand
+from controller.store.columns import Bulk, is_exactly, one_of
 from controller.store.tables import command, is_open, is_unsent, stage_run
 from controller.store.targets import STAGE_SHIFT
 from protocol.ids import Digest
@@ -23,9 +24,9 @@ _sent_state = sa.case(
 _of_run = sa.and_(is_open, _c.run_id == sa.bindparam("run_id"), _c.target_id.is_not(None))
 _of_stage = sa.and_(_of_run, _c.target_id >= sa.bindparam("low"), _c.target_id < sa.bindparam("high"))
 
-INSERT: Final = sa.insert(command)
+INSERT: Final = Bulk.insert(command, *command.c.keys())
 LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_c.id), 0))
-BY_DIGESTS: Final = sa.select(command).where(one_of(_c.digest, "digests"))
+GIVEN: Final = sa.select(*(_c[name] for name in GivenCommand.__struct_fields__)).where(one_of(_c.digest, "digests"))
 OPEN_FOR: Final = sa.select(command).where(is_open, _c.device_id == sa.bindparam("device_id")).order_by(_c.seq, _c.id)
 DUE: Final = (
     sa.select(command)
@@ -61,12 +62,12 @@ class SqlCommands:
             return []
         first = self._connection.execute(LAST_ID).scalar_one() + 1
         added = [msgspec.structs.replace(record, id=first + index) for index, record in enumerate(commands)]
-        self._connection.execute(INSERT, [_to_row(record) for record in added])
+        INSERT.run(self._connection, [_to_row(record) for record in added])
         return added
 
-    def by_digests(self, digests: Collection[Digest]) -> dict[Digest, CommandRecord]:
-        found = [record for chunk in chunks(digests) for record in self._all(BY_DIGESTS, {"digests": chunk})]
-        return {record.digest: record for record in found}
+    def given(self, digests: Collection[Digest]) -> dict[Digest, GivenCommand]:
+        rows = self._connection.execute(GIVEN, {"digests": list(digests)}).all()
+        return {command.digest: command for command in starmap(_to_given, rows)}
 
     def open_for(self, device_id: int) -> list[CommandRecord]:
         return self._all(OPEN_FOR, {"device_id": device_id})
@@ -78,21 +79,17 @@ class SqlCommands:
         return self._connection.execute(NEXT_DUE).scalar_one()
 
     def mark_sent(self, ids: Collection[int], *, again_at: Instant) -> None:
-        for chunk in chunks(ids):
-            self._connection.execute(MARK_SENT, {"ids": chunk, "again_at": again_at})
+        self._connection.execute(MARK_SENT, {"ids": list(ids), "again_at": again_at})
 
     def postpone(self, ids: Collection[int], *, until: Instant) -> None:
-        for chunk in chunks(ids):
-            self._connection.execute(POSTPONE, {"ids": chunk, "until": until})
+        self._connection.execute(POSTPONE, {"ids": list(ids), "until": until})
 
     def close(self, target_ids: Collection[int]) -> None:
-        for chunk in chunks(target_ids):
-            self._connection.execute(CLOSE, {"ids": chunk})
+        self._connection.execute(CLOSE, {"ids": list(target_ids)})
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
         ids = sorted(self._open_installs(run_id, stage))
-        for chunk in chunks(ids):
-            self._connection.execute(VOID, {"ids": chunk})
+        self._connection.execute(VOID, {"ids": ids})
         return ids
 
     def unsent_count(self) -> int:
@@ -109,8 +106,40 @@ class SqlCommands:
         return _to_records(self._connection.execute(statement, values).mappings())
 
 
-def _to_row(record: CommandRecord) -> dict[str, object]:
-    return {**msgspec.structs.asdict(record), "op": record.op.value, "state": record.state.value}
+def _to_row(record: CommandRecord) -> tuple[object, ...]:
+    return (
+        record.id,
+        record.run_id,
+        record.target_id,
+        record.device_id,
+        record.name,
+        record.op.value,
+        record.attempt,
+        record.epoch,
+        record.seq,
+        record.digest,
+        record.payload,
+        record.state.value,
+        record.sends,
+        record.send_at,
+        record.expires_at,
+        record.created_at,
+    )
+
+
+def _to_given(  # noqa: PLR0917 - one argument for each column, in the order of `GivenCommand`
+    digest: Any, run_id: int, target_id: int | None, device_id: int, op: str, attempt: int, state: str, created_at: Any
+) -> GivenCommand:
+    return GivenCommand(
+        digest=digest,
+        run_id=run_id,
+        target_id=target_id,
+        device_id=device_id,
+        op=Op(op),
+        attempt=attempt,
+        state=CommandState(state),
+        created_at=created_at,
+    )
 
 
 def _to_records(rows: Iterable[sa.RowMapping]) -> list[CommandRecord]:

@@ -56,6 +56,7 @@ from protocol.reasons import Reason, RejectCode
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import Instant, later
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 TENANT = tenant_id("acme")
@@ -109,6 +110,9 @@ class Inline:
 
     async def run(self, work: Callable[[], T]) -> T:
         return work()
+
+    async def map(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        return [work(item) for item in items]
 
 
 class Wire:
