@@ -88,7 +88,7 @@ def _reply(advance: Advance, device: DeviceRecord, hello: Hello) -> HelloReply:
     permit = None if hello.work is None else _permit(advance, at_work, hello.work)
     if hello.work is not None and permit is not None and permit.mode is Mode.CANCEL:
         _lift_recall(advance, device, hello.work)
-    _send_again(advance, device, at_work, hello, permit)
+    _send_again(advance, at_work, hello, permit)
     return HelloReply(
         nonce=hello.nonce,
         device=device.name,
@@ -134,9 +134,7 @@ def _mode(record: RunRecord, at_work: TargetRecord) -> Mode:
     return Mode.HOLD if record.run.is_paused else Mode.GO
 
 
-def _send_again(
-    advance: Advance, device: DeviceRecord, at_work: TargetRecord | None, hello: Hello, permit: WorkPermit | None
-) -> None:
+def _send_again(advance: Advance, at_work: TargetRecord | None, hello: Hello, permit: WorkPermit | None) -> None:
     if at_work is None or at_work.target.state is not TargetState.IN_PROGRESS:
         return
     record = advance.record(at_work.run_id)
@@ -147,7 +145,7 @@ def _send_again(
     is_unheard = at_work.target.attempt_state is AttemptState.SENT
     if not is_unheard or record.run.is_paused or at_work.target.cancel_requested:
         return
-    owed = [c for c in advance.tx.commands.open_for(device.id) if c.target_id == at_work.id]
+    owed = advance.tx.commands.open_for(at_work.id)
     usable = [c for c in owed if c.epoch == record.run.epoch and c.expires_at > advance.at and c.seq > hello.seq]
     if usable:
         advance.after.commands += usable

@@ -184,8 +184,8 @@ class Commands(Protocol):
     def given(self, digests: Collection[Digest]) -> dict[Digest, GivenCommand]:
         """Return what those that exist are about."""
 
-    def open_for(self, device_id: int) -> list[CommandRecord]:
-        """Return the device's commands that are unsent or sent, by seq."""
+    def open_for(self, target_id: int) -> list[CommandRecord]:
+        """Return the target's commands that are unsent or sent, the oldest first."""
 
     def due(self, at: Instant, *, limit: int) -> list[CommandRecord]:
         """Return up to *limit* unsent or sent commands whose `send_at` has come, earliest first."""

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from controller.app.records import CommandRecord, CommandState, GivenCommand
 from controller.store.columns import Bulk, is_exactly, one_of
-from controller.store.tables import command, is_open, is_unsent, stage_run
-from controller.store.targets import STAGE_SHIFT
+from controller.store.tables import command, is_open, is_unsent
+from controller.store.targets import STAGE_SHIFT, STAGES
 from protocol.ids import Digest
 from protocol.messages import Op
 from protocol.units import Instant
@@ -21,13 +21,11 @@ _sent_state = sa.case(
     (is_exactly(_c.op, *_CONTROL), sa.literal_column(f"'{CommandState.DONE.value}'")),
     else_=sa.literal_column(f"'{CommandState.SENT.value}'"),
 )
-_of_run = sa.and_(is_open, _c.run_id == sa.bindparam("run_id"), _c.target_id.is_not(None))
-_of_stage = sa.and_(_of_run, _c.target_id >= sa.bindparam("low"), _c.target_id < sa.bindparam("high"))
 
 INSERT: Final = Bulk.insert(command, *command.c.keys())
 LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_c.id), 0))
 GIVEN: Final = sa.select(*(_c[name] for name in GivenCommand.__struct_fields__)).where(one_of(_c.digest, "digests"))
-OPEN_FOR: Final = sa.select(command).where(is_open, _c.device_id == sa.bindparam("device_id")).order_by(_c.seq, _c.id)
+OPEN_FOR: Final = sa.select(command).where(is_open, _c.target_id == sa.bindparam("target_id")).order_by(_c.id)
 DUE: Final = (
     sa.select(command)
     .where(is_open, _c.send_at <= sa.bindparam("at"))
@@ -42,11 +40,9 @@ MARK_SENT: Final = (
 )
 POSTPONE: Final = sa.update(command).where(is_open, one_of(_c.id, "ids")).values(send_at=sa.bindparam("until"))
 CLOSE: Final = sa.update(command).where(is_open, one_of(_c.target_id, "ids")).values(state=CommandState.DONE.value)
-STAGE_ID: Final = sa.select(stage_run.c.id).where(
-    stage_run.c.run_id == sa.bindparam("run_id"), stage_run.c.position == sa.bindparam("stage")
+OPEN_INSTALLS: Final = sa.select(_c.id).where(
+    is_open, _c.target_id >= sa.bindparam("low"), _c.target_id < sa.bindparam("high")
 )
-OPEN_OF_RUN: Final = sa.select(_c.id).where(_of_run)
-OPEN_OF_STAGE: Final = sa.select(_c.id).where(_of_stage)
 VOID: Final = sa.update(command).where(is_open, one_of(_c.id, "ids")).values(state=CommandState.VOID.value)
 UNSENT_COUNT: Final = sa.select(sa.func.count()).select_from(command).where(is_open, is_unsent)
 
@@ -69,8 +65,8 @@ class SqlCommands:
         rows = self._connection.execute(GIVEN, {"digests": list(digests)}).all()
         return {command.digest: command for command in starmap(_to_given, rows)}
 
-    def open_for(self, device_id: int) -> list[CommandRecord]:
-        return self._all(OPEN_FOR, {"device_id": device_id})
+    def open_for(self, target_id: int) -> list[CommandRecord]:
+        return self._all(OPEN_FOR, {"target_id": target_id})
 
     def due(self, at: Instant, *, limit: int) -> list[CommandRecord]:
         return self._all(DUE, {"at": at, "limit": limit})
@@ -96,11 +92,11 @@ class SqlCommands:
         return self._connection.execute(UNSENT_COUNT).scalar_one()
 
     def _open_installs(self, run_id: int, stage: int | None) -> list[int]:
-        if stage is None:
-            return list(self._connection.scalars(OPEN_OF_RUN, {"run_id": run_id}))
-        stage_id: int = self._connection.execute(STAGE_ID, {"run_id": run_id, "stage": stage}).scalar_one()
-        span = {"low": stage_id << STAGE_SHIFT, "high": (stage_id + 1) << STAGE_SHIFT}
-        return list(self._connection.scalars(OPEN_OF_STAGE, {"run_id": run_id, **span}))
+        """Return the ids of open commands by the span of their targets' ids; a run's stages have adjacent ids."""
+        stage_ids: list[int] = list(self._connection.scalars(STAGES, {"run_id": run_id}))
+        wanted = stage_ids if stage is None else [stage_ids[stage]]
+        span = {"low": wanted[0] << STAGE_SHIFT, "high": (wanted[-1] + 1) << STAGE_SHIFT}
+        return list(self._connection.scalars(OPEN_INSTALLS, span))
 
     def _all(self, statement: sa.Select[Any], values: dict[str, object]) -> list[CommandRecord]:
         return _to_records(self._connection.execute(statement, values).mappings())

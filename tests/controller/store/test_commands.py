@@ -111,10 +111,10 @@ def test_closing_reaches_every_open_command_of_a_target(tx: SqlTransaction, run:
     mine = target(run, 1, 1)
     tx.commands.add([command(1, run, mine), command(2, run, mine), command(3, run, target(run, 2, 2))])
     tx.commands.mark_sent([1], again_at=at(50))
-    assert [c.seq for c in tx.commands.open_for(1)] == [1, 2]
+    assert [c.seq for c in tx.commands.open_for(mine.id)] == [1, 2]
     tx.commands.close([mine.id, 12345])
-    assert tx.commands.open_for(1) == []
-    assert [c.seq for c in tx.commands.open_for(2)] == [3]
+    assert tx.commands.open_for(mine.id) == []
+    assert [c.seq for c in tx.commands.open_for(target(run, 2, 2).id)] == [3]
 
 
 def test_voiding_one_stage_leaves_the_rest(tx: SqlTransaction, run: RunRecord) -> None:
