@@ -8,7 +8,7 @@ The rules this module keeps:
 3. What was handed over is marked in batches afterwards. A crash in between only makes a command be sent again.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -142,8 +142,9 @@ class Dispatcher:
         now = self._clock.now()
         by_sends: dict[int, list[int]] = {}
         for command in sent:
-            self._meters.published.labels(op=command.op.value).inc()
             by_sends.setdefault(command.sends, []).append(command.id)
+        for op, count in Counter(command.op.value for command in sent).items():
+            self._meters.published.labels(op=op).inc(count)
         online = [c.id for c in kept if self._transport.session(c.name)]
         offline = [c for c in kept if not self._transport.session(c.name)]
 
