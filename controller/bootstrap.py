@@ -8,6 +8,7 @@ look, pump      ┘                       └ compute: two threads that sign and
 """
 
 import asyncio
+import gc
 import ssl
 import sys
 from collections.abc import Callable, Sequence
@@ -125,6 +126,7 @@ async def _serve(settings: Settings) -> None:
         async def renew() -> None:
             await serving.renew_server(keystore, controller, contexts)
 
+        gc.freeze()  # what is loaded by now stays: a full collection would stop everything for 0.1 s to walk it
         await serving.run(controller, endpoint, server, listeners=listeners, renew=renew)
 
 

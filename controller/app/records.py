@@ -13,8 +13,8 @@ from protocol.messages import InstalledRelease, Op
 from protocol.units import Instant
 
 
-class Record(msgspec.Struct, frozen=True):
-    """What all records share."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """What all records share. None is part of a cycle, so garbage collection need not walk them by the thousand."""
 
 
 class DeviceRecord(Record, frozen=True, kw_only=True):
@@ -61,8 +61,8 @@ class Sender(Record, frozen=True):
     instance: int
 
 
-class Candidate(Record, frozen=True, kw_only=True):
-    """What of a device decides whether it belongs to a stage."""
+class Candidate(Record, frozen=True):
+    """What of a device decides whether it belongs to a stage; as the store selects it."""
 
     id: int
     device: DeviceId

@@ -81,7 +81,8 @@ class SqlCommands:
         self._connection.execute(POSTPONE, {"ids": list(ids), "until": until})
 
     def close(self, target_ids: Collection[int]) -> None:
-        self._connection.execute(CLOSE, {"ids": list(target_ids)})
+        if target_ids:
+            self._connection.execute(CLOSE, {"ids": list(target_ids)})
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
         ids = sorted(self._open_installs(run_id, stage))

@@ -40,7 +40,7 @@ LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_d.id), 0))
 ID_OF: Final = sa.select(_d.id).where(_d.name == sa.bindparam("b_name"))
 BY_NAMES: Final = sa.select(device).where(one_of(_d.name, "names"))
 SENDERS: Final = sa.select(*(_d[name] for name in Sender.__struct_fields__)).where(one_of(_d.name, "names"))
-CANDIDATES: Final = sa.select(_d.id, _d.device, _d.name, _d.labels, _d.instance).where(~_d.is_blocked, ~_d.is_broken)
+CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__)).where(~_d.is_blocked, ~_d.is_broken)
 NEXT_SEQS: Final = sa.update(device).where(one_of(_d.id, "ids")).values(seq=_next_seq)
 SEQS: Final = sa.select(_d.id, _d.seq).where(one_of(_d.id, "ids"))
 SAVE_HELLO: Final = sa.update(device).where(_d.id == _b_id).values({name: sa.bindparam(name) for name in _HELLO})
@@ -122,7 +122,7 @@ class SqlDevices:
         return self._all(statement.where(*filters), {})
 
     def candidates(self) -> list[Candidate]:
-        return [Candidate(**row) for row in self._connection.execute(CANDIDATES).mappings()]
+        return list(starmap(Candidate, self._connection.execute(CANDIDATES).all()))
 
     def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
         wanted = list(ids)

@@ -5,6 +5,7 @@ large one by turns, so that the two costs of a report can be compared. One threa
 figure says otherwise.
 """
 
+import gc
 import os
 import sys
 import time
@@ -84,6 +85,7 @@ def _bound(crowd: Crowd) -> float:
 
 
 def _ingest(crowd: Crowd, messages: Sequence[Uplinked]) -> float:
+    gc.collect()
     begun = time.perf_counter()
     for start in range(0, len(messages), BATCH):
         crowd.receive(messages[start : start + BATCH])
