@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from controller.app.records import CommandRecord, CommandState
+from controller.app.records import CommandRecord, CommandState, GivenCommand
 from protocol.ids import Digest
 from protocol.units import Instant
 from simulator.memory.deadlines import Deadlines
@@ -27,7 +27,8 @@ class MemoryCommands:
         self._ids: dict[Digest, int] = {}
         self._open: Final = Deadlines(journal)
         self._unsent: dict[int, None] = {}
-        self._of_device: dict[int, tuple[int, ...]] = {}
+        self._controls: dict[int, tuple[int, ...]] = {}
+        """By device: the open commands that belong to no target."""
         self._of_target: dict[int, tuple[int, ...]] = {}
         self._installs: defaultdict[int, dict[int, None]] = defaultdict(dict)
         """By run: the open commands that belong to a target."""
@@ -35,12 +36,15 @@ class MemoryCommands:
     def add(self, commands: Sequence[CommandRecord]) -> list[CommandRecord]:
         return [self._add(command) for command in commands]
 
-    def by_digests(self, digests: Collection[Digest]) -> dict[Digest, CommandRecord]:
-        return {digest: self._rows[self._ids[digest]] for digest in sorted(digests) if digest in self._ids}
+    def given(self, digests: Collection[Digest]) -> dict[Digest, GivenCommand]:
+        return {digest: _given(self._rows[self._ids[digest]]) for digest in sorted(digests) if digest in self._ids}
 
-    def open_for(self, device_id: int) -> list[CommandRecord]:
-        found = [self._rows[id_] for id_ in self._of_device.get(device_id, ())]
-        return sorted(found, key=lambda command: (command.seq, command.id))
+    def open_for(self, target_id: int) -> list[CommandRecord]:
+        return [self._rows[id_] for id_ in sorted(self._of_target.get(target_id, ()))]
+
+    def controls_for(self, device_ids: Collection[int]) -> list[CommandRecord]:
+        ids = [id_ for device_id in dict.fromkeys(device_ids) for id_ in self._controls.get(device_id, ())]
+        return [self._rows[id_] for id_ in sorted(ids)]
 
     def due(self, at: Instant, *, limit: int) -> list[CommandRecord]:
         return [self._rows[id_] for id_ in self._open.until(at, limit=limit)]
@@ -55,6 +59,10 @@ class MemoryCommands:
             sent = msgspec.structs.replace(command, state=state, sends=command.sends + 1, send_at=again_at)
             self._put(command, sent)
 
+    def drop(self, ids: Collection[int]) -> None:
+        for command in self._open_ones(ids):
+            self._put(command, msgspec.structs.replace(command, state=CommandState.DONE))
+
     def postpone(self, ids: Collection[int], *, until: Instant) -> None:
         for command in self._open_ones(ids):
             self._put(command, msgspec.structs.replace(command, send_at=until))
@@ -65,6 +73,7 @@ class MemoryCommands:
                 self._put(command, msgspec.structs.replace(command, state=CommandState.DONE))
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
+        assert self._runs.is_known(run_id), f"run {run_id} does not exist"
         stage_id = None if stage is None else self._stage_id(run_id, stage)
         installs = [self._rows[id_] for id_ in sorted(self._installs[run_id])]
         voided = [command for command in installs if stage_id in {None, _stage_of(command)}]
@@ -111,14 +120,16 @@ class MemoryCommands:
             self._journal.drop(self._unsent, command.id)
 
     def _opened(self, command: CommandRecord) -> None:
-        self._link(self._of_device, command.device_id, command.id)
-        if command.target_id is not None:
+        if command.target_id is None:
+            self._link(self._controls, command.device_id, command.id)
+        else:
             self._link(self._of_target, command.target_id, command.id)
             self._journal.put(self._installs[command.run_id], command.id, None)
 
     def _closed(self, command: CommandRecord) -> None:
-        self._unlink(self._of_device, command.device_id, command.id)
-        if command.target_id is not None:
+        if command.target_id is None:
+            self._unlink(self._controls, command.device_id, command.id)
+        else:
             self._unlink(self._of_target, command.target_id, command.id)
             self._journal.drop(self._installs[command.run_id], command.id)
 
@@ -136,3 +147,7 @@ class MemoryCommands:
 def _stage_of(command: CommandRecord) -> int:
     assert command.target_id is not None
     return command.target_id >> STAGE_SHIFT
+
+
+def _given(command: CommandRecord) -> GivenCommand:
+    return GivenCommand(**{name: getattr(command, name) for name in GivenCommand.__struct_fields__})

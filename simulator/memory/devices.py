@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from controller.app.records import Candidate, DeviceRecord
+from controller.app.records import Candidate, DeviceRecord, Sender
 from protocol.ids import DeviceId, Name
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -51,6 +51,9 @@ class MemoryDevices:
 
     def by_names(self, names: Collection[Name]) -> dict[Name, DeviceRecord]:
         return {name: self._rows[self._ids[name]] for name in sorted(names) if name in self._ids}
+
+    def senders(self, names: Collection[Name]) -> dict[Name, Sender]:
+        return {name: _sender(record) for name, record in self.by_names(names).items()}
 
     def page(
         self,
@@ -98,8 +101,9 @@ class MemoryDevices:
     def save_hello(self, device: DeviceRecord) -> None:
         self._change(device.id, **{name: getattr(device, name) for name in _HELLO})
 
-    def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
-        self._change(device_id, installed=tuple(installed), is_broken=is_broken)
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
+        for device_id, installed, is_broken in told:
+            self._change(device_id, installed=tuple(installed), is_broken=is_broken)
 
     def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
         row = self._rows.get(device_id)
@@ -149,3 +153,7 @@ def _has_installed(row: DeviceRecord, app: str | None, version: str | None) -> b
     if app is None and version is None:
         return True
     return any(app in {None, one.app} and version in {None, one.version} for one in row.installed)
+
+
+def _sender(record: DeviceRecord) -> Sender:
+    return Sender(**{name: getattr(record, name) for name in Sender.__struct_fields__})

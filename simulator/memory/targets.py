@@ -79,7 +79,7 @@ class MemoryTargets:
         for row in targets:
             before = self._rows.get(row.id)
             if before is not None:
-                saved = msgspec.structs.replace(before, target=row.target, ready=row.ready, updated_at=row.updated_at)
+                saved = msgspec.structs.replace(before, target=row.target, updated_at=row.updated_at)
                 self._put(before, saved)
 
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:

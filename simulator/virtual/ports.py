@@ -7,7 +7,7 @@ The rules this module keeps:
 2. Commits are answered in the order in which they were made, as one writing thread answers them.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from controller.app.errors import NotFound, StorageUnavailable
@@ -20,6 +20,7 @@ from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.watched import Changes, Watched
 from simulator.virtual.world import World
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 SLEEP_MS_MAX: Final = 60_000
@@ -120,6 +121,10 @@ class SlowCompute:
             span_ms = int(self._chance.random() * self._step_ms)
             await suspend(lambda go_on: self._world.scheduler.after(span_ms, go_on))
         return work()
+
+    async def map(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """Return what *work* returns for each of *items*."""
+        return await self.run(lambda: [work(item) for item in items])
 
 
 class MortalStore:

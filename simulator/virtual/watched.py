@@ -48,9 +48,9 @@ class _Devices(_Watched):
         self._inner.set_labels(device, labels)
         self._changes.labelled.append((device, dict(labels)))
 
-    def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
-        self._inner.save_installed(device_id, installed, is_broken=is_broken)
-        self._changes.installed.append((device_id, is_broken))
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
+        self._inner.save_installed(told)
+        self._changes.installed.extend((device_id, is_broken) for device_id, _, is_broken in told)
 
 
 class _Runs(_Watched):

@@ -57,6 +57,7 @@ from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import Instant, later
 from simulator.memory.store import MemoryStore
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 TENANT = tenant_id("acme")
@@ -110,6 +111,9 @@ class Inline:
 
     async def run(self, work: Callable[[], T]) -> T:
         return work()
+
+    async def map(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        return [work(item) for item in items]
 
 
 class Wire:

@@ -108,7 +108,7 @@ def save_hello(tx: Transaction, number: int, life: int, seq: int) -> Any:
 
 
 def save_installed(tx: Transaction, number: int, version: str, is_broken: bool) -> Any:
-    return tx.devices.save_installed(number, [installed("shop", version)], is_broken=is_broken)
+    return tx.devices.save_installed([(number, [installed("shop", version)], is_broken)])
 
 
 def save_gone(tx: Transaction, number: int, life: int, when: int) -> Any:
@@ -205,12 +205,20 @@ def add_closed(tx: Transaction, run_id: int, number: int, state: CommandState) -
     return tx.commands.add([command(number, tx.runs.get(run_id), state=state)])
 
 
-def by_digests(tx: Transaction, numbers: list[int]) -> Any:
-    return tx.commands.by_digests([digest(number) for number in numbers])
+def given(tx: Transaction, numbers: list[int]) -> Any:
+    return tx.commands.given([digest(number) for number in numbers])
 
 
 def open_for(tx: Transaction, number: int) -> Any:
     return tx.commands.open_for(number), tx.commands.next_due(), tx.commands.unsent_count()
+
+
+def controls_for(tx: Transaction, number: int) -> Any:
+    return tx.commands.controls_for([number, number + 1])
+
+
+def drop(tx: Transaction, ids: list[int]) -> Any:
+    return tx.commands.drop(ids)
 
 
 def due_commands(tx: Transaction, when: int, limit: int) -> Any:
@@ -357,8 +365,10 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     page_of_targets: (_run, st.none() | _stage, st.none() | _state, _limit),
     add_commands: (_run, st.integers(30, 50), st.none() | _place, st.sampled_from(Op)),
     add_closed: (_run, st.integers(50, 60), st.sampled_from(CommandState)),
-    by_digests: (st.lists(st.integers(10, 60), max_size=9),),
+    given: (st.lists(st.integers(10, 60), max_size=9),),
     open_for: (_number,),
+    controls_for: (_number,),
+    drop: (st.lists(st.integers(1, 20), max_size=3),),
     due_commands: (_when, _limit),
     mark_sent: (_command_ids, _when),
     postpone: (_command_ids, _when),
@@ -410,8 +420,8 @@ def dump(tx: Transaction) -> list[Any]:
         ],
         [tx.targets.ready(id_, instance=life, now=9, limit=99) for id_ in stages for life in LIVES],
         [tx.targets.at_work(number) for number in numbers],
-        [tx.commands.open_for(number) for number in numbers],
-        [tx.commands.by_digests([digest(number) for number in range(99)]), tx.commands.due(at(99), limit=99)],
+        [tx.commands.controls_for(numbers)],
+        [tx.commands.given([digest(number) for number in range(99)]), tx.commands.due(at(99), limit=99)],
         [tx.commands.next_due(), tx.commands.unsent_count()],
         [tx.catalog.jobs(), tx.catalog.pipelines(), tx.catalog.releases(), tx.catalog.release_document()],
         [tx.credentials.tokens()],

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app.records import CommandRecord, CommandState, RunRecord
+from controller.app.records import CommandRecord, CommandState, GivenCommand, RunRecord
 from controller.app.repositories import Transaction
 from protocol.messages import Op
 from tests.controller.store.samples import add_devices, add_run, at, command, digest, target
@@ -18,8 +18,8 @@ def run(tx: Transaction) -> RunRecord:
     return add_run(tx)
 
 
-def stored(tx: Transaction, number: int) -> CommandRecord:
-    return tx.commands.by_digests([digest(number)])[digest(number)]
+def stored(tx: Transaction, number: int) -> GivenCommand:
+    return tx.commands.given([digest(number)])[digest(number)]
 
 
 def add(tx: Transaction, run: RunRecord) -> list[CommandRecord]:
@@ -32,8 +32,9 @@ def test_commands_get_ids_and_come_back_as_they_were_stored(tx: Transaction, run
     assert tx.commands.add([]) == []
     added = add(tx, run)
     assert [record.id for record in added] == [1, 2, 3, 4, 5]
-    found = tx.commands.by_digests([digest(n) for n in range(9)])
-    assert list(found.items()) == sorted((record.digest, record) for record in added)
+    assert tx.commands.due(at(99), limit=9) == sorted(added, key=lambda record: (record.send_at, record.id))
+    found = tx.commands.given([digest(n) for n in range(9)])
+    assert {digest: given.created_at for digest, given in found.items()} == {r.digest: r.created_at for r in added}
     assert tx.commands.add([command(6, run)])[0].id == 6
 
 
@@ -66,9 +67,8 @@ def test_due_ones_come_by_time_and_unsent_ones_are_counted(tx: Transaction, run:
 def test_a_sent_install_is_due_again_and_a_control_command_is_done(tx: Transaction, run: RunRecord, op: Op) -> None:
     tx.commands.add([command(1, run, op=op)])
     tx.commands.mark_sent([1, 1, 99], again_at=at(50))
-    sent = stored(tx, 1)
-    assert sent.state is (CommandState.DONE if op.is_control else CommandState.SENT)
-    assert (sent.sends, sent.send_at) == (1, at(50))
+    assert stored(tx, 1).state is (CommandState.DONE if op.is_control else CommandState.SENT)
+    assert [(c.sends, c.send_at) for c in tx.commands.due(at(99), limit=9)] == ([] if op.is_control else [(1, at(50))])
     assert tx.commands.unsent_count() == 0
     assert tx.commands.next_due() == (None if op.is_control else at(50))
 
@@ -81,7 +81,6 @@ def test_what_is_over_is_never_opened_again(tx: Transaction, run: RunRecord) -> 
     tx.commands.postpone([1, 2], until=at(60))
     tx.commands.close([target(run, 2, 2).id])
     assert [stored(tx, n).state for n in (1, 2)] == [CommandState.DONE, CommandState.VOID]
-    assert [stored(tx, n).send_at for n in (1, 2)] == [at(1), at(2)]
     assert tx.commands.next_due() == at(5)
     assert tx.commands.unsent_count() == 1
 
@@ -92,10 +91,22 @@ def test_closing_reaches_every_open_command_of_a_target(tx: Transaction, run: Ru
     rows[3] = msgspec.structs.replace(rows[3], digest=digest(4))
     tx.commands.add(rows)
     tx.commands.mark_sent([1], again_at=at(50))
-    assert [(c.seq, c.id) for c in tx.commands.open_for(1)] == [(1, 2), (1, 4), (2, 1)]
+    assert [c.id for c in tx.commands.open_for(mine.id)] == [1, 2, 4]
     tx.commands.close([mine.id])
-    assert tx.commands.open_for(1) == []
-    assert [c.seq for c in tx.commands.open_for(2)] == [3]
+    assert tx.commands.open_for(mine.id) == []
+    assert [c.seq for c in tx.commands.open_for(target(run, 2, 2).id)] == [3]
+
+
+def test_control_commands_are_found_by_device_and_dropped(tx: Transaction, run: RunRecord) -> None:
+    controls = [msgspec.structs.replace(command(n, run), device_id=1 + n % 2) for n in (6, 7, 8)]
+    tx.commands.add([*controls, command(1, run, target(run, 1, 1))])
+    assert [c.seq for c in tx.commands.controls_for([1, 2])] == [6, 7, 8]
+    assert [c.seq for c in tx.commands.controls_for([1])] == [6, 8]
+    tx.commands.drop([])
+    tx.commands.drop([1, 4])
+    assert [c.seq for c in tx.commands.controls_for([1, 2, 3])] == [7, 8]
+    assert [stored(tx, n).state for n in (6, 1)] == [CommandState.DONE] * 2
+    assert tx.commands.unsent_count() == 2
 
 
 def test_voiding_one_stage_leaves_the_rest(tx: Transaction, run: RunRecord) -> None:
@@ -114,4 +125,8 @@ def test_voiding_one_stage_leaves_the_rest(tx: Transaction, run: RunRecord) -> N
 @pytest.mark.parametrize("state", [CommandState.DONE, CommandState.VOID])
 def test_a_command_that_comes_closed_stays_so(tx: Transaction, run: RunRecord, state: CommandState) -> None:
     tx.commands.add([command(1, run, target(run, 1, 1), state=state)])
-    assert (tx.commands.next_due(), tx.commands.open_for(1), tx.commands.unsent_count()) == (None, [], 0)
+    assert (tx.commands.next_due(), tx.commands.open_for(target(run, 1, 1).id), tx.commands.unsent_count()) == (
+        None,
+        [],
+        0,
+    )

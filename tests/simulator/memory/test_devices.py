@@ -123,7 +123,7 @@ def test_a_hello_changes_all_but_identity_labels_and_certificate(tx: Transaction
 
 def test_what_is_installed_and_the_certificate_are_stored(tx: Transaction) -> None:
     add_devices(tx, 2)
-    tx.devices.save_installed(1, [installed("shop", "2.1")], is_broken=True)
+    tx.devices.save_installed([(1, [installed("shop", "2.1")], True)])
     tx.devices.set_certificate(1, serial="beef", expires_at=at(5))
     found = only(tx)
     assert (found.installed, found.is_broken) == ((installed("shop", "2.1"),), True)
@@ -150,7 +150,7 @@ def test_a_block_is_set_and_lifted(tx: Transaction) -> None:
 def test_changes_to_a_device_that_there_is_not_do_nothing(tx: Transaction) -> None:
     add_devices(tx, 1)
     tx.devices.save_hello(device(9, id=9))
-    tx.devices.save_installed(9, (), is_broken=True)
+    tx.devices.save_installed([(9, (), True)])
     tx.devices.set_certificate(9, serial="x", expires_at=at(1))
     tx.devices.set_labels(DeviceId("nobody"), {})
     tx.devices.set_blocked(DeviceId("nobody"), is_blocked=True)

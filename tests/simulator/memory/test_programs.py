@@ -33,7 +33,7 @@ def outcome(store: Either, step: Step) -> Any:
         write(store, work)
     except (GivenUpError, Conflict) as error:
         return results, type(error), str(error)
-    except (AssertionError, NoResultFound):
+    except (AssertionError, IndexError, NoResultFound):
         return results, AssertionError, ""
     return results, None, ""
 

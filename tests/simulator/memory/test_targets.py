@@ -53,8 +53,8 @@ def test_targets_come_back_in_order_as_they_were_stored(tx: Transaction, run: Ru
 def test_saving_stores_what_may_change_and_nothing_else(tx: Transaction, run: RunRecord) -> None:
     row = target(run, 1, 1)
     tx.targets.add([row])
-    after = msgspec.structs.replace(changed(row, **AT_WORK, due=4), ready=3, updated_at=at(8))
-    moved = msgspec.structs.replace(after, run_id=9, stage=1, device_id=5, name=Name("acme:other"))
+    after = msgspec.structs.replace(changed(row, **AT_WORK, due=4), updated_at=at(8))
+    moved = msgspec.structs.replace(after, run_id=9, stage=1, device_id=5, name=Name("acme:other"), ready=3)
     tx.targets.save([moved, target(run, 2, 2)])
     assert tx.targets.get([row.id, target(run, 2, 2).id]) == {row.id: after}
     assert tx.targets.at_work(1) == after
@@ -116,7 +116,7 @@ def test_ready_ones_come_in_dispatch_order_up_to_the_limit(tx: Transaction, run:
 def test_ready_leaves_out_who_cannot_go(tx: Transaction, run: RunRecord) -> None:
     other = add_run(tx, "r2")
     tx.devices.set_blocked(DeviceId("kiosk-0005"), is_blocked=True)
-    tx.devices.save_installed(6, (), is_broken=True)
+    tx.devices.save_installed([(6, (), True)])
     tx.targets.add(
         [
             target(run, 1, 1, ready=LIFE - 1),
