@@ -1,0 +1,121 @@
+"""What connected devices cost while nothing happens, with runs that wait for somebody to promote them.
+
+Beside a bare loop that once a second looks at as many time stamps as there are devices: less cannot tell who is
+gone. What the controller asks its database meanwhile is asked once more with SQLite counting its own steps.
+"""
+
+import asyncio
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from simulator.processes import Processes
+from tests.benchmarks.measure import Count, Measured, Share, cpu_seconds, progress
+from tests.benchmarks.probe import Seen, Statement
+from tests.benchmarks.site import Side, Site, open_site
+
+DEVICES: Final = 5_000
+FEW_DEVICES: Final = 1_000
+SPAN_S: Final = 20.0
+RUNS: Final = 10
+REST_S: Final = 1.0
+STEPS_MAX: Final = 1_000
+"""Whatever takes more steps of SQLite's machine than this, or scans by its plan, looks at devices one by one."""
+_TABLES: Final = ("device", "target_run")
+_LOOP: Final = "import sys; from tests.benchmarks.idle import bare_loop; bare_loop(int(sys.argv[1]))"
+
+
+def figures(*, devices: int = DEVICES, few: int = FEW_DEVICES, span_s: float = SPAN_S) -> Iterator[Measured]:
+    """Measure with *few* devices, then with all."""
+    with open_site(devices, is_probed=True) as site:
+        controller = site.controller(count=few)
+        for number in range(RUNS):
+            site.define(f"idle-{number}", trigger="manual")
+            site.start(f"idle-{number}")
+        yield _share(site, controller, few, span_s)
+        site.connect(controller, count=devices)
+        begun = time.monotonic_ns()
+        yield _share(site, controller, devices, span_s)
+        yield _scans(site, begun, devices)
+
+
+def _share(site: Site, controller: Side, devices: int, span_s: float) -> Share:
+    loop = _start_loop(site.installation.processes, devices)
+    time.sleep(REST_S)
+    progress(f"{devices} devices and {RUNS} runs idle for {span_s:.0f} s")
+    begun, ours, theirs = time.monotonic(), cpu_seconds(controller.pid), cpu_seconds(loop)
+    time.sleep(span_s)
+    span = time.monotonic() - begun
+    percent = 100 * (cpu_seconds(controller.pid) - ours) / span
+    bound = 100 * (cpu_seconds(loop) - theirs) / span
+    return Share(f"idle, {devices} devices, {RUNS} runs", percent, "bare loop over as many time stamps", bound)
+
+
+def _start_loop(processes: Processes, devices: int) -> int:
+    return processes.start(f"loop-{devices}", [sys.executable, "-c", _LOOP, str(devices)]).pid
+
+
+def bare_loop(count: int) -> None:
+    """Look at *count* time stamps once a second, until killed."""
+
+    async def run() -> None:
+        heard = [time.monotonic() + number for number in range(count)]
+        while True:
+            await asyncio.sleep(1)
+            now = time.monotonic()
+            assert sum(at > now + count for at in heard) == 0
+
+    asyncio.run(run())
+
+
+# --- the database -----------------------------------------------------------------------------------------------
+
+
+def _scans(site: Site, begun: int, devices: int) -> Count:
+    """Count the statements since *begun* that look at devices one by one, and tell which they are."""
+    statements = _since(site.seen(), begun)
+    database = site.installation.online / "tidegate.db"
+    found = [(statement, why) for statement in statements if (why := _why_slow(database, statement))]
+    for statement, why in found:
+        progress(f"{why}: {' '.join(statement.text.split())}")
+    return Count("idle, statements over all devices", len(found), "statements carried out", len(statements))
+
+
+def _since(seen: Seen, begun: int) -> list[Statement]:
+    return [
+        statement
+        for statement in seen.statements
+        if max(statement.at) > begun and not statement.text.startswith(("BEGIN", "PRAGMA"))
+    ]
+
+
+def _why_slow(database: Path, statement: Statement) -> str:
+    """Return why a statement looks at devices one by one, or nothing where it does not."""
+    connection = sqlite3.connect(database, isolation_level=None)
+    try:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", statement.values).fetchall()
+        scans = [detail for *_, detail in plan if detail.startswith(tuple(f"SCAN {table}" for table in _TABLES))]
+        steps = _steps(connection, statement)
+    finally:
+        connection.close()
+    return "; ".join(scans) or (f"{steps} steps" if steps > STEPS_MAX else "")
+
+
+def _steps(connection: sqlite3.Connection, statement: Statement) -> int:
+    """Return how many steps of SQLite's machine a statement takes; what it writes is taken back."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    connection.execute("BEGIN")
+    connection.set_progress_handler(step, 1)
+    connection.execute(statement.text, statement.values).fetchall()
+    connection.set_progress_handler(None, 1)
+    connection.execute("ROLLBACK")
+    return count

@@ -1,0 +1,120 @@
+"""How long operators and devices wait: from a promotion to the command at the device, and until a pause is answered.
+
+A pause comes while commands are on their way, again and again. Every installation that is handed to the endpoint is
+noted there: one after the pause was answered fails the benchmark. Holds, which the pause itself sends, do not count.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from controller.app.dispatch import BATCH_MAX
+from tests.benchmarks import clients
+from tests.benchmarks.measure import BenchmarkFailed, Count, Latency, Measured, progress
+from tests.benchmarks.probe import Seen
+from tests.benchmarks.site import SETTLE_S, Side, Site, open_site
+
+DEVICES: Final = 1_000
+IN_FLIGHT_MAX: Final = 1_000
+"""The most commands of one start: beyond it, latency is only the rate of dispatch again."""
+ROUNDS: Final = 5
+PAUSES: Final = 10
+_MS: Final = 1_000
+_NS_A_MS: Final = 1e6
+
+
+@dataclass(frozen=True)
+class Pause:
+    """When a run began to move, and when its pause was asked for and answered; CLOCK_MONOTONIC in nanoseconds."""
+
+    moved: int
+    asked: int
+    answered: int
+
+    @property
+    def ms(self) -> float:
+        """Return how long the answer took, in milliseconds."""
+        return (self.answered - self.asked) / _NS_A_MS
+
+
+def figures(*, devices: int = DEVICES, rounds: int = ROUNDS, pauses: int = PAUSES) -> Iterator[Measured]:
+    """Measure both, each beside the same with nothing to do."""
+    with open_site(devices, is_probed=True) as site:
+        controller, bare = site.controller(), site.bare()
+        yield _start(site, controller, bare, rounds)
+        moving, resting = _pauses(site, controller, pauses), _rests(site, pauses)
+        yield Latency.of(
+            "pause answered, run moving", [p.ms for p in moving], bound="the same, run at rest", bound_ms=resting
+        )
+        yield _after(site.seen(), moving, devices)
+
+
+def _start(site: Site, controller: Side, bare: Side, rounds: int) -> Latency:
+    count = min(site.devices, IN_FLIGHT_MAX)
+    site.define("start", trigger="manual", pace=count)
+    ours: list[float] = []
+    theirs: list[float] = []
+    for number in range(rounds):
+        progress(f"start {number + 1} of {rounds}")
+        run = site.start("start")
+        ours += controller.burst(lambda run=run: site.operator.act(run, "promote", stage="all"), count).seconds  # type: ignore[misc]
+        sample = controller.crowd.ask(clients.Sample())
+        theirs += bare.burst(lambda raw=sample: site.write_bare(raw, count=count), count).seconds  # type: ignore[misc]
+        site.end(run, controller)
+    name = f"start, {count} of {site.devices} devices"
+    return Latency.of(name, _ms(ours), bound="bare endpoint, the same bytes", bound_ms=_ms(theirs))
+
+
+def _ms(seconds: Sequence[float]) -> list[float]:
+    return [span * _MS for span in seconds]
+
+
+def _pauses(site: Site, controller: Side, count: int) -> list[Pause]:
+    """Pause a run whenever a tenth of its devices has heard of it, and have it move again."""
+    site.define("pause")
+    run, pauses = "", []
+    for number in range(count):
+        progress(f"pause {number + 1} of {count}")
+        controller.crowd.ask(clients.Watch())
+        moved = time.monotonic_ns()
+        run = site.operator.act(run, "resume").id if run else site.start("pause")
+        controller.crowd.ask(clients.Arrivals(max(1, site.devices // 10)))
+        pauses.append(_paused(site, run, moved))
+        controller.crowd.ask(clients.Quiet(SETTLE_S))
+    return pauses
+
+
+def _rests(site: Site, count: int) -> list[float]:
+    """Return how long the pauses of a run take that has nothing to do, in milliseconds."""
+    site.define("rest", trigger="manual")
+    run, spans = site.start("rest"), []
+    for _ in range(count):
+        spans.append(_paused(site, run, time.monotonic_ns()).ms)
+        site.operator.act(run, "resume")
+    return spans
+
+
+def _paused(site: Site, run: str, moved: int) -> Pause:
+    asked = time.monotonic_ns()
+    site.operator.act(run, "pause", reason="a benchmark")
+    return Pause(moved, asked, time.monotonic_ns())
+
+
+def _after(seen: Seen, pauses: Sequence[Pause], devices: int) -> Count:
+    """Count the installations that were handed over after an answer; there must be none.
+
+    Raises:
+        BenchmarkFailed: when there are some, or no pause came before all were handed over.
+    """
+    ends = [pause.moved for pause in pauses[1:]] + [time.monotonic_ns()]
+    installs = [handed.at for handed in seen.handed if handed.op == "install"]
+    late = held = 0
+    for pause, end in zip(pauses, ends, strict=True):
+        late += sum(pause.answered < at < end for at in installs)
+        held += devices - sum(pause.moved < at < end for at in installs)
+    if late:
+        raise BenchmarkFailed(f"{late} commands were handed over after a pause had been answered, expected none")
+    if not held and devices > BATCH_MAX:
+        raise BenchmarkFailed("every pause came too late to hold a command back, so nothing was shown")
+    return Count("commands after a pause's answer", late, f"held back by {len(pauses)} pauses", held)
