@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import mqtt5
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -26,7 +27,7 @@ from protocol.messages import Command, Gone, Hello, PayloadType, Progress, State
 from protocol.reasons import Reason
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import Instant
-from simulator.live.link import Link, Topics
+from simulator.live.link import KEEPALIVE_SECONDS, Link, Topics
 from simulator.live.radio import client_context
 from tests.benchmarks.control import Order, obey
 
@@ -37,6 +38,8 @@ INCARNATION: Final = "b" * 16
 TURN: Final = 500
 """Messages that are published before the loop may read again."""
 TOTAL: Final = 1_000_000
+PING_SECONDS: Final = KEEPALIVE_SECONDS * 2 / 3
+_PING: Final = mqtt5.PingReqPacket().write()
 _POLL_SECONDS: Final = 0.02
 
 
@@ -61,6 +64,11 @@ class Connect(Order[None]):
 
 
 @dataclass(frozen=True)
+class KeepAlive(Order[None]):
+    """From now on ping as a fleet does that connected long ago: each device in its turn, evenly spread."""
+
+
+@dataclass(frozen=True)
 class Watch(Order[None]):
     """Forget what commands have come, and note those that come from now on."""
 
@@ -70,6 +78,7 @@ class Arrivals(Order[list[int]]):
     """Wait until *count* commands have come since `Watch`; return when each did, in nanoseconds."""
 
     count: int
+    seconds: float = WAIT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,11 @@ class LightDevice:
             step = Progress(run=command.run, attempt=command.attempt, state=state, done=number, total=TOTAL)
             self.prepared.append((UplinkKind.TICK, encode(Tick(progress=(step,))), number if number == count else None))
 
+    def ping(self) -> None:
+        """Say that it lives."""
+        assert self.link is not None, "connected first"
+        self.link._write(_PING)
+
     def send(self, index: int) -> bool:
         """Send what was prepared as number *index*; return whether it will be acknowledged."""
         assert self.link is not None, "connected first"
@@ -236,14 +250,16 @@ class Crowd:
         match order:
             case Connect():
                 return await self._connect(order)
+            case KeepAlive():
+                return self._keep_alive()
             case Watch():
                 return self._watch()
-            case Arrivals(count):
-                return await self._arrived(count)
+            case Arrivals(count, seconds):
+                return await self._arrived(count, seconds)
             case Quiet(seconds):
                 return await self._quiet(seconds)
             case Sample():
-                return next(device.commands[-1] for device in self.devices if device.commands)
+                return self._sample()
             case PrepareReports(state):
                 return self._prepare(lambda device: device.prepare_report(state))
             case PrepareTicks(count):
@@ -270,14 +286,23 @@ class Crowd:
         gc.collect()
         gc.freeze()
 
+    def _keep_alive(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def ping(number: int) -> None:
+            self.devices[number % len(self.devices)].ping()
+            loop.call_later(PING_SECONDS / len(self.devices), ping, number + 1)
+
+        ping(0)
+
     def _watch(self) -> None:
         self.arrivals.clear()
         self._watched_at = time.monotonic_ns()
         for device in self.devices:
             del device.commands[:-2]  # a hold may stand behind the installation that is reported on
 
-    async def _arrived(self, count: int) -> list[int]:
-        await self._until(lambda: len(self.arrivals) >= count)
+    async def _arrived(self, count: int, seconds: float) -> list[int]:
+        await self._until(lambda: len(self.arrivals) >= count, seconds=seconds)
         return list(self.arrivals)
 
     async def _quiet(self, seconds: float) -> int:
@@ -287,6 +312,12 @@ class Crowd:
 
         await self._until(is_quiet)
         return len(self.arrivals)
+
+    def _sample(self) -> bytes:
+        found = next((device.commands[-1] for device in self.devices if device.commands), None)
+        if found is None:
+            raise LookupError("no device has got a command")
+        return found
 
     def _prepare(self, prepare: Callable[[LightDevice], None]) -> None:
         for device in self.devices:

@@ -21,18 +21,23 @@ ROUNDS: Final = 5
 
 
 def figures(*, devices: int = DEVICES, rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Measure both sides in turn."""
+    """Measure in an installation of its own."""
     with open_site(devices) as site:
-        controller, bare = site.controller(), site.bare()
-        site.define("dispatch")
-        run = site.start("dispatch")
-        ours: list[Burst] = []
-        theirs: list[Burst] = []
-        for number in range(rounds):
-            progress(f"round {number + 1} of {rounds}")
-            ours.append(_resume(site, controller, run))
-            sample = controller.crowd.ask(clients.Sample())
-            theirs.append(bare.burst(lambda raw=sample: site.write_bare(raw, count=devices), devices))  # type: ignore[misc]
+        yield from measure(site, site.controller(), site.bare(), rounds=rounds)
+
+
+def measure(site: Site, controller: Side, bare: Side, *, rounds: int) -> Iterator[Figure]:
+    """Measure both sides in turn."""
+    site.define("dispatch")
+    run = site.start("dispatch")
+    ours: list[Burst] = []
+    theirs: list[Burst] = []
+    for number in range(rounds):
+        progress(f"round {number + 1} of {rounds}")
+        ours.append(_resume(site, controller, run))
+        sample = controller.crowd.ask(clients.Sample())
+        theirs.append(site.burst_bare(bare, sample, site.devices))
+    site.end(run, controller)
     yield Figure("dispatch signed commands", _rate(ours), "bare endpoint, the same bytes", _rate(theirs))
     bound = 1 / (1 / _per_cpu_second(theirs) + 1 / _signatures(len(sample)))
     yield Figure("dispatch, per CPU second", _per_cpu_second(ours), "bare endpoint and bare Ed25519", bound)

@@ -1,4 +1,4 @@
-"""What connected devices cost while nothing happens, with runs that wait for somebody to promote them.
+"""What connected devices cost while nothing happens but their pings, with runs that wait for somebody to promote them.
 
 Beside a bare loop that once a second looks at as many time stamps as there are devices: less cannot tell who is
 gone. What the controller asks its database meanwhile is asked once more with SQLite counting its own steps.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from simulator.processes import Processes
+from tests.benchmarks import clients
 from tests.benchmarks.measure import Count, Measured, Share, cpu_seconds, progress
 from tests.benchmarks.probe import Seen, Statement
 from tests.benchmarks.site import Side, Site, open_site
@@ -30,18 +31,23 @@ _LOOP: Final = "import sys; from tests.benchmarks.idle import bare_loop; bare_lo
 
 
 def figures(*, devices: int = DEVICES, few: int = FEW_DEVICES, span_s: float = SPAN_S) -> Iterator[Measured]:
-    """Measure with *few* devices, then with all."""
+    """Measure in an installation of its own."""
     with open_site(devices, is_probed=True) as site:
-        loops = [_start_loop(site.installation.processes, count) for count in (few, devices)]
-        controller = site.controller(count=few)
-        for number in range(RUNS):
-            site.define(f"idle-{number}", trigger="manual")
-            site.start(f"idle-{number}")
-        yield _share(controller, loops[0], few, span_s)
-        site.connect(controller, count=devices)
-        begun = time.monotonic_ns()
-        yield _share(controller, loops[1], devices, span_s)
-        yield _scans(site, begun, devices)
+        yield from measure(site, site.controller(count=few), few=few, span_s=span_s)
+
+
+def measure(site: Site, controller: Side, *, few: int, span_s: float) -> Iterator[Measured]:
+    """Measure with *few* devices, then with all."""
+    loops = [_start_loop(site.installation.processes, count) for count in (few, site.devices)]
+    controller.crowd.ask(clients.KeepAlive())
+    for number in range(RUNS):
+        site.define(f"idle-{number}", trigger="manual")
+        site.start(f"idle-{number}")
+    yield _share(controller, loops[0], few, span_s)
+    site.connect(controller, count=site.devices)
+    begun = time.monotonic_ns()
+    yield _share(controller, loops[1], site.devices, span_s)
+    yield _scans(site, begun)
 
 
 def _share(controller: Side, loop: int, devices: int, span_s: float) -> Share:
@@ -75,7 +81,7 @@ def bare_loop(count: int) -> None:
 # --- the database -----------------------------------------------------------------------------------------------
 
 
-def _scans(site: Site, begun: int, devices: int) -> Count:
+def _scans(site: Site, begun: int) -> Count:
     """Count the statements since *begun* that look at devices one by one, and tell which they are."""
     statements = _since(site.seen(), begun)
     database = site.installation.online / "tidegate.db"

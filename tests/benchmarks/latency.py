@@ -7,6 +7,7 @@ noted there: one after the pause was answered fails the benchmark. Holds, which 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from controller.app.dispatch import BATCH_MAX
@@ -39,15 +40,18 @@ class Pause:
 
 
 def figures(*, devices: int = DEVICES, rounds: int = ROUNDS, pauses: int = PAUSES) -> Iterator[Measured]:
-    """Measure both, each beside the same with nothing to do."""
+    """Measure in an installation of its own."""
     with open_site(devices, is_probed=True) as site:
-        controller, bare = site.controller(), site.bare()
-        yield _start(site, controller, bare, rounds)
-        moving, resting = _pauses(site, controller, pauses), _rests(site, pauses)
-        yield Latency.of(
-            "pause answered, run moving", [p.ms for p in moving], bound="the same, run at rest", bound_ms=resting
-        )
-        yield _after(site.seen(), moving, devices)
+        yield from measure(site, site.controller(), site.bare(), rounds=rounds, pauses=pauses)
+
+
+def measure(site: Site, controller: Side, bare: Side, *, rounds: int, pauses: int) -> Iterator[Measured]:
+    """Measure starts and pauses, each beside the same with nothing to do."""
+    yield _start(site, controller, bare, rounds)
+    moving, resting = _pauses(site, controller, pauses), _rests(site, pauses)
+    name, bound = "pause answered, run moving", "the same, run at rest"
+    yield Latency.of(name, [pause.ms for pause in moving], bound=bound, bound_ms=resting)
+    yield _after(site.seen(), moving, site.devices)
 
 
 def _start(site: Site, controller: Side, bare: Side, rounds: int) -> Latency:
@@ -58,9 +62,9 @@ def _start(site: Site, controller: Side, bare: Side, rounds: int) -> Latency:
     for number in range(rounds):
         progress(f"start {number + 1} of {rounds}")
         run = site.start("start")
-        ours += controller.burst(lambda run=run: site.operator.act(run, "promote", stage="all"), count).seconds  # type: ignore[misc]
+        ours += controller.burst(partial(site.operator.act, run, "promote", stage="all"), count).seconds
         sample = controller.crowd.ask(clients.Sample())
-        theirs += bare.burst(lambda raw=sample: site.write_bare(raw, count=count), count).seconds  # type: ignore[misc]
+        theirs += site.burst_bare(bare, sample, count).seconds
         site.end(run, controller)
     name = f"start, {count} of {site.devices} devices"
     return Latency.of(name, _ms(ours), bound="bare endpoint, the same bytes", bound_ms=_ms(theirs))
@@ -82,6 +86,7 @@ def _pauses(site: Site, controller: Side, count: int) -> list[Pause]:
         controller.crowd.ask(clients.Arrivals(max(1, site.devices // 10)))
         pauses.append(_paused(site, run, moved))
         controller.crowd.ask(clients.Quiet(SETTLE_S))
+    site.end(run, controller)
     return pauses
 
 

@@ -123,8 +123,11 @@ class Site:
         crowd.ask(order, seconds=clients.CONNECT_SECONDS)
         return Side(self._bare.child.pid, crowd)
 
-    def write_bare(self, payload: bytes, *, count: int) -> None:
-        """Have the bare endpoint write *payload* to *count* devices."""
+    def burst_bare(self, bare: Side, payload: bytes, count: int) -> Burst:
+        """Have the bare endpoint write *payload* to *count* devices, and wait until they have it."""
+        return bare.burst(lambda: self._write_bare(payload, count), count)
+
+    def _write_bare(self, payload: bytes, count: int) -> None:
         assert self._bare is not None, "the bare endpoint was asked for"
         written = self._bare.ask(bare.Write(payload, count))
         if written != count:

@@ -17,7 +17,7 @@ from protocol.lifecycle import AttemptState
 from tests.benchmarks import clients
 from tests.benchmarks.control import Order
 from tests.benchmarks.measure import Figure, Measured, progress, rate
-from tests.benchmarks.site import Side, open_site
+from tests.benchmarks.site import Side, Site, open_site
 
 DEVICES: Final = 1_000
 TICKS: Final = 40
@@ -35,26 +35,32 @@ class Taken:
 
 
 def figures(*, devices: int = DEVICES, ticks: int = TICKS, tick_rounds: int = TICK_ROUNDS) -> Iterator[Measured]:
-    """Measure reports, then ticks, both sides in turn."""
+    """Measure in an installation of its own."""
     with open_site(devices) as site:
-        sides = controller, bare = site.controller(), site.bare()
-        site.define("wire")
-        controller.burst(lambda: site.start("wire"), devices)
-        sample = controller.crowd.ask(clients.Sample())
-        bare.burst(lambda: site.write_bare(sample, count=devices), devices)
-        progress("reports")
-        ours, theirs = _measure(sides, [clients.PrepareReports(state) for state in STATES])
-        yield Figure("ingest reports over mTLS", ours.per_second, "bare endpoint, raw commits", theirs.per_second)
-        bound = 1 / (1 / theirs.per_cpu_second + 1 / _verifications())
-        bound_name = "bare endpoint and bare Ed25519"
-        yield Figure("ingest reports, per CPU second", ours.per_cpu_second, bound_name, bound)
-        progress("ticks")
-        ours, theirs = _measure(sides, [clients.PrepareTicks(ticks)] * tick_rounds)
-        yield Figure("ticks over mTLS", ours.per_second, "bare endpoint", theirs.per_second)
-        yield Figure("ticks, per CPU second", ours.per_cpu_second, "bare endpoint", theirs.per_cpu_second)
+        yield from measure(site, site.controller(), site.bare(), ticks=ticks, tick_rounds=tick_rounds)
 
 
-def _measure(sides: Sequence[Side], orders: Sequence[Order[None]]) -> list[Taken]:
+def measure(site: Site, controller: Side, bare: Side, *, ticks: int, tick_rounds: int) -> Iterator[Measured]:
+    """Measure reports, then ticks, both sides in turn."""
+    site.define("wire")
+    controller.crowd.ask(clients.Watch())
+    run = site.start("wire")
+    controller.crowd.ask(clients.Arrivals(site.devices))
+    site.burst_bare(bare, controller.crowd.ask(clients.Sample()), site.devices)
+    progress("reports")
+    ours, theirs = _taken_in([controller, bare], [clients.PrepareReports(state) for state in STATES])
+    yield Figure("ingest reports over mTLS", ours.per_second, "bare endpoint, raw commits", theirs.per_second)
+    bound = 1 / (1 / theirs.per_cpu_second + 1 / _verifications())
+    bound_name = "bare endpoint and bare Ed25519"
+    yield Figure("ingest reports, per CPU second", ours.per_cpu_second, bound_name, bound)
+    progress("ticks")
+    ours, theirs = _taken_in([controller, bare], [clients.PrepareTicks(ticks)] * tick_rounds)
+    yield Figure("ticks over mTLS", ours.per_second, "bare endpoint", theirs.per_second)
+    yield Figure("ticks, per CPU second", ours.per_cpu_second, "bare endpoint", theirs.per_cpu_second)
+    site.end(run, controller)
+
+
+def _taken_in(sides: Sequence[Side], orders: Sequence[Order[None]]) -> list[Taken]:
     """Return what each side took in of the messages that *orders* prepare."""
     sent: list[list[tuple[clients.Sent, float]]] = [[] for _ in sides]
     for order in orders:

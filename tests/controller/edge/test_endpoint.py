@@ -234,7 +234,12 @@ async def test_a_device_at_rest_is_not_looked_at_and_one_that_is_gone_is_forgott
 ) -> None:
     swept: list[str] = []
     sweep = Session.sweep
-    monkeypatch.setattr(Session, "sweep", lambda self, at: (swept.append(self.name), sweep(self, at)))
+
+    def noting(session: Session, at: float) -> None:
+        swept.append(session.name)
+        sweep(session, at)
+
+    monkeypatch.setattr(Session, "sweep", noting)
     async with world(tmp_path, sweep_s=0.01) as w:
         rested, short_lived = await w.device(keep_alive=300), await w.client(D2)
         await short_lived.connect(keep_alive=1)
