@@ -32,7 +32,7 @@ from simulator.live.radio import client_context
 from tests.benchmarks.control import Order, obey
 
 DIALS_MAX: Final = 8
-CONNECT_SECONDS: Final = 120.0
+CONNECT_SECONDS: Final = 600.0
 WAIT_SECONDS: Final = 50.0
 INCARNATION: Final = "b" * 16
 TURN: Final = 500

@@ -42,7 +42,8 @@ class Pause:
 def figures(*, devices: int = DEVICES, rounds: int = ROUNDS, pauses: int = PAUSES) -> Iterator[Measured]:
     """Measure in an installation of its own."""
     with open_site(devices, is_probed=True) as site:
-        yield from measure(site, site.controller(), site.bare(), rounds=rounds, pauses=pauses)
+        bare = site.bare(count=min(devices, IN_FLIGHT_MAX))
+        yield from measure(site, site.controller(), bare, rounds=rounds, pauses=pauses)
 
 
 def measure(site: Site, controller: Side, bare: Side, *, rounds: int, pauses: int) -> Iterator[Measured]:

@@ -113,13 +113,14 @@ class Site:
             clients.Connect(self.installation.mqtt_port, count, is_answered=True), seconds=clients.CONNECT_SECONDS
         )
 
-    def bare(self) -> Side:
-        """Return the bare endpoint, with all devices connected."""
+    def bare(self, *, count: int | None = None) -> Side:
+        """Return the bare endpoint, with *count* devices connected; all, where none is given."""
+        wanted = self.devices if count is None else count
         folder = str(self.installation.online)
         self._bare = Remote.start(self.installation.processes, "bare", bare.__name__, folder)
         crowd = self._crowd("bare-clients")
-        progress(f"connecting {self.devices} devices to the bare endpoint")
-        order = clients.Connect(self._bare.ask(bare.Port()), self.devices, is_answered=False)
+        progress(f"connecting {wanted} devices to the bare endpoint")
+        order = clients.Connect(self._bare.ask(bare.Port()), wanted, is_answered=False)
         crowd.ask(order, seconds=clients.CONNECT_SECONDS)
         return Side(self._bare.child.pid, crowd)
 
