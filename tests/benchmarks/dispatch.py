@@ -12,7 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocol.keys import Ed25519Signing
-from tests.benchmarks import clients
+from tests.benchmarks import orders
 from tests.benchmarks.measure import Figure, progress, rate
 from tests.benchmarks.site import SETTLE_S, Burst, Side, Site, open_site
 
@@ -35,7 +35,7 @@ def measure(site: Site, controller: Side, bare: Side, *, rounds: int) -> Iterato
     for number in range(rounds):
         progress(f"round {number + 1} of {rounds}")
         ours.append(_resume(site, controller, run))
-        sample = controller.crowd.ask(clients.Sample())
+        sample = controller.crowd.ask(orders.Sample())
         theirs.append(site.burst_bare(bare, sample, site.devices))
     site.end(run, controller)
     yield Figure("dispatch signed commands", _rate(ours), "bare endpoint, the same bytes", _rate(theirs))
@@ -44,11 +44,11 @@ def measure(site: Site, controller: Side, bare: Side, *, rounds: int) -> Iterato
 
 
 def _resume(site: Site, controller: Side, run: str) -> Burst:
-    controller.crowd.ask(clients.Watch())
-    controller.crowd.ask(clients.Quiet(SETTLE_S))
+    controller.crowd.ask(orders.Watch())
+    controller.crowd.ask(orders.Quiet(SETTLE_S))
     site.operator.act(run, "pause", reason="another round")
-    controller.crowd.ask(clients.Watch())
-    controller.crowd.ask(clients.Quiet(SETTLE_S))
+    controller.crowd.ask(orders.Watch())
+    controller.crowd.ask(orders.Quiet(SETTLE_S))
     return controller.burst(lambda: site.operator.act(run, "resume"), site.devices)
 
 

@@ -22,7 +22,7 @@ from controller.store.sql_store import SqlStore
 from protocol.ids import AppName, device_id, digest_of, name_of
 from protocol.keys import Ed25519Signing
 from protocol.units import Instant
-from tests.benchmarks.clients import Papers
+from tests.benchmarks.light import Papers
 
 APP: Final = AppName("shop")
 VERSION: Final = "1.0.0"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from simulator.processes import Processes
-from tests.benchmarks import clients
+from tests.benchmarks import orders
 from tests.benchmarks.measure import Count, Measured, Share, cpu_seconds, progress
 from tests.benchmarks.probe import Seen, Statement
 from tests.benchmarks.site import Side, Site, open_site
@@ -39,7 +39,7 @@ def figures(*, devices: int = DEVICES, few: int = FEW_DEVICES, span_s: float = S
 def measure(site: Site, controller: Side, *, few: int, span_s: float) -> Iterator[Measured]:
     """Measure with *few* devices, then with all."""
     loops = [_start_loop(site.installation.processes, count) for count in (few, site.devices)]
-    controller.crowd.ask(clients.KeepAlive())
+    controller.crowd.ask(orders.KeepAlive())
     for number in range(RUNS):
         site.define(f"idle-{number}", trigger="manual")
         site.start(f"idle-{number}")

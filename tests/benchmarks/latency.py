@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from controller.app.dispatch import BATCH_MAX
-from tests.benchmarks import clients
+from tests.benchmarks import orders
 from tests.benchmarks.measure import BenchmarkFailed, Count, Latency, Measured, progress
 from tests.benchmarks.probe import Seen
 from tests.benchmarks.site import SETTLE_S, Side, Site, open_site
@@ -64,7 +64,7 @@ def _start(site: Site, controller: Side, bare: Side, rounds: int) -> Latency:
         progress(f"start {number + 1} of {rounds}")
         run = site.start("start")
         ours += controller.burst(partial(site.operator.act, run, "promote", stage="all"), count).seconds
-        sample = controller.crowd.ask(clients.Sample())
+        sample = controller.crowd.ask(orders.Sample())
         theirs += site.burst_bare(bare, sample, count).seconds
         site.end(run, controller)
     name = f"start, {count} of {site.devices} devices"
@@ -81,12 +81,12 @@ def _pauses(site: Site, controller: Side, count: int) -> list[Pause]:
     run, pauses = "", []
     for number in range(count):
         progress(f"pause {number + 1} of {count}")
-        controller.crowd.ask(clients.Watch())
+        controller.crowd.ask(orders.Watch())
         moved = time.monotonic_ns()
         run = site.operator.act(run, "resume").id if run else site.start("pause")
-        controller.crowd.ask(clients.Arrivals(max(1, site.devices // 10)))
+        controller.crowd.ask(orders.Arrivals(max(1, site.devices // 10)))
         pauses.append(_paused(site, run, moved))
-        controller.crowd.ask(clients.Quiet(SETTLE_S))
+        controller.crowd.ask(orders.Quiet(SETTLE_S))
     site.end(run, controller)
     return pauses
 

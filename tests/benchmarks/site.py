@@ -26,7 +26,7 @@ from protocol.lifecycle import AttemptState
 from simulator.installation import HOST, Installation
 from simulator.operations import Operator
 from simulator.processes import Processes
-from tests.benchmarks import bare, clients
+from tests.benchmarks import bare, clients, orders
 from tests.benchmarks.control import Remote
 from tests.benchmarks.fleet import APP, VERSION, enrol, write_papers
 from tests.benchmarks.measure import BenchmarkFailed, cpu_seconds, progress
@@ -70,17 +70,17 @@ class Side:
 
     def burst(self, trigger: Callable[[], object], count: int) -> Burst:
         """Call *trigger*, which makes the server send *count* commands, and wait until the devices have them."""
-        self.crowd.ask(clients.Watch())
+        self.crowd.ask(orders.Watch())
         cpu, begun = cpu_seconds(self.pid), time.monotonic_ns()
         trigger()
-        arrivals = self.crowd.ask(clients.Arrivals(count))
+        arrivals = self.crowd.ask(orders.Arrivals(count))
         time.sleep(SETTLE_S)
         return Burst(tuple((at - begun) / 1e9 for at in arrivals), cpu_seconds(self.pid) - cpu)
 
-    def send(self) -> tuple[clients.Sent, float]:
+    def send(self) -> tuple[orders.Sent, float]:
         """Have the devices send what they prepared; return that, and the server's CPU time in seconds."""
         cpu = cpu_seconds(self.pid)
-        sent = self.crowd.ask(clients.Send())
+        sent = self.crowd.ask(orders.Send())
         time.sleep(SETTLE_S)
         return sent, cpu_seconds(self.pid) - cpu
 
@@ -110,7 +110,7 @@ class Site:
         """Have *count* devices connected to the controller."""
         progress(f"connecting {count} devices to the controller")
         side.crowd.ask(
-            clients.Connect(self.installation.mqtt_port, count, is_answered=True), seconds=clients.CONNECT_SECONDS
+            orders.Connect(self.installation.mqtt_port, count, is_answered=True), seconds=clients.CONNECT_SECONDS
         )
 
     def bare(self, *, count: int | None = None) -> Side:
@@ -120,7 +120,7 @@ class Site:
         self._bare = Remote.start(self.installation.processes, "bare", bare.__name__, folder)
         crowd = self._crowd("bare-clients")
         progress(f"connecting {wanted} devices to the bare endpoint")
-        order = clients.Connect(self._bare.ask(bare.Port()), wanted, is_answered=False)
+        order = orders.Connect(self._bare.ask(bare.Port()), wanted, is_answered=False)
         crowd.ask(order, seconds=clients.CONNECT_SECONDS)
         return Side(self._bare.child.pid, crowd)
 
@@ -154,9 +154,9 @@ class Site:
     def end(self, run: str, side: Side) -> None:
         """Terminate a run, whose devices obey."""
         self.operator.act(run, "terminate", reason="the round is over")
-        side.crowd.ask(clients.Quiet(SETTLE_S))
-        side.crowd.ask(clients.PrepareReports(AttemptState.CANCELLED))
-        side.crowd.ask(clients.Send())
+        side.crowd.ask(orders.Quiet(SETTLE_S))
+        side.crowd.ask(orders.PrepareReports(AttemptState.CANCELLED))
+        side.crowd.ask(orders.Send())
         until = time.monotonic() + END_SECONDS
         while (state := self.operator.run(run).state) != "terminated":
             if time.monotonic() > until:

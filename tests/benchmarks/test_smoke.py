@@ -9,7 +9,7 @@ import pytest
 
 from simulator.processes import left_behind
 from tests.benchmarks import __main__ as program
-from tests.benchmarks import clients, dispatch, envelopes, idle, latency, wire
+from tests.benchmarks import dispatch, envelopes, idle, latency, orders, wire
 from tests.benchmarks.latency import Pause
 from tests.benchmarks.measure import BenchmarkFailed, Count, Figure, Latency, Measured, machine, percentile
 from tests.benchmarks.probe import Handed, Seen
@@ -63,7 +63,7 @@ def test_what_cannot_be_done_is_said(sides: tuple[Site, Side, Side]) -> None:
     with pytest.raises(BenchmarkFailed, match="wrote to 5 devices, expected 6"):
         site.burst_bare(bare, b"command", 6)
     with pytest.raises(BenchmarkFailed, match=r"bare-clients: .*TimeoutError"):
-        bare.crowd.ask(clients.Arrivals(1_000, seconds=0.1))
+        bare.crowd.ask(orders.Arrivals(1_000, seconds=0.1))
 
 
 # --- what fails loudly ------------------------------------------------------------------------------------------

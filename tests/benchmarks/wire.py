@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocol.keys import Ed25519Signing, Ed25519Verify
 from protocol.lifecycle import AttemptState
-from tests.benchmarks import clients
+from tests.benchmarks import orders
 from tests.benchmarks.control import Order
 from tests.benchmarks.measure import Figure, Measured, progress, rate
 from tests.benchmarks.site import Side, Site, open_site
@@ -43,34 +43,34 @@ def figures(*, devices: int = DEVICES, ticks: int = TICKS, tick_rounds: int = TI
 def measure(site: Site, controller: Side, bare: Side, *, ticks: int, tick_rounds: int) -> Iterator[Measured]:
     """Measure reports, then ticks, both sides in turn."""
     site.define("wire")
-    controller.crowd.ask(clients.Watch())
+    controller.crowd.ask(orders.Watch())
     run = site.start("wire")
-    controller.crowd.ask(clients.Arrivals(site.devices))
-    site.burst_bare(bare, controller.crowd.ask(clients.Sample()), site.devices)
+    controller.crowd.ask(orders.Arrivals(site.devices))
+    site.burst_bare(bare, controller.crowd.ask(orders.Sample()), site.devices)
     progress("reports")
-    ours, theirs = _taken_in([controller, bare], [clients.PrepareReports(state) for state in STATES])
+    ours, theirs = _taken_in([controller, bare], [orders.PrepareReports(state) for state in STATES])
     yield Figure("ingest reports over mTLS", ours.per_second, "bare endpoint, raw commits", theirs.per_second)
     bound = 1 / (1 / theirs.per_cpu_second + 1 / _verifications())
     bound_name = "bare endpoint and bare Ed25519"
     yield Figure("ingest reports, per CPU second", ours.per_cpu_second, bound_name, bound)
     progress("ticks")
-    ours, theirs = _taken_in([controller, bare], [clients.PrepareTicks(ticks)] * tick_rounds)
+    ours, theirs = _taken_in([controller, bare], [orders.PrepareTicks(ticks)] * tick_rounds)
     yield Figure("ticks over mTLS", ours.per_second, "bare endpoint", theirs.per_second)
     yield Figure("ticks, per CPU second", ours.per_cpu_second, "bare endpoint", theirs.per_cpu_second)
     site.end(run, controller)
 
 
-def _taken_in(sides: Sequence[Side], orders: Sequence[Order[None]]) -> list[Taken]:
-    """Return what each side took in of the messages that *orders* prepare."""
-    sent: list[list[tuple[clients.Sent, float]]] = [[] for _ in sides]
-    for order in orders:
+def _taken_in(sides: Sequence[Side], preparations: Sequence[Order[None]]) -> list[Taken]:
+    """Return what each side took in of the messages that *preparations* make."""
+    sent: list[list[tuple[orders.Sent, float]]] = [[] for _ in sides]
+    for preparation in preparations:
         for side, rounds in zip(sides, sent, strict=True):
-            side.crowd.ask(order)
+            side.crowd.ask(preparation)
             rounds.append(side.send())
     return [_taken(rounds) for rounds in sent]
 
 
-def _taken(rounds: Sequence[tuple[clients.Sent, float]]) -> Taken:
+def _taken(rounds: Sequence[tuple[orders.Sent, float]]) -> Taken:
     return Taken(
         median(sent.count / sent.seconds for sent, _ in rounds),
         sum(sent.count for sent, _ in rounds) / sum(cpu for _, cpu in rounds),
