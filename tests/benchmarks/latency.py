@@ -18,7 +18,7 @@ from tests.benchmarks.site import SETTLE_S, Side, Site, open_site
 
 DEVICES: Final = 1_000
 IN_FLIGHT_MAX: Final = 1_000
-"""The most commands of one start: beyond it, latency is only the rate of dispatch again."""
+"""The most commands at once: beyond it, latency is only the rate of dispatch again."""
 ROUNDS: Final = 5
 PAUSES: Final = 10
 _MS: Final = 1_000
@@ -52,11 +52,15 @@ def measure(site: Site, controller: Side, bare: Side, *, rounds: int, pauses: in
     moving, resting = _pauses(site, controller, pauses), _rests(site, pauses)
     name, bound = "pause answered, run moving", "the same, run at rest"
     yield Latency.of(name, [pause.ms for pause in moving], bound=bound, bound_ms=resting)
-    yield _after(site.seen(), moving, site.devices)
+    yield _after(site.seen(), moving, _in_flight(site))
+
+
+def _in_flight(site: Site) -> int:
+    return min(site.devices, IN_FLIGHT_MAX)
 
 
 def _start(site: Site, controller: Side, bare: Side, rounds: int) -> Latency:
-    count = min(site.devices, IN_FLIGHT_MAX)
+    count = _in_flight(site)
     site.define("start", trigger="manual", pace=count)
     ours: list[float] = []
     theirs: list[float] = []
@@ -77,14 +81,14 @@ def _ms(seconds: Sequence[float]) -> list[float]:
 
 def _pauses(site: Site, controller: Side, count: int) -> list[Pause]:
     """Pause a run whenever a tenth of its devices has heard of it, and have it move again."""
-    site.define("pause")
+    site.define("pause", pace=_in_flight(site))
     run, pauses = "", []
     for number in range(count):
         progress(f"pause {number + 1} of {count}")
         controller.crowd.ask(orders.Watch())
         moved = time.monotonic_ns()
         run = site.operator.act(run, "resume").id if run else site.start("pause")
-        controller.crowd.ask(orders.Arrivals(max(1, site.devices // 10)))
+        controller.crowd.ask(orders.Arrivals(max(1, _in_flight(site) // 10)))
         pauses.append(_paused(site, run, moved))
         controller.crowd.ask(orders.Quiet(SETTLE_S))
     site.end(run, controller)
@@ -107,7 +111,7 @@ def _paused(site: Site, run: str, moved: int) -> Pause:
     return Pause(moved, asked, time.monotonic_ns())
 
 
-def _after(seen: Seen, pauses: Sequence[Pause], devices: int) -> Count:
+def _after(seen: Seen, pauses: Sequence[Pause], count: int) -> Count:
     """Count the installations that were handed over after an answer; there must be none.
 
     Raises:
@@ -118,9 +122,9 @@ def _after(seen: Seen, pauses: Sequence[Pause], devices: int) -> Count:
     late = held = 0
     for pause, end in zip(pauses, ends, strict=True):
         late += sum(pause.answered < at < end for at in installs)
-        held += devices - sum(pause.moved < at < end for at in installs)
+        held += count - sum(pause.moved < at < end for at in installs)
     if late:
         raise BenchmarkFailed(f"{late} commands were handed over after a pause had been answered, expected none")
-    if not held and devices > BATCH_MAX:
+    if not held and count > BATCH_MAX:
         raise BenchmarkFailed("every pause came too late to hold a command back, so nothing was shown")
     return Count("commands after a pause's answer", late, f"held back by {len(pauses)} pauses", held)
