@@ -12,15 +12,14 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.mqtt import KEEPALIVE_SECONDS
 from controller.edge.acceptor import shrink_tls_buffers
-from simulator.live.link import KEEPALIVE_SECONDS
 from tests.benchmarks import orders
 from tests.benchmarks.control import Order, obey
 from tests.benchmarks.light import Ears, LightDevice, Papers
 
 DIALS_MAX: Final = 8
 CONNECT_SECONDS: Final = 600.0
-PING_SECONDS: Final = KEEPALIVE_SECONDS * 2 / 3
 TURN: Final = 500
 """Messages that are published before the loop may read again."""
 _POLL_SECONDS: Final = 0.02
@@ -83,7 +82,7 @@ class Crowd:
 
         def ping(number: int) -> None:
             self._devices[number % len(self._devices)].ping()
-            loop.call_later(PING_SECONDS / len(self._devices), ping, number + 1)
+            loop.call_later(KEEPALIVE_SECONDS / len(self._devices), ping, number + 1)
 
         ping(0)
 

@@ -1,4 +1,4 @@
-"""What connected devices cost while nothing happens but their pings, with runs that wait for somebody to promote them.
+"""What connected devices cost while nothing happens, or only their pings, with runs that wait for a promotion.
 
 Beside a bare loop that once a second looks at as many time stamps as there are devices: less cannot tell who is
 gone. What the controller asks its database meanwhile is asked once more with SQLite counting its own steps.
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from agent.mqtt import KEEPALIVE_SECONDS
 from simulator.processes import Processes
 from tests.benchmarks import orders
 from tests.benchmarks.measure import Count, Measured, Share, cpu_seconds, progress
@@ -20,8 +21,8 @@ from tests.benchmarks.site import Side, Site, open_site
 
 DEVICES: Final = 5_000
 FEW_DEVICES: Final = 1_000
-SPAN_S: Final = 15.0
-"""Three periods of the slowest of the controller's loops."""
+SPAN_S: Final = 10.0
+"""Two periods of the slowest of the controller's loops."""
 RUNS: Final = 10
 REST_S: Final = 2.0
 STEPS_MAX: Final = 1_000
@@ -37,28 +38,29 @@ def figures(*, devices: int = DEVICES, few: int = FEW_DEVICES, span_s: float = S
 
 
 def measure(site: Site, controller: Side, *, few: int, span_s: float) -> Iterator[Measured]:
-    """Measure with *few* devices, then with all."""
+    """Measure with *few* devices, then with all, then with their pings."""
     loops = [_start_loop(site.installation.processes, count) for count in (few, site.devices)]
-    controller.crowd.ask(orders.KeepAlive())
     for number in range(RUNS):
         site.define(f"idle-{number}", trigger="manual")
         site.start(f"idle-{number}")
-    yield _share(controller, loops[0], few, span_s)
+    yield _share(controller, loops[0], f"idle, {few} devices, {RUNS} runs", span_s)
     site.connect(controller, count=site.devices)
     begun = time.monotonic_ns()
-    yield _share(controller, loops[1], site.devices, span_s)
+    yield _share(controller, loops[1], f"idle, {site.devices} devices, {RUNS} runs", span_s)
+    controller.crowd.ask(orders.KeepAlive())
+    yield _share(controller, loops[1], f"the same, with {site.devices / KEEPALIVE_SECONDS:.0f} pings/s", span_s)
     yield _scans(site, begun)
 
 
-def _share(controller: Side, loop: int, devices: int, span_s: float) -> Share:
+def _share(controller: Side, loop: int, name: str, span_s: float) -> Share:
     time.sleep(REST_S)
-    progress(f"{devices} devices and {RUNS} runs idle for {span_s:.0f} s")
+    progress(f"{name}, for {span_s:.0f} s")
     begun, ours, theirs = time.monotonic(), cpu_seconds(controller.pid), cpu_seconds(loop)
     time.sleep(span_s)
     span = time.monotonic() - begun
     percent = 100 * (cpu_seconds(controller.pid) - ours) / span
     bound = 100 * (cpu_seconds(loop) - theirs) / span
-    return Share(f"idle, {devices} devices, {RUNS} runs", percent, "bare loop over as many time stamps", bound)
+    return Share(name, percent, "bare loop over as many time stamps", bound)
 
 
 def _start_loop(processes: Processes, devices: int) -> int:

@@ -27,11 +27,15 @@ _NS_A_MS: Final = 1e6
 
 @dataclass(frozen=True)
 class Pause:
-    """When a run began to move, and when its pause was asked for and answered; CLOCK_MONOTONIC in nanoseconds."""
+    """When a run began to move, its pause was asked for and answered, and it could move again.
+
+    By CLOCK_MONOTONIC, in nanoseconds.
+    """
 
     moved: int
     asked: int
     answered: int
+    until: int
 
     @property
     def ms(self) -> float:
@@ -82,17 +86,33 @@ def _ms(seconds: Sequence[float]) -> list[float]:
 def _pauses(site: Site, controller: Side, count: int) -> list[Pause]:
     """Pause a run whenever a tenth of its devices has heard of it, and have it move again."""
     site.define("pause", pace=_in_flight(site))
-    run, pauses = "", []
+    run, pauses = site.start("pause"), []
+    controller.crowd.ask(orders.Quiet(SETTLE_S))
+    site.operator.act(run, "pause", reason="a benchmark")
     for number in range(count):
         progress(f"pause {number + 1} of {count}")
-        controller.crowd.ask(orders.Watch())
-        moved = time.monotonic_ns()
-        run = site.operator.act(run, "resume").id if run else site.start("pause")
-        controller.crowd.ask(orders.Arrivals(max(1, _in_flight(site) // 10)))
-        pauses.append(_paused(site, run, moved))
-        controller.crowd.ask(orders.Quiet(SETTLE_S))
+        pauses.append(_pause(site, controller, run))
+    controller.burst(partial(site.operator.act, run, "resume"), _in_flight(site))
     site.end(run, controller)
     return pauses
+
+
+def _pause(site: Site, controller: Side, run: str) -> Pause:
+    controller.crowd.ask(orders.Quiet(SETTLE_S))
+    controller.crowd.ask(orders.Watch())
+    moved = time.monotonic_ns()
+    site.operator.act(run, "resume")
+    controller.crowd.ask(orders.Arrivals(max(1, _in_flight(site) // 10)))
+    asked, answered = _ask(site, run)
+    controller.crowd.ask(orders.Quiet(SETTLE_S))
+    return Pause(moved, asked, answered, until=time.monotonic_ns())
+
+
+def _ask(site: Site, run: str) -> tuple[int, int]:
+    """Pause *run*; return when that was asked for and answered."""
+    asked = time.monotonic_ns()
+    site.operator.act(run, "pause", reason="a benchmark")
+    return asked, time.monotonic_ns()
 
 
 def _rests(site: Site, count: int) -> list[float]:
@@ -100,15 +120,10 @@ def _rests(site: Site, count: int) -> list[float]:
     site.define("rest", trigger="manual")
     run, spans = site.start("rest"), []
     for _ in range(count):
-        spans.append(_paused(site, run, time.monotonic_ns()).ms)
+        asked, answered = _ask(site, run)
+        spans.append((answered - asked) / _NS_A_MS)
         site.operator.act(run, "resume")
     return spans
-
-
-def _paused(site: Site, run: str, moved: int) -> Pause:
-    asked = time.monotonic_ns()
-    site.operator.act(run, "pause", reason="a benchmark")
-    return Pause(moved, asked, time.monotonic_ns())
 
 
 def _after(seen: Seen, pauses: Sequence[Pause], count: int) -> Count:
@@ -117,12 +132,11 @@ def _after(seen: Seen, pauses: Sequence[Pause], count: int) -> Count:
     Raises:
         BenchmarkFailed: when there are some, or no pause came before all were handed over.
     """
-    ends = [pause.moved for pause in pauses[1:]] + [time.monotonic_ns()]
     installs = [handed.at for handed in seen.handed if handed.op == "install"]
     late = held = 0
-    for pause, end in zip(pauses, ends, strict=True):
-        late += sum(pause.answered < at < end for at in installs)
-        held += count - sum(pause.moved < at < end for at in installs)
+    for pause in pauses:
+        late += sum(pause.answered < at < pause.until for at in installs)
+        held += count - sum(pause.moved < at < pause.until for at in installs)
     if late:
         raise BenchmarkFailed(f"{late} commands were handed over after a pause had been answered, expected none")
     if not held and count > BATCH_MAX:

@@ -23,7 +23,7 @@ class Connect(Order[None]):
 
 @dataclass(frozen=True)
 class KeepAlive(Order[None]):
-    """From now on ping as a fleet does that connected long ago: each device in its turn, evenly spread."""
+    """From now on ping as real agents do: each device once in its keepalive, evenly spread."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def test_latency(sides: tuple[Site, Side, Side]) -> None:
 def test_idle(sides: tuple[Site, Side, Side], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle, "REST_S", 0.0)
     site, controller, _ = sides
-    names = ["idle, 2 devices, 10 runs", "idle, 5 devices, 10 runs", "idle, statements over all devices"]
+    silent = ["idle, 2 devices, 10 runs", "idle, 5 devices, 10 runs"]
+    names = [*silent, "the same, with 0 pings/s", "idle, statements over all devices"]
     _check(idle.measure(site, controller, few=2, span_s=1.2), names)
 
 
@@ -70,13 +71,13 @@ def test_what_cannot_be_done_is_said(sides: tuple[Site, Side, Side]) -> None:
 
 
 def test_a_command_after_the_answer_to_a_pause_fails_the_benchmark() -> None:
-    pauses = [Pause(moved=10, asked=20, answered=30)]
+    pauses = [Pause(moved=10, asked=20, answered=30, until=40)]
     with pytest.raises(BenchmarkFailed, match="1 commands were handed over after"):
         latency._after(Seen([Handed(15, "install"), Handed(31, "install"), Handed(32, "hold")], []), pauses, 1_000)
 
 
 def test_pauses_that_hold_nothing_back_show_nothing() -> None:
-    pauses = [Pause(moved=10, asked=2_000, answered=3_000)]
+    pauses = [Pause(moved=10, asked=2_000, answered=3_000, until=4_000)]
     seen = Seen([Handed(at, "install") for at in range(11, 1_011)], [])
     with pytest.raises(BenchmarkFailed, match="too late"):
         latency._after(seen, pauses, 1_000)

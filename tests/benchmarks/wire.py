@@ -5,6 +5,7 @@ bytes in groups before it acknowledges them. The bound for CPU time is the bare 
 Ticks are neither signed nor stored; the bare endpoint drops them.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -78,7 +79,7 @@ def _taken(rounds: Sequence[tuple[orders.Sent, float]]) -> Taken:
 
 
 def _verifications() -> float:
-    """Return how many reports one core verifies in a second."""
+    """Return how many reports are verified in a second of CPU time."""
     key, message = Ed25519Signing(Ed25519PrivateKey.generate()), bytes(REPORT_BYTES)
     public, signature = Ed25519Verify(key.public), key.sign(message)
-    return rate(lambda: sum(public.is_signature(signature, message) for _ in range(1_000)))
+    return rate(lambda: sum(public.is_signature(signature, message) for _ in range(1_000)), clock=time.process_time)
