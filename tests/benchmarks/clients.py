@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import msgspec
 
-from agent.mqtt import KEEPALIVE_SECONDS
 from controller.edge.acceptor import shrink_tls_buffers
 from tests.benchmarks import orders
 from tests.benchmarks.control import Order, obey
@@ -41,8 +40,8 @@ class Crowd:
         match order:
             case orders.Connect():
                 return await self._connect(order)
-            case orders.KeepAlive():
-                return self._keep_alive()
+            case orders.KeepAlive(per_second):
+                return self._keep_alive(per_second)
             case orders.Watch():
                 return self._watch()
             case orders.Arrivals(count, seconds):
@@ -77,12 +76,12 @@ class Crowd:
         gc.collect()
         gc.freeze()
 
-    def _keep_alive(self) -> None:
+    def _keep_alive(self, per_second: float) -> None:
         loop = asyncio.get_running_loop()
 
         def ping(number: int) -> None:
             self._devices[number % len(self._devices)].ping()
-            loop.call_later(KEEPALIVE_SECONDS / len(self._devices), ping, number + 1)
+            loop.call_later(1 / per_second, ping, number + 1)
 
         ping(0)
 

@@ -1,7 +1,8 @@
 """What connected devices cost while nothing happens, or only their pings, with runs that wait for a promotion.
 
-Beside a bare loop that once a second looks at as many time stamps as there are devices: less cannot tell who is
-gone. What the controller asks its database meanwhile is asked once more with SQLite counting its own steps.
+Beside a bare loop that once a second looks at as many time stamps as there are devices, as a plain watch over them
+would; and, for pings, beside the bare endpoint that answers as many of them from fewer devices. What the controller
+asks its database meanwhile is asked once more with SQLite counting its own steps.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from tests.benchmarks.site import Side, Site, open_site
 
 DEVICES: Final = 5_000
 FEW_DEVICES: Final = 1_000
+BARE_DEVICES: Final = 100
 SPAN_S: Final = 10.0
 """Two periods of the slowest of the controller's loops."""
 RUNS: Final = 10
@@ -33,34 +35,40 @@ _LOOP: Final = "import sys; from tests.benchmarks.idle import bare_loop; bare_lo
 
 def figures(*, devices: int = DEVICES, few: int = FEW_DEVICES, span_s: float = SPAN_S) -> Iterator[Measured]:
     """Measure in an installation of its own."""
+    few = min(few, devices)
     with open_site(devices, is_probed=True) as site:
-        yield from measure(site, site.controller(count=few), few=few, span_s=span_s)
+        bare = site.bare(count=min(few, BARE_DEVICES))
+        yield from measure(site, site.controller(count=few), bare, few=few, span_s=span_s)
 
 
-def measure(site: Site, controller: Side, *, few: int, span_s: float) -> Iterator[Measured]:
+def measure(site: Site, controller: Side, bare: Side, *, few: int, span_s: float) -> Iterator[Measured]:
     """Measure with *few* devices, then with all, then with their pings."""
     loops = [_start_loop(site.installation.processes, count) for count in (few, site.devices)]
     for number in range(RUNS):
         site.define(f"idle-{number}", trigger="manual")
         site.start(f"idle-{number}")
-    yield _share(controller, loops[0], f"idle, {few} devices, {RUNS} runs", span_s)
+    pids, bound = (controller.pid, loops[0]), "bare loop over as many time stamps"
+    yield _share(f"idle, {few} devices, {RUNS} runs", pids, bound, span_s)
     site.connect(controller, count=site.devices)
     begun = time.monotonic_ns()
-    yield _share(controller, loops[1], f"idle, {site.devices} devices, {RUNS} runs", span_s)
-    controller.crowd.ask(orders.KeepAlive())
-    yield _share(controller, loops[1], f"the same, with {site.devices / KEEPALIVE_SECONDS:.0f} pings/s", span_s)
+    yield _share(f"idle, {site.devices} devices, {RUNS} runs", (controller.pid, loops[1]), bound, span_s)
+    pings = orders.KeepAlive(site.devices / KEEPALIVE_SECONDS)
+    controller.crowd.ask(pings)
+    bare.crowd.ask(pings)
+    name, bound = f"the same, with {pings.per_second:.0f} pings/s", "bare endpoint, as many pings"
+    yield _share(name, (controller.pid, bare.pid), bound, span_s)
     yield _scans(site, begun)
 
 
-def _share(controller: Side, loop: int, name: str, span_s: float) -> Share:
+def _share(name: str, pids: tuple[int, int], bound: str, span_s: float) -> Share:
+    """Measure the processes *pids*, ours and the bound's, side by side."""
     time.sleep(REST_S)
     progress(f"{name}, for {span_s:.0f} s")
-    begun, ours, theirs = time.monotonic(), cpu_seconds(controller.pid), cpu_seconds(loop)
+    begun, before = time.monotonic(), [cpu_seconds(pid) for pid in pids]
     time.sleep(span_s)
     span = time.monotonic() - begun
-    percent = 100 * (cpu_seconds(controller.pid) - ours) / span
-    bound = 100 * (cpu_seconds(loop) - theirs) / span
-    return Share(name, percent, "bare loop over as many time stamps", bound)
+    ours, theirs = (100 * (cpu_seconds(pid) - at) / span for pid, at in zip(pids, before, strict=True))
+    return Share(name, ours, bound, theirs)
 
 
 def _start_loop(processes: Processes, devices: int) -> int:

@@ -23,7 +23,9 @@ class Connect(Order[None]):
 
 @dataclass(frozen=True)
 class KeepAlive(Order[None]):
-    """From now on ping as real agents do: each device once in its keepalive, evenly spread."""
+    """From now on ping so often, each device in its turn."""
+
+    per_second: float
 
 
 @dataclass(frozen=True)

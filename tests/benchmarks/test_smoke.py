@@ -46,10 +46,9 @@ def test_latency(sides: tuple[Site, Side, Side]) -> None:
 
 def test_idle(sides: tuple[Site, Side, Side], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle, "REST_S", 0.0)
-    site, controller, _ = sides
     silent = ["idle, 2 devices, 10 runs", "idle, 5 devices, 10 runs"]
     names = [*silent, "the same, with 0 pings/s", "idle, statements over all devices"]
-    _check(idle.measure(site, controller, few=2, span_s=1.2), names)
+    _check(idle.measure(*sides, few=2, span_s=1.2), names)
 
 
 def _check(figures: Iterator[Measured], names: list[str]) -> None:
