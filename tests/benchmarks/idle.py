@@ -26,7 +26,7 @@ BARE_DEVICES: Final = 100
 SPAN_S: Final = 10.0
 """Two periods of the slowest of the controller's loops."""
 RUNS: Final = 10
-REST_S: Final = 2.0
+REST_S: Final = 1.0
 STEPS_MAX: Final = 1_000
 """Whatever takes more steps of SQLite's machine than this, or scans by its plan, looks at devices one by one."""
 _TABLES: Final = ("device", "target_run")
