@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import envelopes, ingest
+from tests.benchmarks import envelopes, ingest, installs
 from tests.benchmarks.measure import Figure, machine
 
 BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     "envelopes": envelopes.figures,
     "ingest": ingest.figures,
+    "installs": installs.figures,
 }
 
 
