@@ -88,8 +88,13 @@ class OwnInstalls:
         view = self._operator.run(run.id)
         succeeded = sum(stage.counters.succeeded for stage in view.stages)
         assert view.ended_at is not None
-        assert succeeded == self._devices, f"{succeeded} of {self._devices} devices succeeded"
+        assert succeeded == self._devices, f"{succeeded} of {self._devices} devices succeeded; {self._failure(run.id)}"
         return Round(succeeded, (view.ended_at - view.created_at) / 1_000, spent)
+
+    def _failure(self, run: str) -> str:
+        """Return what kept one device from it."""
+        targets = (target for target in self._operator.targets(run) if target.state != "succeeded")
+        return next((f"{target.device} {target.state}: {target.reason} {target.detail}" for target in targets), "")
 
     def idle_share(self, *, seconds: float) -> float:
         """Return the share of a core that the controller takes while nothing is to be done."""
