@@ -218,6 +218,15 @@ async def test_a_fetch_that_fails_leaves_the_trust_as_it_was(tmp_path: Path, giv
     await trust.close()
 
 
+async def test_a_kept_connection_that_ends_as_it_is_taken_costs_no_device_its_release(tmp_path: Path) -> None:
+    server = Server(answer(404))
+    trust = shared(tmp_path, server)
+    ended = httpx.RemoteProtocolError("Server disconnected without sending a response.")
+    server.answers = [ended, answer(200, (tmp_path / "off" / "releases.json").read_bytes())]
+    assert (await trust.refresh(PAPERS)).releases is not None
+    await trust.close()
+
+
 async def test_a_request_is_sent_again_while_the_controller_is_busy_and_given_up_when_it_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
