@@ -53,6 +53,7 @@ lock: ## resolve requirements/*.txt anew; UPGRADE=--upgrade for the newest versi
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements/agent.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml $(EXTRAS) -o requirements/all.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml $(EXTRAS) --group dev -o requirements/dev.txt
+	$(COMPILE) $(UPGRADE) --group goosebit -o requirements/bench-goosebit.txt
 
 clean: ## remove the environments, the caches and what the demo wrote
 	rm -rf .venv .venv-lock .venv.lock .coverage .coverage.* htmlcov build dist var

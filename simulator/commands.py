@@ -48,6 +48,9 @@ def simulate(
         int, typer.Option(min=0, help="Play downloads as if releases had so many bytes; 0: their own size.")
     ] = 0,
     fetch: Annotated[bool, typer.Option("--fetch", help="Really download every artifact, and check it.")] = False,
+    step: Annotated[
+        float | None, typer.Option(min=0, help="How long each step of an installation takes, in seconds; else drawn.")
+    ] = None,
     away: Annotated[float, typer.Option(min=0, help="The longest that offline devices stay away, in seconds.")] = 15.0,
     duration: Annotated[float, typer.Option(min=0, help="Stop after so many seconds; 0: at Ctrl-C.")] = 0.0,
     output: Annotated[Output, typer.Option("--output", "-o", help="How the summary is printed.")] = Output.TEXT,
@@ -68,6 +71,7 @@ def simulate(
             labels=behaviour.parse_labels(labels),
             fail_versions=frozenset(fail_version or ()),
             away_ms=program.span_of(away),
+            step_ms=None if step is None else program.span_of(step),
         )
     except behaviour.BadOption as error:
         raise typer.BadParameter(str(error)) from error

@@ -197,8 +197,10 @@ def page_of_targets(tx: Transaction, run_id: int, stage: int | None, state: Targ
 
 
 def add_commands(tx: Transaction, run_id: int, number: int, place: tuple[int, int, int, int] | None, op: Op) -> Any:
+    """Add a command of a run, or of a target, and then of that one's run: its id says which."""
     row = None if place is None else _row(tx, *place)
-    return tx.commands.add([command(number, tx.runs.get(run_id), row, op=op, send_at=at(number % 7))])
+    run = tx.runs.get(run_id if row is None else row.run_id)
+    return tx.commands.add([command(number, run, row, op=op, send_at=at(number % 7))])
 
 
 def add_closed(tx: Transaction, run_id: int, number: int, state: CommandState) -> Any:
