@@ -3,13 +3,16 @@
 BIN := .venv/bin
 PACKAGES := protocol agent controller simulator
 
+# Seeds of the simulation: on plain memory, and on both stores, which must tell the same story.
+SEEDS ?= 5000
+SEEDS_BOTH ?= 500
+
 # Coverage in percent, branches included: of the pure layers, and over all.
 PURE := protocol/*,agent/core/*,controller/domain/*
 PURE_FLOOR := 100
 TOTAL_FLOOR := 90
 
 WORKERS ?= 2
-SEEDS ?= 5000
 ARGS ?=
 
 .PHONY: help setup demo test lint bench simulate docs lock clean
@@ -23,10 +26,12 @@ setup: ## make the environment .venv (the other commands do this themselves)
 demo: setup ## show a whole rollout on this machine; options in ARGS
 	@$(BIN)/tidegate demo $(ARGS)
 
-test: lint ## lint, then every test, then the coverage floors; options for pytest in ARGS
+test: lint ## lint, every test, the coverage floors, the simulation; options for pytest in ARGS
 	$(BIN)/pytest -q -n $(WORKERS) $(PACKAGES:%=--cov=%) --cov-report= $(ARGS)
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=$(PURE_FLOOR)
 	$(BIN)/coverage report --format=total --fail-under=$(TOTAL_FLOOR)
+	$(BIN)/tidegate fuzz --seeds $(SEEDS) --workers $(WORKERS)
+	$(BIN)/tidegate fuzz --seeds $(SEEDS_BOTH) --workers $(WORKERS) --store both
 
 lint: setup ## formatting, ruff, mypy, import rules
 	$(BIN)/ruff format --check --quiet .

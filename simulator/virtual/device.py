@@ -54,7 +54,9 @@ from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
 
 PROFILE: Final = Profile(model="k1", agent="virtual", installers=frozenset({"archive"}))
-DIAL_MS_MAX: Final = 5_000
+DIAL_MS_MAX: Final = 2_000
+DOUBLINGS_MAX: Final = 4
+ANSWER_MS_MAX: Final = 5_000
 RETRY_MS: Final = SECOND
 RESTART_MS: Final = 2 * SECOND
 MILLION: Final = 1_000_000
@@ -118,6 +120,7 @@ class Device:
         self._waiting: deque[Callable[[int], AnyEvent]] = deque()
         self._wake_at: int | None = None
         self._tries = 0
+        self._failures = 0
         knows_all = self._chance.random() < world.draws.device.releases_known
         self._trust = trusts[-1] if knows_all else trusts[0]
         self.journal = MortalJournal(world, label)
@@ -182,6 +185,7 @@ class Device:
         self._waiting.clear()
         self._wake_at = None
         self._tries += 1
+        self._failures = 0
         self.installer.call_off()
         connection, self.connection = self.connection, None
         if connection is not None:
@@ -197,7 +201,8 @@ class Device:
         """Try to connect, some time soon; a newer try makes all older ones void."""
         self._tries += 1
         number = self._tries
-        self._in_this_life(self._chance.randint(1, DIAL_MS_MAX), lambda: self._try(number))
+        longest_ms = DIAL_MS_MAX << min(self._failures, DOUBLINGS_MAX)
+        self._in_this_life(self._chance.randint(1, longest_ms), lambda: self._try(number))
 
     def _try(self, number: int) -> None:
         if number != self._tries:
@@ -210,18 +215,20 @@ class Device:
             admitted=lambda connection: self._admitted(connection, nonce, number),
             refused=lambda: self._failed(number),
         )
-        self._in_this_life(DIAL_MS_MAX, lambda: self._failed(number))
+        self._in_this_life(ANSWER_MS_MAX, lambda: self._failed(number))
 
     def _admitted(self, connection: Connection, nonce: str, number: int) -> None:
         if number != self._tries or not self.is_on:
             connection.cut()
             return
         self.connection = connection
+        self._failures = 0
         self._feed(lambda at: Connected(at=at, nonce=nonce))
 
     def _failed(self, number: int) -> None:
         """Try again: it was refused, or nobody answered because the controller died meanwhile."""
         if number == self._tries and self.is_on and self.connection is None:
+            self._failures += 1
             self._dial()
 
     def lost(self, connection: Connection) -> None:

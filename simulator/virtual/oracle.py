@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from agent.core.model import State
+from controller.app.repositories import Transaction
 from protocol.codec import decode
 from protocol.envelope import parse
 from protocol.ids import Name, digest_of
@@ -18,7 +19,7 @@ from simulator.virtual.world import World
 
 Ask = Callable[..., Complaints]
 
-_SIGHTS: Final = ("committed", "handed", "answered_device", "asked", "answered", "stepped", "installs")
+_SIGHTS: Final = ("committed", "restarted", "handed", "answered_device", "asked", "answered", "stepped", "installs")
 
 
 class Oracle:
@@ -47,6 +48,10 @@ class Oracle:
     def committed(self, changes: Changes) -> None:
         """Show a committed transaction."""
         self._show("committed", self.picture.take(changes))
+
+    def restarted(self, tx: Transaction) -> None:
+        """Show the database that a new life of the controller finds."""
+        self._show("restarted", tx)
 
     def handed(self, name: Name, kind: DownlinkKind, payload: bytes) -> None:
         """Show bytes that were handed to the transport."""

@@ -95,6 +95,7 @@ class Life:
 
     async def _run(self) -> None:
         """What `controller.serving` does, without sockets."""
+        await self._server.store.read(self._server.oracle.restarted)
         await wakeups.recover(self.controller)
         self.is_up = True
         await wakeups.run_for_ever(self.controller)
@@ -179,6 +180,12 @@ class Server:
         if span_ms > 20 * SECOND:
             self.world.sometimes(Sometimes.CONTROLLER_DOWN_LONG)
         self.world.scheduler.after(span_ms, self.boot)
+
+    def stop(self) -> None:
+        """End for good, with whatever is under way."""
+        if self.life is not None:
+            life, self.life = self.life, None
+            life.end()
 
     def request(
         self, work: Callable[[Controller], Coroutine[Any, Any, Any]], *, answered: Answered, failed: Failed

@@ -35,6 +35,7 @@ T = TypeVar("T")
 EVENTS_MAX: Final = 300_000
 HEALING_MS_MAX: Final = 90 * MINUTE
 CHECK_MS: Final = 20 * SECOND
+ROLL_MS: Final = 30 * SECOND
 LIVENESS: Final = "it ends well (liveness)"
 
 
@@ -89,6 +90,7 @@ class Trial:
             events = self._play(until=world.now + self._draws.chaos_ms)
             self._heal()
             events += self._settle()
+            self._server.stop()
         return Outcome(
             seed=self._draws.seed,
             violations=tuple(world.violations),
@@ -125,16 +127,21 @@ class Trial:
                 return count
             count += self._play(until=world.now + CHECK_MS)
         count += self._call_the_roll()
-        for complaint in [] if world.violations else _now(self._store.read(self._ending.complaints)):
-            world.violated(LIVENESS, complaint)
+        if not world.violations:
+            self._judge()
         return count
+
+    def _judge(self) -> None:
+        _now(self._store.read(self._server.oracle.restarted))
+        for complaint in _now(self._store.read(self._ending.complaints)):
+            self._world.violated(LIVENESS, complaint)
 
     def _call_the_roll(self) -> int:
         """Let every device connect anew and say what it has, before it is compared."""
         for device in self._devices:
             if device.connection is not None:
                 device.connection.cut()
-        return self._play(until=self._world.now + MINUTE)
+        return self._play(until=self._world.now + ROLL_MS)
 
 
 def _devices(world: World, server: Server, oracle: Oracle, keys: Keys) -> Iterator[Device]:

@@ -14,6 +14,7 @@ from simulator.virtual.laws.membership import OnlyMembers
 from simulator.virtual.laws.outbox import CommittedBeforeSent
 from simulator.virtual.laws.pace import InFlightIsBounded
 from simulator.virtual.laws.reports import AcknowledgedIsStored
+from simulator.virtual.laws.restart import RestartsWhereItWas
 from simulator.virtual.laws.sequence import SequenceRises
 from simulator.virtual.laws.tables import StatesFollowTables
 
@@ -30,5 +31,6 @@ LAWS: Final[tuple[type[Law], ...]] = (
     StatesFollowTables,
     CountersAddUp,
     CommittedBeforeSent,
+    RestartsWhereItWas,
     WholeOrOld,
 )

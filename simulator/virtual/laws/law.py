@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from agent.core.model import State
 from controller.app.records import CommandRecord
+from controller.app.repositories import Transaction
 from protocol.ids import Name
 from protocol.messages import Ack, HelloReply
 from simulator.virtual.picture import Commit, Picture
@@ -48,6 +49,11 @@ class Observer:
     def committed(self, commit: Commit) -> Complaints:
         """Judge a committed transaction; the picture shows it already."""
         del commit
+        return ()
+
+    def restarted(self, tx: Transaction) -> Complaints:
+        """Judge the database that a new life of the controller finds."""
+        del tx
         return ()
 
     def handed(self, handed: Handed) -> Complaints:
