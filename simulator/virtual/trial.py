@@ -4,7 +4,7 @@ First safety: faults strike and operators act, and no law may be broken. Then li
 a bounded time every run has ended, every report is settled, and the devices are what the database says they are.
 """
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -14,7 +14,7 @@ from controller.app.repositories import Store
 from protocol.units import MINUTE, SECOND
 from simulator.virtual.beginning import identity, prepare, trusts
 from simulator.virtual.device import Device
-from simulator.virtual.draws import Draws, draw
+from simulator.virtual.draws import Draws
 from simulator.virtual.ending import Ending
 from simulator.virtual.keys import Keys
 from simulator.virtual.laws import LAWS
@@ -164,9 +164,3 @@ def _now(work: Coroutine[Any, Any, T]) -> T:
         result: T = stop.value
         return result
     raise AssertionError("the store waits for something")
-
-
-def run(seed: int, *, make_store: Callable[[], Store], is_traced: bool = False) -> Outcome:
-    """Return what comes of *seed* on a store of its own."""
-    store = make_store()
-    return Trial(draw(seed), store, is_traced=is_traced).run()

@@ -56,7 +56,7 @@ def test_a_rare_path_that_many_worlds_never_took_is_a_failure() -> None:
 
 
 def test_only_some_of_many_broken_seeds_are_told_in_full() -> None:
-    words = program.in_words(report(failed={seed: ("a law: a word",) for seed in range(50)}), Backend.SQL)
+    words = program.in_words(report(failed=dict.fromkeys(range(50), ("a law: a word",))), Backend.SQL)
     assert words.count("see it again") == program.SHOWN_MAX
     assert "tidegate fuzz --seed 0 --store sql" in words
 
