@@ -49,7 +49,7 @@ class World:
 
     def populate(self, *, devices: int, agents: int, canaries: int = 3, options: tuple[str, ...] = ()) -> None:
         """Enrol and start devices; the first agent is a canary. Returns when all of them are online."""
-        claim = self.operator.new_claim(uses=100)
+        claim = self.operator.new_claim(uses=devices + agents)
         if devices:
             labels = f"ring=canary:{canaries},ring=:{devices - canaries}"
             counts = ("--devices", str(devices), "--labels", labels)
