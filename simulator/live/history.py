@@ -81,22 +81,25 @@ def read_history(path: Path) -> list[Entry]:
 
 
 def deeds(before: Durable, after: Durable, effects: Sequence[Effect], *, at: int) -> list[Entry]:
-    """Return what a device did in one step, from what it knew before and after, and what it is told to do."""
+    """Return what a device did in one step, from what it knew before and after, and what it is told to do.
+
+    What it obeys comes first: the permission that a step brings allows what the same step begins.
+    """
     told = Entry(at=at, device=after.name, incarnation=after.incarnation, deed=Deed.FILED)
     return [msgspec.structs.replace(told, **changes) for changes in _changes(before, after, effects)]
 
 
 def _changes(before: Durable, after: Durable, effects: Sequence[Effect]) -> Iterator[dict[str, object]]:
+    for run, note in after.runs.items():
+        known = before.run(run)
+        if (note.mode, note.epoch) != (known.mode, known.epoch):
+            yield {"deed": Deed.OBEYED, "run": run, "mode": note.mode, "epoch": note.epoch}
     yield from _of_work(before, after, effects)
     was, now = ({filed.report_seq for filed in durable.filed} for durable in (before, after))
     if now - was:
         yield {"deed": Deed.FILED, "report_seqs": tuple(sorted(now - was))}
     if was - now:
         yield {"deed": Deed.SETTLED, "report_seqs": tuple(sorted(was - now))}
-    for run, note in after.runs.items():
-        known = before.run(run)
-        if (note.mode, note.epoch) != (known.mode, known.epoch):
-            yield {"deed": Deed.OBEYED, "run": run, "mode": note.mode, "epoch": note.epoch}
 
 
 def _of_work(before: Durable, after: Durable, effects: Sequence[Effect]) -> Iterator[dict[str, object]]:

@@ -53,6 +53,12 @@ def test_what_holds_for_a_run_is_told_when_it_changes() -> None:
     assert deeds(held, replace(held, runs={RUN: RunNote(epoch=2, mode=Mode.HOLD, ended=1)}), [], at=5) == []
 
 
+def test_a_permission_is_told_before_what_it_allows() -> None:
+    held = replace(AT_WORK, runs={RUN: RunNote(epoch=2, mode=Mode.HOLD)})
+    going = replace(AT_WORK, runs={RUN: RunNote(epoch=3, mode=Mode.GO)})
+    assert [entry.deed for entry in deeds(held, going, [Install(work=WORK)], at=5)] == [Deed.OBEYED, Deed.INSTALLED]
+
+
 def test_a_file_gives_back_what_was_written_but_for_a_line_that_was_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     entries = [told(Deed.ACCEPTED, run="r1", attempt=1), told(Deed.FILED, report_seqs=(1, 2))]
