@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from controller.cli.failures import CliError
@@ -130,9 +131,11 @@ def active_runs(w: World) -> list[str]:
 
 
 @asynccontextmanager
-async def small_world(folder: Path, *, devices: int = 3, pipeline: str = PATIENT) -> AsyncIterator[SmallWorld]:
+async def small_world(
+    folder: Path, *, devices: int = 3, pipeline: str = PATIENT, env: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[SmallWorld]:
     """Run an installation with a small fleet in this process; everything ends with the block."""
-    with world(folder) as w:
+    with world(folder, env=env) as w:
         entries: list[Entry] = []
         fleet = LiveFleet(
             draw(Plan(count=devices)),

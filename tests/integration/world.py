@@ -1,9 +1,10 @@
 """An installation with real agents and simulated devices, and what the tests ask of it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from controller.app.views import RunView, TargetView
@@ -119,10 +120,10 @@ class World:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
-    """Run an installation for a test; everything ends with the block."""
+def world(folder: Path, *, env: Mapping[str, str] = MappingProxyType({})) -> Iterator[World]:
+    """Run an installation for a test, with settings of its own where *env* has some; everything ends with the block."""
     with Processes(folder) as processes:
         installation = Installation.create(folder, processes)
-        installation.serve()
+        installation.serve(env=env)
         with installation.operator() as operator:
             yield World(installation, processes, operator)
