@@ -14,7 +14,7 @@ from tests.chaos.world import KILLED, PATIENT, VERSIONS, active_runs, define
 from tests.integration.world import APP, JOB, World, until, world
 
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1_800),
     pytest.mark.skipif(not tracer.is_available(), reason="strace is missing or may not join a process"),
 ]
 

@@ -9,7 +9,7 @@ from tests.chaos import tracer
 from tests.chaos.history import ALWAYS
 from tests.chaos.world import small_world
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1_800)
 
 SEED: Final = 1
 TEST: Final = "tests/chaos/test_controller_killed.py"

@@ -42,9 +42,9 @@ def killed_at(syscall: str, number: int) -> list[str]:
     return [*_strace(syscall), "-e", f"inject={syscall}:signal=KILL:when={number}"]
 
 
-def failing(syscall: str, error: str, *, first: int, last: int) -> list[str]:
-    """Return the command of a tracer that lets each thread's calls from *first* to *last* fail."""
-    return [*_strace(syscall), "-e", f"inject={syscall}:error={error}:when={first}..{last}"]
+def failing(syscall: str, error: str) -> list[str]:
+    """Return the command of a tracer that lets every *syscall* fail with *error* for as long as it is joined."""
+    return [*_strace(syscall), "-e", f"inject={syscall}:error={error}"]
 
 
 def _strace(syscall: str) -> list[str]:
