@@ -10,8 +10,9 @@ from controller.app.ports import Artifacts, CertificateAuthority, Chance, Clock,
 from controller.app.progress import ProgressBoard
 from controller.app.repositories import Store, Transaction
 from controller.observe import Meters
-from protocol.envelope import SigningKey
+from protocol.envelope import KeyRing, SigningKey
 from protocol.ids import TenantId
+from protocol.keys import ring_of
 from protocol.messages import RootVersions
 
 T = TypeVar("T")
@@ -41,6 +42,8 @@ class Controller:
     dispatcher: Dispatcher
     progress: ProgressBoard
     meters: Meters
+    keys: Callable[[bytes], KeyRing] = ring_of
+    """Returns the ring that a device's messages are checked with, from its stored public key."""
 
     async def write(self, work: Work[T], *, priority: Priority = Priority.OPERATOR) -> T:
         """Commit *work*, then let its consequences follow: fences first, then commands to the dispatcher."""

@@ -4,7 +4,7 @@ A message that is malformed or signed by the wrong key is counted, logged with i
 other message of its batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -17,10 +17,9 @@ from controller.app.ports import Disposition, Priority, Uplinked
 from controller.app.records import DeviceRecord
 from controller.app.repositories import Transaction
 from protocol.codec import decode, encode
-from protocol.envelope import Verified, seal, verify
+from protocol.envelope import KeyRing, Verified, seal, verify
 from protocol.errors import MalformedMessage, ProtocolError, UntrustedMessage
 from protocol.ids import Name
-from protocol.keys import ring_of
 from protocol.messages import Ack, Gone, Hello, HelloReply, PayloadType, Report, Tick
 from protocol.topics import DownlinkKind, UplinkKind
 
@@ -28,6 +27,7 @@ log = structlog.get_logger()
 
 Signed = Verified[Hello] | Verified[Report]
 Parsed = Signed | Gone | Tick
+Keys = Callable[[bytes], KeyRing]
 
 _SIGNED: Final = {UplinkKind.HELLO: (PayloadType.HELLO, Hello), UplinkKind.REPORT: (PayloadType.REPORT, Report)}
 
@@ -56,7 +56,7 @@ class Inbox:
         controller.meters.batch.observe(len(batch))
         names = {message.name for message in batch}
         devices = await controller.read(lambda tx: tx.devices.by_names(names))
-        parsed = await controller.compute.run(lambda: [_parse(message, devices) for message in batch])
+        parsed = await controller.compute.run(lambda: [_parse(message, devices, controller.keys) for message in batch])
         stored = [
             (devices[message.name], content)
             for message, content in zip(batch, parsed, strict=True)
@@ -143,7 +143,7 @@ class Inbox:
         return disposition
 
 
-def _parse(message: Uplinked, devices: dict[Name, DeviceRecord]) -> Parsed | ProtocolError:
+def _parse(message: Uplinked, devices: Mapping[Name, DeviceRecord], keys: Keys) -> Parsed | ProtocolError:
     device = devices.get(message.name)
     if device is None or device.is_blocked:
         return UntrustedMessage("the device is not enrolled or is blocked")
@@ -154,14 +154,14 @@ def _parse(message: Uplinked, devices: dict[Name, DeviceRecord]) -> Parsed | Pro
             case UplinkKind.GONE:
                 return decode(message.payload, Gone)
             case UplinkKind.HELLO | UplinkKind.REPORT:
-                return _verified(message, device)
+                return _verified(message, device, keys)
     except ProtocolError as error:
         return error
 
 
-def _verified(message: Uplinked, device: DeviceRecord) -> Signed:
+def _verified(message: Uplinked, device: DeviceRecord, keys: Keys) -> Signed:
     payload_type, kind = _SIGNED[message.kind]
-    signed: Signed = verify(message.payload, payload_type, kind, ring_of(device.signing_key))
+    signed: Signed = verify(message.payload, payload_type, kind, keys(device.signing_key))
     if signed.value.device != device.name:
         raise UntrustedMessage(f"signed for {signed.value.device!r} and sent as {device.name!r}")
     return signed
