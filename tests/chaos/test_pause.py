@@ -36,7 +36,7 @@ from simulator.processes import Processes
 from tests.chaos.chance import drawn, repeating
 from tests.chaos.evidence import read_database
 from tests.chaos.history import CHECKS, Evidence, assert_clean, unsettled
-from tests.chaos.world import VERSIONS, active_runs, define, until
+from tests.chaos.world import PRETEND_BYTES, VERSIONS, active_runs, define, until
 from tests.integration.world import JOB, World
 
 pytestmark = pytest.mark.timeout(400)
@@ -202,7 +202,8 @@ async def _connect(w: World, history: Path) -> None:
     def enrol() -> None:
         define(w, PIPELINE)
         claim = w.operator.new_claim(uses=DEVICES)
-        w.installation.simulate("--devices", str(DEVICES), "--history", str(history), claim=claim)
+        options = ("--devices", str(DEVICES), "--history", str(history), "--size", str(PRETEND_BYTES))
+        w.installation.simulate(*options, claim=claim)
 
     def are_online() -> bool:
         w.processes.check()

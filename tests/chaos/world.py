@@ -27,6 +27,8 @@ from tests.integration.world import APP, JOB, World, world
 POLL_SECONDS: Final = 0.02
 SETTLE_SECONDS: Final = 45.0
 KILLED: Final = -9
+PRETEND_BYTES: Final = 2_000_000
+"""Downloads take a part of a second, so that what happens finds devices before their irreversible step as well."""
 VERSIONS: Final = ("1.0.0", "1.1.0")
 PATIENT: Final = f"""
 kind: Pipeline
@@ -141,7 +143,7 @@ async def small_world(
             draw(Plan(count=devices)),
             addresses=Addresses(url=w.installation.url, ca=w.installation.ca),
             model="simulated",
-            load=Load(),
+            load=Load(pretend_bytes=PRETEND_BYTES),
             record=entries.extend,
         )
         try:
