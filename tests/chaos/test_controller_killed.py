@@ -52,6 +52,8 @@ async def test_a_pause_that_was_answered_holds_though_the_controller_is_killed_a
         await asyncio.sleep(AFTER_GRACE_SECONDS)
         assert await asyncio.to_thread(w.w.reached, run) == reached, f"nobody new was sent a command; {repeat}"
         assert not any(device.is_working and not device_holds(w, device) for device in w.fleet.devices), repeat
+        queued = await asyncio.to_thread(w.w.operator.targets, run, state="queued")
+        assert {target.waits_for for target in queued} == {"the run is paused"}, repeat
         await asyncio.to_thread(w.w.operator.act, run, "resume", reason="well")
         await w.settled()
         w.check(repeat=repeat)
