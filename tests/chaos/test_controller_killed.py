@@ -18,12 +18,15 @@ pytestmark = pytest.mark.timeout(1_800)
 
 SEED: Final = 1
 TEST: Final = "tests/chaos/test_controller_killed.py"
+NO_TRACER: Final = "strace is missing or may not join a process; kills at drawn instants stay"
 DEVICES: Final = 30
+IN_MID_RUN: Final = 8
+"""At its eighth commit a run of three devices is well under way."""
 AFTER_GRACE_SECONDS: Final = 6.5
 """A controller that has just started judges nothing for five seconds; what it would do wrong shows after them."""
 
 
-@pytest.mark.skipif(not tracer.is_available(), reason="strace is missing or may not trace; the random kills stay")
+@pytest.mark.skipif(not tracer.is_available(), reason=NO_TRACER)
 @pytest.mark.parametrize(("syscall", "last", "sample"), [("fdatasync", 40, 6), ("pwrite64", 160, 6)])
 async def test_a_controller_killed_at_any_write_goes_on_where_it_was(
     tmp_path: Path, syscall: str, last: int, sample: int
@@ -33,6 +36,20 @@ async def test_a_controller_killed_at_any_write_goes_on_where_it_was(
         for done, number in enumerate(numbers, start=1):
             repeat = tracer.repeating(syscall, numbers[:done], test=TEST)
             await w.run_until_killed(tracer.killed_at(syscall, number))
+            w.check(checks=ALWAYS, repeat=repeat)
+            await w.serve()
+            await w.settled()
+            w.check(repeat=repeat)
+
+
+@pytest.mark.skipif(not tracer.is_available(), reason=NO_TRACER)
+async def test_a_controller_killed_as_it_starts_again_goes_on_where_it_was(tmp_path: Path) -> None:
+    numbers = tracer.points("start", last=8, sample=2, seed=SEED)
+    async with small_world(tmp_path) as w:
+        for done, number in enumerate(numbers, start=1):
+            repeat = tracer.repeating("start", numbers[:done], test=TEST)
+            await w.run_until_killed(tracer.killed_at("fdatasync", IN_MID_RUN))
+            await w.serve_until_killed(tracer.killed_at("fdatasync", number))
             w.check(checks=ALWAYS, repeat=repeat)
             await w.serve()
             await w.settled()

@@ -94,6 +94,17 @@ class SmallWorld:
         with contextlib.suppress(CliError):
             await asyncio.to_thread(self.w.operator.start, job, version=version)
 
+    async def serve_until_killed(self, tracer: Sequence[str], *, seconds: float = SETTLE_SECONDS) -> None:
+        """Start the controller, and let its *tracer* kill it as it starts or as devices come back."""
+        starting = asyncio.create_task(self.serve())
+        await until(lambda: self.w.installation.controller is not None, why="the controller's process is there")
+        assert self.w.installation.controller is not None
+        with traced(self.w.installation.controller.pid, tracer):
+            await until(lambda: self.code() is not None, seconds=seconds, why="the starting controller is killed")
+        await starting
+        assert self.code() == KILLED, f"the controller ended with {self.code()}, not by its tracer"
+        await self.kill()
+
     async def run_until_killed(self, tracer: Sequence[str], *, seconds: float = SETTLE_SECONDS) -> None:
         """Have one run after another until the controller dies of its *tracer*."""
         assert self.w.installation.controller is not None
