@@ -27,6 +27,7 @@ demo: setup ## show a whole rollout on this machine; options in ARGS
 	@$(BIN)/tidegate demo $(ARGS)
 
 test: lint ## lint, every test, the coverage floors, the simulation; options for pytest in ARGS
+	@sh scripts/debian-packages
 	$(BIN)/pytest -q -n $(WORKERS) $(PACKAGES:%=--cov=%) --cov-report= $(ARGS)
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=$(PURE_FLOOR)
 	$(BIN)/coverage report --format=total --fail-under=$(TOTAL_FLOOR)

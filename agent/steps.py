@@ -101,7 +101,7 @@ class Steps:
         if isinstance(step, Clean):
             self._clean()
             return
-        log.info("step_started", extra=fields(step=step.work.phase, run=step.work.run))
+        log.info("step_started", extra=fields(step=step.work.phase, run=step.work.run, attempt=step.work.attempt))
         fault = None
         try:
             if task.called_off.is_set():
@@ -118,7 +118,7 @@ class Steps:
 
     def _finish(self, work: Work, fault: Fault | None) -> None:
         reason = fault.reason if fault else None
-        log.info("step_finished", extra=fields(step=work.phase, run=work.run, reason=reason))
+        log.info("step_finished", extra=fields(step=work.phase, run=work.run, attempt=work.attempt, reason=reason))
         at = boottime_ms()
         self._emit(Finished(at=at, run=work.run, attempt=work.attempt, phase=work.phase, fault=fault))
 

@@ -32,6 +32,7 @@ from controller.clock import SystemChance, SystemClock
 from controller.config import Settings
 from controller.edge.acceptor import listen
 from controller.edge.endpoint import Endpoint
+from controller.edge.limits import Limits
 from controller.http.app import create_app
 from controller.observe import Meters, set_up_logs
 from controller.serving import HttpServer
@@ -108,7 +109,8 @@ async def _serve(settings: Settings) -> None:
         stack.callback(threads.close)
         inbox, mqtt_context = Inbox(), keystore.server_context()
         instance = 1 + int(SystemChance().token(INSTANCE_BYTES), 16)
-        endpoint = Endpoint(inbox, tenant=tenant, context=mqtt_context, instance=instance)
+        limits = Limits(keepalive_s=settings.mqtt_keepalive_s)
+        endpoint = Endpoint(inbox, tenant=tenant, context=mqtt_context, instance=instance, limits=limits)
         mqtt_port = endpoint.listen(settings.mqtt_host, settings.mqtt_port)[0][1]
         listeners = listen(settings.http_host, settings.http_port, backlog=HTTP_BACKLOG, service="HTTP")
         for listener in listeners:

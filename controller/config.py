@@ -13,7 +13,8 @@ class Settings(BaseSettings):
     """What ``tidegate serve`` needs to know.
 
     `folder` is what ``tidegate init`` made. `public_host` is the name by which devices reach this machine; it must be
-    among the hosts of the server certificate. Port 0 takes a free one.
+    among the hosts of the server certificate. Port 0 takes a free one. A device that asks for a longer keepalive than
+    `mqtt_keepalive_s` gets that one: shorter finds broken connections sooner, longer saves mobile data.
     """
 
     model_config = SettingsConfigDict(env_prefix="TIDEGATE_", frozen=True, extra="ignore")
@@ -27,6 +28,7 @@ class Settings(BaseSettings):
     mqtt_port: Port = 8883
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    mqtt_keepalive_s: Annotated[int, Field(ge=1, le=65_535)] = 300
     downloads_in_flight_max: Annotated[int, Field(ge=1)] = 256
 
     @property

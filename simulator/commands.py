@@ -53,6 +53,9 @@ def simulate(
     ] = None,
     away: Annotated[float, typer.Option(min=0, help="The longest that offline devices stay away, in seconds.")] = 15.0,
     duration: Annotated[float, typer.Option(min=0, help="Stop after so many seconds; 0: at Ctrl-C.")] = 0.0,
+    history: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write what each device does to this file, as JSON lines.")
+    ] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="How the summary is printed.")] = Output.TEXT,
 ) -> None:
     """Run a fleet of simulated devices against a controller, over real connections with real keys.
@@ -85,6 +88,7 @@ def simulate(
         model=model,
         load=steps.Load(pretend_bytes=size, is_real=fetch),
         duration_s=duration,
+        history=history,
     )
     raise typer.Exit(program.main(options, as_json=output is Output.JSON))
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import httpx
@@ -80,18 +81,21 @@ class Installation:
 
     # --- the controller -------------------------------------------------------------------------------------
 
-    def serve(self) -> Child:
+    def serve(self, *, under: Sequence[str] = (), env: Mapping[str, str] = MappingProxyType({})) -> Child:
         """Start the controller and wait until it is ready; after `kill`, it comes back at the same ports.
+
+        Args:
+            under: the beginning of a command that runs it, such as a tracer's.
+            env: settings that have no option.
 
         Raises:
             InstallationFailed: when it is not ready in time.
             ProcessFailed: when it ends instead.
         """
         ports = ["--http-port", str(self.http_port), "--mqtt-port", str(self.mqtt_port)]
-        command = [*tidegate("serve"), "--folder", str(self.online), *ports, "--public-host", HOST]
-        child = self.processes.start("controller", command)
+        command = [*under, *tidegate("serve"), "--folder", str(self.online), *ports, "--public-host", HOST]
+        self.controller = child = self.processes.start("controller", command, env=env)
         self._wait_ready(child)
-        self.controller = child
         return child
 
     def _wait_ready(self, child: Child) -> None:
@@ -200,9 +204,9 @@ class RealAgent:
         command = [*self._command("enrol"), *where, *who]
         return self._installation.processes.start(f"{self.device}-enrol", command, env=env)
 
-    def run(self, *, app: str) -> Child:
-        """Start the agent; the service of *app* gets this agent's port."""
-        command = [*self._command("run"), "--port", f"{app}={self.app_port}"]
+    def run(self, *, app: str, under: Sequence[str] = ()) -> Child:
+        """Start the agent, by the command that *under* begins where there is one; *app* gets this agent's port."""
+        command = [*under, *self._command("run"), "--port", f"{app}={self.app_port}"]
         self.child = self._installation.processes.start(self.device, command)
         return self.child
 

@@ -68,10 +68,11 @@ class Operator:
         raw = pipeline.read_bytes()
         self._client.put_bytes(f"/v1/pipelines/{pipeline.stem}", raw, media_type="application/yaml")
 
-    def create_job(self, name: str, *, pipeline: str, app: str, version: str) -> None:
+    def create_job(self, name: str, *, pipeline: str, app: str, version: str, priority: int = 0) -> None:
         """Bind an operation to a pipeline."""
         operation = {"app": app, "version": version}
-        self._client.send("POST", "/v1/jobs", {"name": name, "pipeline": pipeline, "operation": operation})
+        body = {"name": name, "pipeline": pipeline, "operation": operation, "priority": priority}
+        self._client.send("POST", "/v1/jobs", body)
 
     def start(self, job: str, *, version: str) -> RunView:
         """Start a run."""

@@ -5,13 +5,17 @@ The rules this module keeps:
 1. At most one service of an app runs: a record names it by process id *and* start time, so that neither a
    second agent process nor a reused id confuses it, and the old one is ended before another starts.
 2. Every service is a process group of its own, ended as a whole.
-3. A service that is watched and ends is started again, after a wait that doubles; one that is being verified
+3. A service begins only once its record is written. Until then its process waits, and ends with the agent: a service
+   that nobody knows of would hold its port for ever.
+4. A service that is watched and ends is started again, after a wait that doubles; one that is being verified
    is not.
 """
 
 import contextlib
+import errno
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -43,6 +47,8 @@ RESTART_BASE_MS: Final = 1 * SECOND
 RESTART_CAP_MS: Final = 5 * MINUTE
 LOG_BYTES_MAX: Final = 4_000_000
 _POLL_SECONDS: Final = 0.02
+_GATE: Final = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
+"""Waits for a line, and then becomes the command that follows; ends where none comes because the agent has died."""
 _START_TIME_FIELD: Final = 19
 """Of /proc/<pid>/stat, counted from the state on, which follows the command's name (proc(5), field 22)."""
 
@@ -119,20 +125,34 @@ class Services:
             if not manifest.start:
                 return
             self._homes.add(home)
-            with _log_file(home / "service.log") as output:
-                child = subprocess.Popen(
-                    _resolved(manifest.start, home / folder),
-                    cwd=home / folder,
-                    env=self._environment(home, folder, manifest),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            child = self._begin(home, folder, manifest)
             self._children[child.pid] = child
-            record = _Record(pid=child.pid, started=_start_time(child.pid), folder=folder)
-            write_whole(home / "service.json", msgspec.json.encode(record))
         log.info("service_started", extra=fields(app=home.name, folder=folder, pid=child.pid))
+
+    def _begin(self, home: Path, folder: str, manifest: Manifest) -> "subprocess.Popen[bytes]":
+        """Start a service's process, record it, and let it become the service."""
+        environment = self._environment(home, folder, manifest)
+        command = [*_GATE, *_resolved(manifest.start, home / folder, path=environment["PATH"])]
+        with _log_file(home / "service.log") as output:
+            child = subprocess.Popen(
+                command,
+                cwd=home / folder,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        assert child.stdin is not None
+        try:
+            with child.stdin as gate:
+                record = _Record(pid=child.pid, started=_start_time(child.pid), folder=folder)
+                write_whole(home / "service.json", msgspec.json.encode(record))
+                gate.write(b"begin\n")
+        except OSError:
+            child.wait()
+            raise
+        return child
 
     def _environment(self, home: Path, folder: str, manifest: Manifest) -> dict[str, str]:
         run_as = self._run_as(home, folder)
@@ -269,14 +289,23 @@ def _free_port() -> int:
         return port
 
 
-def _resolved(command: tuple[str, ...], folder: Path) -> list[str]:
-    """Return the command with its program found: ours for ``python3``, the folder's for a path."""
+def _resolved(command: tuple[str, ...], folder: Path, *, path: str) -> list[str]:
+    """Return the command with its program found: ours for ``python3``, the folder's for a path.
+
+    Raises:
+        FileNotFoundError: when there is no such program.
+        PermissionError: when it may not be executed.
+    """
     program, *arguments = command
     if program in {"python3", "python"}:
         program = sys.executable
     elif "/" in program:
         program = str(folder / program)
-    return [program, *arguments]
+    found = shutil.which(program, path=path)
+    if found is None:
+        code = errno.EACCES if Path(program).exists() else errno.ENOENT
+        raise OSError(code, os.strerror(code), program)
+    return [found, *arguments]
 
 
 def _start_time(pid: int) -> str:

@@ -4,7 +4,7 @@
 ([Note(kind='opened', stage=None, text='')], [Release(stage=0, count=2)])
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 import msgspec
@@ -93,8 +93,8 @@ class Advance:
         if gap_ms == 0:
             return
         self.tx.log.beat(self.at)
-        for run_id in self.tx.runs.active_ids():
-            self.run(run_id, Recovered(at=self.at, gap_ms=gap_ms))
+        recovered = Recovered(at=self.at, gap_ms=gap_ms)
+        let_happen(self, dict.fromkeys(self.tx.runs.active_ids(), recovered))
         log.info("time_skipped", gap_ms=gap_ms)
 
     def finish(self) -> None:
@@ -283,10 +283,15 @@ class Advance:
         return ()
 
 
+def let_happen(advance: Advance, events: Mapping[int, Event]) -> None:
+    """Let an event happen to each run: that of highest priority, then the oldest, has first call on what is free."""
+    for run_id in sorted(events, key=lambda run_id: (-advance.record(run_id).plan.priority, run_id)):
+        advance.run(run_id, events[run_id])
+
+
 def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
     """Let runs look again at what they may do: a device came online or became free."""
-    for run_id in run_ids:
-        advance.run(run_id, Woken(at=advance.at))
+    let_happen(advance, {run_id: Woken(at=advance.at) for run_id in run_ids})
 
 
 def _with(row: TargetRecord, target: Target, at: Instant) -> TargetRecord:

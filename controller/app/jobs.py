@@ -8,16 +8,26 @@ from controller.app.errors import InvalidRequest, NotFound
 from controller.app.records import JobRecord
 from controller.app.repositories import Transaction
 from controller.app.views import JobView
-from controller.domain.pipeline import Operation
+from controller.domain.pipeline import PRIORITY_MAX, Operation
 from protocol.errors import InvalidName
 from protocol.ids import parse_part
 
 
-async def create(controller: Controller, actor: Actor, *, name: str, pipeline: str, operation: Operation) -> JobView:
+async def create(
+    controller: Controller, actor: Actor, *, name: str, pipeline: str, operation: Operation, priority: int = 0
+) -> JobView:
     """Bind an operation to a pipeline under a name.
 
+    Args:
+        controller: the controller.
+        actor: who asks.
+        name: the job's name.
+        pipeline: what its runs go through.
+        operation: what they do.
+        priority: which of several runs gets a device first, from -`PRIORITY_MAX` to `PRIORITY_MAX`; higher goes first.
+
     Raises:
-        InvalidRequest: when the name breaks the rule for names.
+        InvalidRequest: when the name breaks the rule for names, or the priority is out of range.
         NotFound: when there is no such pipeline.
         Conflict: when the name is taken.
     """
@@ -26,12 +36,14 @@ async def create(controller: Controller, actor: Actor, *, name: str, pipeline: s
         parse_part(name, what="job")
     except InvalidName as error:
         raise InvalidRequest(str(error)) from error
+    if abs(priority) > PRIORITY_MAX:
+        raise InvalidRequest(f"priority {priority}: expected -{PRIORITY_MAX} to {PRIORITY_MAX}")
 
     def work(tx: Transaction, _after: Consequences) -> JobRecord:
         if tx.catalog.pipeline(pipeline) is None:
             raise NotFound(f"there is no pipeline {pipeline!r}: apply it first")
         now = controller.clock.now()
-        job = JobRecord(name=name, pipeline=pipeline, operation=operation, created_at=now)
+        job = JobRecord(name=name, pipeline=pipeline, operation=operation, priority=priority, created_at=now)
         saved = tx.catalog.add_job(job)
         audit.record(tx, actor, "job.create", name, at=now)
         return saved
@@ -64,6 +76,7 @@ def _view(record: JobRecord) -> JobView:
         name=record.name,
         pipeline=record.pipeline,
         operation=record.operation,
+        priority=record.priority,
         active_run=record.active_run,
         created_at=record.created_at,
     )

@@ -189,6 +189,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
     name: str
     pipeline: str
     operation: Operation
+    priority: int = 0
     active_run: str | None = None
     created_at: Instant
 

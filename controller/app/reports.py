@@ -16,13 +16,13 @@ import msgspec
 import structlog
 
 from controller.app import presence
-from controller.app.advance import Advance, policy_of, wake_runs
+from controller.app.advance import Advance, let_happen, policy_of
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
 from controller.app.records import GivenCommand, ReportRecord, SecurityRecord, Sender, TargetRecord
 from controller.app.repositories import ReportKey, Transaction
 from controller.domain import target as targets
-from controller.domain.events import Folded
+from controller.domain.events import Event, Folded, Woken
 from controller.domain.target import Anomaly, Delta, RecallHeard, RefusedCommand, Reissue, Reported, Target
 from protocol.envelope import Verified
 from protocol.ids import Digest, Name
@@ -198,10 +198,11 @@ class _Folding:
                 if before.target.state is not row.target.state:
                     freed.append(row)
         waiting = presence.freed(self.advance.controller, self.tx, freed) if freed else []
+        events: dict[int, Event] = {run_id: Woken(at=self.advance.at) for run_id in waiting}
         for run_id, stages in deltas.items():
             folded = {stage: tuple(changes) for stage, changes in stages.items()}
-            self.advance.run(run_id, Folded(at=self.advance.at, deltas=folded))
-        wake_runs(self.advance, waiting)
+            events[run_id] = Folded(at=self.advance.at, deltas=folded)
+        let_happen(self.advance, events)
 
     def _run_time(self, row: TargetRecord) -> int:
         return self.advance.record(row.run_id).run.clock.run_time(self.advance.at)

@@ -12,9 +12,11 @@ from controller.domain.model import StageRun
 from controller.domain.pipeline import Stage
 from controller.domain.target import TargetState
 from protocol.ids import split_name
+from protocol.lifecycle import AttemptState
 from protocol.units import Instant
 
 WAITS: Final = {
+    "pause": "the run is paused",
     "offline": "the device is offline",
     "retry": "waiting to try again",
     "slot": "waiting for a free slot",
@@ -93,16 +95,27 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         reason=target.reason.value if target.reason else "",
         detail=target.detail,
         left=target.left.value if target.left else "",
-        waits_for=_waits_for(controller, row),
+        waits_for=_waits_for(controller, record, row),
         done=done,
         total=total,
         updated_at=row.updated_at,
     )
 
 
-def _waits_for(controller: Controller, row: TargetRecord) -> str:
+def _waits_for(controller: Controller, record: RunRecord, row: TargetRecord) -> str:
+    if record.run.is_paused and _can_be_held(row):
+        return WAITS["pause"]
     if row.target.state is not TargetState.QUEUED:
         return ""
     if row.ready != controller.transport.instance:
         return WAITS["offline"]
     return WAITS["retry"] if row.target.due is not None else WAITS["slot"]
+
+
+def _can_be_held(row: TargetRecord) -> bool:
+    """Say whether a pause keeps a device from its next step: it is queued, or before its irreversible step."""
+    target = row.target
+    if target.state is TargetState.QUEUED:
+        return True
+    is_reversible = target.attempt_state in {AttemptState.SENT, AttemptState.ACCEPTED, AttemptState.DOWNLOADING}
+    return target.state is TargetState.IN_PROGRESS and is_reversible and not target.cancel_requested

@@ -86,6 +86,7 @@ def _plan(tx: Transaction, job: JobRecord, version: str, *, salt: str) -> Plan:
         operation=operation,
         release=reference,
         salt=salt,
+        priority=job.priority,
     )
 
 

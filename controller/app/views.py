@@ -159,6 +159,7 @@ class JobView(View, frozen=True, kw_only=True):
     name: str
     pipeline: str
     operation: Operation
+    priority: int
     active_run: str | None
     created_at: Instant
 

@@ -5,14 +5,14 @@ in which nobody looked is taken out of every run's clock.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 import structlog
 
 from controller.app import heartbeat, presence
-from controller.app.advance import Advance, policy_of, wake_runs
+from controller.app.advance import Advance, let_happen, policy_of
 from controller.app.commands import outdated
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
@@ -23,7 +23,7 @@ from controller.app.ports import Priority
 from controller.app.records import CommandRecord
 from controller.app.repositories import Transaction
 from controller.domain import target as targets
-from controller.domain.events import Folded, Woken
+from controller.domain.events import Event, Folded, Woken
 from controller.domain.target import Delta, DueReached, TargetState
 from protocol.units import HOUR, SECOND, Instant, later
 
@@ -94,13 +94,16 @@ def _beat(controller: Controller, tx: Transaction, after: Consequences) -> None:
 
 def _work(controller: Controller, tx: Transaction, after: Consequences) -> None:
     advance = Advance(controller, tx, after)
+    events: dict[int, Event] = {}
     for run_id in tx.runs.waking(advance.at):
-        _wake(advance, run_id)
+        events |= _due(advance, run_id, events)
+    let_happen(advance, events)
     advance.finish()
     _resend(controller, tx, after, advance.at)
 
 
-def _wake(advance: Advance, run_id: int) -> None:
+def _due(advance: Advance, run_id: int, known: Mapping[int, Event]) -> dict[int, Event]:
+    """Judge what is due in a run; return what happens to it, and to runs not *known* that wait for what it frees."""
     record = advance.record(run_id)
     now = record.run.clock.run_time(advance.at)
     deltas: dict[int, list[Delta]] = defaultdict(list)
@@ -114,12 +117,10 @@ def _wake(advance: Advance, run_id: int) -> None:
     advance.tx.targets.save(changed)
     advance.tx.commands.close([row.id for row in changed])
     waiting = presence.freed(advance.controller, advance.tx, ended) if ended else []
-    if deltas:
-        folded = {stage: tuple(changes) for stage, changes in deltas.items()}
-        advance.run(run_id, Folded(at=advance.at, deltas=folded))
-    else:
-        advance.run(run_id, Woken(at=advance.at))
-    wake_runs(advance, [other for other in waiting if other != run_id])
+    events: dict[int, Event] = {other: Woken(at=advance.at) for other in waiting if other not in known}
+    folded = {stage: tuple(changes) for stage, changes in deltas.items()}
+    events[run_id] = Folded(at=advance.at, deltas=folded) if folded else Woken(at=advance.at)
+    return events
 
 
 def _resend(controller: Controller, tx: Transaction, after: Consequences, at: Instant) -> None:

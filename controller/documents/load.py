@@ -29,6 +29,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     pipeline: str
     operation: Operation
+    priority: int = 0
 
 
 Definition = Pipeline | Job
@@ -125,7 +126,8 @@ def _parse(root: Value, data: dict[str, Any], kind: Kind) -> Loaded:
 
 
 def _job(file: JobFile) -> Job:
-    return Job(name=file.name, pipeline=file.pipeline, operation=file.operation.into(Operation))
+    operation = file.operation.into(Operation)
+    return Job(name=file.name, pipeline=file.pipeline, operation=operation, priority=file.priority)
 
 
 def _structural(root: Value, data: dict[str, Any], kind: Kind, known: Sequence[Fault]) -> list[Fault]:

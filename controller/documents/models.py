@@ -251,3 +251,4 @@ class JobFile(Part):
     name: Name
     pipeline: Name
     operation: OperationPart
+    priority: Annotated[int, Field(ge=-domain.PRIORITY_MAX, le=domain.PRIORITY_MAX)] = 0

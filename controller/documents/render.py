@@ -32,12 +32,8 @@ def to_document(definition: Definition) -> dict[str, Any]:
         case Job():
             operation = definition.operation
             changed = {"app": operation.app, **_changed(operation, Operation(app=operation.app, version=""))}
-            return {
-                "kind": "Job",
-                "name": definition.name,
-                "pipeline": definition.pipeline,
-                "operation": changed,
-            }
+            head = {"kind": "Job", "name": definition.name, "pipeline": definition.pipeline, "operation": changed}
+            return head | ({"priority": definition.priority} if definition.priority else {})
 
 
 def render(definition: Definition) -> str:

@@ -39,13 +39,17 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run was started with, the signed release included; never changed afterwards."""
+    """What a run was started with, the signed release included; never changed afterwards.
+
+    Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest.
+    """
 
     pipeline: Pipeline
     revision: int
     operation: Operation
     release: ReleaseRef
     salt: str
+    priority: int = 0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

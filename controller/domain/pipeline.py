@@ -16,6 +16,8 @@ from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
 
 STAGES_MAX: Final = 256
+PRIORITY_MAX: Final = 1_000
+"""The highest priority of a job; the lowest is as far below 0."""
 NAMES_SHOWN_MAX: Final = 12
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Positive = Annotated[int, Meta(ge=1)]

@@ -232,6 +232,7 @@ class Job(Answer):
     name: str
     pipeline: str
     operation: OperationAnswer
+    priority: int
     active_run: str | None
     created_at: Time
 

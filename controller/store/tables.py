@@ -107,6 +107,7 @@ job = sa.Table(
     sa.Column("name", sa.Text, nullable=False, unique=True),
     _text("pipeline"),
     sa.Column("operation", Json(Operation), nullable=False),
+    _int("priority"),
     _int("created_at"),
 )
 

@@ -44,6 +44,7 @@ from protocol.trust import ReleaseInfo
 from protocol.units import SECOND
 from simulator.live.behaviour import Character
 from simulator.live.enrolment import Papers
+from simulator.live.history import Record, deeds
 from simulator.live.radio import Air, Radio
 from simulator.live.steps import Load, Steps
 
@@ -58,6 +59,7 @@ class Host(Air, Protocol):
     """What a device asks of the process that it lives in."""
 
     load: Load
+    record: Record | None
 
     @property
     def trust(self) -> Trust:
@@ -182,10 +184,13 @@ class Device:
         runtime = self._runtime
         if runtime is None:
             return
-        before = runtime.state.durable.work
-        for effect in runtime.feed(event):
+        before = runtime.state.durable
+        effects = runtime.feed(event)
+        if self._host.record is not None and runtime.state.durable is not before:
+            self._host.record(deeds(before, runtime.state.durable, effects, at=event.at))
+        for effect in effects:
             self._carry_out(effect)
-        if before is not None and runtime.state.durable.work is None:
+        if before.work is not None and runtime.state.durable.work is None:
             self._count_end(runtime)
         self._settle()
 

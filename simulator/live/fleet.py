@@ -15,6 +15,7 @@ from simulator.live.behaviour import Character
 from simulator.live.device import Device
 from simulator.live.enrolment import Addresses, Fleet, Papers, enrol, label
 from simulator.live.fetching import FETCHES_MAX, Fetching
+from simulator.live.history import Record
 from simulator.live.radio import client_context
 from simulator.live.steps import Load
 from simulator.live.trust import SharedTrust
@@ -41,9 +42,26 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 class LiveFleet:
     """The devices, and what they share; implements `simulator.live.device.Host`."""
 
-    def __init__(self, characters: Sequence[Character], *, addresses: Addresses, model: str, load: Load) -> None:
-        """Take who the devices are, where the controller is, their model, and how downloads are played."""
+    def __init__(
+        self,
+        characters: Sequence[Character],
+        *,
+        addresses: Addresses,
+        model: str,
+        load: Load,
+        record: Record | None = None,
+    ) -> None:
+        """Make the fleet; nothing is enrolled or powered on.
+
+        Args:
+            characters: who the devices are.
+            addresses: where the controller is.
+            model: what the devices say they are.
+            load: how downloads are played.
+            record: told what each device does, if anybody is to be.
+        """
         self.load = load
+        self.record = record
         self.counts: Counter[str] = Counter()
         self.dialling = asyncio.Semaphore(DIALS_MAX)
         self.devices: list[Device] = []

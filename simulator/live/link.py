@@ -18,6 +18,7 @@ from protocol.messages import MESSAGE_BYTES_MAX
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind
 
 KEEPALIVE_SECONDS: Final = 240
+CONNECT_SECONDS: Final = 30
 RECEIVE_MAX: Final = 16
 PACKET_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 1_024
 PACKET_ID_MAX: Final = 65_535
@@ -62,6 +63,7 @@ class Link(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_client_id",
+        "_is_heard",
         "_loop",
         "_next_id",
         "_owner",
@@ -86,6 +88,7 @@ class Link(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._tail = b""
+        self._is_heard = False
         self._sent: dict[int, int] = {}
         self._next_id = _SUBSCRIBE_ID
         self.is_over = False
@@ -95,7 +98,8 @@ class Link(asyncio.BufferedProtocol):
     # --- asyncio's side -------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say CONNECT."""
+        """Say CONNECT; what stays unanswered for too long is given up."""
+        self._pinger = self._loop.call_later(CONNECT_SECONDS, self.cut, "CONNECT stays unanswered")
         self._transport = cast("asyncio.Transport", transport)
         will = mqtt5.Will(self._topics.up[UplinkKind.GONE], payload=self._will, qos=mqtt5.QoS.AT_LEAST_ONCE)
         connect = mqtt5.ConnectPacket(
@@ -120,6 +124,7 @@ class Link(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take *nbytes* new bytes."""
+        self._is_heard = True
         data = self._tail + bytes(_BUFFER[:nbytes])
         at = 0
         while at < len(data) and not self.is_over:
@@ -176,10 +181,18 @@ class Link(asyncio.BufferedProtocol):
             self._write(mqtt5.PubAckPacket(packet.packet_id).write())
 
     def _ping_after(self, seconds: float) -> None:
+        """Ping every so many seconds; a server that was not heard in between is gone."""
+
         def ping() -> None:
+            if not self._is_heard:
+                self.cut("nothing is heard")
+                return
+            self._is_heard = False
             self._write(_PING)
             self._ping_after(seconds)
 
+        if self._pinger is not None:
+            self._pinger.cancel()
         self._pinger = self._loop.call_later(seconds, ping)
 
     # --- the device's side ----------------------------------------------------------------------------------

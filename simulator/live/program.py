@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -14,6 +15,7 @@ from simulator.line import Line
 from simulator.live.behaviour import Plan, draw
 from simulator.live.enrolment import Addresses, EnrolFailed
 from simulator.live.fleet import LiveFleet, Snapshot
+from simulator.live.history import HistoryFile
 from simulator.live.steps import Load
 
 LINE_SECONDS: Final = 1.0
@@ -21,7 +23,10 @@ FAILED: Final = 1
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `duration_s` 0 means until a signal; `token` is an operator's, for setting labels."""
+    """What to run. `duration_s` 0 means until a signal; `token` is an operator's, for setting labels.
+
+    `history` is the file to which what each device does is written, where that is wanted.
+    """
 
     addresses: Addresses
     claim: str
@@ -30,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     model: str = "simulated"
     load: Load = Load()
     duration_s: float = 0.0
+    history: Path | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +61,14 @@ def run(options: Options) -> Summary:
 async def _run(options: Options) -> Summary:
     stop = _stop_on_signals()
     line = Line(sys.stderr)
-    fleet = LiveFleet(draw(options.plan), addresses=options.addresses, model=options.model, load=options.load)
+    history = None if options.history is None else HistoryFile(options.history)
+    fleet = LiveFleet(
+        draw(options.plan),
+        addresses=options.addresses,
+        model=options.model,
+        load=options.load,
+        record=None if history is None else history.record,
+    )
     begun = time.monotonic()
     try:
         await _enrol(fleet, options, line, stop)
@@ -66,6 +79,8 @@ async def _run(options: Options) -> Summary:
     finally:
         line.close()
         await fleet.leave()
+        if history is not None:
+            history.close()
     return Summary(
         seed=options.plan.seed,
         enrol_seconds=round(enrolled - begun, 3),

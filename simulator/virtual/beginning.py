@@ -61,15 +61,18 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
     """Store everything that exists from the beginning; return the enrolled devices with their ids."""
     infos = [_release(number, text) for number, text in enumerate(VERSIONS, 1)]
     tx.catalog.add_releases([_published(info) for info in infos])
-    for definition in draws.pipelines:
+    for definition, priority in zip(draws.pipelines, draws.priorities, strict=True):
         tx.catalog.add_revision(definition.name, definition, author="ann", at=START)
-        operation = Operation(app=APP, version=VERSIONS[0])
-        job = JobRecord(name=definition.name, pipeline=definition.name, operation=operation, created_at=START)
-        tx.catalog.add_job(job)
+        tx.catalog.add_job(_job(definition.name, priority))
     for device, ring in zip(draws.devices, draws.rings, strict=True):
         tx.devices.add(_enrolled(device, ring, keys))
     found = tx.devices.by_names([identity(device) for device in draws.devices])
     return [found[identity(device)] for device in draws.devices]
+
+
+def _job(name: str, priority: int) -> JobRecord:
+    operation = Operation(app=APP, version=VERSIONS[0])
+    return JobRecord(name=name, pipeline=name, operation=operation, priority=priority, created_at=START)
 
 
 def _published(info: ReleaseInfo) -> ReleaseRecord:

@@ -92,6 +92,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceId, ...]
     rings: tuple[str, ...]
     pipelines: tuple[Pipeline, ...]
+    priorities: tuple[int, ...]
     network: NetworkDraw
     controller: ControllerDraw
     device: DeviceDraw
@@ -106,13 +107,15 @@ def draw(seed: int) -> Draws:
     """Return the world of *seed*."""
     chance = random.Random(f"{seed}/draws")
     count = chance.choice((1, 2, 3, 3, 4, 4, 5, 6, DEVICES_MAX))
+    jobs = chance.choice((1, 1, 2))
     devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
     return Draws(
         seed=seed,
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
         rings=tuple(chance.choice(RINGS) for _ in devices),
-        pipelines=tuple(_pipeline(chance, f"p{number}", devices) for number in range(1, chance.choice((2, 2, 3)))),
+        pipelines=tuple(_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)),
+        priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=_network(chance),
         controller=_controller(chance),
         device=_device(chance),

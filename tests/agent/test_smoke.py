@@ -99,7 +99,7 @@ def test_an_agent_installs_updates_rolls_back_and_survives_a_kill(device: Device
     assert (end.state, end.reason, end.left) == ("failed", "verify_failed", "old")
     hub.until(lambda: _version_of(device) == "2.0")
 
-    liar = offer(hub, "4.0", app("4.0", says="3.9", timeout_ms=300), counter=4)
+    liar = offer(hub, "4.0", app("4.0", says="3.9", timeout_ms=1_500), counter=4)
     hub.send(install("run-4", liar))
     assert ends(hub, "run-4").reason == "version_mismatch"
 

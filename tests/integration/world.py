@@ -1,9 +1,10 @@
 """An installation with real agents and simulated devices, and what the tests ask of it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from controller.app.views import RunView, TargetView
@@ -49,7 +50,7 @@ class World:
 
     def populate(self, *, devices: int, agents: int, canaries: int = 3, options: tuple[str, ...] = ()) -> None:
         """Enrol and start devices; the first agent is a canary. Returns when all of them are online."""
-        claim = self.operator.new_claim(uses=100)
+        claim = self.operator.new_claim(uses=devices + agents)
         if devices:
             labels = f"ring=canary:{canaries},ring=:{devices - canaries}"
             counts = ("--devices", str(devices), "--labels", labels)
@@ -119,10 +120,10 @@ class World:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
-    """Run an installation for a test; everything ends with the block."""
+def world(folder: Path, *, env: Mapping[str, str] = MappingProxyType({})) -> Iterator[World]:
+    """Run an installation for a test, with settings of its own where *env* has some; everything ends with the block."""
     with Processes(folder) as processes:
         installation = Installation.create(folder, processes)
-        installation.serve()
+        installation.serve(env=env)
         with installation.operator() as operator:
             yield World(installation, processes, operator)

@@ -18,6 +18,7 @@ SHAPE = Shape(
         Column("PIPELINE", "pipeline"),
         Column("APP", lambda job: job["operation"]["app"]),
         Column("VERSION", lambda job: job["operation"]["version"]),
+        Column("PRIORITY", "priority"),
         Column("ACTIVE RUN", "active_run"),
         Column("CREATED", "created_at", is_wide=True),
         Column("PARAMS", lambda job: job["operation"]["params"], is_wide=True),
@@ -36,11 +37,12 @@ def create_job(
     version: Annotated[str, typer.Option("--version", help="Its version; a run may take another one.")],
     param: Annotated[list[str] | None, typer.Option("--param", help="key=value for the installer.")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", help="KEY=value for the installer's environment.")] = None,
+    priority: Annotated[int, typer.Option(help="Which job gets a device first, higher before lower.")] = 0,
 ) -> None:
     """Create a job."""
     operation: dict[str, Any] = {"app": app, "version": version}
     operation |= {"params": pairs_of(param or []), "env": pairs_of(env or [])}
-    body = {"name": name, "pipeline": pipeline, "operation": operation}
+    body = {"name": name, "pipeline": pipeline, "operation": operation, "priority": priority}
     session.printer.item(session.client.send("POST", "/v1/jobs", body), SHAPE)
 
 

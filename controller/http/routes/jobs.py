@@ -29,7 +29,9 @@ async def create_job(c: Context, actor: Operator, request: Request, response: Re
     require_media_type(request, JSON, YAML)
     job = await asyncio.to_thread(load_one, await request.body(), Kind.JOB)
     assert isinstance(job, Job)
-    view = await jobs.create(c, actor, name=job.name, pipeline=job.pipeline, operation=job.operation)
+    view = await jobs.create(
+        c, actor, name=job.name, pipeline=job.pipeline, operation=job.operation, priority=job.priority
+    )
     response.headers["Location"] = f"/v1/jobs/{view.name}"
     return view
 

@@ -233,6 +233,20 @@ def test_a_breach_may_pause_instead_and_is_latched(rig: Rig) -> None:
     assert rig.counters(run) == {"queued": 2, "in_progress": 1, "failed": 1}
 
 
+def test_devices_that_a_pause_holds_say_that_they_wait_for_its_end(rig: Rig) -> None:
+    rig.connect("a", "b", "c")
+    run = rig.start(stage(pace=Pace(max_in_flight=3)))
+    rig.report("a", AttemptState.DOWNLOADING)
+    rig.report("b", AttemptState.INSTALLING)
+    rig.do(runs.pause, run=run, reason="a look at it")
+    waits = {device: rig.target(run, device).waits_for for device in "abcd"}
+    assert waits == {"a": "the run is paused", "b": "", "c": "the run is paused", "d": "the run is paused"}
+
+    rig.do(runs.resume, run=run, reason="seen")
+    waits = {device: rig.target(run, device).waits_for for device in "abcd"}
+    assert waits == {"a": "", "b": "", "c": "", "d": "the device is offline"}
+
+
 def test_only_one_run_of_a_job_is_active(rig: Rig) -> None:
     rig.start(stage())
 

@@ -60,12 +60,13 @@ CALLS = (
     Call("pipeline show shop", "pipelines.get", {"name": "shop", "revision": None}, "kind: Pipeline"),
     Call("pipeline show shop --revision 2 -o wide", "pipelines.get", {"name": "shop", "revision": 2}, "ann"),
     Call(
-        "job create j --pipeline p --app shop --version 2.1 --param a=b --env C=d=e",
+        "job create j --pipeline p --app shop --version 2.1 --param a=b --env C=d=e --priority 3",
         "jobs.create",
         {
             "name": "j",
             "pipeline": "p",
             "operation": Operation(app=AppName("shop"), version="2.1", params={"a": "b"}, env={"C": "d=e"}),
+            "priority": 3,
         },
         "shop-update",
     ),

@@ -66,7 +66,7 @@ stages:
     gate: {failures: {more_than: 3}}
 ---
 {"kind": "Job", "name": "shop-update", "pipeline": "shop",
- "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}}
+ "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}, "priority": 7}
 """
 
 CANARY = Stage(
@@ -102,6 +102,7 @@ UPDATE = Job(
     name="shop-update",
     pipeline="shop",
     operation=Operation(app=AppName("shop"), version="2.10", params={"a": "b"}, env={"C": "d"}),
+    priority=7,
 )
 
 

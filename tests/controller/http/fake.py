@@ -119,6 +119,7 @@ JOB = views.JobView(
     name="shop-update",
     pipeline="shop",
     operation=Operation(app=AppName("shop"), version="2.1.0"),
+    priority=5,
     active_run=None,
     created_at=AT,
 )

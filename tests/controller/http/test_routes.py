@@ -70,10 +70,10 @@ ROUTES = (
     Route(
         "POST",
         "/v1/jobs",
-        {"name": "j", "pipeline": "p", "operation": {"app": "shop", "version": "2"}},
+        {"name": "j", "pipeline": "p", "operation": {"app": "shop", "version": "2"}, "priority": -2},
         201,
         "jobs.create",
-        {"name": "j", "pipeline": "p", "operation": Operation(app=AppName("shop"), version="2")},
+        {"name": "j", "pipeline": "p", "operation": Operation(app=AppName("shop"), version="2"), "priority": -2},
     ),
     Route("GET", "/v1/jobs", None, 200, "jobs.list_jobs", {}),
     Route("GET", "/v1/jobs/j", None, 200, "jobs.get", {"name": "j"}),

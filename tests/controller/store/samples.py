@@ -64,7 +64,9 @@ def plan(stage_count: int = 2) -> Plan:
 
 
 def add_job(tx: Transaction, name: str = "shop-weekly") -> JobRecord:
-    return tx.catalog.add_job(JobRecord(name=name, pipeline="weekly", operation=operation(), created_at=NOW))
+    return tx.catalog.add_job(
+        JobRecord(name=name, pipeline="weekly", operation=operation(), priority=7, created_at=NOW)
+    )
 
 
 def run(job: JobRecord, uid: str = "r1", stage_count: int = 2, **changes: Any) -> RunRecord:

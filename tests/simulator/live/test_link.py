@@ -167,8 +167,9 @@ def test_it_pings_within_the_keepalive_that_the_server_asked_for() -> None:
     async def play() -> list[bytes]:
         link, wire, _ = connected()
         hear(link, mqtt5.ConnAckPacket(server_keep_alive=30).write())
-        await asyncio.sleep(45)
+        await asyncio.sleep(25)
         hear(link, mqtt5.PingRespPacket().write())
+        await asyncio.sleep(20)
         link.leave()
         await asyncio.sleep(60)
         return wire.written
@@ -176,6 +177,29 @@ def test_it_pings_within_the_keepalive_that_the_server_asked_for() -> None:
     written = run_virtually(play())
     assert written.count(mqtt5.PingReqPacket().write()) == 2
     assert written[-1] == mqtt5.DisconnectPacket().write()
+
+
+def test_a_server_that_is_not_heard_between_two_pings_is_gone() -> None:
+    async def ping() -> tuple[list[object], bool]:
+        link, wire, owner = connected()
+        hear(link, mqtt5.ConnAckPacket(server_keep_alive=30).write())
+        await asyncio.sleep(21)
+        hear(link, mqtt5.PingRespPacket().write())
+        await asyncio.sleep(20)
+        assert not link.is_over
+        await asyncio.sleep(20)
+        return owner.told, wire.is_aborted
+
+    assert run_virtually(ping()) == (["nothing is heard"], True)
+
+
+def test_a_server_that_never_answers_is_given_up() -> None:
+    async def wait() -> list[object]:
+        _, _, owner = connected()
+        await asyncio.sleep(links.CONNECT_SECONDS + 1)
+        return owner.told
+
+    assert run_virtually(wait()) == ["CONNECT stays unanswered"]
 
 
 async def test_numbers_of_packets_come_round_and_skip_those_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
