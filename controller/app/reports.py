@@ -141,9 +141,11 @@ class _Folding:
             left=report.left,
         )
         after = self._step(row, event)
-        if command.is_open and command.digest == after.command:
+        is_current = command.digest == after.command
+        is_end = report.state.is_terminal and command.attempt == after.attempt
+        if (is_current and command.is_open) or (is_end and not is_current):
             self.heard.add(row.id)
-        if report.state.is_terminal and command.attempt == after.attempt:
+        if is_end:
             self._ended(device, report)
 
     def _ended(self, device: Sender, report: StateReport) -> None:

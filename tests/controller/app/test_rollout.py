@@ -15,7 +15,7 @@ from controller.domain.pipeline import (
     Timeouts,
     Trigger,
 )
-from protocol.ids import StageName
+from protocol.ids import StageName, device_id
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import Mode, WorkInHand
 from protocol.reasons import Reason, RejectCode
@@ -185,6 +185,18 @@ def test_pause_is_a_fence_and_resume_goes_on(rig: Rig) -> None:
     _, renewed = rig.last(at_work[1])
     assert (renewed.op, renewed.attempt, renewed.epoch) == ("install", 1, 3)
     assert rig.counters(run) == {"queued": 1, "in_progress": 2, "succeeded": 1}
+
+
+def test_the_end_of_an_attempt_closes_a_newer_command_for_it(rig: Rig) -> None:
+    """A device may end by its first command while a second one is under way."""
+    run = rig.start(stage(targets=Targets(devices=(device_id("a"),))))
+    first = rig.last_install("a")
+    rig.lose("a")
+    rig.do(runs.pause, run=run, reason="wait")
+    rig.do(runs.resume, run=run)
+    rig.report("a", AttemptState.SUCCEEDED, left=Left.NEW, command=first)
+    assert rig.counters(run) == {"succeeded": 1}
+    assert rig.wait(rig.store.read(lambda tx: (tx.commands.next_due(), tx.commands.unsent_count()))) == (None, 0)
 
 
 def test_resume_renews_the_permission_of_devices_at_work(rig: Rig) -> None:
