@@ -189,6 +189,7 @@ def test_pause_is_a_fence_and_resume_goes_on(rig: Rig) -> None:
 
 def test_the_end_of_an_attempt_closes_a_newer_command_for_it(rig: Rig) -> None:
     """A device may end by its first command while a second one is under way."""
+    rig.connect("a")
     run = rig.start(stage(targets=Targets(devices=(device_id("a"),))))
     first = rig.last_install("a")
     rig.lose("a")
