@@ -9,6 +9,7 @@ PURE_FLOOR := 100
 TOTAL_FLOOR := 90
 
 WORKERS ?= 2
+SEEDS ?= 5000
 ARGS ?=
 
 .PHONY: help setup demo test lint bench simulate docs lock clean
@@ -37,8 +38,8 @@ lint: setup ## formatting, ruff, mypy, import rules
 bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-simulate: setup ## connect simulated devices to a controller; its address and a claim in ARGS
-	@$(BIN)/tidegate simulate $(ARGS)
+simulate: setup ## play SEEDS rollouts in virtual time, with faults; options in ARGS
+	@$(BIN)/tidegate fuzz --seeds $(SEEDS) $(ARGS)
 
 docs: setup ## run the examples in the documentation and the docstrings
 	$(BIN)/pytest -q --doctest-glob='*.md' docs $(PACKAGES)
@@ -53,6 +54,7 @@ lock: ## resolve requirements/*.txt anew; UPGRADE=--upgrade for the newest versi
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements/agent.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml $(EXTRAS) -o requirements/all.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml $(EXTRAS) --group dev -o requirements/dev.txt
+	$(COMPILE) $(UPGRADE) --group goosebit -o requirements/bench-goosebit.txt
 
 clean: ## remove the environments, the caches and what the demo wrote
 	rm -rf .venv .venv-lock .venv.lock .coverage .coverage.* htmlcov build dist var

@@ -48,6 +48,9 @@ def simulate(
         int, typer.Option(min=0, help="Play downloads as if releases had so many bytes; 0: their own size.")
     ] = 0,
     fetch: Annotated[bool, typer.Option("--fetch", help="Really download every artifact, and check it.")] = False,
+    step: Annotated[
+        float | None, typer.Option(min=0, help="How long each step of an installation takes, in seconds; else drawn.")
+    ] = None,
     away: Annotated[float, typer.Option(min=0, help="The longest that offline devices stay away, in seconds.")] = 15.0,
     duration: Annotated[float, typer.Option(min=0, help="Stop after so many seconds; 0: at Ctrl-C.")] = 0.0,
     history: Annotated[
@@ -71,6 +74,7 @@ def simulate(
             labels=behaviour.parse_labels(labels),
             fail_versions=frozenset(fail_version or ()),
             away_ms=program.span_of(away),
+            step_ms=None if step is None else program.span_of(step),
         )
     except behaviour.BadOption as error:
         raise typer.BadParameter(str(error)) from error
@@ -110,3 +114,37 @@ def demo(
     cast = scenario.Cast(devices=devices, agents=agents, seed=seed)
     options = program.Options(cast=cast, folder=folder, keep=keep, as_json=output is Output.JSON)
     raise typer.Exit(program.main(options))
+
+
+class Store(StrEnum):
+    """What the controller's data is kept in while seeds are played."""
+
+    MEMORY = "memory"
+    SQL = "sql"
+    BOTH = "both"
+
+
+def fuzz(
+    *,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 1_000,
+    first: Annotated[int, typer.Option("--from", min=0, help="The first seed.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Play this seed alone, and tell its story.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="How many processes; 0: one for each core.")] = 0,
+    store: Annotated[
+        Store, typer.Option(help="Plain memory, SQL, or both, which must then tell the same story.")
+    ] = Store.MEMORY,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How the result is printed.")] = Output.TEXT,
+) -> None:
+    """Look for a seed that breaks an invariant: whole rollouts in virtual time, in worlds that fail on purpose.
+
+    Each seed draws a fleet, pipelines, faults and operators, and plays them with the real controller and real agents.
+    """
+    import os
+
+    from simulator.virtual import program
+    from simulator.virtual.fuzz import Backend
+
+    options = program.Options(
+        seed=seed, first=first, seeds=seeds, workers=workers or os.cpu_count() or 1, backend=Backend(store)
+    )
+    raise typer.Exit(program.main(options, as_json=output is Output.JSON))

@@ -207,11 +207,16 @@ class Advance:
         return tuple(deltas)
 
     def reissue(self, record: RunRecord, rows: Sequence[TargetRecord], *, delay_ms: int = 0) -> None:
-        """Make a new command for the current attempt of each device; the old one is never sent again."""
+        """Make a new command for the current attempt of each device; the old one is never sent again.
+
+        A device that was shut out since gets none: its attempt ends with its lease, or goes on when it is let in.
+        """
         self.tx.commands.close([row.id for row in rows])
-        commands = self.maker.install(record, rows, delay_ms=delay_ms)
+        devices = self.tx.devices.by_names({row.name for row in rows})
+        fit = [row for row in rows if not (devices[row.name].is_blocked or devices[row.name].is_broken)]
+        commands = self.maker.install(record, fit, delay_ms=delay_ms)
         changed: list[TargetRecord] = []
-        for row, command in zip(rows, commands, strict=True):
+        for row, command in zip(fit, commands, strict=True):
             after, _ = targets.step(row.target, Reissued(command=command.digest), policy_of(record, row))
             changed.append(_with(row, after, self.at))
         self.tx.targets.save(changed)

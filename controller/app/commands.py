@@ -1,6 +1,6 @@
 """Making commands: the exact bytes that are stored, and later signed and sent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -27,18 +27,28 @@ class Maker:
 
     def install(self, record: RunRecord, targets: Sequence[TargetRecord], *, delay_ms: int = 0) -> list[CommandRecord]:
         """Return unsaved commands for the given attempt of each target, by its `target.attempt`; seqs are taken."""
-        seqs = self._tx.devices.allocate_seqs([t.device_id for t in targets], at=self._at)
-        return [self._install(record, target, seqs[target.device_id], delay_ms) for target in targets]
+        drafts = {stage: self._install(record, stage) for stage in {target.stage for target in targets}}
+        return self._made(record, targets, drafts, send_at=later(self._at, delay_ms))
 
-    def _install(self, record: RunRecord, target: TargetRecord, seq: int, delay_ms: int) -> CommandRecord:
+    def control(self, record: RunRecord, targets: Sequence[TargetRecord], mode: Mode) -> list[CommandRecord]:
+        """Return unsaved control commands for devices at work; a ``go`` renews what the device may do."""
+        drafts = {stage: self._control(record, stage, mode) for stage in {target.stage for target in targets}}
+        return self._made(record, targets, drafts, send_at=self._at)
+
+    def _install(self, record: RunRecord, stage_index: int) -> Command:
+        """Return what is the same in all install commands for one stage."""
         plan = record.plan
-        stage = plan.pipeline.stages[target.stage]
+        stage = plan.pipeline.stages[stage_index]
         expires = later(self._at, stage.timeouts.accept_ms)
-        command = self._blank(target, record, seq, Op.INSTALL)
-        payload = msgspec.structs.replace(
-            command,
+        return Command(
+            tenant=self._tenant,
+            device="",
+            seq=0,
+            op=Op.INSTALL.value,
+            run=record.uid,
             stage=stage.name,
-            attempt=target.target.attempt,
+            epoch=record.run.epoch,
+            iat=self._at,
             exp=expires,
             not_after=later(expires, stage.timeouts.lease_ms),
             releases=(plan.release,),
@@ -47,52 +57,53 @@ class Maker:
             env=plan.operation.env,
             steps=_steps(stage.timeouts.lease_ms),
         )
-        return self._record(payload, record, target, Op.INSTALL, send_at=later(self._at, delay_ms))
 
-    def control(self, record: RunRecord, targets: Sequence[TargetRecord], mode: Mode) -> list[CommandRecord]:
-        """Return unsaved control commands for devices at work; a ``go`` renews what the device may do."""
-        seqs = self._tx.devices.allocate_seqs([t.device_id for t in targets], at=self._at)
-        op = Op(mode.value)
-        commands: list[CommandRecord] = []
-        for target in targets:
-            lease = record.plan.pipeline.stages[target.stage].timeouts.lease_ms
-            command = self._blank(target, record, seqs[target.device_id], op)
-            renewed = msgspec.structs.replace(command, not_after=later(self._at, lease))
-            commands.append(self._record(renewed, record, target, op, send_at=self._at))
-        return commands
-
-    def _blank(self, target: TargetRecord, record: RunRecord, seq: int, op: Op) -> Command:
+    def _control(self, record: RunRecord, stage_index: int, mode: Mode) -> Command:
+        """Return what is the same in all control commands for one stage."""
+        lease_ms = record.plan.pipeline.stages[stage_index].timeouts.lease_ms
         return Command(
             tenant=self._tenant,
-            device=split_name(target.name)[1],
-            seq=seq,
-            op=op.value,
+            device="",
+            seq=0,
+            op=Op(mode.value).value,
             run=record.uid,
             epoch=record.run.epoch,
             iat=self._at,
             exp=later(self._at, CONTROL_MS),
-            not_after=later(self._at, CONTROL_MS),
+            not_after=later(self._at, lease_ms),
         )
 
-    def _record(
-        self, command: Command, record: RunRecord, target: TargetRecord, op: Op, *, send_at: Instant
-    ) -> CommandRecord:
-        payload = encode(command)
-        return CommandRecord(
-            run_id=record.id,
-            target_id=None if op.is_control else target.id,
-            device_id=target.device_id,
-            name=target.name,
-            op=op,
-            attempt=command.attempt,
-            epoch=command.epoch,
-            seq=command.seq,
-            digest=digest_of(payload),
-            payload=payload,
-            send_at=send_at,
-            expires_at=command.exp,
-            created_at=self._at,
-        )
+    def _made(
+        self, record: RunRecord, targets: Sequence[TargetRecord], drafts: Mapping[int, Command], *, send_at: Instant
+    ) -> list[CommandRecord]:
+        seqs = self._tx.devices.allocate_seqs([target.device_id for target in targets], at=self._at)
+        return [
+            _addressed(drafts[target.stage], record, target, seq=seqs[target.device_id], send_at=send_at)
+            for target in targets
+        ]
+
+
+def _addressed(draft: Command, record: RunRecord, target: TargetRecord, *, seq: int, send_at: Instant) -> CommandRecord:
+    """Return one device's command: the draft with what is the device's own."""
+    op = Op(draft.op)
+    attempt = 0 if op.is_control else target.target.attempt
+    device = split_name(target.name)[1]
+    payload = encode(msgspec.structs.replace(draft, device=device, seq=seq, attempt=attempt))
+    return CommandRecord(
+        run_id=record.id,
+        target_id=None if op.is_control else target.id,
+        device_id=target.device_id,
+        name=target.name,
+        op=op,
+        attempt=attempt,
+        epoch=draft.epoch,
+        seq=seq,
+        digest=digest_of(payload),
+        payload=payload,
+        send_at=send_at,
+        expires_at=draft.exp,
+        created_at=draft.iat,
+    )
 
 
 def _steps(lease_ms: int) -> StepLimits:
@@ -104,3 +115,9 @@ def _steps(lease_ms: int) -> StepLimits:
         install_ms=min(most, defaults.install_ms),
         verify_ms=min(most, defaults.verify_ms),
     )
+
+
+def outdated(tx: Transaction, controls: Sequence[CommandRecord], at: Instant) -> set[int]:
+    """Return the ids of control commands that expired or whose epoch is over: they do not say what holds any more."""
+    epochs = {run_id: tx.runs.get(run_id).run.epoch for run_id in {c.run_id for c in controls}}
+    return {c.id for c in controls if c.expires_at <= at or c.epoch < epochs[c.run_id]}

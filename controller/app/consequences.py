@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from controller.app.records import CommandRecord
+from protocol.ids import Name
+from protocol.messages import Ack, HelloReply
 
 
 @dataclass(slots=True)
@@ -12,3 +14,12 @@ class Consequences:
     commands: list[CommandRecord] = field(default_factory=list)
     voided: list[int] = field(default_factory=list)
     epochs: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a device is told after the commit; `run_id` is the run that a reply permits something of, else 0."""
+
+    name: Name
+    message: HelloReply | Ack
+    run_id: int = 0

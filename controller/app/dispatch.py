@@ -8,7 +8,7 @@ The rules this module keeps:
 3. What was handed over is marked in batches afterwards. A crash in between only makes a command be sent again.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -75,6 +75,10 @@ class Dispatcher:
             self._epochs[run_id] = max(epoch, self._epochs.get(run_id, 0))
         self._voided.update(set(after.voided) & self._queued)
 
+    def is_fenced(self, run_id: int, epoch: int) -> bool:
+        """Say whether what was decided in *epoch* of a run must not be handed over any more."""
+        return epoch < self._epochs.get(run_id, 0)
+
     def queue(self, after: Consequences) -> None:
         """Take over the commands of a commit, to be sent by the next `pump`; `kick` asks for one."""
         self.release(self.reserve(after))
@@ -107,7 +111,7 @@ class Dispatcher:
         return True
 
     async def _send(self, batch: Sequence[CommandRecord]) -> None:
-        envelopes = await self._compute.run(lambda: [self._sealed(command) for command in batch])
+        envelopes = await self._compute.map(self._sealed, batch)
         sent, kept = self._hand_over(batch, envelopes)
         self._queued.difference_update(command.id for command in batch)
         self._voided.difference_update(command.id for command in batch)
@@ -133,8 +137,8 @@ class Dispatcher:
         return sent, kept
 
     def _may_send(self, command: CommandRecord) -> bool:
-        is_current = command.epoch >= self._epochs.get(command.run_id, 0)
-        return is_current and command.id not in self._voided and command.expires_at > self._clock.now()
+        is_current = not self.is_fenced(command.run_id, command.epoch) and command.id not in self._voided
+        return is_current and command.expires_at > self._clock.now()
 
     async def _mark(self, sent: Sequence[CommandRecord], kept: Sequence[CommandRecord]) -> None:
         if not sent and not kept:
@@ -142,8 +146,9 @@ class Dispatcher:
         now = self._clock.now()
         by_sends: dict[int, list[int]] = {}
         for command in sent:
-            self._meters.published.labels(op=command.op.value).inc()
             by_sends.setdefault(command.sends, []).append(command.id)
+        for op, count in Counter(command.op.value for command in sent).items():
+            self._meters.published.labels(op=op).inc(count)
         online = [c.id for c in kept if self._transport.session(c.name)]
         offline = [c for c in kept if not self._transport.session(c.name)]
 

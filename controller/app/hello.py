@@ -13,9 +13,10 @@ import msgspec
 import structlog
 
 from controller.app.advance import Advance, wake_runs
-from controller.app.consequences import Consequences
+from controller.app.commands import outdated
+from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
-from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, TargetRecord
+from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, Sender, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain.target import TargetState
 from protocol.ids import Name
@@ -30,14 +31,15 @@ SPREAD_MS = Millis(10 * SECOND)
 
 
 def greet(
-    controller: Controller, tx: Transaction, after: Consequences, hellos: Sequence[tuple[DeviceRecord, Hello]]
-) -> list[tuple[Name, HelloReply]]:
+    controller: Controller, tx: Transaction, after: Consequences, hellos: Sequence[tuple[Sender, Hello]]
+) -> list[Answer]:
     """Reconcile each hello and return the replies, to be signed and sent after the commit."""
     if not hellos:
         return []
     advance = Advance(controller, tx, after)
     fresh = _fresh(controller, tx, advance.at, hellos)
-    replies = [(device.name, _reply(advance, device, hello)) for device, hello in fresh]
+    _tell_again(advance, fresh)
+    replies = [_reply(advance, device, hello) for device, hello in fresh]
     touched = tx.targets.set_ready([device.id for device, _ in fresh], controller.transport.instance)
     wake_runs(advance, touched)
     advance.finish()
@@ -45,19 +47,19 @@ def greet(
 
 
 def _fresh(
-    controller: Controller, tx: Transaction, at: Instant, hellos: Sequence[tuple[DeviceRecord, Hello]]
+    controller: Controller, tx: Transaction, at: Instant, hellos: Sequence[tuple[Sender, Hello]]
 ) -> list[tuple[DeviceRecord, Hello]]:
     """Store the newest hello of each device, and return those that are no recordings."""
-    known = tx.devices.by_names({device.name for device, _ in hellos})
+    known = tx.devices.by_names({sender.name for sender, _ in hellos})
     newest: dict[Name, tuple[DeviceRecord, Hello]] = {}
-    for device, hello in hellos:
-        current = known[device.name]
+    for sender, hello in hellos:
+        current = known[sender.name]
         if hello.incarnation == current.incarnation and hello.hello_seq <= current.hello_seq:
             controller.meters.refused.labels(reason="hello_replayed").inc()
-            log.warning("hello_replayed", device=device.name, hello_seq=hello.hello_seq)
+            log.warning("hello_replayed", device=sender.name, hello_seq=hello.hello_seq)
             continue
-        known[device.name] = _saved(controller, tx, at, current, hello)
-        newest[device.name] = (known[device.name], hello)
+        known[sender.name] = _saved(controller, tx, at, current, hello)
+        newest[sender.name] = (known[sender.name], hello)
     return list(newest.values())
 
 
@@ -83,13 +85,25 @@ def _saved(controller: Controller, tx: Transaction, at: Instant, device: DeviceR
     return changed
 
 
-def _reply(advance: Advance, device: DeviceRecord, hello: Hello) -> HelloReply:
+def _tell_again(advance: Advance, fresh: Sequence[tuple[DeviceRecord, Hello]]) -> None:
+    """Send again what a device has not heard of its runs, and drop what is no longer so.
+
+    The reply speaks of work in hand alone; a hold or a recall also stops a command that is still on its way.
+    """
+    heard = {device.id: hello.seq for device, hello in fresh}
+    unheard = advance.tx.commands.controls_for(heard)
+    over = outdated(advance.tx, unheard, advance.at) | {c.id for c in unheard if c.seq <= heard[c.device_id]}
+    advance.tx.commands.drop(over)
+    advance.after.commands += [c for c in unheard if c.id not in over]
+
+
+def _reply(advance: Advance, device: DeviceRecord, hello: Hello) -> Answer:
     at_work = advance.tx.targets.at_work(device.id)
     permit = None if hello.work is None else _permit(advance, at_work, hello.work)
     if hello.work is not None and permit is not None and permit.mode is Mode.CANCEL:
         _lift_recall(advance, device, hello.work)
-    _send_again(advance, device, at_work, hello, permit)
-    return HelloReply(
+    _send_again(advance, at_work, hello, permit)
+    reply = HelloReply(
         nonce=hello.nonce,
         device=device.name,
         time=advance.at,
@@ -99,6 +113,7 @@ def _reply(advance: Advance, device: DeviceRecord, hello: Hello) -> HelloReply:
         max_silence_ms=MAX_SILENCE_MS,
         spread_ms=SPREAD_MS,
     )
+    return Answer(device.name, reply, run_id=0 if at_work is None else at_work.run_id)
 
 
 def _permit(advance: Advance, at_work: TargetRecord | None, work: WorkInHand) -> WorkPermit:
@@ -116,7 +131,7 @@ def _lift_recall(advance: Advance, device: DeviceRecord, work: WorkInHand) -> No
     The permit speaks of the run and not of the attempt: left at that, the device would call the next attempt off, too.
     A control command, which comes after the reply, says what holds for the run.
     """
-    command = advance.tx.commands.by_digests({work.command}).get(work.command)
+    command = advance.tx.commands.given({work.command}).get(work.command)
     if command is None or command.target_id is None or command.device_id != device.id:
         return
     row = advance.tx.targets.get([command.target_id])[command.target_id]
@@ -134,9 +149,7 @@ def _mode(record: RunRecord, at_work: TargetRecord) -> Mode:
     return Mode.HOLD if record.run.is_paused else Mode.GO
 
 
-def _send_again(
-    advance: Advance, device: DeviceRecord, at_work: TargetRecord | None, hello: Hello, permit: WorkPermit | None
-) -> None:
+def _send_again(advance: Advance, at_work: TargetRecord | None, hello: Hello, permit: WorkPermit | None) -> None:
     if at_work is None or at_work.target.state is not TargetState.IN_PROGRESS:
         return
     record = advance.record(at_work.run_id)
@@ -147,7 +160,7 @@ def _send_again(
     is_unheard = at_work.target.attempt_state is AttemptState.SENT
     if not is_unheard or record.run.is_paused or at_work.target.cancel_requested:
         return
-    owed = [c for c in advance.tx.commands.open_for(device.id) if c.target_id == at_work.id]
+    owed = advance.tx.commands.open_for(at_work.id)
     usable = [c for c in owed if c.epoch == record.run.epoch and c.expires_at > advance.at and c.seq > hello.seq]
     if usable:
         advance.after.commands += usable

@@ -7,20 +7,21 @@ other message of its batch.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 
 from controller.app import hello, presence, reports
-from controller.app.consequences import Consequences
+from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
 from controller.app.errors import ControllerError
 from controller.app.ports import Disposition, Priority, Uplinked
-from controller.app.records import DeviceRecord
+from controller.app.records import Sender
 from controller.app.repositories import Transaction
 from protocol.codec import decode, encode
 from protocol.envelope import KeyRing, Verified, seal, verify
 from protocol.errors import MalformedMessage, ProtocolError, UntrustedMessage
 from protocol.ids import Name
-from protocol.messages import Ack, Gone, Hello, HelloReply, PayloadType, Report, Tick
+from protocol.messages import Ack, Gone, Hello, HelloReply, Mode, PayloadType, Report, Tick
 from protocol.topics import DownlinkKind, UplinkKind
 
 log = structlog.get_logger()
@@ -55,10 +56,12 @@ class Inbox:
         controller = self._controller
         controller.meters.batch.observe(len(batch))
         names = {message.name for message in batch}
-        devices = await controller.read(lambda tx: tx.devices.by_names(names))
-        parsed = await controller.compute.run(lambda: [_parse(message, devices, controller.keys) for message in batch])
+        senders = await controller.read(lambda tx: tx.devices.senders(names))
+        parsed = await controller.compute.map(
+            lambda message: _parse(message, senders.get(message.name), controller.keys), batch
+        )
         stored = [
-            (devices[message.name], content)
+            (senders[message.name], content)
             for message, content in zip(batch, parsed, strict=True)
             if not isinstance(content, ProtocolError)
         ]
@@ -68,12 +71,12 @@ class Inbox:
             raise
         except Exception:
             log.exception("batch_failed", messages=len(batch), consequence="each is tried alone")
-            parsed = await self._store_one_by_one(batch, parsed, devices)
+            parsed = await self._store_one_by_one(batch, parsed, senders)
         return [self._disposition(message, content) for message, content in zip(batch, parsed, strict=True)]
 
     async def may_connect(self, name: Name) -> bool:
         """Say whether a device is enrolled and not blocked."""
-        found = await self._controller.read(lambda tx: tx.devices.by_names([name]))
+        found = await self._controller.read(lambda tx: tx.devices.senders([name]))
         return name in found and not found[name].is_blocked
 
     async def disconnected(self, name: Name, session: int) -> None:
@@ -84,12 +87,12 @@ class Inbox:
                 lambda tx, _after: presence.went(controller, tx, name), priority=Priority.HOUSEKEEPING
             )
 
-    async def _store(self, stored: Sequence[tuple[DeviceRecord, Parsed]]) -> None:
+    async def _store(self, stored: Sequence[tuple[Sender, Parsed]]) -> None:
         controller = self._controller
-        for device, content in stored:
+        for sender, content in stored:
             if isinstance(content, Tick):
-                controller.progress.note(device.name, content)
-        durable = [(device, content) for device, content in stored if not isinstance(content, Tick)]
+                controller.progress.note(sender.name, content)
+        durable = [(sender, content) for sender, content in stored if not isinstance(content, Tick)]
         if not durable:
             return
         after = Consequences()
@@ -106,7 +109,7 @@ class Inbox:
         controller.clock.wake()
 
     async def _store_one_by_one(
-        self, batch: Sequence[Uplinked], parsed: Sequence[Parsed | ProtocolError], devices: Mapping[Name, DeviceRecord]
+        self, batch: Sequence[Uplinked], parsed: Sequence[Parsed | ProtocolError], senders: Mapping[Name, Sender]
     ) -> list[Parsed | ProtocolError]:
         """Store what can be stored of a batch in which a message met a fault of ours.
 
@@ -118,7 +121,7 @@ class Inbox:
             if isinstance(content, ProtocolError):
                 continue
             try:
-                await self._store([(devices[message.name], content)])
+                await self._store([(senders[message.name], content)])
             except ControllerError:
                 raise
             except Exception as error:
@@ -126,12 +129,17 @@ class Inbox:
                 outcomes[index] = MalformedMessage(f"met a fault of ours: {type(error).__name__}")
         return outcomes
 
-    async def _answer(self, answers: Sequence[tuple[Name, HelloReply | Ack]]) -> None:
-        """Send replies before commands: a device installs nothing before its hello was answered."""
+    async def _answer(self, answers: Sequence[Answer]) -> None:
+        """Send replies before commands: a device installs nothing before its hello was answered.
+
+        A permit passes the fence as commands do: one that was overtaken by a pause lets the device begin nothing.
+        """
         controller = self._controller
-        sealed = await controller.compute.run(lambda: [_sealed(controller, answer) for _, answer in answers])
-        for (name, _), envelope in zip(answers, sealed, strict=True):
-            controller.transport.write(name, DownlinkKind.ACK, envelope)
+        sealed = await controller.compute.map(lambda answer: _sealed(controller, answer.message), answers)
+        for answer, envelope in zip(answers, sealed, strict=True):
+            held = _held(controller, answer)
+            raw = envelope if held is None else _sealed(controller, held)
+            controller.transport.write(answer.name, DownlinkKind.ACK, raw)
 
     def _disposition(self, message: Uplinked, content: Parsed | ProtocolError) -> Disposition:
         if not isinstance(content, ProtocolError):
@@ -143,9 +151,8 @@ class Inbox:
         return disposition
 
 
-def _parse(message: Uplinked, devices: Mapping[Name, DeviceRecord], keys: Keys) -> Parsed | ProtocolError:
-    device = devices.get(message.name)
-    if device is None or device.is_blocked:
+def _parse(message: Uplinked, sender: Sender | None, keys: Keys) -> Parsed | ProtocolError:
+    if sender is None or sender.is_blocked:
         return UntrustedMessage("the device is not enrolled or is blocked")
     try:
         match message.kind:
@@ -154,16 +161,16 @@ def _parse(message: Uplinked, devices: Mapping[Name, DeviceRecord], keys: Keys) 
             case UplinkKind.GONE:
                 return decode(message.payload, Gone)
             case UplinkKind.HELLO | UplinkKind.REPORT:
-                return _verified(message, device, keys)
+                return _verified(message, sender, keys)
     except ProtocolError as error:
         return error
 
 
-def _verified(message: Uplinked, device: DeviceRecord, keys: Keys) -> Signed:
+def _verified(message: Uplinked, sender: Sender, keys: Keys) -> Signed:
     payload_type, kind = _SIGNED[message.kind]
-    signed: Signed = verify(message.payload, payload_type, kind, keys(device.signing_key))
-    if signed.value.device != device.name:
-        raise UntrustedMessage(f"signed for {signed.value.device!r} and sent as {device.name!r}")
+    signed: Signed = verify(message.payload, payload_type, kind, keys(sender.signing_key))
+    if signed.value.device != sender.name:
+        raise UntrustedMessage(f"signed for {signed.value.device!r} and sent as {sender.name!r}")
     return signed
 
 
@@ -171,20 +178,31 @@ def _fold(
     controller: Controller,
     tx: Transaction,
     after: Consequences,
-    stored: Sequence[tuple[DeviceRecord, Parsed]],
-) -> list[tuple[Name, HelloReply | Ack]]:
+    stored: Sequence[tuple[Sender, Parsed]],
+) -> list[Answer]:
     """Fold a batch in the order of arrival within its kind: reports, then who went, then who says hello.
 
     A hello that follows a report on the wire finds it folded; one that precedes it says nothing that contradicts it.
     """
     signed_reports = [(d, c) for d, c in stored if isinstance(c, Verified) and not isinstance(c.value, Hello)]
     acks = reports.fold(controller, tx, after, signed_reports)
-    for device, content in stored:
+    for sender, content in stored:
         if isinstance(content, Gone):
-            presence.gone(controller, tx, device, content)
+            presence.gone(controller, tx, sender.id, content)
     hellos = [(d, c.value) for d, c in stored if isinstance(c, Verified) and isinstance(c.value, Hello)]
     replies = hello.greet(controller, tx, after, hellos)
     return [*replies, *acks]
+
+
+def _held(controller: Controller, answer: Answer) -> HelloReply | None:
+    """Return the reply with its permit taken back, where the run was fenced off since; what follows says more."""
+    message = answer.message
+    if not isinstance(message, HelloReply) or message.work is None or message.work.mode is not Mode.GO:
+        return None
+    if not controller.dispatcher.is_fenced(answer.run_id, message.work.epoch):
+        return None
+    permit = msgspec.structs.replace(message.work, mode=Mode.HOLD)
+    return msgspec.structs.replace(message, work=permit)
 
 
 def _sealed(controller: Controller, answer: HelloReply | Ack) -> bytes:

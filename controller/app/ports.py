@@ -14,6 +14,7 @@ from protocol.ids import Digest, Name
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import Instant
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -162,3 +163,6 @@ class Compute(Protocol):
 
     async def run(self, work: Callable[[], T]) -> T:
         """Return what *work* returns."""
+
+    async def map(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """Return what *work* returns for each of *items*, in their order; they may be shared among threads."""

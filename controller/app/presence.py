@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from controller.app.controller import Controller
-from controller.app.records import DeviceRecord, TargetRecord
+from controller.app.records import TargetRecord
 from controller.app.repositories import Transaction
 from protocol.ids import Name
 from protocol.messages import Gone
@@ -11,10 +11,10 @@ from protocol.messages import Gone
 OFFLINE = 0
 
 
-def gone(controller: Controller, tx: Transaction, device: DeviceRecord, will: Gone) -> None:
+def gone(controller: Controller, tx: Transaction, device_id: int, will: Gone) -> None:
     """Note that a connection is gone; a stale will, of an older connection, changes nothing."""
-    if tx.devices.save_gone(device.id, connection=will.connection, at=controller.clock.now()):
-        tx.targets.set_ready([device.id], OFFLINE)
+    if tx.devices.save_gone(device_id, connection=will.connection, at=controller.clock.now()):
+        tx.targets.set_ready([device_id], OFFLINE)
 
 
 def freed(controller: Controller, tx: Transaction, rows: Collection[TargetRecord]) -> list[int]:
@@ -23,7 +23,7 @@ def freed(controller: Controller, tx: Transaction, rows: Collection[TargetRecord
     While a device is at work nobody keeps its row's `ready`, so it says where the device was when it was released.
     """
     instance = controller.transport.instance
-    devices = tx.devices.by_names({row.name for row in rows})
+    devices = tx.devices.senders({row.name for row in rows})
     online = [device.id for device in devices.values() if device.instance == instance]
     offline = [device.id for device in devices.values() if device.instance != instance]
     tx.targets.set_ready(offline, OFFLINE)
@@ -34,4 +34,4 @@ def went(controller: Controller, tx: Transaction, name: Name) -> None:
     """Note that a device has no session any more, unless it has come back in the meantime."""
     device = tx.devices.by_names([name]).get(name)
     if device is not None and controller.transport.session(name) == OFFLINE:
-        gone(controller, tx, device, Gone(connection=device.connection))
+        gone(controller, tx, device.id, Gone(connection=device.connection))

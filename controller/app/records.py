@@ -13,8 +13,8 @@ from protocol.messages import InstalledRelease, Op
 from protocol.units import Instant
 
 
-class Record(msgspec.Struct, frozen=True):
-    """What all records share."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """What all records share. None is part of a cycle, so garbage collection need not walk them by the thousand."""
 
 
 class DeviceRecord(Record, frozen=True, kw_only=True):
@@ -50,8 +50,19 @@ class DeviceRecord(Record, frozen=True, kw_only=True):
     last_seen_at: Instant | None = None
 
 
-class Candidate(Record, frozen=True, kw_only=True):
-    """What of a device decides whether it belongs to a stage."""
+class Sender(Record, frozen=True):
+    """What of a device decides whether its messages are believed, and whether it is online; as the store selects it."""
+
+    id: int
+    device: DeviceId
+    name: Name
+    signing_key: bytes
+    is_blocked: bool
+    instance: int
+
+
+class Candidate(Record, frozen=True):
+    """What of a device decides whether it belongs to a stage; as the store selects it."""
 
     id: int
     device: DeviceId
@@ -108,6 +119,24 @@ class CommandRecord(Record, frozen=True, kw_only=True):
     send_at: Instant
     expires_at: Instant
     created_at: Instant
+
+
+class GivenCommand(Record, frozen=True, kw_only=True):
+    """What of a command that was given to a device tells what a report is about."""
+
+    digest: Digest
+    run_id: int
+    target_id: int | None
+    device_id: int
+    op: Op
+    attempt: int
+    state: CommandState
+    created_at: Instant
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether the command may still be sent."""
+        return self.state in {CommandState.UNSENT, CommandState.SENT}
 
 
 class RunRecord(Record, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ The rules this module keeps:
 3. All reports of a batch on one run are folded into one step of that run.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final, assert_never
 
@@ -17,9 +17,9 @@ import structlog
 
 from controller.app import presence
 from controller.app.advance import Advance, let_happen, policy_of
-from controller.app.consequences import Consequences
+from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
-from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, SecurityRecord, TargetRecord
+from controller.app.records import GivenCommand, ReportRecord, SecurityRecord, Sender, TargetRecord
 from controller.app.repositories import ReportKey, Transaction
 from controller.domain import target as targets
 from controller.domain.events import Event, Folded, Woken
@@ -27,13 +27,13 @@ from controller.domain.target import Anomaly, Delta, RecallHeard, RefusedCommand
 from protocol.envelope import Verified
 from protocol.ids import Digest, Name
 from protocol.lifecycle import AttemptState, Left
-from protocol.messages import Ack, Op, RefusalReport, Report, StateReport
+from protocol.messages import Ack, InstalledRelease, Op, RefusalReport, Report, StateReport
 from protocol.reasons import RejectCode, reason_from
 from protocol.units import SECOND
 
 log = structlog.get_logger()
 
-SignedReport = tuple[DeviceRecord, Verified[Report]]
+SignedReport = tuple[Sender, Verified[Report]]
 
 REISSUE_DELAY_MS: Final = {RejectCode.BUSY: 5 * SECOND, RejectCode.NO_FRESH_TIME: 2 * SECOND}
 REISSUE_MS_MIN: Final = SECOND
@@ -41,9 +41,7 @@ REISSUE_MS_MIN: Final = SECOND
 UNKNOWN_COMMAND: Final = "unknown-command"
 
 
-def fold(
-    controller: Controller, tx: Transaction, after: Consequences, batch: Sequence[SignedReport]
-) -> list[tuple[Name, Ack]]:
+def fold(controller: Controller, tx: Transaction, after: Consequences, batch: Sequence[SignedReport]) -> list[Answer]:
     """Store and fold a batch of verified reports; return the acknowledgements to be sent after the commit."""
     if not batch:
         return []
@@ -52,12 +50,12 @@ def fold(
     return _acks(batch)
 
 
-def _acks(batch: Sequence[SignedReport]) -> list[tuple[Name, Ack]]:
+def _acks(batch: Sequence[SignedReport]) -> list[Answer]:
     stored: dict[tuple[Name, str], list[int]] = defaultdict(list)
     for device, signed in batch:
         stored[device.name, signed.value.incarnation].append(signed.value.report_seq)
     return [
-        (name, Ack(device=name, incarnation=incarnation, stored=tuple(seqs)))
+        Answer(name, Ack(device=name, incarnation=incarnation, stored=tuple(seqs)))
         for (name, incarnation), seqs in stored.items()
     ]
 
@@ -70,11 +68,13 @@ class _Folding:
         self.tx = advance.tx
         self.meters = advance.controller.meters
         self.batch = self._new(batch)
-        self.commands = self.tx.commands.by_digests({signed.value.command for _, signed in self.batch})
+        self.commands = self.tx.commands.given({signed.value.command for _, signed in self.batch})
         ids = {c.target_id for c in self.commands.values() if c.target_id is not None}
         self.before = self.tx.targets.get(ids)
         self.now = dict(self.before)
         self.heard: set[int] = set()
+        self.told: list[tuple[int, Sequence[InstalledRelease], bool]] = []
+        self.counts: Counter[str] = Counter()
         self.reissues: dict[int, int] = {}
         self.reports: list[ReportRecord] = []
         self.security: list[SecurityRecord] = []
@@ -90,13 +90,16 @@ class _Folding:
             self._one(device, signed.value)
         self.tx.log.add_reports(self.reports)
         self.tx.log.add_security(self.security)
+        self.tx.devices.save_installed(self.told)
         self.tx.targets.save([row for key, row in self.now.items() if row is not self.before[key]])
         self.tx.commands.close(self.heard)
         self._reissue()
         self._settle()
         self.advance.finish()
+        for state, count in self.counts.items():
+            self.meters.reports.labels(state=state).inc(count)
 
-    def _one(self, device: DeviceRecord, report: Report) -> None:
+    def _one(self, device: Sender, report: Report) -> None:
         command = self.commands.get(report.command)
         if command is not None and command.device_id != device.id:
             command = None
@@ -104,7 +107,7 @@ class _Folding:
         self.reports.append(_record(device, report, row, self.advance))
         match report:
             case StateReport():
-                self.meters.reports.labels(state=report.state.value).inc()
+                self.counts[report.state.value] += 1
                 if command is None:
                     self._alarm(device, UNKNOWN_COMMAND, report.command, f"reports {report.state} of run {report.run}")
                 elif row is None:
@@ -117,7 +120,7 @@ class _Folding:
                 if row is not None and command is not None:
                     self._refusal(report, row, command)
 
-    def _control_heard(self, device: DeviceRecord, report: StateReport, command: CommandRecord) -> None:
+    def _control_heard(self, device: Sender, report: StateReport, command: GivenCommand) -> None:
         """Take note that a control command was heard; a recalled device that has no work says attempt 0."""
         if command.op is not Op.CANCEL or report.attempt != 0:
             return
@@ -128,7 +131,7 @@ class _Folding:
         current = self.now.setdefault(row.id, row)
         self._step(current, RecallHeard(at=self._run_time(current)))
 
-    def _state(self, device: DeviceRecord, report: StateReport, command: CommandRecord, row: TargetRecord) -> None:
+    def _state(self, device: Sender, report: StateReport, command: GivenCommand, row: TargetRecord) -> None:
         event = Reported(
             at=self._run_time(row),
             attempt=command.attempt,
@@ -138,15 +141,14 @@ class _Folding:
             left=report.left,
         )
         after = self._step(row, event)
-        if command.digest == after.command:
+        if command.is_open and command.digest == after.command:
             self.heard.add(row.id)
         if report.state.is_terminal and command.attempt == after.attempt:
             self._ended(device, report)
 
-    def _ended(self, device: DeviceRecord, report: StateReport) -> None:
-        is_broken = report.left is Left.BROKEN
+    def _ended(self, device: Sender, report: StateReport) -> None:
         if report.left is not None:
-            self.tx.devices.save_installed(device.id, report.installed, is_broken=is_broken)
+            self.told.append((device.id, report.installed, report.left is Left.BROKEN))
         log.info(
             "attempt_ended",
             run_id=report.run,
@@ -156,7 +158,7 @@ class _Folding:
             attempt=report.attempt,
         )
 
-    def _refusal(self, report: RefusalReport, row: TargetRecord, command: CommandRecord) -> None:
+    def _refusal(self, report: RefusalReport, row: TargetRecord, command: GivenCommand) -> None:
         event = RefusedCommand(at=self._run_time(row), command=report.command, code=report.code)
         after = self._step(row, event)
         if after.attempt_state is not AttemptState.SENT:
@@ -205,37 +207,36 @@ class _Folding:
     def _run_time(self, row: TargetRecord) -> int:
         return self.advance.record(row.run_id).run.clock.run_time(self.advance.at)
 
-    def _alarm(self, device: DeviceRecord, code: str, digest: Digest, detail: str) -> None:
+    def _alarm(self, device: Sender, code: str, digest: Digest, detail: str) -> None:
         log.warning("security_event", device=device.name, code=code, digest=digest)
         self.security.append(
             SecurityRecord(at=self.advance.at, name=device.name, code=code, digest=digest, detail=detail)
         )
 
 
-def _key(device: DeviceRecord, report: Report) -> ReportKey:
+def _key(device: Sender, report: Report) -> ReportKey:
     return device.id, report.incarnation, report.report_seq
 
 
-def _record(device: DeviceRecord, report: Report, row: TargetRecord | None, advance: Advance) -> ReportRecord:
-    blank = ReportRecord(
+def _record(device: Sender, report: Report, row: TargetRecord | None, advance: Advance) -> ReportRecord:
+    match report:
+        case StateReport():
+            attempt, state, mode, reason = report.attempt, report.state.value, report.mode.value, report.reason
+        case RefusalReport():
+            attempt, state, mode, reason = 0, "refused", "", report.code.value
+        case _:
+            assert_never(report)
+    return ReportRecord(
         device_id=device.id,
         incarnation=report.incarnation,
         report_seq=report.report_seq,
         command=report.command,
         target_id=None if row is None else row.id,
-        attempt=0,
-        state="refused",
-        mode="",
-        reason="",
+        attempt=attempt,
+        state=state,
+        mode=mode,
+        reason=reason,
         detail=report.detail,
         device_at=report.at,
         received_at=advance.at,
     )
-    match report:
-        case StateReport():
-            told = {"attempt": report.attempt, "state": report.state.value, "mode": report.mode.value}
-            return msgspec.structs.replace(blank, **told, reason=report.reason)
-        case RefusalReport():
-            return msgspec.structs.replace(blank, reason=report.code.value)
-        case _:
-            assert_never(report)

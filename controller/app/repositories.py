@@ -15,12 +15,14 @@ from controller.app.records import (
     CommandRecord,
     DeviceRecord,
     EventRecord,
+    GivenCommand,
     JobRecord,
     PipelineRecord,
     ReleaseRecord,
     ReportRecord,
     RunRecord,
     SecurityRecord,
+    Sender,
     TargetRecord,
     TokenRecord,
 )
@@ -45,6 +47,9 @@ class Devices(Protocol):
     def by_names(self, names: Collection[Name]) -> dict[Name, DeviceRecord]:
         """Return those that exist."""
 
+    def senders(self, names: Collection[Name]) -> dict[Name, Sender]:
+        """Return what decides about the messages of those that exist."""
+
     def page(
         self,
         *,
@@ -67,8 +72,8 @@ class Devices(Protocol):
     def save_hello(self, device: DeviceRecord) -> None:
         """Store what a hello said: all but who the device is, its labels and its certificate."""
 
-    def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
-        """Store what a terminal report said."""
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
+        """Store what terminal reports said: (device id, what is installed, is the device broken), later ones win."""
 
     def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
         """Mark the device offline if *connection* is that of its newest hello; say whether it was."""
@@ -159,7 +164,7 @@ class Targets(Protocol):
         """Return the earliest `due` of a run, in run time."""
 
     def save(self, targets: Sequence[TargetRecord]) -> None:
-        """Store the targets' states."""
+        """Store `target` and `updated_at` of each; `ready` is `set_ready`'s."""
 
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
         """Set `ready` on the queued rows of devices; return the ids of the active runs that have such rows."""
@@ -176,11 +181,14 @@ class Commands(Protocol):
     def add(self, commands: Sequence[CommandRecord]) -> list[CommandRecord]:
         """Insert commands; return them with their ids."""
 
-    def by_digests(self, digests: Collection[Digest]) -> dict[Digest, CommandRecord]:
-        """Return those that exist."""
+    def given(self, digests: Collection[Digest]) -> dict[Digest, GivenCommand]:
+        """Return what those that exist are about."""
 
-    def open_for(self, device_id: int) -> list[CommandRecord]:
-        """Return the device's commands that are unsent or sent, by seq."""
+    def open_for(self, target_id: int) -> list[CommandRecord]:
+        """Return the target's commands that are unsent or sent, the oldest first."""
+
+    def controls_for(self, device_ids: Collection[int]) -> list[CommandRecord]:
+        """Return the control commands of devices that are unsent, the oldest first."""
 
     def due(self, at: Instant, *, limit: int) -> list[CommandRecord]:
         """Return up to *limit* unsent or sent commands whose `send_at` has come, earliest first."""
@@ -190,6 +198,9 @@ class Commands(Protocol):
 
     def mark_sent(self, ids: Collection[int], *, again_at: Instant) -> None:
         """Mark install commands sent, to be sent again at *again_at*; control commands become done."""
+
+    def drop(self, ids: Collection[int]) -> None:
+        """Mark open commands done: nobody is to be told of them any more."""
 
     def postpone(self, ids: Collection[int], *, until: Instant) -> None:
         """Try commands that are unsent or sent again at *until*."""

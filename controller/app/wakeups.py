@@ -13,6 +13,7 @@ import structlog
 
 from controller.app import heartbeat, presence
 from controller.app.advance import Advance, let_happen, policy_of
+from controller.app.commands import outdated
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.dispatch import RESEND_FIRST_MS
@@ -133,11 +134,7 @@ def _resend(controller: Controller, tx: Transaction, after: Consequences, at: In
 
 
 def _still_wanted(tx: Transaction, due: Sequence[CommandRecord], at: Instant) -> list[CommandRecord]:
-    """Close control commands that expired, or whose epoch is over, and return the rest.
-
-    The reply to a hello says what they said. No target owns them, so nobody else would ever close them.
-    """
-    epochs = {run_id: tx.runs.get(run_id).run.epoch for run_id in {c.run_id for c in due if c.op.is_control}}
-    over = {c.id for c in due if c.op.is_control and (c.expires_at <= at or c.epoch < epochs[c.run_id])}
-    tx.commands.mark_sent(over, again_at=at)
+    """Drop control commands that are outdated, and return the rest: no target owns them, so nobody else would."""
+    over = outdated(tx, [c for c in due if c.op.is_control], at)
+    tx.commands.drop(over)
     return [c for c in due if c.id not in over]

@@ -82,7 +82,7 @@ RECALL_MS: Final = 30 * SECOND
 or the sequence number of the recall makes the device refuse it."""
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A device's part in a run.
 
     `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before

@@ -230,7 +230,7 @@ def _packet_id(packet_id: int | None) -> int:
 
 
 def _check_topic(topic: str) -> None:
-    if not topic or "\0" in topic or _WILDCARDS.intersection(topic):
+    if not topic or "\0" in topic or "+" in topic or "#" in topic:
         raise BadPacket(Code.TOPIC_INVALID, "topic that is empty or holds a wildcard or NUL (section 4.7)")
 
 

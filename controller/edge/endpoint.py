@@ -22,6 +22,7 @@ from controller.edge.codec import Code
 from controller.edge.complaints import Complaints
 from controller.edge.intake import Farewell, Intake, Message
 from controller.edge.limits import Counts, Limits
+from controller.edge.rounds import Rounds
 from controller.edge.session import Phase, Session
 from controller.edge.wire import Pause, new_buffer
 from protocol.ids import Name, TenantId
@@ -63,6 +64,7 @@ class Endpoint:
             has_room=lambda: len(self._open) < self.limits.connections_max and not self._intake.is_full,
         )
         self._open: dict[Session, None] = {}
+        self._rounds: Rounds[Session] = Rounds(step_s=self.limits.sweep_s, at=asyncio.get_running_loop().time())
         self._live: dict[Name, Session] = {}
         self._last_number = 0
         self._checks: dict[asyncio.Task[None], Session] = {}
@@ -130,11 +132,11 @@ class Endpoint:
         await self._emptied.wait()
 
     async def _sweep_all(self) -> None:
-        """Judge all sessions by one timer; ten thousand timers of their own would cost more than they tell."""
+        """Look at the sessions that may have been silent for too long; each says when that is."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.limits.sweep_s)
-            for session in list(self._open):
+            for session in self._rounds.due(loop.time()):
                 session.sweep(loop.time())
 
     # --- the port -------------------------------------------------------------------------------------------
@@ -197,8 +199,13 @@ class Endpoint:
     def closed(self, session: Session) -> None:
         """Take note that the connection is gone."""
         self._open.pop(session, None)
+        self._rounds.drop(session)
         if not self._open:
             self._emptied.set()
+
+    def look_at(self, session: Session, at: float) -> None:
+        """Have the session swept after *at*."""
+        self._rounds.put(session, at)
 
     def arrived(self, session: Session) -> None:
         """Ask the inbox whether the device may connect."""

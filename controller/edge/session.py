@@ -55,6 +55,9 @@ class Host(Protocol):
     def closed(self, session: "Session") -> None:
         """Take note that the connection is gone."""
 
+    def look_at(self, session: "Session", at: float) -> None:
+        """Call `Session.sweep` after *at*, in seconds of the loop's clock, and not when was said before."""
+
     def arrived(self, session: "Session") -> None:
         """Find out whether the device may connect, then call `Session.admit` or `Session.refuse`."""
 
@@ -94,6 +97,7 @@ class Session(Wire):
     def opened(self, transport: asyncio.Transport) -> None:
         """Read the peer's name from its certificate."""
         self._host.opened(self)
+        self._host.look_at(self, self._late_at)
         try:
             self.name = name_of_peer(transport.get_extra_info("peercert"), self._tenant)
         except NotAuthenticated as error:
@@ -134,16 +138,25 @@ class Session(Wire):
         last = codec.disconnect(code) if self.phase is Phase.LIVE else b""
         self.end(why, last=last, at_once=at_once)
 
-    def sweep(self, at: float) -> None:
-        """Do what time asks for: let a throttled peer go on, and end one that is silent for too long."""
-        self.resume(Pause.RATE)
-        if self.pauses & (Pause.PRESSURE | Pause.CHECK) or self.phase is Phase.ENDED:
-            return  # it is we who do not listen, or it is ending already
+    @property
+    def _late_at(self) -> float:
+        """When the peer will have been silent for too long, if it says nothing more."""
         is_live = self.phase is Phase.LIVE
         patience_s = self.keepalive_s * self._limits.keepalive_factor if is_live else self._limits.connect_timeout_s
-        if at - self.heard > patience_s:
+        return self.heard + patience_s
+
+    def sweep(self, at: float) -> None:
+        """Do what time asks for: let a throttled peer go on, end one that is silent for too long; or look again."""
+        self.resume(Pause.RATE)
+        if self.phase is Phase.ENDED:
+            return
+        if self.pauses & (Pause.RATE | Pause.PRESSURE | Pause.CHECK):
+            self._host.look_at(self, at)  # it is we who do not listen
+        elif at > self._late_at:
             self._host.counts.keepalive_ended += 1
             self.close("keepalive", Code.KEEPALIVE)
+        else:
+            self._host.look_at(self, self._late_at)
 
     # --- packets --------------------------------------------------------------------------------------------
 
@@ -152,6 +165,7 @@ class Session(Wire):
         if not self._bucket.take(self.heard):
             self._host.counts.throttled += 1
             self.pause(Pause.RATE)
+            self._host.look_at(self, self.heard)
         if self.phase is not Phase.LIVE:
             self._first(packet)
             return
@@ -201,6 +215,7 @@ class Session(Wire):
         self.keepalive_s = server_s or wanted_s
         self.number = number
         self.phase = Phase.LIVE
+        self._host.look_at(self, self._late_at)
         accepted = codec.accept(
             assigned=None if self._connect.client_id else self.name,
             keepalive_s=server_s,

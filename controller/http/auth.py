@@ -29,8 +29,11 @@ BearerHeader = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 SignedHeader = Annotated[HTTPAuthorizationCredentials | None, Security(_signed)]
 
 
-def controller_of(request: Request) -> Controller:
-    """Return the controller that the application was made for."""
+async def controller_of(request: Request) -> Controller:
+    """Return the controller that the application was made for.
+
+    It awaits nothing, but the framework would call a plain function in a thread, for every request.
+    """
     controller: Controller = request.app.state.controller
     return controller
 

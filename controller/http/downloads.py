@@ -1,6 +1,7 @@
 """Sending artifacts: in parts, without holding them in memory, and only so many at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import NamedTuple
 
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import StreamingResponse
@@ -32,17 +33,47 @@ class Slots:
         self.in_flight -= 1
 
 
-class Download(StreamingResponse):
-    """Chunks of an artifact, read in threads; holds a slot until the last byte is out or the caller is gone."""
+class Content(NamedTuple):
+    """What is sent: the first chunk, and the chunks after it, or None where there are none."""
 
-    def __init__(self, chunks: Iterator[bytes], slots: Slots, *, status_code: int, headers: Mapping[str, str]) -> None:
+    first: bytes
+    rest: Iterator[bytes] | None
+
+
+def begin(chunks: Iterator[bytes], length: int) -> Content:
+    """Read the first of *chunks*, which have *length* bytes in all; this waits for the disk."""
+    first = next(chunks, b"")
+    if len(first) < length:
+        return Content(first, chunks)
+    next(chunks, None)  # lets whoever reads see the end, and close the file
+    return Content(first, None)
+
+
+class Download(StreamingResponse):
+    """An artifact or a part of it; holds a slot until the last byte is out or the caller is gone.
+
+    What is one chunk goes out at once. More is read in threads, while it is watched whether the caller is still there.
+    """
+
+    def __init__(self, content: Content, slots: Slots, *, status_code: int, headers: Mapping[str, str]) -> None:
         slots.take()
         self._slots = slots
-        super().__init__(iterate_in_threadpool(chunks), status_code, headers, media_type="application/octet-stream")
+        self._is_whole = content.rest is None
+        super().__init__(_all(content), status_code, headers, media_type="application/octet-stream")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
         try:
-            await super().__call__(scope, receive, send)
+            if self._is_whole:
+                await self.stream_response(send)
+            else:
+                await super().__call__(scope, receive, send)
         finally:
             self._slots.give_back()
+
+
+async def _all(content: Content) -> AsyncIterator[bytes]:
+    yield content.first
+    if content.rest is not None:
+        async for chunk in iterate_in_threadpool(content.rest):
+            yield chunk

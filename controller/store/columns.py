@@ -1,17 +1,12 @@
 """Column types, and how keys and JSON become SQL."""
 
-from collections.abc import Collection, Iterator
-from itertools import islice
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
-
-T = TypeVar("T")
-
-CHUNK_SIZE: Final = 1_000
-"""The most values in one ``IN``; full chunks share one prepared statement."""
 
 Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """An integer primary key. SQLite clusters a table by a column of exactly the type INTEGER only."""
@@ -38,16 +33,43 @@ class Json(sa.TypeDecorator[Any]):
         return None if value is None else self._decoder.decode(value)
 
 
-def chunks(values: Collection[T]) -> Iterator[list[T]]:
-    """Yield *values* in lists of at most `CHUNK_SIZE`."""
-    rest = iter(values)
-    while chunk := list(islice(rest, CHUNK_SIZE)):
-        yield chunk
+class Bulk:
+    """One statement for many rows, each a tuple of values as the driver takes them: no `Json`, no enums.
+
+    It is rendered once. Run through `Connection.execute`, every value of every row would be bound by its name
+    again, which takes longer than SQLite does.
+    """
+
+    def __init__(self, statement: sa.Insert | sa.Update, names: Sequence[str] | None = None) -> None:
+        """Take an update with its values, or an insert and the *names* of its columns."""
+        self._sql: Final = str(statement.compile(dialect=sqlite.dialect(), column_keys=names))
+
+    @classmethod
+    def insert(cls, table: sa.Table, *names: str) -> "Bulk":
+        """Return the insert of rows ``(*values of names,)``."""
+        ordered = [column.name for column in table.c if column.name in names]
+        assert ordered == list(names), f"names in another order than the table's: expected {ordered}"
+        return cls(sa.insert(table), names)
+
+    @classmethod
+    def update(cls, table: sa.Table, *names: str) -> "Bulk":
+        """Return the update of rows by ``(*values of names, id)``; an index on no column of *names* is left alone."""
+        values: list[tuple[Any, Any]] = [(table.c[name], sa.bindparam(f"b_{name}")) for name in names]
+        return cls(sa.update(table).where(table.c.id == sa.bindparam("b_id")).ordered_values(*values))
+
+    def run(self, connection: sa.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run the statement for every row; do nothing where there is none."""
+        if rows:
+            connection.exec_driver_sql(self._sql, list(rows))
 
 
 def one_of(column: sa.Column[Any], name: str) -> sa.ColumnElement[bool]:
-    """Return the condition that *column* is in the list bound as *name*."""
-    return column.in_(sa.bindparam(name, expanding=True))
+    """Return the condition that *column* is in the list bound as *name*, of any length.
+
+    The list is one value, JSON: a statement with a parameter for each element would be rendered anew each time.
+    """
+    listed = sa.func.json_each(sa.bindparam(name, type_=Json(list))).table_valued("value").alias()
+    return column.in_(sa.select(listed.c.value))
 
 
 def is_exactly(column: sa.Column[Any], *values: str) -> sa.ColumnElement[bool]:

@@ -1,13 +1,14 @@
 """`controller.app.repositories.Devices` in SQL."""
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import starmap
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import Candidate, DeviceRecord
-from controller.store.columns import chunks, one_of
+from controller.app.records import Candidate, DeviceRecord, Sender
+from controller.store.columns import Bulk, one_of
 from controller.store.tables import device
 from protocol.ids import DeviceId, Name
 from protocol.messages import InstalledRelease
@@ -38,15 +39,12 @@ INSERT: Final = sa.insert(device)
 LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_d.id), 0))
 ID_OF: Final = sa.select(_d.id).where(_d.name == sa.bindparam("b_name"))
 BY_NAMES: Final = sa.select(device).where(one_of(_d.name, "names"))
-CANDIDATES: Final = sa.select(_d.id, _d.device, _d.name, _d.labels, _d.instance).where(~_d.is_blocked, ~_d.is_broken)
+SENDERS: Final = sa.select(*(_d[name] for name in Sender.__struct_fields__)).where(one_of(_d.name, "names"))
+CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__)).where(~_d.is_blocked, ~_d.is_broken)
 NEXT_SEQS: Final = sa.update(device).where(one_of(_d.id, "ids")).values(seq=_next_seq)
 SEQS: Final = sa.select(_d.id, _d.seq).where(one_of(_d.id, "ids"))
 SAVE_HELLO: Final = sa.update(device).where(_d.id == _b_id).values({name: sa.bindparam(name) for name in _HELLO})
-SAVE_INSTALLED: Final = (
-    sa.update(device)
-    .where(_d.id == _b_id)
-    .values(installed=sa.bindparam("installed"), is_broken=sa.bindparam("is_broken"))
-)
+SAVE_INSTALLED: Final = Bulk.update(device, "installed", "is_broken")
 SAVE_GONE: Final = (
     sa.update(device)
     .where(_d.id == _b_id, _d.connection == sa.bindparam("b_connection"))
@@ -98,8 +96,11 @@ class SqlDevices:
         return added
 
     def by_names(self, names: Collection[Name]) -> dict[Name, DeviceRecord]:
-        found = [record for chunk in chunks(names) for record in self._all(BY_NAMES, {"names": chunk})]
-        return {record.name: record for record in found}
+        return {record.name: record for record in self._all(BY_NAMES, {"names": list(names)})}
+
+    def senders(self, names: Collection[Name]) -> dict[Name, Sender]:
+        rows = self._connection.execute(SENDERS, {"names": list(names)}).all()
+        return {sender.name: sender for sender in starmap(Sender, rows)}
 
     def page(
         self,
@@ -121,21 +122,19 @@ class SqlDevices:
         return self._all(statement.where(*filters), {})
 
     def candidates(self) -> list[Candidate]:
-        return [Candidate(**row) for row in self._connection.execute(CANDIDATES).mappings()]
+        return list(starmap(Candidate, self._connection.execute(CANDIDATES).all()))
 
     def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
-        seqs: dict[int, int] = {}
-        for chunk in chunks(ids):
-            self._connection.execute(NEXT_SEQS, {"ids": chunk, "at": at})
-            seqs.update((row.id, row.seq) for row in self._connection.execute(SEQS, {"ids": chunk}))
-        return seqs
+        wanted = list(ids)
+        self._connection.execute(NEXT_SEQS, {"ids": wanted, "at": at})
+        return dict(self._connection.execute(SEQS, {"ids": wanted}).all())
 
     def save_hello(self, device: DeviceRecord) -> None:
         self._connection.execute(SAVE_HELLO, {"b_id": device.id, **{name: getattr(device, name) for name in _HELLO}})
 
-    def save_installed(self, device_id: int, installed: Sequence[InstalledRelease], *, is_broken: bool) -> None:
-        values = {"b_id": device_id, "installed": tuple(installed), "is_broken": is_broken}
-        self._connection.execute(SAVE_INSTALLED, values)
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
+        rows = [(msgspec.json.encode(installed).decode(), is_broken, id_) for id_, installed, is_broken in told]
+        SAVE_INSTALLED.run(self._connection, rows)
 
     def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
         done = self._connection.execute(SAVE_GONE, {"b_id": device_id, "b_connection": connection, "at": at})

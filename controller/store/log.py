@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from controller.app.records import AuditRecord, EventRecord, Record, ReportRecord, SecurityRecord
 from controller.app.repositories import ReportKey
+from controller.store.columns import Bulk
 from controller.store.tables import audit, event, heartbeat, report, security_event
 from protocol.units import Instant
 
@@ -24,7 +25,7 @@ KNOWN_REPORTS: Final = (
     .select_from(_wanted.join(report, sa.true()))
     .where(*(column == sa.func.json_extract(_wanted.c.value, f"$[{index}]") for index, column in enumerate(_KEY)))
 )
-INSERT_REPORTS: Final = sa.insert(report)
+INSERT_REPORTS: Final = Bulk.insert(report, *ReportRecord.__struct_fields__)
 INSERT_EVENTS: Final = sa.insert(event)
 INSERT_SECURITY: Final = sa.insert(security_event)
 INSERT_AUDIT: Final = sa.insert(audit)
@@ -55,8 +56,7 @@ class SqlLog:
         return {(row[0], row[1], row[2]) for row in self._connection.execute(KNOWN_REPORTS, {"keys": wanted})}
 
     def add_reports(self, reports: Sequence[ReportRecord]) -> None:
-        if reports:
-            self._connection.execute(INSERT_REPORTS, [msgspec.structs.asdict(record) for record in reports])
+        INSERT_REPORTS.run(self._connection, [msgspec.structs.astuple(record) for record in reports])
 
     def add_events(self, events: Sequence[EventRecord]) -> None:
         self._insert(INSERT_EVENTS, events)

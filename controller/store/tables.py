@@ -254,11 +254,11 @@ command = sa.Table(
     _int("created_at"),
 )
 is_open = is_exactly(command.c.state, *OPEN_COMMANDS)
+is_open_control = sa.and_(is_open, command.c.target_id.is_(None))
 is_unsent = is_exactly(command.c.state, CommandState.UNSENT.value)
 _partial("ix_command_due", command.c.send_at, where=is_open)
-_partial("ix_command_device", command.c.device_id, command.c.seq, where=is_open)
 _partial("ix_command_target", command.c.target_id, where=is_open)
-_partial("ix_command_run", command.c.run_id, command.c.target_id, where=is_open)
+_partial("ix_command_control", command.c.device_id, where=is_open_control)
 
 # --- what is only added to ----------------------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
 """`controller.app.repositories.Targets` in SQL."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import starmap
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from controller.app.records import TargetRecord
 from controller.domain.target import Target, TargetState
-from controller.store.columns import chunks, is_exactly, one_of
+from controller.store.columns import Bulk, is_exactly, one_of
 from controller.store.tables import BAD_ENDS, device, is_at_work, is_queued, run, stage_run, target_run
 from protocol.lifecycle import AttemptState, Left
 from protocol.reasons import Reason
@@ -27,7 +28,7 @@ _is_busy_elsewhere = sa.exists().where(
 )
 _is_fit = sa.exists().where(device.c.id == _t.device_id, ~device.c.is_blocked, ~device.c.is_broken)
 
-INSERT: Final = sa.insert(target_run)
+INSERT: Final = Bulk.insert(target_run, *target_run.c.keys())
 MEMBERS: Final = sa.select(_t.device_id).where(_t.run_id == sa.bindparam("run_id"))
 BY_IDS: Final = sa.select(target_run).where(one_of(_t.id, "ids"))
 READY: Final = (
@@ -52,7 +53,7 @@ WAITING: Final = (
     .where(_t.run_id.in_(sa.select(run.c.id).where(run.c.is_active == sa.true())))
     .where(one_of(_t.device_id, "device_ids"), is_queued)
 )
-SET_READY: Final = sa.update(target_run).where(_t.id == sa.bindparam("b_id")).values(ready=sa.bindparam("b_ready"))
+SET_READY: Final = Bulk.update(target_run, "ready")
 STAGES: Final = (
     sa.select(stage_run.c.id).where(stage_run.c.run_id == sa.bindparam("run_id")).order_by(stage_run.c.position)
 )
@@ -73,14 +74,23 @@ def _page_in(state: TargetState) -> sa.Select[Any]:
 
 PAGE_IN: Final = {state: _page_in(state) for state in TargetState}
 
-_SAVED: Final = tuple(
-    column.name for column in target_run.c if column.name not in {"id", "run_id", "stage", "device_id", "name"}
+_SAVED: Final = (
+    "attempt",
+    "attempt_state",
+    "command",
+    "due",
+    "reason",
+    "detail",
+    "left_with",
+    "is_started",
+    "is_blamed",
+    "cancel_requested",
+    "late_success_at",
+    "updated_at",
 )
-SAVE: Final = (
-    sa.update(target_run)
-    .where(_t.id == sa.bindparam("b_id"))
-    .values({name: sa.bindparam(f"b_{name}") for name in _SAVED})
-)
+SAVE: Final = Bulk.update(target_run, "state", *_SAVED)
+SAVE_WITHIN_STATE: Final = Bulk.update(target_run, *_SAVED)
+"""Most reports leave the state as it is, and with it all indexes but one."""
 
 
 class SqlTargets:
@@ -88,17 +98,16 @@ class SqlTargets:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._states: dict[int, TargetState] = {}
 
     def add(self, targets: Sequence[TargetRecord]) -> None:
-        if targets:
-            self._connection.execute(INSERT, [_to_row(target) for target in targets])
+        INSERT.run(self._connection, [_to_row(target) for target in targets])
 
     def members(self, run_id: int) -> set[int]:
         return set(self._connection.scalars(MEMBERS, {"run_id": run_id}))
 
     def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
-        found = [target for chunk in chunks(ids) for target in self._all(BY_IDS, {"ids": chunk})]
-        return {target.id: target for target in found}
+        return {target.id: target for target in self._all(BY_IDS, {"ids": list(ids)})}
 
     def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
         return self._all(READY, {**_of_stage(stage_id), "instance": instance, "now": now, "limit": limit})
@@ -119,19 +128,16 @@ class SqlTargets:
         return self._connection.execute(NEXT_DUE, {"run_id": run_id}).scalar_one()
 
     def save(self, targets: Sequence[TargetRecord]) -> None:
-        if targets:
-            rows = [{f"b_{name}": value for name, value in _to_row(target).items()} for target in targets]
-            self._connection.execute(SAVE, rows)
+        moved = [t for t in targets if t.target.state is not self._states.get(t.id)]
+        stayed = [t for t in targets if t.target.state is self._states.get(t.id)]
+        SAVE.run(self._connection, [(t.target.state.value, *_to_saved(t), t.id) for t in moved])
+        SAVE_WITHIN_STATE.run(self._connection, [(*_to_saved(t), t.id) for t in stayed])
+        self._states.update((t.id, t.target.state) for t in moved)
 
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
-        touched: set[int] = set()
-        for chunk in chunks(device_ids):
-            rows = self._connection.execute(WAITING, {"device_ids": chunk}).all()
-            touched.update(row.run_id for row in rows)
-            changed = [{"b_id": id_, "b_ready": instance} for id_, _, ready in rows if ready != instance]
-            if changed:
-                self._connection.execute(SET_READY, changed)
-        return sorted(touched)
+        rows = self._connection.execute(WAITING, {"device_ids": list(device_ids)}).all()
+        SET_READY.run(self._connection, [(instance, id_) for id_, _, ready in rows if ready != instance])
+        return sorted({row.run_id for row in rows})
 
     def page(
         self, run_id: int, *, stage: int | None, state: TargetState | None, after: int, limit: int
@@ -147,7 +153,9 @@ class SqlTargets:
         return self._all(PAGE_IN[state], {**values, "run_id": run_id})
 
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[TargetRecord]:
-        return _to_records(self._connection.execute(statement, values).all())
+        found = list(starmap(_to_record, self._connection.execute(statement, values).all()))
+        self._states.update((record.id, record.target.state) for record in found)
+        return found
 
 
 def _of_stage(stage_id: int) -> dict[str, int]:
@@ -155,33 +163,29 @@ def _of_stage(stage_id: int) -> dict[str, int]:
     return {"low": (stage_id << STAGE_SHIFT) - 1, "high": (stage_id + 1) << STAGE_SHIFT}
 
 
-def _to_row(record: TargetRecord) -> dict[str, object]:
+def _to_row(record: TargetRecord) -> tuple[object, ...]:
+    *saved, updated_at = _to_saved(record)
+    row = (record.id, record.run_id, record.stage, record.device_id, record.name, record.ready, updated_at)
+    return (*row, record.target.state.value, *saved)
+
+
+def _to_saved(record: TargetRecord) -> tuple[object, ...]:
+    """Return the values of the columns `_SAVED`, which are in the table's order but for the last."""
     target = record.target
-    return {
-        "id": record.id,
-        "run_id": record.run_id,
-        "stage": record.stage,
-        "device_id": record.device_id,
-        "name": record.name,
-        "ready": record.ready,
-        "updated_at": record.updated_at,
-        "state": target.state.value,
-        "attempt": target.attempt,
-        "attempt_state": target.attempt_state and target.attempt_state.value,
-        "command": target.command,
-        "due": target.due,
-        "reason": target.reason and target.reason.value,
-        "detail": target.detail,
-        "left_with": target.left and target.left.value,
-        "is_started": target.is_started,
-        "is_blamed": target.is_blamed,
-        "cancel_requested": target.cancel_requested,
-        "late_success_at": target.late_success_at,
-    }
-
-
-def _to_records(rows: Iterable[tuple[Any, ...]]) -> list[TargetRecord]:
-    return [_to_record(*row) for row in rows]
+    return (
+        target.attempt,
+        target.attempt_state and target.attempt_state.value,
+        target.command,
+        target.due,
+        target.reason and target.reason.value,
+        target.detail,
+        target.left and target.left.value,
+        target.is_started,
+        target.is_blamed,
+        target.cancel_requested,
+        target.late_success_at,
+        record.updated_at,
+    )
 
 
 def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's order

@@ -66,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         labels: for each label the weights of its values.
         fail_versions: whose health probe fails on devices drawn as failing, or on all where none is drawn so.
         away_ms: the longest that a device drawn as offline stays away.
+        step_ms: how long every step takes on every device, instead of what is drawn; 0 leaves only what is real.
     """
 
     count: int
@@ -75,6 +76,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, Mapping[str, float]] = {}
     fail_versions: frozenset[str] = frozenset()
     away_ms: Millis = Millis(15 * SECOND)
+    step_ms: Millis | None = None
 
 
 def draw(plan: Plan) -> list[Character]:
@@ -119,13 +121,15 @@ def _character(
     seed = f"{plan.seed}/{name}"
     chance = random.Random(seed)
     is_slow, is_flaky = behaviour is Behaviour.SLOW, behaviour is Behaviour.FLAKY
+    bandwidth = int(chance.uniform(0.25, 0.6) * MEGABYTE if is_slow else chance.uniform(2, 20) * MEGABYTE)
+    drawn_ms = Millis(int(chance.uniform(50, 400) * (4 if is_slow else 1)))
     return Character(
         id=name,
         seed=seed,
         behaviour=behaviour,
         labels=labels,
-        bandwidth=int(chance.uniform(0.25, 0.6) * MEGABYTE if is_slow else chance.uniform(2, 20) * MEGABYTE),
-        step_ms=Millis(int(chance.uniform(50, 400) * (4 if is_slow else 1))),
+        bandwidth=bandwidth,
+        step_ms=drawn_ms if plan.step_ms is None else plan.step_ms,
         away_ms=Millis(int(chance.uniform(0.3, 1) * plan.away_ms) if behaviour is Behaviour.OFFLINE else 0),
         drop_ms=Millis(DROP_MS if is_flaky else 0),
         power_share=0.3 if is_flaky else 0.0,

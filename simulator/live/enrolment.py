@@ -9,6 +9,7 @@ from typing import Final
 
 import httpx
 import msgspec
+import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -45,6 +46,11 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
         """Return an HTTP client, with an operator's *token* where one is given."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return httpx.AsyncClient(base_url=self.url, verify=self.context(), headers=headers, timeout=30, trust_env=False)
+
+    def pool(self, *, size: int) -> urllib3.HTTPConnectionPool:
+        """Return *size* connections for threads to share."""
+        url = urllib3.util.parse_url(self.url)
+        return urllib3.HTTPSConnectionPool(url.host or "", url.port, maxsize=size, ssl_context=self.context())
 
 
 class Papers(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from protocol.trust import ReleaseInfo
 from simulator.live.behaviour import Character
 from simulator.live.device import Device
 from simulator.live.enrolment import Addresses, Fleet, Papers, enrol, label
-from simulator.live.fetching import fetch
+from simulator.live.fetching import FETCHES_MAX, Fetching
 from simulator.live.history import Record
 from simulator.live.radio import client_context
 from simulator.live.steps import Load
@@ -22,8 +22,6 @@ from simulator.live.trust import SharedTrust
 
 DIALS_MAX: Final = 8
 """Handshakes at once: each costs some milliseconds of CPU here and as many at the endpoint."""
-FETCHES_MAX: Final = 32
-"""Real downloads at once."""
 NOTHING: Final = "none"
 GOODBYE_SECONDS: Final = 0.3
 AGENT_VERSION: Final = "simulated-0.1.0"
@@ -69,8 +67,7 @@ class LiveFleet:
         self.devices: list[Device] = []
         self._characters = characters
         self._addresses = addresses
-        self._client = addresses.client()
-        self._fetching = asyncio.Semaphore(FETCHES_MAX)
+        self._fetching = Fetching(addresses.pool(size=FETCHES_MAX))
         self._ca = addresses.ca.read_text()
         self._profile = Profile(
             model=model,
@@ -121,7 +118,7 @@ class LiveFleet:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._client.aclose()
+        self._fetching.close()
         if self._shared is not None:
             await self._shared.close()
         await asyncio.sleep(GOODBYE_SECONDS)
@@ -152,8 +149,7 @@ class LiveFleet:
 
     async def fetch(self, papers: Papers, releases: tuple[ReleaseInfo, ...]) -> Fault | None:
         """Really fetch the artifacts of *releases*, some devices at a time; return what went wrong, if anything."""
-        async with self._fetching:
-            return await fetch(self._client, papers, releases)
+        return await self._fetching.fetch(papers, releases)
 
     async def refresh(self, papers: Papers) -> None:
         """Fetch the release file anew, and let every device judge by it."""

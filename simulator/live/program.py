@@ -5,12 +5,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 import msgspec
 
 from protocol.errors import ProtocolError
 from protocol.units import Millis
+from simulator.line import Line
 from simulator.live.behaviour import Plan, draw
 from simulator.live.enrolment import Addresses, EnrolFailed
 from simulator.live.fleet import LiveFleet, Snapshot
@@ -18,7 +19,6 @@ from simulator.live.history import HistoryFile
 from simulator.live.steps import Load
 
 LINE_SECONDS: Final = 1.0
-PLAIN_LINE_SECONDS: Final = 5.0
 FAILED: Final = 1
 
 
@@ -97,7 +97,7 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def _enrol(fleet: LiveFleet, options: Options, line: "Line", stop: asyncio.Event) -> None:
+async def _enrol(fleet: LiveFleet, options: Options, line: Line, stop: asyncio.Event) -> None:
     """Enrol, unless a signal comes first."""
     work = asyncio.ensure_future(
         fleet.enrol(
@@ -115,7 +115,7 @@ async def _enrol(fleet: LiveFleet, options: Options, line: "Line", stop: asyncio
     await work
 
 
-async def _watch(fleet: LiveFleet, line: "Line", stop: asyncio.Event, *, until: float) -> int:
+async def _watch(fleet: LiveFleet, line: Line, stop: asyncio.Event, *, until: float) -> int:
     """Show the fleet until it is time to stop; return how many devices were connected at most."""
     connected_max = 0
     while not stop.is_set() and time.monotonic() < until:
@@ -134,34 +134,6 @@ def text_of(snapshot: Snapshot) -> str:
     """Return the live line."""
     versions = "  ".join(f"{version}: {count}" for version, count in snapshot.versions.items())
     return f"connected {snapshot.connected}/{snapshot.devices}  working {snapshot.working}  {versions}"
-
-
-class Line:
-    """One line that is written over on a terminal, and a line now and then elsewhere."""
-
-    def __init__(self, stream: TextIO) -> None:
-        """Take where to write."""
-        self._stream = stream
-        self._is_terminal = stream.isatty()
-        self._shown_at = float("-inf")
-        self._text = ""
-
-    def show(self, text: str) -> None:
-        """Show *text*."""
-        if self._is_terminal:
-            self._stream.write(f"\r\x1b[K{text}")
-            self._stream.flush()
-        elif text != self._text and time.monotonic() - self._shown_at >= PLAIN_LINE_SECONDS:
-            self._shown_at = time.monotonic()
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
-        self._text = text
-
-    def close(self) -> None:
-        """Leave the last text standing."""
-        if self._is_terminal and self._text:
-            self._stream.write("\n")
-            self._stream.flush()
 
 
 def main(options: Options, *, as_json: bool) -> int:

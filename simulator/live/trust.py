@@ -70,7 +70,7 @@ class SharedTrust:
     async def _fetch(self, papers: Papers) -> None:
         self.fetch_count += 1
         try:
-            answer = await self._client.get(RELEASES_PATH, headers=signed_header(papers, "GET", RELEASES_PATH))
+            answer = await self._ask(papers)
             if answer.status_code != OK:
                 self.fault = f"release file: the controller answers {answer.status_code}"
                 return
@@ -85,6 +85,13 @@ class SharedTrust:
                 release_root_version=self.current.release_root_version,
                 releases=releases,
             )
+
+    async def _ask(self, papers: Papers) -> httpx.Response:
+        """Ask once more where a kept connection ended just as it was taken: the controller closes those that idle."""
+        try:
+            return await self._client.get(RELEASES_PATH, headers=signed_header(papers, "GET", RELEASES_PATH))
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            return await self._client.get(RELEASES_PATH, headers=signed_header(papers, "GET", RELEASES_PATH))
 
     async def close(self) -> None:
         """Close the HTTP client."""

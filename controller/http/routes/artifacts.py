@@ -1,7 +1,7 @@
 """Artifacts: bytes by their SHA-256, uploaded as a stream and downloaded in parts."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
@@ -11,7 +11,7 @@ from controller.app.controller import Controller
 from controller.app.errors import NotFound
 from controller.http import ranges, schemas
 from controller.http.auth import Context, Operator, OperatorOrDevice
-from controller.http.downloads import Download, Slots
+from controller.http.downloads import Content, Download, Slots, begin
 from controller.http.problems import documented
 from controller.http.routes import READ_ONE, WRITE
 from controller.http.routes.releases import require_read
@@ -57,7 +57,8 @@ async def upload_artifact(c: Context, actor: Operator, sha256: str, request: Req
 async def head_artifact(c: Context, caller: OperatorOrDevice, sha256: str) -> Response:
     """Answer as GET does, without the bytes."""
     require_read(caller)
-    digest, size = await _stored(c, sha256)
+    digest = parse_digest(sha256)
+    size = await asyncio.to_thread(_size, c, digest)
     return Response(headers={**_headers(digest), "Content-Length": str(size)}, media_type=_OCTETS)
 
 
@@ -70,26 +71,42 @@ async def head_artifact(c: Context, caller: OperatorOrDevice, sha256: str) -> Re
 async def download_artifact(c: Context, caller: OperatorOrDevice, sha256: str, request: Request) -> Response:
     """Return the bytes; with `Range` (and `If-Range`) one part of them, so that a download can go on."""
     require_read(caller)
-    digest, size = await _stored(c, sha256)
+    digest = parse_digest(sha256)
+    # One visit to a thread for everything that waits for the disk: a visit costs more than the work in it.
+    found = await asyncio.to_thread(_find, c, digest, request)
+    if found.content is None:
+        return Response(status_code=found.status, headers=found.headers)
+    slots: Slots = request.app.state.downloads
+    return Download(found.content, slots, status_code=found.status, headers=found.headers)
+
+
+class _Found(NamedTuple):
+    """The answer to a download, with the beginning of its bytes where it has any."""
+
+    status: int
+    headers: dict[str, str]
+    content: Content | None
+
+
+def _find(c: Controller, digest: Digest, request: Request) -> _Found:
+    size = _size(c, digest)
     headers = _headers(digest)
     if ranges.is_known(request.headers.get("if-none-match"), headers["ETag"]):
-        return Response(status_code=304, headers=headers)
+        return _Found(304, headers, None)
     part = _part(request, headers["ETag"], size)
     span = part or ranges.Span(0, size)
     headers["Content-Length"] = str(span.length)
     if part:
         headers["Content-Range"] = f"bytes {span.start}-{span.start + span.length - 1}/{size}"
     chunks = c.artifacts.read(digest, start=span.start, length=span.length)
-    slots: Slots = request.app.state.downloads
-    return Download(chunks, slots, status_code=206 if part else 200, headers=headers)
+    return _Found(206 if part else 200, headers, begin(chunks, span.length))
 
 
-async def _stored(c: Controller, sha256: str) -> tuple[Digest, int]:
-    digest = parse_digest(sha256)
-    size = await asyncio.to_thread(c.artifacts.size, digest)
+def _size(c: Controller, digest: Digest) -> int:
+    size = c.artifacts.size(digest)
     if size is None:
         raise NotFound(f"no artifact {digest} is stored")
-    return digest, size
+    return size
 
 
 def _headers(digest: Digest) -> dict[str, str]:

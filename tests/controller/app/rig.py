@@ -14,7 +14,7 @@ assert rig.counters(run) == {"succeeded": 1}
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -55,7 +55,9 @@ from protocol.messages import (
 from protocol.reasons import Reason, RejectCode
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import Instant, later
+from simulator.memory.store import MemoryStore
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 TENANT = tenant_id("acme")
@@ -109,6 +111,9 @@ class Inline:
 
     async def run(self, work: Callable[[], T]) -> T:
         return work()
+
+    async def map(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        return [work(item) for item in items]
 
 
 class Wire:
@@ -177,13 +182,15 @@ class Device:
 
 
 class Rig:
-    """A controller, and devices that a test moves by hand."""
+    """A controller, and devices that a test moves by hand; its database is in memory, and speaks SQL by default."""
+
+    make_store: ClassVar[Callable[[], InlineStore | MemoryStore]] = InlineStore
 
     def __init__(
         self, *, store: Store | None = None, wait: Callable[[Coroutine[Any, Any, Any]], Any] = run_now, **ports: Any
     ) -> None:
         self.clock = HandClock()
-        self.store = store or InlineStore()
+        self.store = store or type(self).make_store()
         self.wait = wait
         self.wire = Wire()
         self.shelf = Shelf()
@@ -226,7 +233,7 @@ class Rig:
 
     def close(self) -> None:
         """Forget the database."""
-        assert isinstance(self.store, InlineStore | SqlStore)
+        assert isinstance(self.store, InlineStore | MemoryStore | SqlStore)
         self.store.close()
 
     # --- the operator -------------------------------------------------------------------------------------------

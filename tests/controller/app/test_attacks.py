@@ -1,6 +1,6 @@
 """Faults found by attacking the rollout: each test states what must hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pytest
@@ -16,8 +16,9 @@ from protocol.messages import Mode, WorkInHand
 from protocol.reasons import Reason, RejectCode
 from protocol.topics import DownlinkKind
 from protocol.units import DAY, HOUR, MINUTE, SECOND, later
-from tests.controller.app.rig import ADMIN, APP, Rig, run_now, stage
+from tests.controller.app.rig import ADMIN, APP, Inline, Rig, run_now, stage
 
+S = TypeVar("S")
 T = TypeVar("T")
 FIRST_FAILURE = Gate(failures=FailureLimit(count=0))
 SHORT = Timeouts(accept_ms=MINUTE, lease_ms=2 * MINUTE, stage_ms=DAY)
@@ -187,9 +188,9 @@ def test_no_command_overtakes_the_reply_to_a_hello() -> None:
     rig = Rig()
     late: list[object] = []
 
-    class Pumping:
-        async def run(self, work: Callable[[], T]) -> T:
-            done = work()
+    class Pumping(Inline):
+        async def map(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+            done = await super().map(work, items)
             if late:
                 await rig.controller.dispatcher.pump()
             return done

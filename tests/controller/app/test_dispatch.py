@@ -11,7 +11,7 @@ from controller.app.records import CommandRecord
 from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Targets
 from protocol.ids import device_id
 from protocol.lifecycle import AttemptState
-from protocol.units import MINUTE, SECOND
+from protocol.units import INTEGER_MAX, MINUTE, SECOND, Instant
 from tests.controller.app.rig import Rig, run_now, stage
 
 ONLY_A = Targets(devices=(device_id("a"),))
@@ -26,7 +26,7 @@ def rig() -> Rig:
 
 
 def open_commands(rig: Rig) -> list[CommandRecord]:
-    return run_now(rig.store.read(lambda tx: tx.commands.open_for(1)))
+    return run_now(rig.store.read(lambda tx: tx.commands.due(Instant(INTEGER_MAX), limit=99)))
 
 
 def held_back(rig: Rig) -> CommandRecord:

@@ -1,5 +1,8 @@
 """Messages coming in: what is stored, what is refused, and that a bad one harms no other."""
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import pytest
 
 from controller.app import devices, runs, system
@@ -12,11 +15,14 @@ from protocol.codec import encode
 from protocol.envelope import seal
 from protocol.ids import device_id
 from protocol.lifecycle import AttemptState, Left
-from protocol.messages import PayloadType, Progress, Tick
+from protocol.messages import Mode, PayloadType, Progress, Tick, WorkInHand
 from protocol.reasons import RejectCode
 from protocol.topics import UplinkKind
 from protocol.units import DAY, MINUTE
 from tests.controller.app.rig import ADMIN, INCARNATION, Rig, run_now, stage
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 ONLY_A = Targets(devices=(device_id("a"),))
 
@@ -263,6 +269,75 @@ def test_the_device_says_which_incarnation_its_acknowledged_reports_are_of(rig: 
     rig.report("a", AttemptState.DOWNLOADING)
 
     assert rig.devices["a"].acks[0].incarnation == INCARNATION
+
+
+def test_a_blocked_device_gets_no_new_command_for_its_attempt(rig: Rig) -> None:
+    run = rig.start(stage())
+    before = len(rig.devices["a"].commands)
+    rig.do(devices.block, device="a", reason="stolen")
+    rig.do(runs.pause, run=run, reason="wait")
+    rig.do(runs.resume, run=run)
+    rows = rig.wait(rig.store.read(lambda tx: tx.commands.unsent_count()))
+    assert (len(rig.devices["a"].commands), rows) == (before, 0)
+
+
+def test_a_device_that_was_away_is_told_again_what_it_has_not_heard(rig: Rig) -> None:
+    """Its command may still be on the way: without the recall it would begin what nobody wants any more."""
+    run = rig.start(stage(targets=Targets(devices=(device_id("a"),))))
+    rig.wire.is_full = True
+    rig.do(runs.terminate, run=run, reason="enough")
+    rig.lose("a")
+    rig.wire.is_full = False
+    rig.connect("a", seq=rig.last("a")[1].seq - 1)
+    assert rig.last("a")[1].op == "cancel"
+    assert rig.wait(rig.store.read(lambda tx: tx.commands.unsent_count())) == 0
+
+
+def test_what_a_device_need_not_hear_any_more_is_dropped(rig: Rig) -> None:
+    run = rig.start(stage(targets=Targets(devices=(device_id("a"),))))
+    rig.wire.is_full = True
+    rig.do(runs.pause, run=run, reason="wait")
+    rig.do(runs.terminate, run=run, reason="enough")
+    rig.lose("a")
+    rig.wire.is_full = False
+    rig.connect("a", seq=rig.clock.time + DAY // 2)
+    assert [command.op for _, command in rig.devices["a"].commands] == ["install"]
+    assert rig.wait(rig.store.read(lambda tx: tx.commands.unsent_count())) == 0
+
+
+class Overtaken:
+    """Computing that lets something else be done first."""
+
+    def __init__(self) -> None:
+        self.first: Callable[[], object] = lambda: None
+
+    async def run(self, work: Callable[[], T]) -> T:
+        first, self.first = self.first, lambda: None
+        first()
+        return work()
+
+    async def map(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        return await self.run(lambda: [work(item) for item in items])
+
+
+def test_a_permit_that_a_pause_overtakes_lets_the_device_begin_nothing() -> None:
+    compute = Overtaken()
+    rig = Rig(compute=compute)
+    rig.enrol("a")
+    rig.connect("a")
+    run = rig.start(stage())
+    rig.report("a", AttemptState.ACCEPTED)
+    digest, command = rig.last_install("a")
+    work = WorkInHand(command=digest, run=run, attempt=1, state=AttemptState.ACCEPTED, epoch=command.epoch)
+
+    def pause_after_parsing() -> None:
+        compute.first = lambda: rig.do(runs.pause, run=run, reason="wait")
+
+    compute.first = pause_after_parsing
+    rig.hello("a", work=work)
+    permit = rig.devices["a"].replies[-1].work
+    assert permit is not None
+    assert (permit.mode, permit.epoch) == (Mode.HOLD, command.epoch)
 
 
 def test_a_message_that_meets_a_fault_of_ours_blocks_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition
 from controller.edge.limits import Limits
+from controller.edge.session import Session
 from controller.edge.wire import Pause
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind
 from tests.controller.edge.world import D1, D2, Pki, World, until, world
@@ -226,6 +227,29 @@ async def test_a_goodbye_with_will_publishes_it(tmp_path: Path) -> None:
 
         await until(lambda: w.inbox.ended)
         assert w.inbox.payloads == [b"gone"]
+
+
+async def test_a_device_at_rest_is_not_looked_at_and_one_that_is_gone_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[str] = []
+    sweep = Session.sweep
+
+    def noting(session: Session, at: float) -> None:
+        swept.append(session.name)
+        sweep(session, at)
+
+    monkeypatch.setattr(Session, "sweep", noting)
+    async with world(tmp_path, sweep_s=0.01) as w:
+        rested, short_lived = await w.device(keep_alive=300), await w.client(D2)
+        await short_lived.connect(keep_alive=1)
+
+        await until(lambda: D2 in swept)
+        assert D1 not in swept
+
+        rested.cut()
+        await until(lambda: w.endpoint.sessions <= 1)
+        await until(lambda: all(session.name != D1 for session in w.endpoint._rounds._places))
 
 
 async def test_a_silent_device_is_cut_after_one_and_a_half_keepalives(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Downloads: whole, in parts, resumed, not at all; and only so many at once."""
 
 import asyncio
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from controller.http.downloads import Content, begin
 from tests.controller.http.fake import BYTES, DIGEST
 
 PATH = f"/v1/artifacts/{DIGEST}"
@@ -89,6 +91,27 @@ async def test_beyond_the_limit_downloads_are_put_off(api: FastAPI, client: http
     slots.give_back()
     assert (await client.get(PATH)).status_code == 200
     assert slots.in_flight == 1
+
+
+def test_one_chunk_is_read_to_its_end_and_of_several_only_the_first() -> None:
+    read: list[str] = []
+
+    def chunks(*parts: bytes) -> Iterator[bytes]:
+        yield from parts
+        read.append("closed")
+
+    assert begin(chunks(b"ab"), 2) == Content(b"ab", None)
+    assert begin(chunks(), 0) == Content(b"", None)
+    assert read == ["closed", "closed"]
+    several = begin(chunks(b"ab", b"cd"), 4)
+    assert (several.first, read) == (b"ab", ["closed", "closed"])
+    assert several.rest is not None
+    assert list(several.rest) == [b"cd"]
+
+
+async def test_one_chunk_gives_its_slot_back_too(api: FastAPI, client: httpx.AsyncClient) -> None:
+    assert (await client.get(PATH, headers={"Range": "bytes=0-9"})).content == BYTES[:10]
+    assert api.state.downloads.in_flight == 0
 
 
 async def test_a_caller_that_leaves_gives_its_slot_back(api: FastAPI) -> None:

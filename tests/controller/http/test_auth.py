@@ -120,3 +120,13 @@ def covers(tested: set[tuple[str, tuple[str, ...]]], method: str, path: str) -> 
         and all(a == b or a.startswith("{") for a, b in zip(parts, places, strict=True))
         for other, places in tested
     )
+
+
+async def test_no_request_visits_a_thread_to_learn_who_calls(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def visit(*_: object) -> None:
+        raise AssertionError("a plain function among the dependencies")
+
+    monkeypatch.setattr("fastapi.dependencies.utils.run_in_threadpool", visit)
+    assert (await client.get("/v1/jobs")).status_code == 200

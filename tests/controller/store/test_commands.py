@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from controller.app.records import CommandRecord, CommandState, RunRecord
 from controller.store.tables import command as table
 from controller.store.transaction import SqlTransaction
+from protocol.ids import Digest
 from protocol.messages import Op
 from tests.controller.store.samples import add_devices, add_run, at, command, digest, target
 
@@ -20,7 +21,11 @@ def run(tx: SqlTransaction) -> RunRecord:
 
 
 def stored(tx: SqlTransaction, number: int) -> CommandRecord:
-    return tx.commands.by_digests([digest(number)])[digest(number)]
+    return all_stored(tx)[digest(number)]
+
+
+def all_stored(tx: SqlTransaction) -> dict[Digest, CommandRecord]:
+    return {record.digest: record for record in tx.commands._all(sa.select(table), {})}
 
 
 def add(tx: SqlTransaction, run: RunRecord) -> list[CommandRecord]:
@@ -33,9 +38,21 @@ def test_commands_get_ids_and_come_back_as_they_were_stored(tx: SqlTransaction, 
     assert tx.commands.add([]) == []
     added = add(tx, run)
     assert [record.id for record in added] == [1, 2, 3, 4, 5]
-    assert tx.commands.by_digests([digest(n) for n in range(9)]) == {record.digest: record for record in added}
+    assert all_stored(tx) == {record.digest: record for record in added}
     more = tx.commands.add([command(6, run, payload=b"\0\xff")])
     assert (more[0].id, stored(tx, 6)) == (6, more[0])
+
+
+def test_a_digest_tells_what_its_command_is_about(tx: SqlTransaction, run: RunRecord) -> None:
+    add(tx, run)
+    tx.commands.mark_sent([1, 5], again_at=at(50))
+    given = tx.commands.given([digest(n) for n in (1, 4, 5, 9)])
+    install, other, hold = (given[digest(n)] for n in (1, 4, 5))
+    assert (install.target_id, install.device_id, install.op) == (target(run, 1, 1).id, 1, Op.INSTALL)
+    assert (install.run_id, install.attempt, install.state) == (run.id, 1, CommandState.SENT)
+    assert (hold.target_id, hold.op, hold.state) == (None, Op.HOLD, CommandState.DONE)
+    assert [command.is_open for command in (install, other, hold)] == [True, True, False]
+    assert len(given) == 3
 
 
 def test_a_digest_is_stored_once(tx: SqlTransaction, run: RunRecord) -> None:
@@ -94,10 +111,10 @@ def test_closing_reaches_every_open_command_of_a_target(tx: SqlTransaction, run:
     mine = target(run, 1, 1)
     tx.commands.add([command(1, run, mine), command(2, run, mine), command(3, run, target(run, 2, 2))])
     tx.commands.mark_sent([1], again_at=at(50))
-    assert [c.seq for c in tx.commands.open_for(1)] == [1, 2]
+    assert [c.seq for c in tx.commands.open_for(mine.id)] == [1, 2]
     tx.commands.close([mine.id, 12345])
-    assert tx.commands.open_for(1) == []
-    assert [c.seq for c in tx.commands.open_for(2)] == [3]
+    assert tx.commands.open_for(mine.id) == []
+    assert [c.seq for c in tx.commands.open_for(target(run, 2, 2).id)] == [3]
 
 
 def test_voiding_one_stage_leaves_the_rest(tx: SqlTransaction, run: RunRecord) -> None:
@@ -126,5 +143,5 @@ def test_more_ids_than_one_statement_takes(tx: SqlTransaction, run: RunRecord) -
     ids = [record.id for record in tx.commands.add(records)]
     tx.commands.mark_sent(ids, again_at=at(1))
     assert tx.commands.unsent_count() == 0
-    assert len(tx.commands.by_digests([digest(n) for n in range(2_300)])) == 2_300
+    assert len(tx.commands.given([digest(n) for n in range(2_300)])) == 2_300
     assert msgspec.structs.replace(stored(tx, 7), id=0, state=CommandState.UNSENT, sends=0, send_at=at(7)) == records[7]

@@ -41,6 +41,16 @@ def test_ids_are_given_in_order_and_unknown_names_are_left_out(tx: SqlTransactio
     assert [(name, record.id) for name, record in found.items()] == [("acme:kiosk-0002", 2)]
 
 
+def test_of_a_sender_no_more_is_read_than_decides_about_its_messages(tx: SqlTransaction) -> None:
+    tx.devices.add(device(1, instance=7))
+    tx.devices.add(device(2, is_blocked=True))
+    found = tx.devices.senders([Name("acme:kiosk-0001"), Name("acme:kiosk-0002"), Name("acme:nobody")])
+    one, two = found.values()
+    assert (one.id, one.device, one.name) == (1, "kiosk-0001", "acme:kiosk-0001")
+    assert (one.signing_key, one.is_blocked, one.instance) == (b"\1" * 32, False, 7)
+    assert two.is_blocked is True
+
+
 def test_more_names_than_one_statement_takes(tx: SqlTransaction) -> None:
     add_devices(tx, 1_203)
     assert len(tx.devices.by_names([Name(f"acme:kiosk-{n:04}") for n in range(2_500)])) == 1_203
@@ -132,7 +142,7 @@ def test_a_hello_changes_all_but_identity_labels_and_certificate(tx: SqlTransact
 
 def test_a_terminal_report_changes_what_is_installed(tx: SqlTransaction) -> None:
     add_devices(tx, 2)
-    tx.devices.save_installed(1, [installed("shop", "2.1")], is_broken=True)
+    tx.devices.save_installed([(1, (), False), (1, [installed("shop", "2.1")], True)])
     assert (only(tx).installed, only(tx).is_broken) == ((installed("shop", "2.1"),), True)
     assert only(tx, 2).installed == ()
 

@@ -36,12 +36,14 @@ HOT: dict[str, Callable[[SqlTransaction], object]] = {
     "pages": lambda tx: [
         tx.targets.page(1, stage=None, state=state, after=0, limit=9) for state in (None, *TargetState)
     ],
+    "senders": lambda tx: tx.devices.senders([Name("acme:kiosk-0001"), Name("x")]),
+    "save_installed": lambda tx: tx.devices.save_installed([(1, (), True)]),
     "by_names": lambda tx: tx.devices.by_names([Name("acme:kiosk-0001"), Name("x")]),
     "allocate_seqs": lambda tx: tx.devices.allocate_seqs([1, 2], at=NOW),
     "save_gone": lambda tx: tx.devices.save_gone(1, connection="", at=NOW),
     "commands.due": lambda tx: tx.commands.due(NOW, limit=9),
     "commands.next_due": lambda tx: tx.commands.next_due(),
-    "by_digests": lambda tx: tx.commands.by_digests([digest(1), digest(2)]),
+    "given": lambda tx: tx.commands.given([digest(1), digest(2)]),
     "open_for": lambda tx: tx.commands.open_for(1),
     "mark_sent": lambda tx: tx.commands.mark_sent([1, 2], again_at=NOW),
     "close": lambda tx: tx.commands.close([1, 2]),

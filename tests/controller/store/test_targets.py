@@ -58,9 +58,26 @@ def test_a_target_comes_back_as_it_was_stored(tx: SqlTransaction, run: RunRecord
     record = msgspec.structs.replace(target(run, 2**32 - 1, 1, stage=1, ready=5), target=state)
     add(tx, record)
     assert tx.targets.get([record.id, 5]) == {record.id: record}
-    other = msgspec.structs.replace(record, target=FULL if state != FULL else Target(), ready=6, updated_at=at(3))
-    tx.targets.save([other])
+    other = msgspec.structs.replace(record, target=FULL if state != FULL else Target(), updated_at=at(3))
+    tx.targets.save([msgspec.structs.replace(other, ready=6)])
     assert tx.targets.get([record.id]) == {record.id: other}
+
+
+def test_a_target_is_saved_wherever_it_went_in_one_transaction(tx: SqlTransaction, run: RunRecord) -> None:
+    record = target(run, 1, 1)
+    add(tx, record)
+    assert tx.targets.in_stage(run.stage_ids[0], TargetState.QUEUED) == [record]
+    for there in (changed(record, **AT_WORK), changed(record, **AT_WORK, due=9), record, changed(record, detail="x")):
+        tx.targets.save([there])
+        assert tx.targets.get([record.id]) == {record.id: there}
+
+
+def test_saving_does_not_touch_where_the_device_is(tx: SqlTransaction, run: RunRecord) -> None:
+    record = target(run, 1, 1)
+    add(tx, record)
+    tx.targets.set_ready([1], LIFE)
+    tx.targets.save([changed(record, detail="x")])
+    assert tx.targets.get([record.id])[record.id].ready == LIFE
 
 
 def test_nothing_is_added_or_saved_when_there_is_nothing(tx: SqlTransaction, run: RunRecord) -> None:
@@ -101,7 +118,7 @@ def test_ready_ones_come_in_dispatch_order_up_to_the_limit(tx: SqlTransaction, r
 def test_ready_leaves_out_who_cannot_go(tx: SqlTransaction, run: RunRecord) -> None:
     other = add_run(tx, "r2")
     tx.devices.set_blocked(DeviceId("kiosk-0005"), is_blocked=True)
-    tx.devices.save_installed(6, (), is_broken=True)
+    tx.devices.save_installed([(6, (), True)])
     add(
         tx,
         target(run, 1, 1, ready=LIFE - 1),

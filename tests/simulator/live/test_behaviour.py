@@ -1,7 +1,9 @@
 from collections import Counter
 
+import msgspec
 import pytest
 
+from protocol.units import Millis
 from simulator.live.behaviour import BadOption, Behaviour, Plan, draw, parse_behaviours, parse_labels
 
 PLAN = Plan(
@@ -59,3 +61,9 @@ def test_bad_behaviours_are_refused(text: str) -> None:
 def test_bad_labels_are_refused(text: str) -> None:
     with pytest.raises(BadOption, match="expected key=value:weight"):
         parse_labels(text)
+
+
+def test_a_given_step_replaces_what_is_drawn_and_changes_nothing_else() -> None:
+    plain, given = draw(PLAN), draw(msgspec.structs.replace(PLAN, step_ms=Millis(0)))
+    assert {device.step_ms for device in given} == {0}
+    assert [msgspec.structs.replace(device, step_ms=Millis(0)) for device in plain] == given

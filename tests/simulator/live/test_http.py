@@ -1,10 +1,15 @@
 """What simulated devices ask over HTTP: the shared release file, and artifacts."""
 
 import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import pytest
+import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.clock import system_ms
@@ -15,7 +20,7 @@ from protocol.reasons import Reason
 from protocol.trust import ReleaseInfo
 from protocol.units import Instant
 from simulator.live.enrolment import Addresses, EnrolFailed, Papers, call
-from simulator.live.fetching import fetch
+from simulator.live.fetching import Fetching
 from simulator.live.trust import SharedTrust
 
 BYTES = b"an archive"
@@ -57,30 +62,113 @@ def answer(status: int, content: bytes = b"", *, retry_after: str = "1") -> http
     return httpx.Response(status, content=content, headers={"Retry-After": retry_after})
 
 
-BUSY = answer(503, retry_after="0")
+class ArtifactServer(ThreadingHTTPServer):
+    """Answers over a real connection with one (status, bytes) after the other, the last one again and again.
+
+    None in their place ends the connection without an answer.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, answers: Sequence[tuple[int, bytes] | None]) -> None:
+        super().__init__(("127.0.0.1", 0), _Answering)
+        self.answers = list(answers)
+        self.seen: list[tuple[str, str]] = []
+        self.connection_count = 0
+
+    def next(self) -> tuple[int, bytes] | None:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+class _Answering(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ArtifactServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connection_count += 1
+
+    def do_GET(self) -> None:
+        self.server.seen.append((self.path, self.headers["Authorization"]))
+        answer = self.server.next()
+        if answer is None:
+            self.close_connection = True
+            return
+        status, content = answer
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Retry-After", "0")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_request(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(*answers: tuple[int, bytes] | None) -> Iterator[ArtifactServer]:
+    with ArtifactServer(answers) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def fetching(port: int) -> Iterator[Fetching]:
+    made = Fetching(urllib3.HTTPConnectionPool("127.0.0.1", port))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+BUSY = (503, b"")
+GOOD = (200, BYTES)
 
 
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ([answer(200, BYTES)], None),
-        ([BUSY, answer(200, BYTES)], None),
+        ([GOOD], None),
+        ([BUSY, GOOD], None),
         ([BUSY], Reason.DOWNLOAD_FAILED),
-        ([answer(404)], Reason.DOWNLOAD_FAILED),
-        ([httpx.ConnectError("no route")], Reason.DOWNLOAD_FAILED),
-        ([answer(200, b"another one")], Reason.HASH_MISMATCH),
-        ([answer(200, b"an archivf")], Reason.HASH_MISMATCH),
+        ([None, GOOD], None),
+        ([None], Reason.DOWNLOAD_FAILED),
+        ([(302, b""), GOOD], Reason.DOWNLOAD_FAILED),
+        ([(404, b"")], Reason.DOWNLOAD_FAILED),
+        ([(200, b"another one")], Reason.HASH_MISMATCH),
+        ([(200, b"an archivf")], Reason.HASH_MISMATCH),
     ],
 )
 async def test_a_download_is_compared_with_what_was_signed(
-    answers: list[httpx.Response | httpx.HTTPError], reason: Reason | None
+    answers: list[tuple[int, bytes] | None], reason: Reason | None
 ) -> None:
-    server = Server(*answers)
-    async with server.client() as client:
-        fault = await fetch(client, PAPERS, (RELEASE,))
+    with serving(*answers) as server, fetching(server.server_port) as downloads:
+        fault = await downloads.fetch(PAPERS, (RELEASE,))
     assert (fault.reason if fault else None) is reason
-    assert server.requests[0].url.path == f"/v1/artifacts/{Digest(RELEASE.sha256)}"
-    assert server.requests[0].headers["Authorization"].startswith("Tidegate-DSSE ")
+    path, authorization = server.seen[0]
+    assert path == f"/v1/artifacts/{Digest(RELEASE.sha256)}"
+    assert authorization.startswith("Tidegate-DSSE ")
+
+
+async def test_downloads_share_a_connection() -> None:
+    with serving(GOOD) as server, fetching(server.server_port) as downloads:
+        for _ in range(3):
+            assert await downloads.fetch(PAPERS, (RELEASE, RELEASE)) is None
+    assert (len(server.seen), server.connection_count) == (6, 1)
+
+
+async def test_a_controller_that_is_not_there_fails_the_download() -> None:
+    with serving(GOOD) as server:
+        port = server.server_port
+    with fetching(port) as downloads:
+        fault = await downloads.fetch(PAPERS, (RELEASE,))
+    assert fault is not None
+    assert (fault.reason, "refused" in fault.detail) == (Reason.DOWNLOAD_FAILED, True)
 
 
 def shared(folder: Path, server: Server) -> SharedTrust:
@@ -127,6 +215,15 @@ async def test_a_fetch_that_fails_leaves_the_trust_as_it_was(tmp_path: Path, giv
     before = trust.current
     assert await trust.refresh(PAPERS) is before
     assert why in trust.fault
+    await trust.close()
+
+
+async def test_a_kept_connection_that_ends_as_it_is_taken_costs_no_device_its_release(tmp_path: Path) -> None:
+    server = Server(answer(404))
+    trust = shared(tmp_path, server)
+    ended = httpx.RemoteProtocolError("Server disconnected without sending a response.")
+    server.answers = [ended, answer(200, (tmp_path / "off" / "releases.json").read_bytes())]
+    assert (await trust.refresh(PAPERS)).releases is not None
     await trust.close()
 
 

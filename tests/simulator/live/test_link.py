@@ -10,7 +10,7 @@ from protocol.ids import Name
 from protocol.topics import Downlink, DownlinkKind, UplinkKind
 from simulator.live import link as links
 from simulator.live.link import Link, Topics
-from tests.simulator.virtual import run_virtually
+from tests.simulator.instant_loop import run_virtually
 
 NAME = Name("acme:sim-1")
 COMMANDS = str(Downlink(NAME, DownlinkKind.COMMAND))

@@ -14,7 +14,7 @@ from protocol.trust import ReleaseInfo
 from protocol.units import Instant, Millis
 from simulator.live.behaviour import Behaviour, Character
 from simulator.live.steps import Load, Step, Steps
-from tests.simulator.virtual import run_virtually
+from tests.simulator.instant_loop import run_virtually
 
 APP = AppName("shop")
 RELEASE = ReleaseInfo(

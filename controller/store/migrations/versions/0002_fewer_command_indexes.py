@@ -1,0 +1,30 @@
+"""Two indexes over open commands less, as a target's id says its run; one more for commands of no target."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+_OPEN = "state IN ('unsent', 'sent')"
+_OPEN_CONTROL = f"{_OPEN} AND target_id IS NULL"
+
+
+def upgrade() -> None:
+    op.drop_index("ix_command_device", table_name="command")
+    op.drop_index("ix_command_run", table_name="command")
+    _create("ix_command_control", ["device_id"], _OPEN_CONTROL)
+
+
+def downgrade() -> None:
+    op.drop_index("ix_command_control", table_name="command")
+    _create("ix_command_device", ["device_id", "seq"], _OPEN)
+    _create("ix_command_run", ["run_id", "target_id"], _OPEN)
+
+
+def _create(name: str, columns: list[str], where: str) -> None:
+    op.create_index(
+        name, "command", columns, unique=False, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
+    )

@@ -1,0 +1,88 @@
+"""`controller.app.repositories.Catalog` in memory."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from controller.app.errors import Conflict
+from controller.app.records import JobRecord, PipelineRecord, ReleaseRecord
+from controller.domain.pipeline import Pipeline
+from protocol.units import Instant
+from simulator.memory.journal import Journal
+from simulator.memory.runs import MemoryRuns
+
+
+class MemoryCatalog:
+    """Pipelines, jobs and releases."""
+
+    def __init__(self, journal: Journal, job_ids: dict[int, str], runs: MemoryRuns) -> None:
+        self._journal = journal
+        self._runs = runs
+        self._job_ids = job_ids
+        self._jobs: dict[str, JobRecord] = {}
+        self._revisions: dict[tuple[str, int], PipelineRecord] = {}
+        self._last_revisions: dict[str, int] = {}
+        self._releases: dict[tuple[str, str], ReleaseRecord] = {}
+        self._paths: dict[str, ReleaseRecord] = {}
+        self._documents: dict[int, bytes] = {}
+
+    def pipeline(self, name: str, revision: int | None = None) -> PipelineRecord | None:
+        wanted = self._last_revisions.get(name, 0) if revision is None else revision
+        return self._revisions.get((name, wanted))
+
+    def pipelines(self) -> list[PipelineRecord]:
+        return [self._revisions[name, revision] for name, revision in sorted(self._last_revisions.items())]
+
+    def add_revision(self, name: str, definition: Pipeline, *, author: str, at: Instant) -> PipelineRecord:
+        record = PipelineRecord(
+            id=len(self._revisions) + 1,
+            name=name,
+            revision=self._last_revisions.get(name, 0) + 1,
+            definition=definition,
+            author=author,
+            created_at=at,
+        )
+        self._journal.put(self._revisions, (name, record.revision), record)
+        self._journal.put(self._last_revisions, name, record.revision)
+        return record
+
+    def job(self, name: str) -> JobRecord | None:
+        job = self._jobs.get(name)
+        return None if job is None else self._with_active_run(job)
+
+    def jobs(self) -> list[JobRecord]:
+        return [self._with_active_run(job) for _, job in sorted(self._jobs.items())]
+
+    def add_job(self, job: JobRecord) -> JobRecord:
+        if job.name in self._jobs:
+            raise Conflict(f"a job is named {job.name!r} already: choose another name")
+        added = msgspec.structs.replace(job, id=len(self._jobs) + 1)
+        self._journal.put(self._jobs, added.name, added)
+        self._journal.put(self._job_ids, added.id, added.name)
+        return added
+
+    def release(self, app: str, version: str) -> ReleaseRecord | None:
+        return self._releases.get((app, version))
+
+    def releases(self, app: str | None = None) -> list[ReleaseRecord]:
+        found = [release for release in self._releases.values() if app in {None, release.app}]
+        return sorted(found, key=lambda release: (release.app, release.counter))
+
+    def add_releases(self, releases: Sequence[ReleaseRecord]) -> None:
+        for release in releases:
+            assert release.path not in self._paths, f"two releases have the path {release.path!r}"
+            key = release.app, release.version
+            assert key not in self._releases, f"release {release.app} {release.version} exists already"
+            self._journal.put(self._paths, release.path, release)
+            self._journal.put(self._releases, key, release)
+
+    def release_document(self) -> tuple[int, bytes] | None:
+        return max(self._documents.items(), default=None)
+
+    def add_release_document(self, version: int, document: bytes, *, at: Instant) -> None:  # noqa: ARG002
+        assert version not in self._documents, f"two release files have the version {version}"
+        self._journal.put(self._documents, version, document)
+
+    def _with_active_run(self, job: JobRecord) -> JobRecord:
+        run = self._runs.active_of(job.id)
+        return msgspec.structs.replace(job, active_run=None if run is None else run.uid)

@@ -1,0 +1,159 @@
+"""`controller.app.repositories.Devices` in memory."""
+
+from collections.abc import Collection, Mapping, Sequence
+from heapq import nsmallest
+from typing import Final
+
+import msgspec
+
+from controller.app.records import Candidate, DeviceRecord, Sender
+from protocol.ids import DeviceId, Name
+from protocol.messages import InstalledRelease
+from protocol.units import Instant
+from simulator.memory.journal import Journal
+
+_HELLO: Final = (
+    "facts",
+    "installed",
+    "agent",
+    "capabilities",
+    "incarnation",
+    "hello_seq",
+    "seq",
+    "instance",
+    "connection",
+    "is_blocked",
+    "is_broken",
+    "last_seen_at",
+)
+
+
+class MemoryDevices:
+    """Enrolled devices."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._rows: dict[int, DeviceRecord] = {}
+        self._ids: dict[Name, int] = {}
+        self._named: dict[DeviceId, int] = {}
+
+    def add(self, device: DeviceRecord) -> int:
+        known = self._rows.get(self._ids.get(device.name, 0))
+        added = _enrolled_anew(known, device) if known else msgspec.structs.replace(device, id=len(self._rows) + 1)
+        owner = self._named.get(device.device, added.id)
+        assert owner == added.id, f"two devices are called {device.device!r}"
+        if known is not None and known.device != device.device:
+            self._journal.drop(self._named, known.device)
+        self._journal.put(self._rows, added.id, added)
+        self._journal.put(self._ids, added.name, added.id)
+        self._journal.put(self._named, added.device, added.id)
+        return added.id
+
+    def by_names(self, names: Collection[Name]) -> dict[Name, DeviceRecord]:
+        return {name: self._rows[self._ids[name]] for name in sorted(names) if name in self._ids}
+
+    def senders(self, names: Collection[Name]) -> dict[Name, Sender]:
+        return {name: _sender(record) for name, record in self.by_names(names).items()}
+
+    def page(
+        self,
+        *,
+        labels: Mapping[str, str],
+        online: bool | None,
+        instance: int,
+        app: str | None,
+        version: str | None,
+        after: str,
+        limit: int,
+    ) -> list[DeviceRecord]:
+        found = (
+            row
+            for row in self._rows.values()
+            if row.device > after
+            and all(row.labels.get(key) == value for key, value in labels.items())
+            and online in {None, _is_online(row, instance)}
+            and _has_installed(row, app, version)
+        )
+        return nsmallest(limit, found, key=lambda row: row.device)
+
+    def candidates(self) -> list[Candidate]:
+        return [
+            Candidate(id=row.id, device=row.device, name=row.name, labels=row.labels, instance=row.instance)
+            for row in self._rows.values()
+            if not (row.is_blocked or row.is_broken)
+        ]
+
+    def is_known(self, device_id: int) -> bool:
+        """Say whether there is such a device."""
+        return device_id in self._rows
+
+    def is_fit(self, device_id: int) -> bool:
+        """Say whether a device exists and is neither blocked nor broken."""
+        row = self._rows.get(device_id)
+        return row is not None and not (row.is_blocked or row.is_broken)
+
+    def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
+        known = [id_ for id_ in sorted(set(ids)) if id_ in self._rows]
+        for id_ in known:
+            self._change(id_, seq=max(self._rows[id_].seq + 1, at))
+        return {id_: self._rows[id_].seq for id_ in known}
+
+    def save_hello(self, device: DeviceRecord) -> None:
+        self._change(device.id, **{name: getattr(device, name) for name in _HELLO})
+
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
+        for device_id, installed, is_broken in told:
+            self._change(device_id, installed=tuple(installed), is_broken=is_broken)
+
+    def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
+        row = self._rows.get(device_id)
+        if row is None or row.connection != connection:
+            return False
+        self._change(device_id, instance=0, last_seen_at=at)
+        return True
+
+    def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
+        self._change(self._named.get(device, 0), labels=dict(labels))
+
+    def set_blocked(self, device: DeviceId, *, is_blocked: bool) -> None:
+        self._change(self._named.get(device, 0), is_blocked=is_blocked)
+
+    def set_certificate(self, device_id: int, *, serial: str, expires_at: Instant) -> None:
+        self._change(device_id, certificate_serial=serial, certificate_expires_at=expires_at)
+
+    def counts(self, *, instance: int) -> tuple[int, int]:
+        return len(self._rows), sum(_is_online(row, instance) for row in self._rows.values())
+
+    def installed_counts(self, app: str) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for row in self._rows.values():
+            for one in row.installed:
+                if one.app == app:
+                    counts[one.version] = counts.get(one.version, 0) + 1
+        return dict(sorted(counts.items()))
+
+    def _change(self, device_id: int, **changes: object) -> None:
+        """Change a device; nothing happens to one that there is not, as with an update in SQL."""
+        row = self._rows.get(device_id)
+        if row is not None:
+            self._journal.put(self._rows, device_id, msgspec.structs.replace(row, **changes))
+
+
+def _enrolled_anew(known: DeviceRecord, device: DeviceRecord) -> DeviceRecord:
+    """Return what a new enrolment makes of a device; a blocked one stays blocked."""
+    return msgspec.structs.replace(device, id=known.id, labels=known.labels, seq=known.seq, is_blocked=known.is_blocked)
+
+
+def _is_online(row: DeviceRecord, instance: int) -> bool:
+    return row.instance == instance and row.instance > 0
+
+
+def _has_installed(row: DeviceRecord, app: str | None, version: str | None) -> bool:
+    """Say whether one installed release has that app and that version, where they are given."""
+    if app is None and version is None:
+        return True
+    return any(app in {None, one.app} and version in {None, one.version} for one in row.installed)
+
+
+def _sender(record: DeviceRecord) -> Sender:
+    return Sender(**{name: getattr(record, name) for name in Sender.__struct_fields__})

@@ -1,0 +1,151 @@
+"""`controller.app.repositories.Targets` in memory."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from controller.app.records import TargetRecord
+from controller.domain.target import TargetState
+from simulator.memory.deadlines import Deadlines
+from simulator.memory.devices import MemoryDevices
+from simulator.memory.journal import Journal
+from simulator.memory.ordered import Ordered
+from simulator.memory.runs import MemoryRuns
+
+STAGE_SHIFT: Final = 32
+"""A target's id is its stage's id shifted by this, plus its position."""
+_POSITION: Final = (1 << STAGE_SHIFT) - 1
+
+
+class MemoryTargets:
+    """Devices in runs."""
+
+    def __init__(self, journal: Journal, devices: MemoryDevices, runs: MemoryRuns) -> None:
+        self._journal = journal
+        self._devices = devices
+        self._runs = runs
+        self._rows: dict[int, TargetRecord] = {}
+        self._members: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        """By run: the row of each device."""
+        self._stages: defaultdict[int, Ordered] = defaultdict(lambda: Ordered(journal))
+        self._queued: defaultdict[tuple[int, int], Ordered] = defaultdict(lambda: Ordered(journal))
+        """By stage and `ready`: the positions of queued rows."""
+        self._at_work: dict[int, int] = {}
+        """By device: the row in which it is at work."""
+        self._in_flight: defaultdict[int, dict[int, None]] = defaultdict(dict)
+        self._due: defaultdict[int, Deadlines] = defaultdict(lambda: Deadlines(journal))
+
+    def add(self, targets: Sequence[TargetRecord]) -> None:
+        for row in targets:
+            members = self._members[row.run_id]
+            assert row.id not in self._rows, f"two targets have the id {row.id}"
+            assert row.device_id not in members, f"{row.name} is in run {row.run_id} already"
+            assert self._runs.is_known(row.run_id), f"run {row.run_id} does not exist"
+            assert self._devices.is_known(row.device_id), f"device {row.device_id} does not exist"
+            self._journal.put(members, row.device_id, row.id)
+            self._stages[row.id >> STAGE_SHIFT].add(row.id & _POSITION)
+            self._put(None, row)
+
+    def members(self, run_id: int) -> set[int]:
+        return set(self._members[run_id])
+
+    def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
+        return {id_: self._rows[id_] for id_ in sorted(set(ids)) if id_ in self._rows}
+
+    def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
+        queued = self._queued[stage_id, instance].ascending()
+        rows = (self._rows[stage_id << STAGE_SHIFT | position] for position in queued)
+        return list(islice((row for row in rows if self._may_go(row, now)), limit))
+
+    def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
+        return [row for row in self._in_order(stage_id) if row.target.state is state]
+
+    def in_flight(self, run_id: int) -> list[TargetRecord]:
+        return [self._rows[id_] for id_ in sorted(self._in_flight[run_id])]
+
+    def at_work(self, device_id: int) -> TargetRecord | None:
+        return self._rows.get(self._at_work.get(device_id, 0))
+
+    def due(self, run_id: int, now: int, *, limit: int) -> list[TargetRecord]:
+        return [self._rows[id_] for id_ in self._due[run_id].until(now, limit=limit)]
+
+    def next_due(self, run_id: int) -> int | None:
+        return self._due[run_id].earliest()
+
+    def save(self, targets: Sequence[TargetRecord]) -> None:
+        for row in targets:
+            before = self._rows.get(row.id)
+            if before is not None:
+                saved = msgspec.structs.replace(before, target=row.target, updated_at=row.updated_at)
+                self._put(before, saved)
+
+    def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
+        return [run_id for run_id in self._runs.active_ids() if self._set_ready(run_id, device_ids, instance)]
+
+    def page(
+        self, run_id: int, *, stage: int | None, state: TargetState | None, after: int, limit: int
+    ) -> list[TargetRecord]:
+        stage_ids = self._runs.get(run_id).stage_ids if self._runs.is_known(run_id) else ()
+        wanted = stage_ids if stage is None else stage_ids[stage : stage + 1]
+        rows = (row for stage_id in wanted for row in self._in_order(stage_id, after=after))
+        return list(islice((row for row in rows if state in {None, row.target.state}), limit))
+
+    def _in_order(self, stage_id: int, *, after: int = -1) -> Iterator[TargetRecord]:
+        base = stage_id << STAGE_SHIFT
+        return (self._rows[base | position] for position in self._stages[stage_id].ascending(max(0, after + 1 - base)))
+
+    def _may_go(self, row: TargetRecord, now: int) -> bool:
+        due = row.target.due
+        is_time = due is None or due <= now
+        return is_time and row.device_id not in self._at_work and self._devices.is_fit(row.device_id)
+
+    def _set_ready(self, run_id: int, device_ids: Collection[int], instance: int) -> bool:
+        """Set `ready` on the queued rows of devices in one run; say whether there are any."""
+        members = self._members[run_id]
+        rows = [self._rows[members[device_id]] for device_id in device_ids if device_id in members]
+        queued = [row for row in rows if row.target.state is TargetState.QUEUED]
+        for row in queued:
+            if row.ready != instance:
+                self._put(row, msgspec.structs.replace(row, ready=instance))
+        return bool(queued)
+
+    # --- indexes ------------------------------------------------------------------------------------------------
+
+    def _put(self, before: TargetRecord | None, after: TargetRecord) -> None:
+        self._note_work(before, after)
+        self._note_queue(before, after)
+        self._due[after.run_id].set(after.id, after.target.due)
+        self._journal.put(self._rows, after.id, after)
+
+    def _note_work(self, before: TargetRecord | None, after: TargetRecord) -> None:
+        was, is_now = before is not None and _is_at_work(before), _is_at_work(after)
+        if is_now and not was:
+            assert after.device_id not in self._at_work, f"{after.name} is at work already"
+            self._journal.put(self._at_work, after.device_id, after.id)
+            self._journal.put(self._in_flight[after.run_id], after.id, None)
+        elif was and not is_now:
+            self._journal.drop(self._at_work, after.device_id)
+            self._journal.drop(self._in_flight[after.run_id], after.id)
+
+    def _note_queue(self, before: TargetRecord | None, after: TargetRecord) -> None:
+        old = None if before is None else _queue(before)
+        new = _queue(after)
+        if old == new:
+            return
+        position = after.id & _POSITION
+        if old is not None:
+            self._queued[old].discard(position)
+        if new is not None:
+            self._queued[new].add(position)
+
+
+def _is_at_work(row: TargetRecord) -> bool:
+    return row.target.state is TargetState.IN_PROGRESS
+
+
+def _queue(row: TargetRecord) -> tuple[int, int] | None:
+    """Return which queue a row waits in."""
+    return (row.id >> STAGE_SHIFT, row.ready) if row.target.state is TargetState.QUEUED else None

@@ -1,0 +1,102 @@
+"""What exists before the first event: releases, trust, pipelines, jobs and enrolled devices."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from agent.core.model import Trust
+from controller.app.records import DeviceRecord, JobRecord, ReleaseRecord
+from controller.app.repositories import Transaction
+from controller.domain.pipeline import Operation
+from protocol.ids import AppName, DeviceId, Name, digest_of, name_of
+from protocol.trust import FleetRoot, ReleaseFile, ReleaseInfo
+from protocol.units import DAY, Instant, later
+from simulator.virtual.draws import VERSIONS, Draws
+from simulator.virtual.keys import Keys
+from simulator.virtual.server import DIRECTOR, TENANT, TIME
+from simulator.virtual.world import START
+
+APP: Final = AppName("shop")
+INSTALLER: Final = "archive"
+ISSUED: Final = Instant(START - 365 * DAY)
+EXPIRES: Final = later(START, 365 * DAY)
+
+
+def identity(device: DeviceId) -> Name:
+    """Return a device's name on the wire."""
+    return name_of(TENANT, device)
+
+
+def trusts(keys: Keys) -> Sequence[Trust]:
+    """Return what devices may judge by: with the first release only, and with all of them."""
+    fleet = FleetRoot(
+        version=1,
+        issued=ISSUED,
+        expires=EXPIRES,
+        director=keys.ring(keys.pair(DIRECTOR).public),
+        time=keys.ring(keys.pair(TIME).public),
+    )
+    files = [_releases(1, VERSIONS[:1]), _releases(2, VERSIONS)]
+    return [Trust(fleet=fleet, release_root_version=1, releases=file) for file in files]
+
+
+def _releases(version: int, versions: Sequence[str]) -> ReleaseFile:
+    infos = [_release(number, text) for number, text in enumerate(versions, 1)]
+    return ReleaseFile(version=version, expires=EXPIRES, releases={info.path: info for info in infos})
+
+
+def _release(number: int, version: str) -> ReleaseInfo:
+    return ReleaseInfo(
+        app=APP,
+        version=version,
+        path=f"{APP}/{version}/{APP}.tar.gz",
+        sha256=digest_of(version.encode()),
+        length=10,
+        counter=number,
+        floor=0,
+        installer=INSTALLER,
+    )
+
+
+def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
+    """Store everything that exists from the beginning; return the enrolled devices with their ids."""
+    infos = [_release(number, text) for number, text in enumerate(VERSIONS, 1)]
+    tx.catalog.add_releases([_published(info) for info in infos])
+    for definition in draws.pipelines:
+        tx.catalog.add_revision(definition.name, definition, author="ann", at=START)
+        operation = Operation(app=APP, version=VERSIONS[0])
+        job = JobRecord(name=definition.name, pipeline=definition.name, operation=operation, created_at=START)
+        tx.catalog.add_job(job)
+    for device, ring in zip(draws.devices, draws.rings, strict=True):
+        tx.devices.add(_enrolled(device, ring, keys))
+    found = tx.devices.by_names([identity(device) for device in draws.devices])
+    return [found[identity(device)] for device in draws.devices]
+
+
+def _published(info: ReleaseInfo) -> ReleaseRecord:
+    return ReleaseRecord(
+        app=info.app,
+        version=info.version,
+        path=info.path,
+        sha256=info.sha256,
+        length=info.length,
+        counter=info.counter,
+        floor=info.floor,
+        installer=info.installer,
+        hardware=info.hardware,
+        published_at=START,
+    )
+
+
+def _enrolled(device: DeviceId, ring: str, keys: Keys) -> DeviceRecord:
+    return DeviceRecord(
+        device=device,
+        name=identity(device),
+        model="k1",
+        hardware_id=device,
+        signing_key=keys.pair(device).public,
+        sealing_key=bytes(32),
+        labels={"ring": ring},
+        certificate_serial="1",
+        certificate_expires_at=EXPIRES,
+        enrolled_at=START,
+    )

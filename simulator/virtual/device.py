@@ -1,0 +1,353 @@
+"""One simulated device: the real agent's runtime on a journal that may fail or kill, on a machine that loses power.
+
+The rules this module keeps:
+
+1. The journal and the disk outlive the agent, and nothing else does; a power cut also ends the boot, and with it
+   trusted time.
+2. An event is fed to a living agent only; while the journal cannot be written, events wait in their order.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, assert_never
+
+from agent.core.effects import (
+    Abort,
+    Alarm,
+    AlarmKind,
+    Clean,
+    Commit,
+    Download,
+    Inspect,
+    Install,
+    Reconnect,
+    RefreshReleases,
+    RollBack,
+    Verify,
+)
+from agent.core.events import (
+    AnswerReceived,
+    AnyEvent,
+    CommandReceived,
+    Connected,
+    Disconnected,
+    ReleasesRefreshed,
+    Started,
+    Woke,
+)
+from agent.core.model import Durable, Profile, State, Trust
+from agent.errors import StorageError, StorageFull
+from agent.journal import MemoryJournal, Row
+from agent.runtime import Effect, Publish, Runtime
+from protocol.codec import encode
+from protocol.ids import Name
+from protocol.messages import Gone
+from protocol.topics import DownlinkKind, UplinkKind
+from protocol.units import SECOND
+from simulator.virtual.connection import Connection
+from simulator.virtual.installer import Installer
+from simulator.virtual.keys import Pair
+from simulator.virtual.oracle import Oracle
+from simulator.virtual.ports import Killed
+from simulator.virtual.server import Server
+from simulator.virtual.sometimes import Sometimes
+from simulator.virtual.world import World
+
+PROFILE: Final = Profile(model="k1", agent="virtual", installers=frozenset({"archive"}))
+DIAL_MS_MAX: Final = 5_000
+RETRY_MS: Final = SECOND
+RESTART_MS: Final = 2 * SECOND
+MILLION: Final = 1_000_000
+
+
+class MortalJournal(MemoryJournal):
+    """A journal that may be full, and at whose commits the agent may die."""
+
+    __slots__ = ("_chance", "_world")
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__()
+        self._world = world
+        self._chance = world.chance(f"{name}/journal")
+
+    def commit(self, durable: Durable, *, add: Sequence[Row] = (), drop: Sequence[int] = ()) -> None:
+        """Store the state, or fail, or die before or after."""
+        world, draws = self._world, self._world.draws.device
+        if world.strikes(draws.disk_full, self._chance):
+            world.sometimes(Sometimes.AGENT_DISK_FULL)
+            raise StorageFull("drawn")
+        if world.strikes(draws.kill_at_commit, self._chance):
+            world.sometimes(Sometimes.AGENT_KILLED_BEFORE_JOURNAL)
+            raise Killed
+        super().commit(durable, add=add, drop=drop)
+        if world.strikes(draws.kill_at_commit, self._chance):
+            world.sometimes(Sometimes.AGENT_KILLED_AFTER_JOURNAL)
+            raise Killed
+
+
+class Device:
+    """One device; `label` tells clones of one identity apart."""
+
+    def __init__(
+        self,
+        world: World,
+        server: Server,
+        oracle: Oracle,
+        *,
+        name: Name,
+        label: str,
+        key: Pair,
+        trusts: Sequence[Trust],
+    ) -> None:
+        """Take the world, its name and key, and the states of trust it may have: the last is the newest."""
+        self.name: Final = name
+        self.label: Final = label
+        self.connection: Connection | None = None
+        self._world = world
+        self._server = server
+        self._oracle = oracle
+        self._key = key
+        self._trusts = trusts
+        self._chance = world.chance(f"{label}/device")
+        drift = world.draws.device.drift_ppm
+        self._drift_ppm = self._chance.randint(min(0, drift), max(0, drift))
+        self._booted_at = 0
+        self._boot_count = 0
+        self._life = 0
+        self._runtime: Runtime | None = None
+        self._waiting: deque[Callable[[int], AnyEvent]] = deque()
+        self._wake_at: int | None = None
+        self._tries = 0
+        knows_all = self._chance.random() < world.draws.device.releases_known
+        self._trust = trusts[-1] if knows_all else trusts[0]
+        self.journal = MortalJournal(world, label)
+        self.installer = Installer(world, label, feed=self._feed_later)
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_on(self) -> bool:
+        """Whether an agent is running."""
+        return self._runtime is not None
+
+    @property
+    def durable(self) -> Durable | None:
+        """What the journal holds."""
+        return self.journal.load()[0]
+
+    @property
+    def unsettled_count(self) -> int:
+        """How many reports the controller has not acknowledged."""
+        return len(self.journal.load()[1])
+
+    def power_on(self) -> None:
+        """Boot the machine and start the agent."""
+        if self.is_on:
+            return
+        self._boot_count += 1
+        self._booted_at = self._world.now
+        self.start()
+
+    def start(self) -> None:
+        """Start the agent, in this boot."""
+        if self.is_on:
+            return
+        try:
+            runtime = Runtime(
+                journal=self.journal,
+                signer=self._key,
+                trust=self._trust,
+                profile=PROFILE,
+                name=self.name,
+                incarnation="1" * 16,
+            )
+        except (StorageError, Killed):
+            self._world.scheduler.after(RETRY_MS, self.start)
+            return
+        self._runtime = runtime
+        boot = f"{self.label}-{self._boot_count}"
+        self._world.say(self.label, f"starts (boot {self._boot_count})")
+        self._feed(lambda at: Started(at=at, boot=boot))
+        self._dial()
+
+    def crash(self, *, off_ms: int | None = None) -> None:
+        """End the agent, or with *off_ms* the machine, at once."""
+        if not self.is_on:
+            return
+        self._world.say(self.label, "agent killed" if off_ms is None else f"power cut for {off_ms} ms")
+        if self.installer.is_installing:
+            self._world.sometimes(Sometimes.AGENT_KILLED_INSTALLING)
+        self._runtime = None
+        self._life += 1
+        self._waiting.clear()
+        self._wake_at = None
+        self._tries += 1
+        self.installer.call_off()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.cut()
+        if off_ms is None:
+            self._world.scheduler.after(self._chance.randint(0, RESTART_MS), self.start)
+        else:
+            self._world.scheduler.after(off_ms, self.power_on)
+
+    # --- connection ---------------------------------------------------------------------------------------------
+
+    def _dial(self) -> None:
+        """Try to connect, some time soon; a newer try makes all older ones void."""
+        self._tries += 1
+        number = self._tries
+        self._in_this_life(self._chance.randint(1, DIAL_MS_MAX), lambda: self._try(number))
+
+    def _try(self, number: int) -> None:
+        if number != self._tries:
+            return
+        nonce = self._nonce()
+        self._server.dial(
+            self.name,
+            self,
+            will=encode(Gone(connection=nonce)),
+            admitted=lambda connection: self._admitted(connection, nonce, number),
+            refused=lambda: self._failed(number),
+        )
+        self._in_this_life(DIAL_MS_MAX, lambda: self._failed(number))
+
+    def _admitted(self, connection: Connection, nonce: str, number: int) -> None:
+        if number != self._tries or not self.is_on:
+            connection.cut()
+            return
+        self.connection = connection
+        self._feed(lambda at: Connected(at=at, nonce=nonce))
+
+    def _failed(self, number: int) -> None:
+        """Try again: it was refused, or nobody answered because the controller died meanwhile."""
+        if number == self._tries and self.is_on and self.connection is None:
+            self._dial()
+
+    def lost(self, connection: Connection) -> None:
+        """Learn that the connection is gone."""
+        if self.connection is connection:
+            self.connection = None
+            self._feed(lambda at: Disconnected(at=at))
+            self._dial()
+
+    def came(self, kind: DownlinkKind, payload: bytes) -> None:
+        """Take a message of the controller, or of somebody who says so."""
+        if kind is DownlinkKind.COMMAND:
+            self._feed(lambda at: CommandReceived(at=at, raw=payload))
+        else:
+            self._feed(lambda at: AnswerReceived(at=at, raw=payload))
+
+    # --- events and effects -------------------------------------------------------------------------------------
+
+    def _at(self) -> int:
+        """Read the boot-time clock, which drifts."""
+        since = self._world.now - self._booted_at
+        return since + since * self._drift_ppm // MILLION
+
+    def _nonce(self) -> str:
+        return self._chance.randbytes(16).hex()
+
+    def _in_this_life(self, span_ms: int, act: Callable[[], None]) -> None:
+        life = self._life
+        self._world.scheduler.after(span_ms, lambda: act() if life == self._life else None)
+
+    def _feed_later(self, event: Callable[[int], AnyEvent]) -> None:
+        self._feed(event)
+
+    def _feed(self, event: Callable[[int], AnyEvent]) -> None:
+        """Fold an event, or keep it until the journal can be written."""
+        if self._runtime is None:
+            return
+        self._waiting.append(event)
+        if len(self._waiting) == 1:
+            self._drain()
+
+    def _drain(self) -> None:
+        while self._waiting and self._runtime is not None:
+            try:
+                self._fold(self._runtime, self._waiting[0](self._at()))
+            except StorageError:
+                self._in_this_life(RETRY_MS, self._drain)
+                return
+            except Killed:
+                self.crash()
+                return
+            if self._waiting:
+                self._waiting.popleft()
+        self._settle()
+
+    def _fold(self, runtime: Runtime, event: AnyEvent) -> None:
+        before = runtime.state
+        effects = runtime.feed(event)
+        self._oracle.stepped(self.label, self.name, before, runtime.state, active=self.installer.active)
+        for effect in effects:
+            if self._runtime is runtime:
+                self._carry_out(effect, runtime.state)
+
+    def _carry_out(self, effect: Effect, state: State) -> None:
+        match effect:
+            case Publish(kind=kind, payload=payload):
+                if self.connection is not None:
+                    self.connection.up(kind, payload)
+            case RefreshReleases():
+                self._in_this_life(self._chance.randint(1, RETRY_MS), self._refreshed)
+            case Reconnect():
+                if self.connection is not None:
+                    self.connection.cut()
+            case Install():
+                self._oracle.installs(self.label, self.name, state, active=self.installer.active)
+                self.installer.begin(effect)
+            case Download() | Inspect() | Verify() | Commit() | RollBack():
+                self.installer.begin(effect)
+            case Abort():
+                self.installer.call_off()
+            case Alarm(kind=kind, detail=detail):
+                self._alarm(kind, detail)
+            case Clean():
+                pass
+            case _:
+                assert_never(effect)
+
+    def _alarm(self, kind: AlarmKind, detail: str) -> None:
+        self._world.say(self.label, f"alarm {kind}: {detail}")
+        if kind in {AlarmKind.COMMAND_REFUSED, AlarmKind.UNTRUSTED_ANSWER, AlarmKind.UNASKED_REPLY}:
+            self._world.sometimes(Sometimes.HOSTILE_REFUSED)
+
+    def _refreshed(self) -> None:
+        if self._runtime is not None:
+            self._world.sometimes(Sometimes.RELEASES_REFRESHED)
+            self._trust = self._trusts[-1]
+            self._runtime.renew_trust(self._trust)
+            self._feed(lambda at: ReleasesRefreshed(at=at))
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Publish what is due, and wake up for what is next."""
+        runtime = self._runtime
+        if runtime is None:
+            return
+        if self.connection is not None:
+            for row in runtime.take(self._at()):
+                self.connection.up(UplinkKind.REPORT, row.raw, self._released(row.report_seq))
+        due = runtime.next_deadline()
+        if due is not None and (self._wake_at is None or due < self._wake_at):
+            self._wake_at = due
+            self._in_this_life(max(1, due - self._at()) + 1, lambda: self._wake(due))
+
+    def _wake(self, due: int) -> None:
+        if self._wake_at == due:
+            self._wake_at = None
+            nonce = self._nonce()
+            self._feed(lambda at: Woke(at=at, nonce=nonce))
+
+    def _released(self, report_seq: int) -> Callable[[], None]:
+        life = self._life
+
+        def settled() -> None:
+            if life == self._life and self._runtime is not None:
+                self._runtime.released(report_seq, at=self._at())
+                self._settle()
+
+        return settled

@@ -1,0 +1,253 @@
+"""What a seed draws: the fleet, the pipelines, and which faults happen how often (swarm testing).
+
+Every seed draws a subset of the faults, each with a rate of its own: a world in which everything fails at once hides
+what only shows when some things work (Groce et al., "Swarm Testing", ISSTA 2012).
+
+>>> draw(7) == draw(7)
+True
+"""
+
+import random
+from typing import Final
+
+import msgspec
+
+from controller.domain.pipeline import (
+    FailureLimit,
+    Gate,
+    OnBreach,
+    OnFailure,
+    Pace,
+    Pipeline,
+    Retry,
+    Stage,
+    Targets,
+    Timeouts,
+    Trigger,
+)
+from protocol.ids import DeviceId, StageName, device_id
+from protocol.units import MINUTE, SECOND, Millis
+
+REAL_KEYS_EVERY: Final = 50
+RINGS: Final = ("canary", "main")
+VERSIONS: Final = ("1.0.0", "2.0.0", "3.0.0")
+DEVICES_MAX: Final = 8
+
+
+class NetworkDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares of messages, spans in milliseconds; a gap is the mean time between two such faults, 0 for never."""
+
+    loss: float
+    doubling: float
+    delay_ms: int
+    late_share: float
+    late_ms: int
+    hostility: float
+    cut_gap_ms: int
+    cut_ms: int
+    window: int
+
+
+class ControllerDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares of commits and publishes, spans in milliseconds; a gap is the mean time between two such faults."""
+
+    kill_at_commit: float
+    kill_at_publish: float
+    disk_full: float
+    down_ms: int
+    step_ms: int
+    jump_gap_ms: int
+    jump_ms: int
+    endpoint_gap_ms: int
+
+
+class DeviceDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares of journal commits, installations and crashes; spans in milliseconds; drift in parts per million."""
+
+    kill_at_commit: float
+    disk_full: float
+    power_gap_ms: int
+    off_ms: int
+    step_ms: int
+    download_fails: float
+    verify_fails: float
+    breaks: float
+    drift_ppm: int
+    clones: int
+    releases_known: float
+
+
+class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean time between two acts in milliseconds, and how likely each act is beside the others."""
+
+    gap_ms: int
+    weights: dict[str, int]
+
+
+class Draws(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a seed decides before the first event."""
+
+    seed: int
+    has_real_keys: bool
+    devices: tuple[DeviceId, ...]
+    rings: tuple[str, ...]
+    pipelines: tuple[Pipeline, ...]
+    network: NetworkDraw
+    controller: ControllerDraw
+    device: DeviceDraw
+    operator: OperatorDraw
+    chaos_ms: int
+
+
+ACTS: Final = ("start", "pause", "resume", "terminate", "promote", "edit", "label", "block", "look")
+
+
+def draw(seed: int) -> Draws:
+    """Return the world of *seed*."""
+    chance = random.Random(f"{seed}/draws")
+    count = chance.choice((1, 2, 3, 3, 4, 4, 5, 6, DEVICES_MAX))
+    devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
+    return Draws(
+        seed=seed,
+        has_real_keys=seed % REAL_KEYS_EVERY == 0,
+        devices=devices,
+        rings=tuple(chance.choice(RINGS) for _ in devices),
+        pipelines=tuple(_pipeline(chance, f"p{number}", devices) for number in range(1, chance.choice((2, 2, 3)))),
+        network=_network(chance),
+        controller=_controller(chance),
+        device=_device(chance),
+        operator=_operator(chance),
+        chaos_ms=int(chance.uniform(1, 8) * MINUTE),
+    )
+
+
+def _maybe(chance: random.Random, low: float, high: float) -> float:
+    """Return a rate, or 0 in half of all worlds."""
+    return chance.uniform(low, high) if chance.randrange(2) else 0.0
+
+
+def _gap(chance: random.Random, low_ms: int, high_ms: int) -> int:
+    return int(_maybe(chance, low_ms, high_ms))
+
+
+def _network(chance: random.Random) -> NetworkDraw:
+    return NetworkDraw(
+        loss=_maybe(chance, 0.01, 0.3),
+        doubling=_maybe(chance, 0.01, 0.5),
+        delay_ms=chance.choice((1, 20, 300, 3_000)),
+        late_share=_maybe(chance, 0.01, 0.2),
+        late_ms=int(chance.uniform(1, 180) * SECOND),
+        hostility=_maybe(chance, 0.01, 0.3),
+        cut_gap_ms=_gap(chance, 20 * SECOND, 3 * MINUTE),
+        cut_ms=int(chance.uniform(1, 120) * SECOND),
+        window=chance.choice((1, 2, 16)),
+    )
+
+
+def _controller(chance: random.Random) -> ControllerDraw:
+    return ControllerDraw(
+        kill_at_commit=_maybe(chance, 0.002, 0.1),
+        kill_at_publish=_maybe(chance, 0.005, 0.1),
+        disk_full=_maybe(chance, 0.005, 0.2),
+        down_ms=chance.choice((1_000, 10_000, 60_000)),
+        step_ms=chance.choice((0, 3, 20, 400)),
+        jump_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
+        jump_ms=int(chance.choice((1, -1)) * chance.uniform(1, 3_600) * SECOND),
+        endpoint_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
+    )
+
+
+def _device(chance: random.Random) -> DeviceDraw:
+    return DeviceDraw(
+        kill_at_commit=_maybe(chance, 0.002, 0.15),
+        disk_full=_maybe(chance, 0.005, 0.2),
+        power_gap_ms=_gap(chance, 20 * SECOND, 3 * MINUTE),
+        off_ms=int(chance.uniform(1, 90) * SECOND),
+        step_ms=chance.choice((10, 500, 5_000)),
+        download_fails=_maybe(chance, 0.05, 0.4),
+        verify_fails=_maybe(chance, 0.05, 0.6),
+        breaks=_maybe(chance, 0.05, 0.5),
+        drift_ppm=chance.choice((0, 0, 500, -500)),
+        clones=int(not chance.randrange(10)),
+        releases_known=chance.choice((1.0, 0.5)),
+    )
+
+
+def _operator(chance: random.Random) -> OperatorDraw:
+    weights = {act: chance.choice((0, 1, 1, 3)) for act in ACTS}
+    return OperatorDraw(
+        gap_ms=int(chance.choice((5, 20, 60)) * SECOND),
+        weights={**weights, "start": 3, "promote": 3, "resume": max(1, weights["pause"])},
+    )
+
+
+# --- pipelines --------------------------------------------------------------------------------------------------
+
+
+def _pipeline(chance: random.Random, name: str, devices: tuple[DeviceId, ...]) -> Pipeline:
+    count = chance.choice((1, 1, 2, 2, 3))
+    stages: list[Stage] = []
+    for number in range(count):
+        is_last = number == count - 1
+        earlier = [stage.name for stage in stages]
+        needs = tuple(chance.sample(earlier, 1)) if earlier and chance.randrange(5) else ()
+        stages.append(_stage(chance, StageName(f"s{number + 1}"), needs, devices, is_last=is_last))
+    return Pipeline(name=name, stages=tuple(stages), timeout_ms=Millis(int(chance.uniform(10, 40) * MINUTE)))
+
+
+def _stage(
+    chance: random.Random,
+    name: StageName,
+    needs: tuple[StageName, ...],
+    devices: tuple[DeviceId, ...],
+    *,
+    is_last: bool,
+) -> Stage:
+    return Stage(
+        name=name,
+        needs=needs,
+        targets=Targets() if is_last else _targets(chance, devices),
+        trigger=chance.choice((Trigger.AUTOMATIC, Trigger.AUTOMATIC, Trigger.MANUAL)),
+        delay_ms=chance.choice((0, 0, 5_000)),
+        pace=Pace(max_in_flight=chance.choice((1, 1, 2, 3, DEVICES_MAX))),
+        gate=_gate(chance),
+        timeouts=_timeouts(chance),
+        retry=Retry(attempts_max=chance.choice((1, 2, 3, 5)), backoff_ms=chance.choice((1_000, 10_000))),
+        on_failure=chance.choice(tuple(OnFailure)),
+        allow_empty=bool(chance.randrange(3)),
+    )
+
+
+def _targets(chance: random.Random, devices: tuple[DeviceId, ...]) -> Targets:
+    match chance.randrange(3):
+        case 0:
+            return Targets(labels={"ring": "canary"})
+        case 1:
+            return Targets(percent=chance.choice((20.0, 50.0)))
+        case _:
+            excluded = chance.choice(devices)
+            listed = chance.sample(devices, chance.randint(1, len(devices)))
+            return Targets(devices=tuple(d for d in listed if d != excluded), exclude=(excluded,))
+
+
+def _gate(chance: random.Random) -> Gate:
+    return Gate(
+        success_percent=chance.choice((0.0, 50.0, 90.0, 100.0)),
+        straggler_after_ms=chance.choice((None, None, 60_000)),
+        soak_ms=chance.choice((0, 0, 10_000)),
+        failures=chance.choice(
+            (
+                FailureLimit(count=chance.choice((0, 1, 3))),
+                FailureLimit(percent=chance.choice((10.0, 50.0)), min_sample=chance.choice((1, 3))),
+            )
+        ),
+        on_breach=chance.choice(tuple(OnBreach)),
+    )
+
+
+def _timeouts(chance: random.Random) -> Timeouts:
+    return Timeouts(
+        accept_ms=Millis(int(chance.uniform(15, 120) * SECOND)),
+        lease_ms=Millis(int(chance.uniform(20, 180) * SECOND)),
+        stage_ms=Millis(int(chance.uniform(2, 15) * MINUTE)),
+    )

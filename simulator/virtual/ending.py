@@ -1,0 +1,72 @@
+"""How a healed world must end: nothing left to do, and everybody of one mind about what is installed where."""
+
+from collections.abc import Iterator, Sequence
+
+from agent.core.model import Durable
+from controller.app import audit
+from controller.app.records import AuditRecord, DeviceRecord, RunRecord
+from controller.app.repositories import Transaction
+from simulator.virtual.device import Device
+from simulator.virtual.installer import HALF, NOTHING
+from simulator.virtual.picture import Picture
+from simulator.virtual.world import World
+
+
+class Ending:
+    """Compares the devices, the database and what was committed."""
+
+    def __init__(self, world: World, picture: Picture, devices: Sequence[Device]) -> None:
+        self._world = world
+        self._picture = picture
+        names = [device.name for device in devices]
+        self._devices = [device for device in devices if names.count(device.name) == 1]
+        """Devices that share an identity with a clone are of two minds by nature."""
+
+    def left(self, active: Sequence[RunRecord]) -> Iterator[str]:
+        """Yield what is not over yet."""
+        for run in active:
+            yield f"run {run.uid} is still {run.run.state}"
+        for device in self._devices:
+            if not device.is_on or device.connection is None:
+                yield f"{device.label} is not connected"
+            elif device.unsettled_count:
+                yield f"{device.label} has {device.unsettled_count} reports that are not settled"
+
+    def complaints(self, tx: Transaction) -> list[str]:
+        """Return what does not agree."""
+        return [*self._runs(tx), *self._commands(tx), *self._audit(tx), *self._installed(tx)]
+
+    def _runs(self, tx: Transaction) -> Iterator[str]:
+        for run in self._picture.runs.values():
+            if tx.runs.get(run.id).run != run.run:
+                yield f"run {run.uid} is stored otherwise than it was committed"
+
+    def _commands(self, tx: Transaction) -> Iterator[str]:
+        if tx.commands.unsent_count():
+            yield f"{tx.commands.unsent_count()} commands were never sent"
+
+    def _audit(self, tx: Transaction) -> Iterator[str]:
+        entries: list[AuditRecord] = []
+        while page := tx.log.audit(after=entries[-1].id if entries else 0, limit=200):
+            entries += page
+        broken = audit.first_break(entries)
+        if broken is not None:
+            yield f"the audit chain breaks at entry {broken}"
+
+    def _installed(self, tx: Transaction) -> Iterator[str]:
+        stored = tx.devices.by_names([device.name for device in self._devices])
+        for device in self._devices:
+            durable = device.durable
+            assert durable is not None
+            yield from _judge(device, durable, stored[device.name])
+
+
+def _judge(device: Device, durable: Durable, stored: DeviceRecord) -> Iterator[str]:
+    active = device.installer.active
+    listed = {release.app: release.sha256 for release in durable.installed}
+    if {release.app: release.sha256 for release in stored.installed} != listed:
+        yield f"{device.label} lists {listed}, and the database {stored.installed}"
+    if active not in {HALF, *listed.values()} and (active != NOTHING or listed):
+        yield f"{device.label} lists {listed}, and {active[:12]} is active"
+    if active == HALF and not stored.is_broken:
+        yield f"{device.label} is half-way, and the database does not say that it is broken"

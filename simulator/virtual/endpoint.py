@@ -1,0 +1,170 @@
+"""The endpoint of one life of the controller: sessions, the batches of what they say, and who ended.
+
+It stands in for `controller.edge`: the same port down, the same promises up. One batch at a time; a message is
+acknowledged only after the batch was stored; a batch that was refused is offered again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from controller.app.errors import ControllerError
+from controller.app.inbox import Inbox
+from controller.app.ports import Disposition, Uplinked
+from protocol.ids import Name
+from protocol.topics import DownlinkKind, UplinkKind
+from simulator.virtual.connection import NOTICE_MS_MAX, Connection, Settled
+from simulator.virtual.ports import Killed
+from simulator.virtual.scheduler import Act, suspend
+from simulator.virtual.sometimes import Sometimes
+from simulator.virtual.world import World
+
+RETRY_MS: Final = 500
+BATCH_MAX: Final = 50
+
+Handed = Callable[[Name, DownlinkKind, bytes], None]
+Spawn = Callable[[Coroutine[Any, Any, Any]], None]
+
+
+class Endpoint:
+    """Implements `controller.app.ports.Transport`; dies with its controller, and may begin anew without it."""
+
+    def __init__(self, world: World, inbox: Inbox, *, spawn: Spawn, handed: Handed) -> None:
+        self._world = world
+        self._inbox = inbox
+        self._spawn = spawn
+        self._handed = handed
+        self._chance = world.chance("endpoint")
+        self._numbers: dict[Connection, int] = {}
+        self._live: dict[Name, Connection] = {}
+        self._checked: dict[Connection, None] = {}
+        self._last_number = 0
+        self._queue: deque[tuple[Uplinked, Settled | None]] = deque()
+        self._is_storing = False
+        self._has_written = False
+        self.instance = self._chance.randrange(1, 2**31)
+
+    # --- the controller's port ----------------------------------------------------------------------------------
+
+    def session(self, name: Name) -> int:
+        """Return the number of the device's live session, 0 when it has none."""
+        connection = self._live.get(name)
+        return 0 if connection is None else self._numbers[connection]
+
+    def write(self, name: Name, kind: DownlinkKind, payload: bytes) -> bool:
+        """Hand bytes to the device's session, unless it has none or its window is full."""
+        connection = self._live.get(name)
+        if connection is None:
+            return False
+        self._perhaps_die(kind)
+        if not connection.down(kind, payload):
+            return False
+        self._handed(name, kind, payload)
+        self._has_written = kind is DownlinkKind.COMMAND
+        return True
+
+    def _perhaps_die(self, kind: DownlinkKind) -> None:
+        if kind is DownlinkKind.COMMAND and self._world.strikes(
+            self._world.draws.controller.kill_at_publish, self._chance
+        ):
+            if self._has_written:
+                self._world.sometimes(Sometimes.KILLED_WHILE_SENDING)
+            raise Killed
+
+    def close(self, name: Name, *, reason: str) -> None:
+        """End the device's session, and refuse one that is just being checked."""
+        self._world.say("endpoint", f"closes {name}: {reason}")
+        for connection in [*self._checked, *self._numbers]:
+            if connection.name == name:
+                connection.cut()
+                self.left(connection)
+
+    # --- connections --------------------------------------------------------------------------------------------
+
+    def arrive(self, connection: Connection, *, admitted: Act, refused: Act) -> None:
+        """Let a device connect, if the controller agrees."""
+        self._spawn(self._check(connection, admitted, refused))
+
+    async def _check(self, connection: Connection, admitted: Act, refused: Act) -> None:
+        self._checked[connection] = None
+        try:
+            may_connect = await self._inbox.may_connect(connection.name)
+        except ControllerError:
+            may_connect = False
+        finally:
+            del self._checked[connection]
+        if not may_connect or not connection.is_whole:
+            refused()
+            return
+        older = self._live.get(connection.name)
+        if older is not None:
+            self._world.sometimes(Sometimes.TAKEN_OVER)
+            older.cut()
+            self.left(older)
+        self._last_number += 1
+        self._numbers[connection] = self._last_number
+        self._live[connection.name] = connection
+        admitted()
+
+    def left(self, connection: Connection) -> None:
+        """Note that a session ended: its will, and then the end of the session."""
+        number = self._numbers.pop(connection, None)
+        if number is None:
+            return
+        if self._live.get(connection.name) is connection:
+            del self._live[connection.name]
+        self.take(Uplinked(name=connection.name, kind=UplinkKind.GONE, payload=connection.will), None)
+        self._spawn(self._note_end(connection.name, number))
+
+    async def _note_end(self, name: Name, number: int) -> None:
+        while self._queue or self._is_storing:
+            await suspend(lambda go_on: self._world.scheduler.after(RETRY_MS, go_on))
+        try:
+            await self._inbox.disconnected(name, number)
+        except ControllerError:
+            self._world.say("endpoint", f"the end of {name} is not noted")
+
+    def restart(self) -> None:
+        """Begin anew: every session is gone, nobody is told, and presence under the old number is void."""
+        self.instance = self._chance.randrange(1, 2**31)
+        connections = list(self._numbers)
+        self._numbers.clear()
+        self._live.clear()
+        for connection in connections:
+            connection.cut(notice_ms_max=NOTICE_MS_MAX)
+
+    def die(self) -> None:
+        """End with the controller: devices notice sooner or later."""
+        self._queue.clear()
+        for connection in list(self._numbers):
+            connection.cut(notice_ms_max=RETRY_MS if self._chance.randrange(5) else NOTICE_MS_MAX)
+        self._numbers.clear()
+        self._live.clear()
+
+    # --- messages -----------------------------------------------------------------------------------------------
+
+    def take(self, message: Uplinked, settled: Settled | None) -> None:
+        """Queue a message for the next batch."""
+        self._queue.append((message, settled))
+        if not self._is_storing:
+            self._is_storing = True
+            self._spawn(self._store_all())
+
+    async def _store_all(self) -> None:
+        while self._queue:
+            count = min(BATCH_MAX, len(self._queue))
+            batch = [self._queue.popleft() for _ in range(count)]
+            for disposition in await self._insist([message for message, _ in batch]):
+                if disposition is not Disposition.STORED:
+                    self._world.sometimes(Sometimes.UPLINK_REFUSED)
+            for _, settled in batch:
+                if settled is not None:
+                    settled()
+        self._is_storing = False
+
+    async def _insist(self, batch: list[Uplinked]) -> list[Disposition]:
+        while True:
+            try:
+                return list(await self._inbox.receive(batch))
+            except ControllerError:
+                await suspend(lambda go_on: self._world.scheduler.after(RETRY_MS, go_on))

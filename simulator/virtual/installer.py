@@ -1,0 +1,112 @@
+"""The apps of one simulated device: what is active, and the steps that change it, each a span of time and an outcome.
+
+The rules this module keeps:
+
+1. What is on the disk outlives the agent, and a power cut; a step that was under way is gone.
+2. In worlds that draw it an installer may be caught half-way: then neither version is whole, which `Inspect` finds
+   and `RollBack` mends, or not.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from agent.core.effects import Commit, Download, Inspect, Install, RollBack, Verify
+from agent.core.events import AnyEvent, Finished, Found, Inspected
+from agent.core.model import Fault, Work
+from protocol.reasons import Reason
+from simulator.virtual.world import World
+
+HALF: Final = "half"
+NOTHING: Final = "nothing"
+
+Step = Download | Install | Inspect | Verify | Commit | RollBack
+Feed = Callable[[Callable[[int], AnyEvent]], None]
+
+
+class Installer:
+    """One device's installer and disk; `active` is the digest of the active release, `NOTHING` or `HALF`."""
+
+    def __init__(self, world: World, name: str, *, feed: Feed) -> None:
+        self._world = world
+        self._draws = world.draws.device
+        self._chance = world.chance(f"{name}/installer")
+        self._feed = feed
+        self._turn = 0
+        self._kept = NOTHING
+        self.active = NOTHING
+        self.is_installing = False
+
+    def begin(self, step: Step) -> None:
+        """Begin a step; what was begun before is called off."""
+        self.call_off()
+        match step:
+            case Download(work=work):
+                self._then(lambda: self._finish(work, self._maybe(self._draws.download_fails, Reason.DOWNLOAD_FAILED)))
+            case Install(work=work):
+                self._install(work)
+            case Inspect(work=work):
+                self._then(lambda: self._inspect(work))
+            case Verify(work=work):
+                self._then(lambda: self._finish(work, self._maybe(self._draws.verify_fails, Reason.VERIFY_FAILED)))
+            case Commit(work=work):
+                self._then(lambda: self._commit(work))
+            case RollBack(work=work):
+                self._then(lambda: self._roll_back(work))
+
+    def call_off(self) -> None:
+        """Forget the step at hand; the disk stays as it is."""
+        self._turn += 1
+        self.is_installing = False
+
+    def _then(self, act: Callable[[], None]) -> None:
+        turn = self._turn
+        span_ms = self._chance.randint(1, 2 * self._draws.step_ms)
+        self._world.scheduler.after(span_ms, lambda: act() if turn == self._turn else None)
+
+    def _maybe(self, rate: float, reason: Reason) -> Fault | None:
+        return Fault(reason=reason, detail="drawn") if self._world.strikes(rate, self._chance) else None
+
+    def _finish(self, work: Work, fault: Fault | None = None) -> None:
+        self._feed(lambda at: Finished(at=at, run=work.run, attempt=work.attempt, phase=work.phase, fault=fault))
+
+    def _install(self, work: Work) -> None:
+        self.is_installing = True
+        if self.active != HALF:
+            self._kept = self.active
+        if self._world.strikes(self._draws.breaks, self._chance):
+            self._then(lambda: self._half_way(work))
+        else:
+            self._then(lambda: self._switch(work))
+
+    def _half_way(self, work: Work) -> None:
+        self.active = HALF
+        self._then(lambda: self._switch(work))
+
+    def _switch(self, work: Work) -> None:
+        self.active = wanted(work)
+        self._then(lambda: self._installed(work))
+
+    def _installed(self, work: Work) -> None:
+        self.is_installing = False
+        self._finish(work)
+
+    def _inspect(self, work: Work) -> None:
+        found = {wanted(work): Found.NEW, HALF: Found.BROKEN}.get(self.active, Found.OLD)
+        self._feed(lambda at: Inspected(at=at, run=work.run, attempt=work.attempt, found=found))
+
+    def _commit(self, work: Work) -> None:
+        self._kept = self.active
+        self._finish(work)
+
+    def _roll_back(self, work: Work) -> None:
+        if self._world.strikes(self._draws.breaks, self._chance):
+            self.active = HALF
+            self._finish(work, Fault(reason=Reason.INSTALL_FAILED, detail="drawn"))
+            return
+        self.active = self._kept
+        self._finish(work)
+
+
+def wanted(work: Work) -> str:
+    """Return the digest that is active once the work's release is installed."""
+    return work.refs[0].sha256

@@ -1,0 +1,90 @@
+"""What an observer of a world is shown. A law yields what is wrong, in words; the first complaint ends the seed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from agent.core.model import State
+from controller.app.records import CommandRecord
+from protocol.ids import Name
+from protocol.messages import Ack, HelloReply
+from simulator.virtual.picture import Commit, Picture
+
+Complaints = Iterable[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A device folded an event: `label` tells clones apart, `active` is what is really installed."""
+
+    label: str
+    name: Name
+    before: State
+    after: State
+    active: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Bytes were handed to the transport; `command` is the committed row of the payload, None where there is none."""
+
+    name: Name
+    payload: bytes
+    command: CommandRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An operator asked for an act on a run or a device; `number` tells asks apart, and rises."""
+
+    number: int
+    act: str
+    subject: str
+
+
+class Observer:
+    """Somebody outside who is shown everything; a new object for each world."""
+
+    def committed(self, commit: Commit) -> Complaints:
+        """Judge a committed transaction; the picture shows it already."""
+        del commit
+        return ()
+
+    def handed(self, handed: Handed) -> Complaints:
+        """Judge a command that was just handed to the transport."""
+        del handed
+        return ()
+
+    def answered_device(self, name: Name, answer: Ack | HelloReply) -> Complaints:
+        """Judge an acknowledgement or a hello reply that was just handed to the transport."""
+        del name, answer
+        return ()
+
+    def asked(self, asked: Asked) -> Complaints:
+        """Take note that an operator asks for something."""
+        del asked
+        return ()
+
+    def answered(self, asked: Asked, *, is_done: bool) -> Complaints:
+        """Take note that the operator was told that it is done, or else that nothing will come of it any more."""
+        del asked, is_done
+        return ()
+
+    def stepped(self, stepped: Stepped) -> Complaints:
+        """Judge what a device made of an event."""
+        del stepped
+        return ()
+
+    def installs(self, stepped: Stepped) -> Complaints:
+        """Judge a device that begins its irreversible step now."""
+        del stepped
+        return ()
+
+
+class Law(Observer):
+    """One invariant, by the number that the specification gives it."""
+
+    number: ClassVar[int]
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture

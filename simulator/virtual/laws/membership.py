@@ -1,0 +1,74 @@
+"""Invariant 2: commands go to members of the frozen stage alone, and to nobody who is blocked or broken."""
+
+from collections.abc import Iterator
+
+from controller.app.records import CommandRecord, TargetRecord
+from controller.domain.target import TargetState
+from simulator.virtual.laws.law import Asked, Complaints, Handed, Law
+from simulator.virtual.picture import Commit, Picture
+
+
+class OnlyMembers(Law):
+    """A device is commanded only where its stage's targets name it, and while it may take part."""
+
+    number = 2
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__(picture)
+        self._shut_out: set[str] = set()
+
+    def committed(self, commit: Commit) -> Complaints:
+        """Judge who was frozen, and who was given a command."""
+        for before, row in commit.targets:
+            if before is None:
+                yield from self._joined(row)
+        for command in commit.commands:
+            yield from self._commanded(command)
+
+    def _joined(self, row: TargetRecord) -> Iterator[str]:
+        device = self.picture.devices[row.device_id]
+        wanted = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage].targets
+        labels = self.picture.labels[row.device_id]
+        if device.device in wanted.exclude:
+            yield f"{device.device} is excluded and was frozen"
+        if wanted.devices and device.device not in wanted.devices:
+            yield f"{device.device} is not listed and was frozen"
+        if any(labels.get(key) != value for key, value in wanted.labels.items()):
+            yield f"{device.device} has labels {labels}, was frozen for {dict(wanted.labels)}"
+        if row.device_id in self.picture.blocked | self.picture.broken:
+            yield f"{device.device} is blocked or broken and was frozen"
+        others = [r for r in self.picture.targets.values() if (r.run_id, r.device_id) == (row.run_id, row.device_id)]
+        if len(others) > 1:
+            yield f"{device.device} belongs to {len(others)} stages of one run"
+
+    def _commanded(self, command: CommandRecord) -> Iterator[str]:
+        if command.device_id not in self.picture.members[command.run_id]:
+            yield f"a command for {command.name}, which is no member of the run"
+        if command.target_id is None:
+            return
+        row = self.picture.targets[command.target_id]
+        is_new = row.target.state is TargetState.IN_PROGRESS and row.target.command == command.digest
+        if is_new and command.device_id in self.picture.blocked | self.picture.broken:
+            yield f"an install command for {command.name}, which is blocked or broken"
+
+    def handed(self, handed: Handed) -> Complaints:
+        """Judge whom bytes went to."""
+        command = handed.command
+        if command is not None and command.name != handed.name:
+            yield f"the command for {command.name} was handed to {handed.name}"
+        device = self.picture.names[handed.name]
+        if device.device in self._shut_out and device.id in self.picture.blocked:
+            yield f"a command was handed to {handed.name} after its block was answered"
+
+    def asked(self, asked: Asked) -> Complaints:
+        """Let a device in again as soon as somebody asks for it."""
+        if asked.act == "unblock":
+            self._shut_out.discard(asked.subject)
+        return ()
+
+    def answered(self, asked: Asked, *, is_done: bool) -> Complaints:
+        """Take note that a device is blocked, and nobody has undone it."""
+        ids = {device.id for device in self.picture.devices.values() if device.device == asked.subject}
+        if asked.act == "block" and is_done and ids <= self.picture.blocked:
+            self._shut_out.add(asked.subject)
+        return ()

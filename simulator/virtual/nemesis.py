@@ -1,0 +1,72 @@
+"""The nemesis: power cuts, partitions, endpoints that restart and clocks that jump, each as often as the seed says."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from simulator.virtual.connection import NOTICE_MS_MAX
+from simulator.virtual.device import Device
+from simulator.virtual.network import Network
+from simulator.virtual.server import Server
+from simulator.virtual.sometimes import Sometimes
+from simulator.virtual.world import World
+
+QUIET_MS_MAX: Final = 60_000
+
+
+class Nemesis:
+    """Strikes until the world is healed."""
+
+    def __init__(self, world: World, network: Network, server: Server, devices: Sequence[Device]) -> None:
+        self._world = world
+        self._network = network
+        self._server = server
+        self._devices = devices
+        self._chance = world.chance("nemesis")
+
+    def begin(self) -> None:
+        """Let every fault that the seed drew begin."""
+        draws = self._world.draws
+        self._every(draws.network.cut_gap_ms, self._cut_off)
+        self._every(draws.device.power_gap_ms, self._power_cut)
+        self._every(draws.controller.jump_gap_ms, self._jump)
+        self._every(draws.controller.endpoint_gap_ms, self._restart_endpoint)
+
+    def _every(self, gap_ms: int, strike: Callable[[], None]) -> None:
+        if not gap_ms or self._world.is_healed:
+            return
+        span_ms = 1 + int(self._chance.expovariate(1) * gap_ms)
+
+        def act() -> None:
+            if not self._world.is_healed:
+                strike()
+                self._every(gap_ms, strike)
+
+        self._world.scheduler.after(span_ms, act)
+
+    def _cut_off(self) -> None:
+        device = self._chance.choice(self._devices)
+        span_ms = self._chance.randint(1, self._world.draws.network.cut_ms)
+        self._world.say("network", f"{device.label} is cut off for {span_ms} ms")
+        self._network.cut_off(device.name, until=self._world.now + span_ms)
+        if device.connection is not None:
+            device.connection.cut(notice_ms_max=self._chance.choice((100, NOTICE_MS_MAX)))
+
+    def _power_cut(self) -> None:
+        device = self._chance.choice(self._devices)
+        self._world.sometimes(Sometimes.POWER_CUT)
+        device.crash(off_ms=self._chance.randint(1, self._world.draws.device.off_ms))
+
+    def _jump(self) -> None:
+        draws = self._world.draws.controller
+        span_ms = int(draws.jump_ms * self._chance.random())
+        forth = span_ms > 0
+        self._world.sometimes(Sometimes.CONTROLLER_CLOCK_FORTH if forth else Sometimes.CONTROLLER_CLOCK_BACK)
+        self._world.say("controller", f"its clock jumps by {span_ms} ms")
+        self._server.wall.offset_ms += span_ms
+        self._server.oracle.picture.jumped_at.append(self._world.now)
+
+    def _restart_endpoint(self) -> None:
+        if self._server.life is not None:
+            self._world.sometimes(Sometimes.ENDPOINT_RESTARTED)
+            self._world.say("endpoint", "restarts")
+            self._server.life.endpoint.restart()

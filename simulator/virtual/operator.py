@@ -1,0 +1,180 @@
+"""The operators: they start, pause, resume, promote, terminate, edit, label and block, at any instant.
+
+While faults are in force they act at random. Once the world is healed they bring everything to its end: unblock who
+is blocked, resume what is paused, promote what waits.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from controller.app import devices, pipelines, runs
+from controller.app.access import Actor, Role
+from controller.app.controller import Controller
+from controller.app.errors import ControllerError
+from controller.app.records import RunRecord
+from controller.domain.pipeline import Pace
+from controller.domain.states import StageState
+from controller.domain.target import TargetState
+from simulator.virtual.draws import DEVICES_MAX, RINGS, VERSIONS
+from simulator.virtual.laws.law import Asked
+from simulator.virtual.oracle import Oracle
+from simulator.virtual.server import Server
+from simulator.virtual.sometimes import Sometimes
+from simulator.virtual.world import World
+
+ACTOR: Final = Actor(name="ann", role=Role.ADMIN)
+REASON: Final = "drawn"
+SETTLE_MS: Final = 5_000
+
+Use = Callable[[Controller], Coroutine[Any, Any, Any]]
+
+
+class Operator:
+    """Acts on one world, by what is seen from outside."""
+
+    def __init__(self, world: World, server: Server, oracle: Oracle) -> None:
+        self._world = world
+        self._server = server
+        self._oracle = oracle
+        self._picture = oracle.picture
+        self._chance = world.chance("operator")
+        self._acts: dict[str, Callable[[], None]] = {
+            "start": self._start,
+            "pause": self._pause,
+            "resume": self._resume,
+            "terminate": self._terminate,
+            "promote": self._promote,
+            "edit": self._edit,
+            "label": self._label,
+            "block": self._block,
+            "look": self._look,
+        }
+
+    def begin(self) -> None:
+        """Act now and then, as long as faults are in force."""
+        span_ms = 1 + int(self._chance.expovariate(1) * self._world.draws.operator.gap_ms)
+        self._world.scheduler.after(span_ms, self._act)
+
+    def _act(self) -> None:
+        if self._world.is_healed:
+            return
+        weights = self._world.draws.operator.weights
+        self._acts[self._chance.choices(list(weights), list(weights.values()))[0]]()
+        self.begin()
+
+    def settle(self) -> None:
+        """Bring everything to its end, again and again."""
+        for run in self.active:
+            if run.run.is_paused:
+                self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
+            for stage in self._stages(run, StageState.AWAITING_PROMOTION):
+                self._ask("promote", run.uid, partial(runs.promote, run=run.uid, stage=stage))
+        for device_id in sorted(self._picture.blocked):
+            device = self._picture.devices[device_id].device
+            self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
+        self._world.scheduler.after(SETTLE_MS, self.settle)
+
+    @property
+    def active(self) -> list[RunRecord]:
+        """The runs that have not ended."""
+        return [run for run in self._picture.runs.values() if not run.run.state.is_terminal]
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    def _ask(self, act: str, subject: str, use: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        self._world.say("operator", f"asks to {act} {subject}")
+        asked = self._oracle.asked(act, subject)
+        self._server.request(
+            lambda controller: use(controller, ACTOR),
+            answered=lambda _: self._answered(asked),
+            failed=lambda error: self._failed(asked, error),
+        )
+
+    def _answered(self, asked: Asked) -> None:
+        self._world.say("operator", f"is told that {asked.act} {asked.subject} is done")
+        self._oracle.answered(asked, is_done=True)
+
+    def _failed(self, asked: Asked, error: ControllerError | None) -> None:
+        if error is None:
+            self._world.sometimes(Sometimes.ACT_UNANSWERED)
+        self._world.say("operator", f"is not told that {asked.act} {asked.subject} is done: {error or 'no answer'}")
+        self._oracle.answered(asked, is_done=False)
+
+    # --- acts ---------------------------------------------------------------------------------------------------
+
+    def _any(self) -> RunRecord | None:
+        found = self.active
+        return self._chance.choice(found) if found else None
+
+    def _start(self) -> None:
+        job = self._chance.choice(self._world.draws.pipelines).name
+        version = self._chance.choice((None, *VERSIONS))
+        self._ask("start", job, partial(runs.start, job=job, version=version))
+
+    def _pause(self) -> None:
+        run = self._any()
+        if run is not None:
+            if self._count(run, TargetState.IN_PROGRESS):
+                self._world.sometimes(Sometimes.PAUSED_IN_FLIGHT)
+            self._ask("pause", run.uid, partial(runs.pause, run=run.uid, reason=REASON))
+
+    def _resume(self) -> None:
+        run = self._any()
+        if run is not None:
+            override = bool(self._chance.randrange(2))
+            if override and any(reason.startswith("breach:") for reason in run.run.pause_reasons):
+                self._world.sometimes(Sometimes.RESUMED_OVER_BREACH)
+            self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=override, reason=REASON))
+
+    def _terminate(self) -> None:
+        run = self._any()
+        if run is not None:
+            if self._count(run, TargetState.IN_PROGRESS):
+                self._world.sometimes(Sometimes.TERMINATED_IN_FLIGHT)
+            self._ask("terminate", run.uid, partial(runs.terminate, run=run.uid, reason=REASON))
+
+    def _promote(self) -> None:
+        run = self._any()
+        waiting = [] if run is None else self._stages(run, StageState.AWAITING_PROMOTION)
+        if run is not None and waiting:
+            self._world.sometimes(Sometimes.PROMOTED)
+            self._ask("promote", run.uid, partial(runs.promote, run=run.uid, stage=self._chance.choice(waiting)))
+
+    def _edit(self) -> None:
+        definition = self._chance.choice(self._world.draws.pipelines)
+        pace = Pace(max_in_flight=self._chance.randint(1, DEVICES_MAX))
+        stages = tuple(msgspec.structs.replace(stage, pace=pace) for stage in definition.stages)
+        if any(run.job == definition.name for run in self.active):
+            self._world.sometimes(Sometimes.EDITED_IN_RUN)
+        changed = msgspec.structs.replace(definition, stages=stages)
+        self._ask("edit", definition.name, partial(pipelines.apply, definition=changed))
+
+    def _label(self) -> None:
+        device = self._chance.choice(self._world.draws.devices)
+        labels = {"ring": self._chance.choice(RINGS)}
+        self._ask("label", device, partial(devices.set_labels, device=device, labels=labels))
+
+    def _block(self) -> None:
+        device = self._chance.choice(self._world.draws.devices)
+        if self._chance.randrange(2):
+            self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
+            return
+        if self.active:
+            self._world.sometimes(Sometimes.BLOCKED_IN_RUN)
+        self._ask("block", device, partial(devices.block, device=device, reason=REASON))
+
+    def _look(self) -> None:
+        run = self._any()
+        if run is not None:
+            self._ask("look at", run.uid, partial(runs.get, run=run.uid))
+            self._ask("look at", run.uid, partial(runs.targets, run=run.uid))
+
+    def _stages(self, run: RunRecord, state: StageState) -> Sequence[str]:
+        stages = zip(run.plan.pipeline.stages, run.run.stages, strict=True)
+        return [definition.name for definition, stage in stages if stage.state is state]
+
+    def _count(self, run: RunRecord, state: TargetState) -> int:
+        return sum(getattr(stage.tally, state.value) for stage in run.run.stages)

@@ -1,0 +1,84 @@
+"""The oracle: it sees every commit, every publish, every answer and every step of a device, and asks all laws."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from agent.core.model import State
+from protocol.codec import decode
+from protocol.envelope import parse
+from protocol.ids import Name, digest_of
+from protocol.messages import Ack, HelloReply, PayloadType
+from protocol.topics import DownlinkKind
+from simulator.virtual.laws import LAWS
+from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Observer, Stepped
+from simulator.virtual.picture import Picture
+from simulator.virtual.watched import Changes
+from simulator.virtual.witness import Witness
+from simulator.virtual.world import World
+
+Ask = Callable[..., Complaints]
+
+_SIGHTS: Final = ("committed", "handed", "answered_device", "asked", "answered", "stepped", "installs")
+
+
+class Oracle:
+    """Judges one world."""
+
+    def __init__(self, world: World, picture: Picture, *, laws: Sequence[type[Law]] = LAWS) -> None:
+        self.picture: Final = picture
+        self._world = world
+        self._ask_count = 0
+        observers: list[Observer] = [Witness(world, picture), *(law(picture) for law in laws)]
+        self._observers: dict[str, list[tuple[Observer, Ask]]] = {
+            sight: [
+                (o, getattr(o, sight)) for o in observers if getattr(type(o), sight) is not getattr(Observer, sight)
+            ]
+            for sight in _SIGHTS
+        }
+
+    def _show(self, sight: str, *what: object, **how: bool) -> None:
+        for observer, ask in self._observers[sight]:
+            for complaint in ask(*what, **how):
+                assert isinstance(observer, Law)
+                self._world.violated(f"{type(observer).__name__} (invariant {observer.number})", complaint)
+
+    # --- the controller -----------------------------------------------------------------------------------------
+
+    def committed(self, changes: Changes) -> None:
+        """Show a committed transaction."""
+        self._show("committed", self.picture.take(changes))
+
+    def handed(self, name: Name, kind: DownlinkKind, payload: bytes) -> None:
+        """Show bytes that were handed to the transport."""
+        envelope = parse(payload)
+        if kind is DownlinkKind.COMMAND:
+            command = self.picture.commands.get(digest_of(envelope.payload))
+            self._show("handed", Handed(name, envelope.payload, command))
+        elif envelope.payload_type == PayloadType.ACK:
+            self._show("answered_device", name, decode(envelope.payload, Ack))
+        else:
+            self._show("answered_device", name, decode(envelope.payload, HelloReply))
+
+    # --- operators ----------------------------------------------------------------------------------------------
+
+    def asked(self, act: str, subject: str) -> Asked:
+        """Show that an operator asks for something."""
+        self._ask_count += 1
+        asked = Asked(self._ask_count, act, subject)
+        self._show("asked", asked)
+        return asked
+
+    def answered(self, asked: Asked, *, is_done: bool) -> None:
+        """Show that the operator was told that it is done, or that it was refused or died."""
+        self._show("answered", asked, is_done=is_done)
+
+    # --- devices ------------------------------------------------------------------------------------------------
+
+    def stepped(self, label: str, name: Name, before: State, after: State, *, active: str) -> None:
+        """Show that a device folded an event and journalled what came of it."""
+        if after.durable is not before.durable:
+            self._show("stepped", Stepped(label, name, before, after, active))
+
+    def installs(self, label: str, name: Name, state: State, *, active: str) -> None:
+        """Show that a device begins its irreversible step."""
+        self._show("installs", Stepped(label, name, state, state, active))

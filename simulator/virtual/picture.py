@@ -1,0 +1,91 @@
+"""What an observer outside knows of a world: every committed row, and what operators and devices were told.
+
+It is kept from what was committed and handed over, never asked of the controller, so that a controller that deceives
+itself does not deceive the laws.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
+from controller.domain.target import TargetState
+from protocol.ids import Digest, Name
+from protocol.units import Instant
+from simulator.virtual.watched import Changes
+
+Moved = tuple[TargetRecord | None, TargetRecord]
+Ran = tuple[RunRecord | None, RunRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One committed transaction: each write of a row, as the row was before and as it was then, in their order."""
+
+    targets: list[Moved]
+    runs: list[Ran]
+    commands: list[CommandRecord]
+    reports: list[ReportRecord]
+
+
+@dataclass(slots=True)
+class Picture:
+    """All that was committed. `true_now` is the world's time, `wall_now` what the controller's clock shows."""
+
+    true_now: Callable[[], Instant]
+    wall_now: Callable[[], Instant]
+    devices: dict[int, DeviceRecord]
+    targets: dict[int, TargetRecord] = field(default_factory=dict)
+    runs: dict[int, RunRecord] = field(default_factory=dict)
+    run_ids: dict[str, int] = field(default_factory=dict)
+    commands: dict[Digest, CommandRecord] = field(default_factory=dict)
+    reports: dict[tuple[int, str, int], ReportRecord] = field(default_factory=dict)
+    blocked: set[int] = field(default_factory=set)
+    broken: set[int] = field(default_factory=set)
+    members: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    counts: dict[tuple[int, int], dict[TargetState, int]] = field(
+        default_factory=lambda: defaultdict(lambda: dict.fromkeys(TargetState, 0))
+    )
+    jumped_at: list[int] = field(default_factory=list)
+    names: dict[Name, DeviceRecord] = field(default_factory=dict)
+    labels: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.names = {device.name: device for device in self.devices.values()}
+        self.labels = {device.id: dict(device.labels) for device in self.devices.values()}
+
+    def take(self, changes: Changes) -> Commit:
+        """Take over what was committed, and return it row by row."""
+        targets = [self._take_target(row) for row in changes.targets]
+        runs = [self._take_run(run) for run in changes.runs]
+        self.commands |= {command.digest: command for command in changes.commands}
+        self.reports |= {(r.device_id, r.incarnation, r.report_seq): r for r in changes.reports}
+        self._take_devices(changes)
+        return Commit(targets=targets, runs=runs, commands=changes.commands, reports=changes.reports)
+
+    def _take_target(self, row: TargetRecord) -> Moved:
+        before = self.targets.get(row.id)
+        counts = self.counts[row.run_id, row.stage]
+        if before is not None:
+            counts[before.target.state] -= 1
+        counts[row.target.state] += 1
+        self.targets[row.id] = row
+        self.members[row.run_id].add(row.device_id)
+        return before, row
+
+    def _take_run(self, run: RunRecord) -> Ran:
+        before = self.runs.get(run.id)
+        self.runs[run.id] = run
+        self.run_ids[run.uid] = run.id
+        return before, run
+
+    def _take_devices(self, changes: Changes) -> None:
+        for device, is_blocked in changes.blocked:
+            ids = {record.id for record in self.devices.values() if record.device == device}
+            self.blocked = self.blocked | ids if is_blocked else self.blocked - ids
+        for device_id, is_broken in changes.installed:
+            (self.broken.add if is_broken else self.broken.discard)(device_id)
+        for device, labels in changes.labelled:
+            for record in self.devices.values():
+                if record.device == device:
+                    self.labels[record.id] = dict(labels)

@@ -1,0 +1,201 @@
+"""The controller as a process: it boots, may be killed at any instant, and boots again on the same database."""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from controller.app import wakeups
+from controller.app.controller import Controller
+from controller.app.dispatch import Dispatcher
+from controller.app.errors import ControllerError
+from controller.app.inbox import Inbox
+from controller.app.progress import ProgressBoard
+from controller.app.repositories import Store
+from controller.observe import Meters
+from protocol.ids import Name, TenantId, tenant_id
+from protocol.messages import RootVersions
+from protocol.units import SECOND
+from simulator.virtual.connection import Connection, DeviceEnd
+from simulator.virtual.endpoint import Endpoint
+from simulator.virtual.keys import Keys
+from simulator.virtual.network import Network
+from simulator.virtual.oracle import Oracle
+from simulator.virtual.ports import (
+    Killed,
+    MortalStore,
+    NoArtifacts,
+    SeededChance,
+    SlowCompute,
+    Stamp,
+    VirtualClock,
+    WallClock,
+)
+from simulator.virtual.scheduler import Act, Task
+from simulator.virtual.sometimes import Sometimes
+from simulator.virtual.world import World
+
+TENANT: Final[TenantId] = tenant_id("acme")
+DIRECTOR: Final = "director"
+TIME: Final = "time"
+RESTART_MS: Final = SECOND
+METERS: Final = Meters()
+"""Counts nobody reads here; making a registry for each life would take longer than most lives."""
+
+Answered = Callable[[Any], None]
+Failed = Callable[[ControllerError | None], None]
+"""Told why a use case was refused; None: the controller died, and nobody knows whether it was done."""
+
+
+class Life:
+    """One life of the controller."""
+
+    def __init__(self, server: "Server") -> None:
+        world, keys = server.world, server.keys
+        self._tasks: list[Task] = []
+        self._server = server
+        clock, compute, inbox = VirtualClock(world, server.wall), SlowCompute(world), Inbox()
+        store = MortalStore(server.store, world, committed=server.oracle.committed)
+        self.endpoint = Endpoint(world, inbox, spawn=self.spawn, handed=self._handed)
+        self._store = store
+        dispatcher = Dispatcher(
+            store=store,
+            transport=self.endpoint,
+            director=keys.pair(DIRECTOR),
+            clock=clock,
+            compute=compute,
+            meters=METERS,
+        )
+        self.controller = Controller(
+            tenant=TENANT,
+            store=store,
+            clock=clock,
+            chance=server.chance,
+            compute=compute,
+            transport=self.endpoint,
+            artifacts=NoArtifacts(),
+            authority=Stamp(),
+            time_key=keys.pair(TIME),
+            fleet_root=b"",
+            release_root=b"",
+            roots=RootVersions(fleet=1, release=1),
+            base_url="https://controller",
+            dispatcher=dispatcher,
+            progress=ProgressBoard(),
+            meters=METERS,
+            keys=keys.ring,
+        )
+        inbox.open(self.controller)
+        dispatcher.on_kick = self._kick
+        self.is_up = False
+        self.spawn(self._run())
+
+    def _handed(self, name: Name, kind: Any, payload: bytes) -> None:
+        self._store.has_unmarked = True
+        self._server.oracle.handed(name, kind, payload)
+
+    async def _run(self) -> None:
+        """What `controller.serving` does, without sockets."""
+        await wakeups.recover(self.controller)
+        self.is_up = True
+        await wakeups.run_for_ever(self.controller)
+
+    def _kick(self) -> None:
+        self.spawn(self.controller.dispatcher.pump())
+
+    def spawn(
+        self,
+        work: Coroutine[Any, Any, Any],
+        *,
+        answered: Answered = lambda _: None,
+        failed: Failed | None = None,
+    ) -> None:
+        """Run a coroutine of this life, soon: never within another one, which a death would find at work."""
+        if self._server.life is not self and self._server.life is not None:
+            work.close()
+            return
+        task = Task(work, on_error=partial(self._ended, failed), on_result=answered)
+        self._tasks = [t for t in self._tasks if not t.is_over]
+        self._tasks.append(task)
+        self._server.world.scheduler.after(0, task.go_on)
+
+    def _ended(self, failed: Failed | None, error: BaseException) -> None:
+        match error:
+            case Killed():
+                if failed is not None:
+                    failed(None)
+                self._server.kill()
+            case ControllerError() if failed is not None:
+                failed(error)
+            case ControllerError():
+                self._server.world.say("controller", f"a loop begins again: {error}")
+                self._server.world.scheduler.after(RESTART_MS, self._again)
+            case _:
+                self._server.world.violated("no fault of ours", repr(error))
+
+    def _again(self) -> None:
+        """What the supervisor of `controller.serving` does."""
+        if self._server.life is self:
+            self.spawn(self._run())
+
+    def end(self) -> None:
+        """Stop where everything stands."""
+        for task in self._tasks:
+            task.kill()
+        self._tasks = []
+        self.endpoint.die()
+
+
+class Server:
+    """The machine that the controller runs on: its database and its clock outlive the controller."""
+
+    def __init__(
+        self, world: World, network: Network, store: Store, *, wall: WallClock, keys: Keys, oracle: Oracle
+    ) -> None:
+        self.world: Final = world
+        self.store: Final = store
+        self.keys: Final = keys
+        self.oracle: Final = oracle
+        self.wall: Final = wall
+        self.chance: Final = SeededChance(world)
+        self.life: Life | None = None
+        self._network = network
+        self._down = world.chance("controller/down")
+
+    def boot(self) -> None:
+        """Begin a life."""
+        self.world.say("controller", "boots")
+        self.life = None
+        self.life = Life(self)
+
+    def kill(self) -> None:
+        """End this life at once, and begin another one later."""
+        if self.life is None:
+            return
+        self.world.say("controller", "is killed")
+        life, self.life = self.life, None
+        life.end()
+        longest_ms = self.world.draws.controller.down_ms
+        span_ms = self._down.randint(0, RESTART_MS if self.world.is_healed else longest_ms)
+        if span_ms > 20 * SECOND:
+            self.world.sometimes(Sometimes.CONTROLLER_DOWN_LONG)
+        self.world.scheduler.after(span_ms, self.boot)
+
+    def request(
+        self, work: Callable[[Controller], Coroutine[Any, Any, Any]], *, answered: Answered, failed: Failed
+    ) -> None:
+        """Carry out a use case, as the API does; not answered at all when the controller is down or dies."""
+        if self.life is None or not self.life.is_up:
+            failed(None)
+            return
+        self.life.spawn(work(self.life.controller), answered=answered, failed=failed)
+
+    def dial(
+        self, name: Name, device: DeviceEnd, *, will: bytes, admitted: Callable[[Connection], None], refused: Act
+    ) -> None:
+        """Let a device try to connect."""
+        life = self.life
+        if life is None or not life.is_up or self._network.is_cut_off(name):
+            refused()
+            return
+        connection = Connection(self._network, name, device=device, endpoint=life.endpoint, will=will)
+        life.endpoint.arrive(connection, admitted=lambda: admitted(connection), refused=refused)

@@ -1,0 +1,114 @@
+"""A transaction that notes what is written through it, so that an oracle outside sees every committed change."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from controller.app.records import CommandRecord, ReportRecord, RunRecord, TargetRecord
+from controller.app.repositories import Transaction
+from protocol.ids import DeviceId
+from protocol.messages import InstalledRelease
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one transaction wrote, in the order of writing."""
+
+    runs: list[RunRecord] = field(default_factory=list)
+    targets: list[TargetRecord] = field(default_factory=list)
+    commands: list[CommandRecord] = field(default_factory=list)
+    reports: list[ReportRecord] = field(default_factory=list)
+    blocked: list[tuple[DeviceId, bool]] = field(default_factory=list)
+    labelled: list[tuple[DeviceId, Mapping[str, str]]] = field(default_factory=list)
+    installed: list[tuple[int, bool]] = field(default_factory=list)
+    is_mark: bool = False
+
+
+class _Watched:
+    """One repository: what is not overridden goes straight through."""
+
+    __slots__ = ("_changes", "_inner")
+
+    def __init__(self, inner: Any, changes: Changes) -> None:
+        self._inner = inner
+        self._changes = changes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _Devices(_Watched):
+    __slots__ = ()
+
+    def set_blocked(self, device: DeviceId, *, is_blocked: bool) -> None:
+        self._inner.set_blocked(device, is_blocked=is_blocked)
+        self._changes.blocked.append((device, is_blocked))
+
+    def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
+        self._inner.set_labels(device, labels)
+        self._changes.labelled.append((device, dict(labels)))
+
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
+        self._inner.save_installed(told)
+        self._changes.installed.extend((device_id, is_broken) for device_id, _, is_broken in told)
+
+
+class _Runs(_Watched):
+    __slots__ = ()
+
+    def add(self, run: RunRecord) -> RunRecord:
+        added: RunRecord = self._inner.add(run)
+        self._changes.runs.append(added)
+        return added
+
+    def save(self, run: RunRecord) -> None:
+        self._inner.save(run)
+        self._changes.runs.append(run)
+
+
+class _Targets(_Watched):
+    __slots__ = ()
+
+    def add(self, targets: Sequence[TargetRecord]) -> None:
+        self._inner.add(targets)
+        self._changes.targets.extend(targets)
+
+    def save(self, targets: Sequence[TargetRecord]) -> None:
+        self._inner.save(targets)
+        self._changes.targets.extend(targets)
+
+
+class _Commands(_Watched):
+    __slots__ = ()
+
+    def add(self, commands: Sequence[CommandRecord]) -> list[CommandRecord]:
+        added: list[CommandRecord] = self._inner.add(commands)
+        self._changes.commands.extend(added)
+        return added
+
+    def mark_sent(self, ids: Collection[int], **again_at: Any) -> None:
+        self._inner.mark_sent(ids, **again_at)
+        self._changes.is_mark = True
+
+
+class _Log(_Watched):
+    __slots__ = ()
+
+    def add_reports(self, reports: Sequence[ReportRecord]) -> None:
+        self._inner.add_reports(reports)
+        self._changes.reports.extend(reports)
+
+
+class Watched:
+    """A transaction; implements `controller.app.repositories.Transaction`."""
+
+    __slots__ = ("catalog", "commands", "credentials", "devices", "log", "runs", "targets")
+
+    def __init__(self, inner: Transaction, changes: Changes) -> None:
+        self.catalog = inner.catalog
+        self.credentials = inner.credentials
+        self.commands = _Commands(inner.commands, changes)
+        self.devices = _Devices(inner.devices, changes)
+        self.log = _Log(inner.log, changes)
+        self.runs = _Runs(inner.runs, changes)
+        self.targets = _Targets(inner.targets, changes)

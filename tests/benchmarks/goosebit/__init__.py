@@ -1,0 +1,1 @@
+"""goosebit, a hawkBit-compatible update server that devices poll over HTTP: installed, run and driven."""

@@ -1,0 +1,1 @@
+"""The store in plain Python, beside the one in SQL."""
