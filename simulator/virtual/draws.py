@@ -97,6 +97,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceDraw
     operator: OperatorDraw
     chaos_ms: int
+    floors: tuple[int, ...]
 
 
 ACTS: Final = ("start", "pause", "resume", "terminate", "promote", "edit", "label", "block", "look")
@@ -118,6 +119,7 @@ def draw(seed: int) -> Draws:
         device=_device(chance),
         operator=_operator(chance),
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
+        floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )
 
 
@@ -219,11 +221,13 @@ def _stage(
 
 
 def _targets(chance: random.Random, devices: tuple[DeviceId, ...]) -> Targets:
-    match chance.randrange(3):
+    match chance.randrange(4):
         case 0:
             return Targets(labels={"ring": "canary"})
         case 1:
             return Targets(percent=chance.choice((20.0, 50.0)))
+        case 2:
+            return Targets(exclude=(chance.choice(devices),))
         case _:
             excluded = chance.choice(devices)
             listed = chance.sample(devices, chance.randint(1, len(devices)))

@@ -20,6 +20,7 @@ from simulator.virtual.endpoint import Endpoint
 from simulator.virtual.keys import Keys
 from simulator.virtual.network import Network
 from simulator.virtual.oracle import Oracle
+from simulator.virtual.picture import Session
 from simulator.virtual.ports import (
     Killed,
     MortalStore,
@@ -54,7 +55,7 @@ class Life:
         self._tasks: list[Task] = []
         self._server = server
         clock, compute, inbox = VirtualClock(world, server.wall), SlowCompute(world), Inbox()
-        store = MortalStore(server.store, world, committed=server.oracle.committed)
+        store = MortalStore(server.store, world, committed=server.oracle.committed, told=server.oracle.told)
         self.endpoint = Endpoint(world, inbox, spawn=self.spawn, handed=self._handed)
         self._store = store
         dispatcher = Dispatcher(
@@ -160,6 +161,7 @@ class Server:
         self.life: Life | None = None
         self._network = network
         self._down = world.chance("controller/down")
+        oracle.picture.session = self._session
 
     def boot(self) -> None:
         """Begin a life."""
@@ -174,11 +176,17 @@ class Server:
         self.world.say("controller", "is killed")
         life, self.life = self.life, None
         life.end()
+        self.oracle.picture.died()
         longest_ms = self.world.draws.controller.down_ms
         span_ms = self._down.randint(0, RESTART_MS if self.world.is_healed else longest_ms)
         if span_ms > 20 * SECOND:
             self.world.sometimes(Sometimes.CONTROLLER_DOWN_LONG)
         self.world.scheduler.after(span_ms, self.boot)
+
+    def _session(self, name: Name) -> Session | None:
+        endpoint = None if self.life is None else self.life.endpoint
+        number = 0 if endpoint is None else endpoint.session(name)
+        return None if endpoint is None or number == 0 else (endpoint.instance, number)
 
     def request(
         self, work: Callable[[Controller], Coroutine[Any, Any, Any]], *, answered: Answered, failed: Failed

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from agent.core.model import Work
-from protocol.lifecycle import Left
+from protocol.lifecycle import AttemptState, Left
 from simulator.virtual.laws.law import Complaints, Law, Stepped
 from simulator.virtual.picture import Picture
 
@@ -44,6 +44,26 @@ class WholeOrOld(Law):
             yield f"{stepped.label} says that the old release is active, and it is half-way"
         if ended.left is Left.BROKEN and stepped.active != "half":
             yield f"{stepped.label} says that it is broken, and {stepped.active[:12]} is active"
+
+
+class FloorsRiseAtCommit(Law):
+    """A device's floor of an app rises when a release of it is made final, to that release's floor, and never falls."""
+
+    number = 15
+
+    def stepped(self, stepped: Stepped) -> Complaints:
+        """Compare the floors before and after."""
+        before, after = stepped.before.durable, stepped.after.durable
+        if after.floors == before.floors:
+            return
+        listed = {release.app: release.floor for release in after.installed}
+        is_end = before.work is not None and after.work is None and after.finals[-1].state is AttemptState.SUCCEEDED
+        for app, floor in after.floors.items():
+            last = before.floors.get(app, 0)
+            if floor < last:
+                yield f"{stepped.label} lowers the floor of {app} from {last} to {floor}"
+            if floor > last and not (is_end and listed.get(app) == floor):
+                yield f"{stepped.label} raises the floor of {app} to {floor} before such a release is final"
 
 
 def _wanted(work: Work) -> str:
