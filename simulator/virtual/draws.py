@@ -152,7 +152,7 @@ def _controller(chance: random.Random) -> ControllerDraw:
         kill_at_publish=_maybe(chance, 0.005, 0.1),
         disk_full=_maybe(chance, 0.005, 0.2),
         down_ms=chance.choice((1_000, 10_000, 60_000)),
-        step_ms=chance.choice((0, 2, 20, 400)),
+        step_ms=chance.choice((0, 2, 20, 400, 2_000)),
         jump_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
         jump_ms=int(chance.choice((1, -1)) * chance.uniform(1, 3_600) * SECOND),
         endpoint_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),

@@ -37,7 +37,7 @@ class Picture:
     """All that was committed. `true_now` is the world's time, `wall_now` what the controller's clock shows.
 
     `down_ms` has each span from a death of the controller to the next commit, which is that of its recovery.
-    `session` returns the live session of a device, None where the transport has none.
+    `session` returns the live session of a device, None where it has none or an unnoticed break has made it useless.
     """
 
     true_now: Callable[[], Instant]

@@ -56,7 +56,7 @@ class Life:
         self._server = server
         clock, compute, inbox = VirtualClock(world, server.wall), SlowCompute(world), Inbox()
         store = MortalStore(server.store, world, committed=server.oracle.committed, told=server.oracle.told)
-        self.endpoint = Endpoint(world, inbox, spawn=self.spawn, handed=self._handed)
+        self.endpoint = Endpoint(world, inbox, chance=server.endpoint_chance, spawn=self.spawn, handed=self._handed)
         self._store = store
         dispatcher = Dispatcher(
             store=store,
@@ -158,6 +158,7 @@ class Server:
         self.oracle: Final = oracle
         self.wall: Final = wall
         self.chance: Final = SeededChance(world)
+        self.endpoint_chance: Final = world.chance("endpoint")
         self.life: Life | None = None
         self._network = network
         self._down = world.chance("controller/down")
@@ -184,9 +185,7 @@ class Server:
         self.world.scheduler.after(span_ms, self.boot)
 
     def _session(self, name: Name) -> Session | None:
-        endpoint = None if self.life is None else self.life.endpoint
-        number = 0 if endpoint is None else endpoint.session(name)
-        return None if endpoint is None or number == 0 else (endpoint.instance, number)
+        return None if self.life is None else self.life.endpoint.whole_session(name)
 
     def request(
         self, work: Callable[[Controller], Coroutine[Any, Any, Any]], *, answered: Answered, failed: Failed

@@ -9,13 +9,19 @@ from simulator.virtual.picture import Picture
 
 
 class InstalledOnce(Law):
-    """For one device, run and attempt the installer runs at most once."""
+    """For one device, run and attempt the installer runs at most once, and one attempt is in hand at a time."""
 
     number = 4
 
     def __init__(self, picture: Picture) -> None:
         super().__init__(picture)
         self._installs: Counter[tuple[str, str, int]] = Counter()
+
+    def stepped(self, stepped: Stepped) -> Complaints:
+        """Look whether work makes room for other work before it has ended."""
+        before, after = stepped.before.durable.work, stepped.after.durable.work
+        if before is not None and after is not None and not after.is_of(before.run, before.attempt):
+            yield f"{stepped.label} takes attempt {after.attempt} of {after.run} with {before.run} in hand"
 
     def installs(self, stepped: Stepped) -> Complaints:
         """Count."""
@@ -40,8 +46,9 @@ class WholeOrOld(Law):
         ended = stepped.after.durable.finals[-1]
         if ended.left is Left.NEW and stepped.active != _wanted(work):
             yield f"{stepped.label} says that the new release is active, and {stepped.active[:12]} is"
-        if ended.left is Left.OLD and stepped.active == "half":
-            yield f"{stepped.label} says that the old release is active, and it is half-way"
+        old = {release.sha256 for release in stepped.before.durable.installed} or {"nothing"}
+        if ended.left is Left.OLD and stepped.active not in old:
+            yield f"{stepped.label} says that the old release is active, and {stepped.active[:12]} is"
         if ended.left is Left.BROKEN and stepped.active != "half":
             yield f"{stepped.label} says that it is broken, and {stepped.active[:12]} is active"
 

@@ -36,7 +36,7 @@ class CommittedBeforeSent(Law):
 class OwedIsSentAgain(Law):
     """A command that its device has not accepted is sent again, after waits that double, while the device is there.
 
-    It is judged when the attempt ends for want of an answer. A wall clock that was set spoils the count.
+    It is judged when the attempt ends for want of an answer. A recall, or a wall clock that was set, spoils the count.
     """
 
     number = 11
@@ -74,7 +74,8 @@ class OwedIsSentAgain(Law):
     def _judge(self, row: TargetRecord) -> Complaints:
         session, greeted_at = self._greeted.get(row.name, (None, 0))
         is_there = session is not None and session == self.picture.session(row.name)
-        if row.target.command is None or not is_there or self.picture.jumped_at:
+        is_spoilt = row.target.cancel_requested or bool(self.picture.jumped_at)
+        if row.target.command is None or not is_there or is_spoilt:
             return
         command = self.picture.commands[row.target.command]
         last = self._handed_at.get(command.digest, command.created_at)
