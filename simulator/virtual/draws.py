@@ -139,7 +139,7 @@ def _network(chance: random.Random) -> NetworkDraw:
         delay_ms=chance.choice((1, 20, 300, 3_000)),
         late_share=_maybe(chance, 0.01, 0.2),
         late_ms=int(chance.uniform(1, 180) * SECOND),
-        hostility=_maybe(chance, 0.01, 0.3),
+        hostility=_maybe(chance, 0.01, 0.5),
         cut_gap_ms=_gap(chance, 20 * SECOND, 3 * MINUTE),
         cut_ms=int(chance.uniform(1, 120) * SECOND),
         window=chance.choice((1, 2, 16)),
