@@ -19,9 +19,13 @@ from protocol.topics import DownlinkKind
 from simulator.memory import journal
 from simulator.memory.devices import MemoryDevices
 from simulator.memory.log import MemoryLog
+from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import NothingAfterThePause
 from simulator.virtual.laws.membership import OnlyMembers
+from simulator.virtual.laws.outbox import CommittedBeforeSent
+from simulator.virtual.laws.pace import InFlightIsBounded
 from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChangeNothing
+from simulator.virtual.laws.tables import StatesFollowTables
 from simulator.virtual.trial import LIVENESS
 from tests.simulator.planted.planted import planted, wrap
 
@@ -126,6 +130,14 @@ def audit_chain_breaks_at_a_restart(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, MemoryLog, "last_audit", lambda last: lambda self: last(self) if lives[-1] else None)
 
 
-@planted("A transaction that fails leaves behind what it had written.", LIVENESS, "")
+@planted(
+    "A transaction that fails leaves behind what it had written.",
+    AcknowledgedIsStored,
+    CommittedBeforeSent,
+    CountersAddUp,
+    InFlightIsBounded,
+    StatesFollowTables,
+    LIVENESS,
+)
 def failed_transaction_is_not_taken_back(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, journal, "_take_back", lambda _: lambda _undo: None)
