@@ -26,7 +26,7 @@ def identity(device: DeviceId) -> Name:
     return name_of(TENANT, device)
 
 
-def trusts(keys: Keys) -> Sequence[Trust]:
+def trusts(keys: Keys, floors: Sequence[int]) -> Sequence[Trust]:
     """Return what devices may judge by: with the first release only, and with all of them."""
     fleet = FleetRoot(
         version=1,
@@ -35,16 +35,20 @@ def trusts(keys: Keys) -> Sequence[Trust]:
         director=keys.ring(keys.pair(DIRECTOR).public),
         time=keys.ring(keys.pair(TIME).public),
     )
-    files = [_releases(1, VERSIONS[:1]), _releases(2, VERSIONS)]
+    files = [_releases(1, VERSIONS[:1], floors), _releases(2, VERSIONS, floors)]
     return [Trust(fleet=fleet, release_root_version=1, releases=file) for file in files]
 
 
-def _releases(version: int, versions: Sequence[str]) -> ReleaseFile:
-    infos = [_release(number, text) for number, text in enumerate(versions, 1)]
+def _releases(version: int, versions: Sequence[str], floors: Sequence[int]) -> ReleaseFile:
+    infos = _infos(versions, floors)
     return ReleaseFile(version=version, expires=EXPIRES, releases={info.path: info for info in infos})
 
 
-def _release(number: int, version: str) -> ReleaseInfo:
+def _infos(versions: Sequence[str], floors: Sequence[int]) -> list[ReleaseInfo]:
+    return [_release(number, text, floors[number - 1]) for number, text in enumerate(versions, 1)]
+
+
+def _release(number: int, version: str, floor: int) -> ReleaseInfo:
     return ReleaseInfo(
         app=APP,
         version=version,
@@ -52,14 +56,14 @@ def _release(number: int, version: str) -> ReleaseInfo:
         sha256=digest_of(version.encode()),
         length=10,
         counter=number,
-        floor=0,
+        floor=floor,
         installer=INSTALLER,
     )
 
 
 def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
     """Store everything that exists from the beginning; return the enrolled devices with their ids."""
-    infos = [_release(number, text) for number, text in enumerate(VERSIONS, 1)]
+    infos = _infos(VERSIONS, draws.floors)
     tx.catalog.add_releases([_published(info) for info in infos])
     for definition, priority in zip(draws.pipelines, draws.priorities, strict=True):
         tx.catalog.add_revision(definition.name, definition, author="ann", at=START)

@@ -5,7 +5,8 @@ The rules this module keeps:
 1. Messages arrive in their order, but for those that the seed makes late: they overtake, and may even arrive over a
    later connection of the device, as they do from a broker that keeps sessions.
 2. A lost message was acknowledged to its sender: only an acknowledgement by the other program proves anything.
-3. When a connection is cut both ends learn of it, each in its own time; until then what is sent is gone.
+3. Who listens hears lost messages, too, and may keep a message to a device for himself.
+4. When a connection is cut both ends learn of it, each in its own time; until then what is sent is gone.
 """
 
 from collections.abc import Callable
@@ -80,6 +81,11 @@ class Connection:
         if not self.is_whole:
             return
         self._unsettled -= 1
+        forged = network.overhear_down(kind, payload)
+        if forged is not None:
+            network.at_any_time(lambda: self._hand_down(*forged))
+            if network.intercepts():
+                return
         if network.loses():
             return
         if network.delays():
@@ -88,9 +94,6 @@ class Connection:
             self._hand_down(kind, payload)
         if network.doubles():
             network.within(DOUBLE_MS_MAX, lambda: self._hand_down(kind, payload))
-        forged = network.overhear_down(kind, payload)
-        if forged is not None:
-            network.within(DOUBLE_MS_MAX, lambda: self._hand_down(*forged))
 
     def _hand_down(self, kind: DownlinkKind, payload: bytes) -> None:
         current = self.device.connection
@@ -109,6 +112,10 @@ class Connection:
         network = self._network
         if not self.is_whole:
             return
+        forged = network.overhear_up(message.kind, message.payload)
+        if forged is not None:
+            lie = Uplinked(name=self.name, kind=forged[0], payload=forged[1])
+            network.at_any_time(lambda: self._take_again(lie))
         answer = None if settled is None else self._answering(settled)
         if network.loses():
             if answer is not None:
@@ -117,10 +124,6 @@ class Connection:
         self.endpoint.take(message, answer)
         if network.doubles():
             network.within(DOUBLE_MS_MAX, lambda: self._take_again(message))
-        forged = network.overhear_up(message.kind, message.payload)
-        if forged is not None:
-            lie = Uplinked(name=self.name, kind=forged[0], payload=forged[1])
-            network.within(DOUBLE_MS_MAX, lambda: self._take_again(lie))
 
     def _take_again(self, message: Uplinked) -> None:
         if self.is_whole:

@@ -9,6 +9,7 @@ The rules this module keeps:
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, assert_never
 
 from agent.core.effects import (
@@ -65,10 +66,12 @@ MILLION: Final = 1_000_000
 class MortalJournal(MemoryJournal):
     """A journal that may be full, and at whose commits the agent may die."""
 
-    __slots__ = ("_chance", "_world")
+    __slots__ = ("_chance", "_dropped", "_world")
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, *, dropped: Callable[[str, Sequence[int]], None]) -> None:
+        """Take whom to tell, by incarnation and numbers, which reports are gone for good."""
         super().__init__()
+        self._dropped = dropped
         self._world = world
         self._chance = world.chance(f"{name}/journal")
 
@@ -82,6 +85,8 @@ class MortalJournal(MemoryJournal):
             world.sometimes(Sometimes.AGENT_KILLED_BEFORE_JOURNAL)
             raise Killed
         super().commit(durable, add=add, drop=drop)
+        if drop:
+            self._dropped(durable.incarnation, drop)
         if world.strikes(draws.kill_at_commit, self._chance):
             world.sometimes(Sometimes.AGENT_KILLED_AFTER_JOURNAL)
             raise Killed
@@ -123,7 +128,7 @@ class Device:
         self._failures = 0
         knows_all = self._chance.random() < world.draws.device.releases_known
         self._trust = trusts[-1] if knows_all else trusts[0]
-        self.journal = MortalJournal(world, label)
+        self.journal = MortalJournal(world, label, dropped=partial(oracle.dropped, name))
         self.installer = Installer(world, label, feed=self._feed_later)
 
     # --- life ---------------------------------------------------------------------------------------------------

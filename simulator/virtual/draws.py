@@ -98,6 +98,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceDraw
     operator: OperatorDraw
     chaos_ms: int
+    floors: tuple[int, ...]
 
 
 ACTS: Final = ("start", "pause", "resume", "terminate", "promote", "edit", "label", "block", "look")
@@ -121,6 +122,7 @@ def draw(seed: int) -> Draws:
         device=_device(chance),
         operator=_operator(chance),
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
+        floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )
 
 
@@ -140,7 +142,7 @@ def _network(chance: random.Random) -> NetworkDraw:
         delay_ms=chance.choice((1, 20, 300, 3_000)),
         late_share=_maybe(chance, 0.01, 0.2),
         late_ms=int(chance.uniform(1, 180) * SECOND),
-        hostility=_maybe(chance, 0.01, 0.3),
+        hostility=_maybe(chance, 0.01, 0.5),
         cut_gap_ms=_gap(chance, 20 * SECOND, 3 * MINUTE),
         cut_ms=int(chance.uniform(1, 120) * SECOND),
         window=chance.choice((1, 2, 16)),
@@ -153,7 +155,7 @@ def _controller(chance: random.Random) -> ControllerDraw:
         kill_at_publish=_maybe(chance, 0.005, 0.1),
         disk_full=_maybe(chance, 0.005, 0.2),
         down_ms=chance.choice((1_000, 10_000, 60_000)),
-        step_ms=chance.choice((0, 3, 20, 400)),
+        step_ms=chance.choice((0, 3, 20, 400, 2_000)),
         jump_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
         jump_ms=int(chance.choice((1, -1)) * chance.uniform(1, 3_600) * SECOND),
         endpoint_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
@@ -222,11 +224,13 @@ def _stage(
 
 
 def _targets(chance: random.Random, devices: tuple[DeviceId, ...]) -> Targets:
-    match chance.randrange(3):
+    match chance.randrange(4):
         case 0:
             return Targets(labels={"ring": "canary"})
         case 1:
             return Targets(percent=chance.choice((20.0, 50.0)))
+        case 2:
+            return Targets(exclude=(chance.choice(devices),))
         case _:
             excluded = chance.choice(devices)
             listed = chance.sample(devices, chance.randint(1, len(devices)))

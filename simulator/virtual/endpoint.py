@@ -4,6 +4,7 @@ It stands in for `controller.edge`: the same port down, the same promises up. On
 acknowledged only after the batch was stored; a batch that was refused is offered again.
 """
 
+import random
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -14,6 +15,7 @@ from controller.app.ports import Disposition, Uplinked
 from protocol.ids import Name
 from protocol.topics import DownlinkKind, UplinkKind
 from simulator.virtual.connection import NOTICE_MS_MAX, Connection, Settled
+from simulator.virtual.picture import Session
 from simulator.virtual.ports import Killed
 from simulator.virtual.scheduler import Act, suspend
 from simulator.virtual.sometimes import Sometimes
@@ -29,12 +31,13 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], None]
 class Endpoint:
     """Implements `controller.app.ports.Transport`; dies with its controller, and may begin anew without it."""
 
-    def __init__(self, world: World, inbox: Inbox, *, spawn: Spawn, handed: Handed) -> None:
+    def __init__(self, world: World, inbox: Inbox, *, chance: random.Random, spawn: Spawn, handed: Handed) -> None:
+        """Take a chance that outlives this life, so that no two lives have the same instance."""
         self._world = world
         self._inbox = inbox
         self._spawn = spawn
         self._handed = handed
-        self._chance = world.chance("endpoint")
+        self._chance = chance
         self._numbers: dict[Connection, int] = {}
         self._live: dict[Name, Connection] = {}
         self._checked: dict[Connection, None] = {}
@@ -50,6 +53,12 @@ class Endpoint:
         """Return the number of the device's live session, 0 when it has none."""
         connection = self._live.get(name)
         return 0 if connection is None else self._numbers[connection]
+
+    def whole_session(self, name: Name) -> Session | None:
+        """Return the device's live session, None also where it is broken and nobody has noticed; for observers."""
+        connection = self._live.get(name)
+        is_whole = connection is not None and connection.is_whole
+        return (self.instance, self.session(name)) if is_whole else None
 
     def write(self, name: Name, kind: DownlinkKind, payload: bytes) -> bool:
         """Hand bytes to the device's session, unless it has none or its window is full."""

@@ -3,8 +3,8 @@
 The rules this module keeps:
 
 1. What is on the disk outlives the agent, and a power cut; a step that was under way is gone.
-2. In worlds that draw it an installer may be caught half-way: then neither version is whole, which `Inspect` finds
-   and `RollBack` mends, or not.
+2. In worlds that draw it an installer may be caught half-way, or fail there: then neither version is whole, which
+   `Inspect` finds and `RollBack` mends, or not.
 """
 
 from collections.abc import Callable
@@ -80,11 +80,18 @@ class Installer:
 
     def _half_way(self, work: Work) -> None:
         self.active = HALF
-        self._then(lambda: self._switch(work))
+        if self._world.strikes(self._draws.breaks, self._chance):
+            self._then(lambda: self._failed(work))
+        else:
+            self._then(lambda: self._switch(work))
 
     def _switch(self, work: Work) -> None:
         self.active = wanted(work)
         self._then(lambda: self._installed(work))
+
+    def _failed(self, work: Work) -> None:
+        self.is_installing = False
+        self._finish(work, Fault(reason=Reason.INSTALL_FAILED, detail="drawn"))
 
     def _installed(self, work: Work) -> None:
         self.is_installing = False

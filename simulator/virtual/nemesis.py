@@ -22,6 +22,7 @@ class Nemesis:
         self._server = server
         self._devices = devices
         self._chance = world.chance("nemesis")
+        self._furthest_ms = 0
 
     def begin(self) -> None:
         """Let every fault that the seed drew begin."""
@@ -30,6 +31,7 @@ class Nemesis:
         self._every(draws.device.power_gap_ms, self._power_cut)
         self._every(draws.controller.jump_gap_ms, self._jump)
         self._every(draws.controller.endpoint_gap_ms, self._restart_endpoint)
+        self._world.scheduler.after(draws.chaos_ms, self._set_right)
 
     def _every(self, gap_ms: int, strike: Callable[[], None]) -> None:
         if not gap_ms or self._world.is_healed:
@@ -62,8 +64,20 @@ class Nemesis:
         forth = span_ms > 0
         self._world.sometimes(Sometimes.CONTROLLER_CLOCK_FORTH if forth else Sometimes.CONTROLLER_CLOCK_BACK)
         self._world.say("controller", f"its clock jumps by {span_ms} ms")
-        self._server.wall.offset_ms += span_ms
+        self._shift(span_ms)
+
+    def _shift(self, span_ms: int) -> None:
+        wall = self._server.wall
+        wall.offset_ms += span_ms
+        self._furthest_ms = max(self._furthest_ms, wall.offset_ms)
         self._server.oracle.picture.jumped_at.append(self._world.now)
+
+    def _set_right(self) -> None:
+        """Heal a clock that is behind what it once showed: devices believe no earlier time, however long they wait."""
+        behind_ms = self._furthest_ms - self._server.wall.offset_ms
+        if behind_ms:
+            self._world.say("controller", f"its clock is set right by {behind_ms} ms")
+            self._shift(behind_ms)
 
     def _restart_endpoint(self) -> None:
         if self._server.life is not None:

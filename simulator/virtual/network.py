@@ -2,17 +2,26 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
+
+from protocol.codec import encode
+from protocol.envelope import parse
+from protocol.errors import MalformedMessage
 from protocol.ids import Name
 from protocol.topics import DownlinkKind, UplinkKind
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
 
 DOUBLE_MS_MAX: Final = 60_000
+SOON_MS_MAX: Final = 1_000
 RECORDINGS_MAX: Final = 64
+NEWEST_MAX: Final = 3
+_DIGITS: Final = b"123456789"
 
 Act = Callable[[], None]
+K = TypeVar("K", DownlinkKind, UplinkKind)
 
 
 class Network:
@@ -23,8 +32,8 @@ class Network:
         self.draws: Final = world.draws.network
         self._chance = world.chance("network")
         self._cut_until: dict[Name, int] = {}
-        self._recorded_down: deque[tuple[DownlinkKind, bytes]] = deque(maxlen=RECORDINGS_MAX)
-        self._recorded_up: deque[tuple[UplinkKind, bytes]] = deque(maxlen=RECORDINGS_MAX)
+        self._recorded_down: dict[DownlinkKind, deque[bytes]] = {}
+        self._recorded_up: dict[UplinkKind, deque[bytes]] = {}
 
     # --- time ---------------------------------------------------------------------------------------------------
 
@@ -71,30 +80,55 @@ class Network:
         """Record a message to a device; return one that somebody forges on this occasion, if any."""
         if not self.draws.hostility:
             return None
-        self._recorded_down.append((kind, payload))
-        if not self.world.strikes(self.draws.hostility, self._chance):
-            return None
-        recorded_kind, recorded = self._chance.choice(self._recorded_down)
-        return recorded_kind, self._garbled(recorded)
+        return self._forged(self._recorded_down, kind, payload)
 
     def overhear_up(self, kind: UplinkKind, payload: bytes) -> tuple[UplinkKind, bytes] | None:
         """Record a message of a device; return one that somebody forges on this occasion, if any."""
         if not self.draws.hostility:
             return None
-        self._recorded_up.append((kind, payload))
+        return self._forged(self._recorded_up, kind, payload)
+
+    def _forged(self, recorded: dict[K, deque[bytes]], kind: K, payload: bytes) -> tuple[K, bytes] | None:
+        """Record a message; return what somebody makes of a recording of some kind, now and then."""
+        recorded.setdefault(kind, deque(maxlen=RECORDINGS_MAX)).append(payload)
         if not self.world.strikes(self.draws.hostility, self._chance):
             return None
-        recorded_kind, recorded = self._chance.choice(self._recorded_up)
-        return recorded_kind, self._garbled(recorded)
+        chosen = kind if self._chance.randrange(2) else self._chance.choice(list(recorded))
+        return chosen, self._garbled(self._any_of(recorded[chosen]))
+
+    def intercepts(self) -> bool:
+        """Say whether a liar who has just forged a message also keeps the one that was overheard."""
+        return bool(self._chance.randrange(2))
+
+    def _any_of(self, recorded: deque[bytes]) -> bytes:
+        """Return one of all recordings, or of the newest, which are still good."""
+        count = min(len(recorded), self._chance.choice((NEWEST_MAX, RECORDINGS_MAX)))
+        return recorded[-1 - self._chance.randrange(count)]
+
+    def at_any_time(self, act: Act) -> None:
+        """Let *act* of a liar happen, soon or late."""
+        self.within(self._chance.choice((SOON_MS_MAX, DOUBLE_MS_MAX)), act)
 
     def _garbled(self, payload: bytes) -> bytes:
-        """Return the bytes as they were recorded, or with one of them changed, or cut short."""
+        """Return the bytes as they were recorded, with one of them changed, cut short, or with another content."""
         place = self._chance.randrange(len(payload))
-        match self._chance.randrange(3):
-            case 0:
+        match self._chance.randrange(6):
+            case 0 | 1:
                 return payload
-            case 1:
+            case 2:
                 changed = payload[place] ^ (1 << self._chance.randrange(8))
                 return payload[:place] + bytes([changed]) + payload[place + 1 :]
-            case _:
+            case 3:
                 return payload[:place]
+            case _:
+                return self._altered(payload)
+
+    def _altered(self, payload: bytes) -> bytes:
+        """Return an envelope with one digit of its content changed, and the signature as it was."""
+        try:
+            envelope = parse(payload)
+        except MalformedMessage:
+            return payload
+        place = self._chance.choice([place for place, byte in enumerate(envelope.payload) if byte in _DIGITS])
+        changed = envelope.payload[:place] + bytes([self._chance.choice(_DIGITS)]) + envelope.payload[place + 1 :]
+        return encode(msgspec.structs.replace(envelope, payload=changed))

@@ -71,7 +71,7 @@ class Operator:
             if run.run.is_paused:
                 self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
             for stage in self._stages(run, StageState.AWAITING_PROMOTION):
-                self._ask("promote", run.uid, partial(runs.promote, run=run.uid, stage=stage))
+                self._ask("promote", f"{run.uid}/{stage}", partial(runs.promote, run=run.uid, stage=stage))
         for device_id in sorted(self._picture.blocked):
             device = self._picture.devices[device_id].device
             self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
@@ -141,7 +141,8 @@ class Operator:
         waiting = [] if run is None else self._stages(run, StageState.AWAITING_PROMOTION)
         if run is not None and waiting:
             self._world.sometimes(Sometimes.PROMOTED)
-            self._ask("promote", run.uid, partial(runs.promote, run=run.uid, stage=self._chance.choice(waiting)))
+            stage = self._chance.choice(waiting)
+            self._ask("promote", f"{run.uid}/{stage}", partial(runs.promote, run=run.uid, stage=stage))
 
     def _edit(self) -> None:
         definition = self._chance.choice(self._world.draws.pipelines)

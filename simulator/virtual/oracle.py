@@ -12,14 +12,25 @@ from protocol.messages import Ack, HelloReply, PayloadType
 from protocol.topics import DownlinkKind
 from simulator.virtual.laws import LAWS
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Observer, Stepped
-from simulator.virtual.picture import Picture
+from simulator.virtual.picture import Commit, Picture
 from simulator.virtual.watched import Changes
 from simulator.virtual.witness import Witness
 from simulator.virtual.world import World
 
 Ask = Callable[..., Complaints]
 
-_SIGHTS: Final = ("committed", "restarted", "handed", "answered_device", "asked", "answered", "stepped", "installs")
+_SIGHTS: Final = (
+    "committed",
+    "told",
+    "restarted",
+    "handed",
+    "answered_device",
+    "asked",
+    "answered",
+    "stepped",
+    "dropped",
+    "installs",
+)
 
 
 class Oracle:
@@ -45,9 +56,15 @@ class Oracle:
 
     # --- the controller -----------------------------------------------------------------------------------------
 
-    def committed(self, changes: Changes) -> None:
+    def committed(self, changes: Changes) -> Commit:
         """Show a committed transaction."""
-        self._show("committed", self.picture.take(changes))
+        commit = self.picture.take(changes)
+        self._show("committed", commit)
+        return commit
+
+    def told(self, commit: Commit) -> None:
+        """Show that the controller knows that a transaction is committed."""
+        self._show("told", commit)
 
     def restarted(self, tx: Transaction) -> None:
         """Show the database that a new life of the controller finds."""
@@ -83,6 +100,10 @@ class Oracle:
         """Show that a device folded an event and journalled what came of it."""
         if after.durable is not before.durable:
             self._show("stepped", Stepped(label, name, before, after, active))
+
+    def dropped(self, name: Name, incarnation: str, report_seqs: Sequence[int]) -> None:
+        """Show that a device has dropped reports from its journal."""
+        self._show("dropped", name, incarnation, report_seqs)
 
     def installs(self, label: str, name: Name, state: State, *, active: str) -> None:
         """Show that a device begins its irreversible step."""

@@ -15,6 +15,8 @@ from protocol.units import Instant
 from simulator.virtual.watched import Changes
 
 Moved = tuple[TargetRecord | None, TargetRecord]
+Session = tuple[int, int]
+"""The instance of the transport, and the number of the session within it."""
 Ran = tuple[RunRecord | None, RunRecord]
 
 
@@ -26,11 +28,17 @@ class Commit:
     runs: list[Ran]
     commands: list[CommandRecord]
     reports: list[ReportRecord]
+    hellos: list[DeviceRecord]
+    voided: list[int]
 
 
 @dataclass(slots=True)
 class Picture:
-    """All that was committed. `true_now` is the world's time, `wall_now` what the controller's clock shows."""
+    """All that was committed. `true_now` is the world's time, `wall_now` what the controller's clock shows.
+
+    `down_ms` has each span from a death of the controller to the next commit, which is that of its recovery.
+    `session` returns the live session of a device, None where it has none or an unnoticed break has made it useless.
+    """
 
     true_now: Callable[[], Instant]
     wall_now: Callable[[], Instant]
@@ -47,6 +55,9 @@ class Picture:
         default_factory=lambda: defaultdict(lambda: dict.fromkeys(TargetState, 0))
     )
     jumped_at: list[int] = field(default_factory=list)
+    died_at: int | None = None
+    down_ms: list[int] = field(default_factory=list)
+    session: Callable[[Name], Session | None] = lambda _: None
     names: dict[Name, DeviceRecord] = field(default_factory=dict)
     labels: dict[int, dict[str, str]] = field(default_factory=dict)
 
@@ -56,12 +67,29 @@ class Picture:
 
     def take(self, changes: Changes) -> Commit:
         """Take over what was committed, and return it row by row."""
+        self._take_recovery()
         targets = [self._take_target(row) for row in changes.targets]
         runs = [self._take_run(run) for run in changes.runs]
         self.commands |= {command.digest: command for command in changes.commands}
         self.reports |= {(r.device_id, r.incarnation, r.report_seq): r for r in changes.reports}
         self._take_devices(changes)
-        return Commit(targets=targets, runs=runs, commands=changes.commands, reports=changes.reports)
+        return Commit(
+            targets=targets,
+            runs=runs,
+            commands=changes.commands,
+            reports=changes.reports,
+            hellos=changes.hellos,
+            voided=changes.voided,
+        )
+
+    def died(self) -> None:
+        """Take note that the controller died."""
+        self.died_at = self.true_now() if self.died_at is None else self.died_at
+
+    def _take_recovery(self) -> None:
+        if self.died_at is not None:
+            self.down_ms.append(self.true_now() - self.died_at)
+            self.died_at = None
 
     def _take_target(self, row: TargetRecord) -> Moved:
         before = self.targets.get(row.id)

@@ -15,6 +15,7 @@ from controller.app.ports import IssuedCertificate, Priority
 from controller.app.repositories import Store, Transaction
 from protocol.ids import Digest, Name
 from protocol.units import Instant, later
+from simulator.virtual.picture import Commit
 from simulator.virtual.scheduler import Act, suspend
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.watched import Changes, Watched
@@ -130,10 +131,14 @@ class SlowCompute:
 class MortalStore:
     """The database as one life of the controller sees it: slow, full at times, and a place to be killed at."""
 
-    def __init__(self, inner: Store, world: World, *, committed: Callable[[Changes], None]) -> None:
+    def __init__(
+        self, inner: Store, world: World, *, committed: Callable[[Changes], Commit], told: Callable[[Commit], None]
+    ) -> None:
+        """Take whom to show what is committed, and then that the controller knows of it."""
         self._inner = inner
         self._world = world
         self._committed = committed
+        self._told = told
         self._chance = world.chance("controller/store")
         self._step_ms = world.draws.controller.step_ms
         self._answered_at = 0
@@ -149,14 +154,20 @@ class MortalStore:
         """Run *work* in one transaction, and perhaps die of it."""
         if self._step_ms:
             await suspend(self._wait)
-        self._fail_before(priority)
         changes = Changes()
-        result = await self._inner.write(lambda tx: work(Watched(tx, changes)), priority=priority)
-        self._committed(changes)
+        result = await self._inner.write(lambda tx: self._try(work, Watched(tx, changes), priority), priority=priority)
+        commit = self._committed(changes)
         self.has_unmarked = self.has_unmarked and not changes.is_mark
         self._die_after()
         if self._step_ms:
             await suspend(self._answer)
+        self._told(commit)
+        return result
+
+    def _try(self, work: Callable[[Transaction], T], tx: Transaction, priority: Priority) -> T:
+        """Do the work, and then perhaps fail or die within the transaction: nothing of it may be left."""
+        result = work(tx)
+        self._fail_before(priority)
         return result
 
     def _wait(self, go_on: Act) -> None:

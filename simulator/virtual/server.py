@@ -20,6 +20,7 @@ from simulator.virtual.endpoint import Endpoint
 from simulator.virtual.keys import Keys
 from simulator.virtual.network import Network
 from simulator.virtual.oracle import Oracle
+from simulator.virtual.picture import Session
 from simulator.virtual.ports import (
     Killed,
     MortalStore,
@@ -54,8 +55,8 @@ class Life:
         self._tasks: list[Task] = []
         self._server = server
         clock, compute, inbox = VirtualClock(world, server.wall), SlowCompute(world), Inbox()
-        store = MortalStore(server.store, world, committed=server.oracle.committed)
-        self.endpoint = Endpoint(world, inbox, spawn=self.spawn, handed=self._handed)
+        store = MortalStore(server.store, world, committed=server.oracle.committed, told=server.oracle.told)
+        self.endpoint = Endpoint(world, inbox, chance=server.endpoint_chance, spawn=self.spawn, handed=self._handed)
         self._store = store
         dispatcher = Dispatcher(
             store=store,
@@ -158,9 +159,11 @@ class Server:
         self.oracle: Final = oracle
         self.wall: Final = wall
         self.chance: Final = SeededChance(world)
+        self.endpoint_chance: Final = world.chance("endpoint")
         self.life: Life | None = None
         self._network = network
         self._down = world.chance("controller/down")
+        oracle.picture.session = self._session
 
     def boot(self) -> None:
         """Begin a life."""
@@ -175,6 +178,7 @@ class Server:
         self.world.say("controller", "is killed")
         life, self.life = self.life, None
         life.end()
+        self.oracle.picture.died()
         longest_ms = self.world.draws.controller.down_ms
         span_ms = self._down.randint(0, RESTART_MS if self.world.is_healed else longest_ms)
         if span_ms > 20 * SECOND:
@@ -186,6 +190,9 @@ class Server:
         if self.life is not None:
             life, self.life = self.life, None
             life.end()
+
+    def _session(self, name: Name) -> Session | None:
+        return None if self.life is None else self.life.endpoint.whole_session(name)
 
     def request(
         self, work: Callable[[Controller], Coroutine[Any, Any, Any]], *, answered: Answered, failed: Failed

@@ -145,7 +145,7 @@ class Trial:
 
 
 def _devices(world: World, server: Server, oracle: Oracle, keys: Keys) -> Iterator[Device]:
-    known = trusts(keys)
+    known = trusts(keys, world.draws.floors)
     for index, device in enumerate(world.draws.devices):
         clones = world.draws.device.clones if index == 0 else 0
         for number in range(1 + clones):

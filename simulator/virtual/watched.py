@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.app.records import CommandRecord, ReportRecord, RunRecord, TargetRecord
+from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from protocol.ids import DeviceId
 from protocol.messages import InstalledRelease
@@ -17,7 +17,9 @@ class Changes:
     runs: list[RunRecord] = field(default_factory=list)
     targets: list[TargetRecord] = field(default_factory=list)
     commands: list[CommandRecord] = field(default_factory=list)
+    voided: list[int] = field(default_factory=list)
     reports: list[ReportRecord] = field(default_factory=list)
+    hellos: list[DeviceRecord] = field(default_factory=list)
     blocked: list[tuple[DeviceId, bool]] = field(default_factory=list)
     labelled: list[tuple[DeviceId, Mapping[str, str]]] = field(default_factory=list)
     installed: list[tuple[int, bool]] = field(default_factory=list)
@@ -47,6 +49,10 @@ class _Devices(_Watched):
     def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
         self._inner.set_labels(device, labels)
         self._changes.labelled.append((device, dict(labels)))
+
+    def save_hello(self, device: DeviceRecord) -> None:
+        self._inner.save_hello(device)
+        self._changes.hellos.append(device)
 
     def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
         self._inner.save_installed(told)
@@ -85,6 +91,11 @@ class _Commands(_Watched):
         added: list[CommandRecord] = self._inner.add(commands)
         self._changes.commands.extend(added)
         return added
+
+    def void(self, *, run_id: int, stage: int | None) -> list[int]:
+        voided: list[int] = self._inner.void(run_id=run_id, stage=stage)
+        self._changes.voided.extend(voided)
+        return voided
 
     def mark_sent(self, ids: Collection[int], **again_at: Any) -> None:
         self._inner.mark_sent(ids, **again_at)

@@ -7,30 +7,39 @@ from typing import Final
 
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.counters import CountersAddUp
-from simulator.virtual.laws.fence import NothingAfterThePause
-from simulator.virtual.laws.installs import InstalledOnce, WholeOrOld
+from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
+from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, WholeOrOld
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.membership import OnlyMembers
-from simulator.virtual.laws.outbox import CommittedBeforeSent
+from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded
-from simulator.virtual.laws.reports import AcknowledgedIsStored
+from simulator.virtual.laws.recalls import StopsAreTold
+from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChangeNothing
 from simulator.virtual.laws.restart import RestartsWhereItWas
 from simulator.virtual.laws.sequence import SequenceRises
+from simulator.virtual.laws.stages import GatesHold, StagesOpenInOrder
 from simulator.virtual.laws.tables import StatesFollowTables
 
 LAWS: Final[tuple[type[Law], ...]] = (
     InFlightIsBounded,
     OnlyMembers,
     NothingAfterThePause,
+    FencedIsNeverSent,
+    StopsAreTold,
     InstalledOnce,
     OneWorkPerDevice,
     AttemptsFollowEachOther,
     ClocksAreRunTime,
     AcknowledgedIsStored,
+    DuplicatesChangeNothing,
+    StagesOpenInOrder,
+    GatesHold,
     SequenceRises,
     StatesFollowTables,
     CountersAddUp,
     CommittedBeforeSent,
     RestartsWhereItWas,
+    OwedIsSentAgain,
     WholeOrOld,
+    FloorsRiseAtCommit,
 )

@@ -15,6 +15,8 @@ from simulator.virtual.picture import Commit, Picture
 JUMP_MS: Final = 21 * SECOND
 """What one jump of the controller's clock may take from a lease before anybody can notice."""
 TOLERANCE_MS: Final = 1 * SECOND
+DOWN_MS_MIN: Final = 15 * SECOND
+"""A controller that was down for less may let the clocks go on."""
 
 _AT_WORK: Final = TargetState.IN_PROGRESS
 
@@ -39,7 +41,7 @@ class OneWorkPerDevice(Law):
 
 
 class AttemptsFollowEachOther(Law):
-    """Attempts are counted one by one within the budget, and only a queued device begins one."""
+    """Attempts are counted one by one within the budget; only a queued device begins one, and only once."""
 
     number = 4
 
@@ -47,6 +49,10 @@ class AttemptsFollowEachOther(Law):
         """Compare each row with what it was."""
         for before, row in commit.targets:
             yield from self._judge(before, row)
+        released = {row.target.command for _, row in commit.targets if row.target.attempt_state is AttemptState.SENT}
+        for command in commit.commands:
+            if command.op is Op.INSTALL and command.digest not in released:
+                yield f"an install command for {command.name}, whose attempt {command.attempt} is not to be begun"
 
     def _judge(self, before: TargetRecord | None, row: TargetRecord) -> Iterator[str]:
         attempt = 0 if before is None else before.target.attempt
@@ -62,7 +68,7 @@ class AttemptsFollowEachOther(Law):
 
 
 class ClocksAreRunTime(Law):
-    """An attempt ends by the device's own word, or by a lease that ended in run time, which stands still in a pause."""
+    """An attempt ends by the word of its device, or by a lease in run time: a pause and a dead controller take none."""
 
     number = 4
 
@@ -73,9 +79,12 @@ class ClocksAreRunTime(Law):
         self._renewed: dict[int, tuple[int, int]] = {}
         self._was_sent: dict[int, bool] = {}
         self._recalled: dict[int, int] = {}
+        self._down_ms: dict[int, int] = defaultdict(int)
+        self._down_count = 0
 
     def committed(self, commit: Commit) -> Complaints:
         """Judge every end of an attempt, and keep the time."""
+        self._note_down()
         heard = {(report.target_id, report.state) for report in commit.reports}
         refused = {report.target_id for report in commit.reports if report.state == "refused"}
         for before, row in commit.targets:
@@ -138,4 +147,12 @@ class ClocksAreRunTime(Law):
 
     def _active(self, run_id: int) -> int:
         now = self.picture.true_now()
-        return now - self._paused_ms[run_id] - (now - self._paused_at.get(run_id, now))
+        paused_ms = self._paused_ms[run_id] + now - self._paused_at.get(run_id, now)
+        return now - paused_ms - self._down_ms[run_id]
+
+    def _note_down(self) -> None:
+        """Take the time in which the controller was down out of the clocks of all runs that were not paused."""
+        for span_ms in self.picture.down_ms[self._down_count :]:
+            for run_id in self.picture.runs.keys() - self._paused_at.keys():
+                self._down_ms[run_id] += span_ms if span_ms >= DOWN_MS_MIN else 0
+        self._down_count = len(self.picture.down_ms)

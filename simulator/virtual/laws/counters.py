@@ -1,19 +1,29 @@
 """Invariant 10: the eight counters of a stage sum to its targets, and each is what the rows say."""
 
+from collections import defaultdict
+
 from controller.app.records import RunRecord
 from controller.domain.target import TargetState
 from simulator.virtual.laws.law import Complaints, Law
-from simulator.virtual.picture import Commit
+from simulator.virtual.picture import Commit, Picture
 
 
 class CountersAddUp(Law):
-    """A stage's counters are the numbers of its rows in each state."""
+    """A stage's counters are the numbers of its rows in each state, and none that failed is forgiven."""
 
     number = 10
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__(picture)
+        self._blamed: dict[tuple[int, int], set[int]] = defaultdict(set)
 
     def committed(self, commit: Commit) -> Complaints:
         """Compare the counters of every run that the commit touched with the rows."""
         touched = {row.run_id for _, row in commit.targets} | {run.id for _, run in commit.runs}
+        for before, row in commit.targets:
+            if before is not None and before.target.is_blamed and not row.target.is_blamed:
+                yield f"{row.name} was a failure of the build, and is forgiven"
+            self._blamed[row.run_id, row.stage].update({row.id} if row.target.is_blamed else ())
         for run_id in sorted(touched):
             yield from self._judge(self.picture.runs[run_id])
 
@@ -24,3 +34,6 @@ class CountersAddUp(Law):
                 shown = getattr(stage.tally, state.value)
                 if shown != rows[state]:
                     yield f"stage {index} of run {run.uid} counts {shown} {state}, and {rows[state]} rows are"
+            blamed = len(self._blamed[run.id, index])
+            if stage.tally.blamed != blamed:
+                yield f"stage {index} of run {run.uid} blames {stage.tally.blamed} on the build, and {blamed} rows do"

@@ -5,7 +5,7 @@ from collections import defaultdict
 from protocol.ids import Name
 from protocol.messages import Ack, HelloReply, Mode, Op
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Stepped
-from simulator.virtual.picture import Picture
+from simulator.virtual.picture import Commit, Picture
 
 _STARTS = frozenset({Op.INSTALL, Op.GO})
 
@@ -78,5 +78,36 @@ class NothingAfterThePause(Law):
         epoch, mode = self._heard.get((stepped.label, work.run), (0, Mode.GO))
         if mode is not Mode.GO and work.epoch <= epoch:
             yield f"{stepped.label} installs at epoch {work.epoch} though it was told to {mode} at epoch {epoch}"
-        if stepped.after.durable.run(work.run).mode is not Mode.GO:
-            yield f"{stepped.label} installs though its journal says {stepped.after.durable.run(work.run).mode}"
+        note = stepped.after.durable.run(work.run)
+        if note.mode is not Mode.GO:
+            yield f"{stepped.label} installs though its journal says {note.mode}"
+        if work.epoch < note.epoch:
+            yield f"{stepped.label} installs at epoch {work.epoch}, and its journal demands epoch {note.epoch}"
+
+
+class FencedIsNeverSent(Law):
+    """What a commit made void is never handed over again from the moment the controller knows of the commit."""
+
+    number = 3
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__(picture)
+        self._epochs: dict[int, int] = {}
+        self._voided: set[int] = set()
+
+    def told(self, commit: Commit) -> Complaints:
+        """Raise the fences of a commit."""
+        for _, run in commit.runs:
+            self._epochs[run.id] = max(run.run.epoch, self._epochs.get(run.id, 0))
+        self._voided.update(commit.voided)
+        return ()
+
+    def handed(self, handed: Handed) -> Complaints:
+        """Judge a command by the fences."""
+        command = handed.command
+        if command is None:
+            return
+        if command.id in self._voided:
+            yield f"{command.op} for {command.name} was handed over though it had been made void"
+        if command.epoch < self._epochs.get(command.run_id, 0):
+            yield f"{command.op} for {command.name} at epoch {command.epoch} was handed over after the epoch was over"

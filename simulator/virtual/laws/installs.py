@@ -3,19 +3,25 @@
 from collections import Counter
 
 from agent.core.model import Work
-from protocol.lifecycle import Left
+from protocol.lifecycle import AttemptState, Left
 from simulator.virtual.laws.law import Complaints, Law, Stepped
 from simulator.virtual.picture import Picture
 
 
 class InstalledOnce(Law):
-    """For one device, run and attempt the installer runs at most once."""
+    """For one device, run and attempt the installer runs at most once, and one attempt is in hand at a time."""
 
     number = 4
 
     def __init__(self, picture: Picture) -> None:
         super().__init__(picture)
         self._installs: Counter[tuple[str, str, int]] = Counter()
+
+    def stepped(self, stepped: Stepped) -> Complaints:
+        """Look whether work makes room for other work before it has ended."""
+        before, after = stepped.before.durable.work, stepped.after.durable.work
+        if before is not None and after is not None and not after.is_of(before.run, before.attempt):
+            yield f"{stepped.label} takes attempt {after.attempt} of {after.run} with {before.run} in hand"
 
     def installs(self, stepped: Stepped) -> Complaints:
         """Count."""
@@ -40,10 +46,31 @@ class WholeOrOld(Law):
         ended = stepped.after.durable.finals[-1]
         if ended.left is Left.NEW and stepped.active != _wanted(work):
             yield f"{stepped.label} says that the new release is active, and {stepped.active[:12]} is"
-        if ended.left is Left.OLD and stepped.active == "half":
-            yield f"{stepped.label} says that the old release is active, and it is half-way"
+        old = {release.sha256 for release in stepped.before.durable.installed} or {"nothing"}
+        if ended.left is Left.OLD and stepped.active not in old:
+            yield f"{stepped.label} says that the old release is active, and {stepped.active[:12]} is"
         if ended.left is Left.BROKEN and stepped.active != "half":
             yield f"{stepped.label} says that it is broken, and {stepped.active[:12]} is active"
+
+
+class FloorsRiseAtCommit(Law):
+    """A device's floor of an app rises when a release of it is made final, to that release's floor, and never falls."""
+
+    number = 15
+
+    def stepped(self, stepped: Stepped) -> Complaints:
+        """Compare the floors before and after."""
+        before, after = stepped.before.durable, stepped.after.durable
+        if after.floors == before.floors:
+            return
+        listed = {release.app: release.floor for release in after.installed}
+        is_end = before.work is not None and after.work is None and after.finals[-1].state is AttemptState.SUCCEEDED
+        for app, floor in after.floors.items():
+            last = before.floors.get(app, 0)
+            if floor < last:
+                yield f"{stepped.label} lowers the floor of {app} from {last} to {floor}"
+            if floor > last and not (is_end and listed.get(app) == floor):
+                yield f"{stepped.label} raises the floor of {app} to {floor} before such a release is final"
 
 
 def _wanted(work: Work) -> str:

@@ -1,6 +1,6 @@
 """What an observer of a world is shown. A law yields what is wrong, in words; the first complaint ends the seed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,6 +56,11 @@ class Observer:
         del tx
         return ()
 
+    def told(self, commit: Commit) -> Complaints:
+        """Judge, or take note, that the controller knows that a transaction is committed."""
+        del commit
+        return ()
+
     def handed(self, handed: Handed) -> Complaints:
         """Judge a command that was just handed to the transport."""
         del handed
@@ -79,6 +84,11 @@ class Observer:
     def stepped(self, stepped: Stepped) -> Complaints:
         """Judge what a device made of an event."""
         del stepped
+        return ()
+
+    def dropped(self, name: Name, incarnation: str, report_seqs: Sequence[int]) -> Complaints:
+        """Judge a device that has dropped reports from its journal."""
+        del name, incarnation, report_seqs
         return ()
 
     def installs(self, stepped: Stepped) -> Complaints:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from controller.app.records import CommandRecord, TargetRecord
 from controller.domain.target import TargetState
+from protocol.lifecycle import Left
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law
 from simulator.virtual.picture import Commit, Picture
 
@@ -22,6 +23,8 @@ class OnlyMembers(Law):
         for before, row in commit.targets:
             if before is None:
                 yield from self._joined(row)
+            elif row.target.left is Left.BROKEN is not before.target.left and row.device_id not in self.picture.broken:
+                yield f"{row.name} was left broken, and is not marked as such"
         for command in commit.commands:
             yield from self._commanded(command)
 

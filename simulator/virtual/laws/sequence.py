@@ -50,6 +50,9 @@ class SequenceRises(Law):
         if command.seq <= self._noted[stepped.label]:
             yield f"{stepped.label} obeys seq {command.seq} after {self._noted[stepped.label]}"
         self._noted[stepped.label] = command.seq
+        floor = stepped.before.durable.run(self.picture.runs[command.run_id].uid).epoch
+        if command.epoch < floor:
+            yield f"{stepped.label} obeys epoch {command.epoch} of a run whose epoch is {floor} at least"
         late_ms = self.picture.true_now() - command.expires_at
         if late_ms > LATE_MS and not self.picture.jumped_at:
             yield f"{stepped.label} obeys a command {late_ms} ms after its expiry"

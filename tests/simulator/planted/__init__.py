@@ -1,0 +1,1 @@
+"""Planted bugs: proof that the simulation finds what it is there to find."""
