@@ -102,7 +102,7 @@ class SlowCompute:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Return what *work* returns."""
-        span_ms = self._chance.randint(0, self._world.draws.controller.step_ms)
+        span_ms = self._chance.randint(0, self._world.draws.controller.compute_ms)
         await suspend(lambda go_on: self._world.scheduler.after(span_ms, go_on))
         return work()
 

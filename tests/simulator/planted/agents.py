@@ -68,11 +68,6 @@ def agent_obeys_replayed_numbers(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_in_sequence", around)
 
 
-@planted("The agent obeys commands of an epoch that is over.", SequenceRises)
-def agent_obeys_old_epochs(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, admit, "_current_epoch", lambda _: lambda _verified, _durable: None)
-
-
 @planted("The agent forgets which attempts have ended, and begins them again.", InstalledOnce)
 def agent_forgets_ended_attempts(patch: pytest.MonkeyPatch) -> None:
     def forgetful(durable: Durable) -> Durable:
