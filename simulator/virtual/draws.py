@@ -154,7 +154,7 @@ def _controller(chance: random.Random) -> ControllerDraw:
         disk_full=_maybe(chance, 0.005, 0.2),
         down_ms=chance.choice((1_000, 10_000, 60_000)),
         step_ms=chance.choice((0, 2, 20, 400)),
-        compute_ms=chance.choice((0, 2, 20, 400, 5_000)),
+        compute_ms=chance.choice((0, 20, 400, 5_000)),
         jump_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
         jump_ms=int(chance.choice((1, -1)) * chance.uniform(1, 3_600) * SECOND),
         endpoint_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
