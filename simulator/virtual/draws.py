@@ -56,6 +56,7 @@ class ControllerDraw(msgspec.Struct, frozen=True, kw_only=True):
     disk_full: float
     down_ms: int
     step_ms: int
+    compute_ms: int
     jump_gap_ms: int
     jump_ms: int
     endpoint_gap_ms: int
@@ -155,7 +156,8 @@ def _controller(chance: random.Random) -> ControllerDraw:
         kill_at_publish=_maybe(chance, 0.005, 0.1),
         disk_full=_maybe(chance, 0.005, 0.2),
         down_ms=chance.choice((1_000, 10_000, 60_000)),
-        step_ms=chance.choice((0, 3, 20, 400, 2_000)),
+        step_ms=chance.choice((0, 3, 20, 400)),
+        compute_ms=chance.choice((0, 20, 400, 5_000)),
         jump_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
         jump_ms=int(chance.choice((1, -1)) * chance.uniform(1, 3_600) * SECOND),
         endpoint_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
@@ -168,7 +170,7 @@ def _device(chance: random.Random) -> DeviceDraw:
         disk_full=_maybe(chance, 0.005, 0.2),
         power_gap_ms=_gap(chance, 20 * SECOND, 3 * MINUTE),
         off_ms=int(chance.uniform(1, 90) * SECOND),
-        step_ms=chance.choice((10, 500, 5_000)),
+        step_ms=chance.choice((10, 500, 5_000, 20_000)),
         download_fails=_maybe(chance, 0.05, 0.4),
         verify_fails=_maybe(chance, 0.05, 0.6),
         breaks=_maybe(chance, 0.05, 0.5),

@@ -61,7 +61,8 @@ def _judge(device: Device, durable: Durable, stored: DeviceRecord) -> Iterator[s
     listed = {release.app: release.sha256 for release in durable.installed}
     if {release.app: release.sha256 for release in stored.installed} != listed:
         yield f"{device.label} lists {listed}, and the database {stored.installed}"
-    if active not in {HALF, *listed.values()} and (active != NOTHING or listed):
+    is_listed = active in {HALF, *listed.values()} or (active == NOTHING and not listed)
+    if not is_listed and not stored.is_broken:
         yield f"{device.label} lists {listed}, and {active[:12]} is active"
     if active == HALF and not stored.is_broken:
         yield f"{device.label} is half-way, and the database does not say that it is broken"

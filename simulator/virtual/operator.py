@@ -28,6 +28,8 @@ from simulator.virtual.world import World
 ACTOR: Final = Actor(name="ann", role=Role.ADMIN)
 REASON: Final = "drawn"
 SETTLE_MS: Final = 5_000
+HURRY_EVERY: Final = 4
+HURRY_MS: Final = 1_000
 
 Use = Callable[[Controller], Coroutine[Any, Any, Any]]
 
@@ -54,9 +56,10 @@ class Operator:
         }
 
     def begin(self) -> None:
-        """Act now and then, as long as faults are in force."""
-        span_ms = 1 + int(self._chance.expovariate(1) * self._world.draws.operator.gap_ms)
-        self._world.scheduler.after(span_ms, self._act)
+        """Act now and then, and at times twice in a hurry, as long as faults are in force."""
+        is_hurried = not self._chance.randrange(HURRY_EVERY)
+        gap_ms = HURRY_MS if is_hurried else self._world.draws.operator.gap_ms
+        self._world.scheduler.after(1 + int(self._chance.expovariate(1) * gap_ms), self._act)
 
     def _act(self) -> None:
         if self._world.is_healed:

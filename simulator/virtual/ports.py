@@ -114,12 +114,12 @@ class SlowCompute:
     def __init__(self, world: World) -> None:
         self._world = world
         self._chance = world.chance("controller/compute")
-        self._step_ms = world.draws.controller.step_ms
+        self._longest_ms = world.draws.controller.compute_ms
 
     async def run(self, work: Callable[[], T]) -> T:
         """Return what *work* returns."""
-        if self._step_ms:
-            span_ms = int(self._chance.random() * self._step_ms)
+        if self._longest_ms:
+            span_ms = int(self._chance.random() * self._longest_ms)
             await suspend(lambda go_on: self._world.scheduler.after(span_ms, go_on))
         return work()
 

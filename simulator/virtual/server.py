@@ -102,7 +102,9 @@ class Life:
         await wakeups.run_for_ever(self.controller)
 
     def _kick(self) -> None:
-        self.spawn(self.controller.dispatcher.pump())
+        """Let the pump run when the loop gets round to it."""
+        span_ms = self._server.kicks.randint(0, self._server.world.draws.controller.compute_ms)
+        self._server.world.scheduler.after(span_ms, lambda: self.spawn(self.controller.dispatcher.pump()))
 
     def spawn(
         self,
@@ -160,6 +162,7 @@ class Server:
         self.wall: Final = wall
         self.chance: Final = SeededChance(world)
         self.endpoint_chance: Final = world.chance("endpoint")
+        self.kicks: Final = world.chance("controller/kicks")
         self.life: Life | None = None
         self._network = network
         self._down = world.chance("controller/down")

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from agent.core.model import Work
+from agent.core.model import Phase, Work
+from agent.core.work import LATE
 from protocol.lifecycle import AttemptState, Left
 from simulator.virtual.laws.law import Complaints, Law, Stepped
 from simulator.virtual.picture import Picture
@@ -34,9 +35,17 @@ class InstalledOnce(Law):
 
 
 class WholeOrOld(Law):
-    """What a device says it was left with is what is really active on it."""
+    """What a device says it was left with is what is really active on it.
+
+    One that gave its roll back up for taking too long may say that it is broken: nobody knows better yet. What is the
+    old release of a device that was left broken is not known either, until another one is installed.
+    """
 
     number = 15
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__(picture)
+        self._broken: set[str] = set()
 
     def stepped(self, stepped: Stepped) -> Complaints:
         """Compare the end of the work with the disk."""
@@ -47,9 +56,13 @@ class WholeOrOld(Law):
         if ended.left is Left.NEW and stepped.active != _wanted(work):
             yield f"{stepped.label} says that the new release is active, and {stepped.active[:12]} is"
         old = {release.sha256 for release in stepped.before.durable.installed} or {"nothing"}
-        if ended.left is Left.OLD and stepped.active not in old:
+        is_old = stepped.active != "half" if stepped.label in self._broken else stepped.active in old
+        if ended.left is Left.OLD and not is_old:
             yield f"{stepped.label} says that the old release is active, and {stepped.active[:12]} is"
-        if ended.left is Left.BROKEN and stepped.active != "half":
+        if ended.left is not Left.OLD:
+            (self._broken.add if ended.left is Left.BROKEN else self._broken.discard)(stepped.label)
+        is_given_up = LATE[Phase.ROLLING_BACK].detail in ended.detail
+        if ended.left is Left.BROKEN and stepped.active != "half" and not is_given_up:
             yield f"{stepped.label} says that it is broken, and {stepped.active[:12]} is active"
 
 

@@ -1,4 +1,13 @@
-"""All planted bugs, in the order in which they are shown."""
+"""All planted bugs, in the order in which they are shown.
+
+Some bugs were planted and taken out again, since nothing came of them that anybody could see:
+
+- a retry that forgives the build: no reason that blames the build is tried again;
+- fences that a restart forgets: what they would hold back was made void, or is closed before it is sent again;
+- an agent that obeys old epochs: such a command has an old sequence number, too;
+- an agent that takes an old permit for a new one: the work in hand still has the old epoch, and waits;
+- an audit entry that is hashed without its reason: the reader of the chain makes the same mistake.
+"""
 
 from typing import Final
 

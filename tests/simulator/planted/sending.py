@@ -56,19 +56,6 @@ def fence_is_raised_after_the_answer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dispatcher, "_send", send_first)
 
 
-@planted("After a restart no fence is raised for what was paused before.", FencedIsNeverSent, NothingAfterThePause)
-def fences_are_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
-    def around(recover: Any) -> Any:
-        async def recovered(controller: Controller) -> int:
-            gap_ms: int = await recover(controller)
-            controller.dispatcher._epochs.clear()
-            return gap_ms
-
-        return recovered
-
-    wrap(patch, wakeups, "recover", around)
-
-
 @planted("Bytes are sent again though their command has expired.", CommittedBeforeSent)
 def expired_bytes_are_sent_again(patch: pytest.MonkeyPatch) -> None:
     def around(may_send: Any) -> Any:
