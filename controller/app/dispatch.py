@@ -85,7 +85,8 @@ class Dispatcher:
 
     def reserve(self, after: Consequences) -> list[CommandRecord]:
         """Take note of the commands of a commit, which fences reach from now on, to be sent after their `release`."""
-        new = {command.id: command for command in after.commands if command.id not in self._queued}
+        unwanted = self._queued.union(after.voided)
+        new = {command.id: command for command in after.commands if command.id not in unwanted}
         self._queued.update(new)
         return list(new.values())
 

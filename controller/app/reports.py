@@ -23,7 +23,7 @@ from controller.app.records import GivenCommand, ReportRecord, SecurityRecord, S
 from controller.app.repositories import ReportKey, Transaction
 from controller.domain import target as targets
 from controller.domain.events import Event, Folded, Woken
-from controller.domain.target import Anomaly, Delta, RecallHeard, RefusedCommand, Reissue, Reported, Target
+from controller.domain.target import Anomaly, Delta, RecallHeard, RefusedCommand, Reissue, Reported, Target, TargetState
 from protocol.envelope import Verified
 from protocol.ids import Digest, Name
 from protocol.lifecycle import AttemptState, Left
@@ -73,7 +73,7 @@ class _Folding:
         self.before = self.tx.targets.get(ids)
         self.now = dict(self.before)
         self.heard: set[int] = set()
-        self.told: list[tuple[int, Sequence[InstalledRelease], bool]] = []
+        self.told: list[tuple[int, Sequence[InstalledRelease], bool | None]] = []
         self.counts: Counter[str] = Counter()
         self.reissues: dict[int, int] = {}
         self.reports: list[ReportRecord] = []
@@ -146,11 +146,13 @@ class _Folding:
         if (is_current and command.is_open) or (is_end and not is_current):
             self.heard.add(row.id)
         if is_end:
-            self._ended(device, report)
+            self._ended(device, report, is_late=row.target.state is not TargetState.IN_PROGRESS)
 
-    def _ended(self, device: Sender, report: StateReport) -> None:
+    def _ended(self, device: Sender, report: StateReport, *, is_late: bool) -> None:
         if report.left is not None:
-            self.told.append((device.id, report.installed, report.left is Left.BROKEN))
+            is_broken = report.left is Left.BROKEN
+            told = None if is_late and not is_broken else is_broken
+            self.told.append((device.id, report.installed, told))
         log.info(
             "attempt_ended",
             run_id=report.run,

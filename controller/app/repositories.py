@@ -72,8 +72,11 @@ class Devices(Protocol):
     def save_hello(self, device: DeviceRecord) -> None:
         """Store what a hello said: all but who the device is, its labels and its certificate."""
 
-    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
-        """Store what terminal reports said: (device id, what is installed, is the device broken), later ones win."""
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool | None]]) -> None:
+        """Store what terminal reports said: (device id, what is installed, is the device broken), later ones win.
+
+        None leaves it as it is whether the device is broken.
+        """
 
     def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
         """Mark the device offline if *connection* is that of its newest hello; say whether it was."""

@@ -44,7 +44,14 @@ CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__
 NEXT_SEQS: Final = sa.update(device).where(one_of(_d.id, "ids")).values(seq=_next_seq)
 SEQS: Final = sa.select(_d.id, _d.seq).where(one_of(_d.id, "ids"))
 SAVE_HELLO: Final = sa.update(device).where(_d.id == _b_id).values({name: sa.bindparam(name) for name in _HELLO})
-SAVE_INSTALLED: Final = Bulk.update(device, "installed", "is_broken")
+SAVE_INSTALLED: Final = Bulk(
+    sa.update(device)
+    .where(_d.id == _b_id)
+    .ordered_values(
+        (_d.installed, sa.bindparam("b_installed")),
+        (_d.is_broken, sa.func.coalesce(sa.bindparam("b_is_broken"), _d.is_broken)),
+    )
+)
 SAVE_GONE: Final = (
     sa.update(device)
     .where(_d.id == _b_id, _d.connection == sa.bindparam("b_connection"))
@@ -132,7 +139,7 @@ class SqlDevices:
     def save_hello(self, device: DeviceRecord) -> None:
         self._connection.execute(SAVE_HELLO, {"b_id": device.id, **{name: getattr(device, name) for name in _HELLO}})
 
-    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool | None]]) -> None:
         rows = [(msgspec.json.encode(installed).decode(), is_broken, id_) for id_, installed, is_broken in told]
         SAVE_INSTALLED.run(self._connection, rows)
 

@@ -101,9 +101,10 @@ class MemoryDevices:
     def save_hello(self, device: DeviceRecord) -> None:
         self._change(device.id, **{name: getattr(device, name) for name in _HELLO})
 
-    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool | None]]) -> None:
         for device_id, installed, is_broken in told:
-            self._change(device_id, installed=tuple(installed), is_broken=is_broken)
+            marked = {} if is_broken is None else {"is_broken": is_broken}
+            self._change(device_id, installed=tuple(installed), **marked)
 
     def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
         row = self._rows.get(device_id)

@@ -29,6 +29,8 @@ class Ending:
         for device in self._devices:
             if not device.is_on or device.connection is None:
                 yield f"{device.label} is not connected"
+            elif device.durable is None or device.durable.work is not None:
+                yield f"{device.label} is still at work"
             elif device.unsettled_count:
                 yield f"{device.label} has {device.unsettled_count} reports that are not settled"
 

@@ -54,9 +54,11 @@ class _Devices(_Watched):
         self._inner.save_hello(device)
         self._changes.hellos.append(device)
 
-    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool]]) -> None:
+    def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool | None]]) -> None:
         self._inner.save_installed(told)
-        self._changes.installed.extend((device_id, is_broken) for device_id, _, is_broken in told)
+        self._changes.installed.extend(
+            (device_id, is_broken) for device_id, _, is_broken in told if is_broken is not None
+        )
 
 
 class _Runs(_Watched):

@@ -124,6 +124,19 @@ def test_a_late_report_of_an_old_attempt_does_not_change_what_is_known_to_be_ins
     assert rig.do(devices.get, device="a").broken
 
 
+def test_a_late_report_of_another_run_does_not_make_a_broken_device_whole(rig: Rig) -> None:
+    rig.enrol("a")
+    rig.connect("a")
+    rig.start(stage(retry=Retry(attempts_max=1), timeouts=SHORT))
+    late = rig.last_install("a")
+    rig.report("a", AttemptState.DOWNLOADING)
+    rig.sleep(3 * MINUTE)
+    rig.do(runs.start, job="job")
+    rig.report("a", AttemptState.FAILED, reason=Reason.INSTALL_FAILED, left=Left.BROKEN)
+    rig.report("a", AttemptState.SUCCEEDED, left=Left.NEW, command=late)
+    assert rig.do(devices.get, device="a").broken
+
+
 def test_a_long_standstill_is_taken_out_before_anything_is_judged(rig: Rig) -> None:
     rig.enrol("a", "b")
     rig.connect("a", "b")

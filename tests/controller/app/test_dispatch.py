@@ -71,6 +71,17 @@ def test_a_voided_command_is_not_handed_over(rig: Rig) -> None:
     assert rig.devices["a"].commands == []
 
 
+def test_a_command_that_its_own_transaction_made_void_is_not_handed_over(rig: Rig) -> None:
+    command = held_back(rig)
+    after = Consequences(commands=[command], voided=[command.id])
+
+    rig.controller.dispatcher.fence(after)
+    rig.controller.dispatcher.queue(after)
+    rig.pump()
+
+    assert rig.devices["a"].commands == []
+
+
 def test_an_expired_command_is_not_handed_over(rig: Rig) -> None:
     command = held_back(rig)
     rig.clock.time = command.expires_at

@@ -107,7 +107,7 @@ def save_hello(tx: Transaction, number: int, life: int, seq: int) -> Any:
     return tx.devices.save_hello(said)
 
 
-def save_installed(tx: Transaction, number: int, version: str, is_broken: bool) -> Any:
+def save_installed(tx: Transaction, number: int, version: str, is_broken: bool | None) -> Any:
     return tx.devices.save_installed([(number, [installed("shop", version)], is_broken)])
 
 
@@ -346,7 +346,7 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     page_of_devices: (_filters,),
     allocate_seqs: (_numbers, _when),
     save_hello: (_number, _life, _when),
-    save_installed: (_number, _version, st.booleans()),
+    save_installed: (_number, _version, st.none() | st.booleans()),
     save_gone: (_number, _life, _when),
     set_labels: (_number, _word),
     set_blocked: (_number, st.booleans()),
