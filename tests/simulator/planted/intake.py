@@ -10,7 +10,7 @@ from controller.app import hello, inbox, reports, wakeups
 from controller.app.controller import Controller
 from controller.app.errors import StorageUnavailable
 from controller.app.inbox import Inbox
-from controller.app.records import DeviceRecord, ReportRecord
+from controller.app.records import ReportRecord, Sender, TargetRecord
 from protocol.envelope import Verified
 from protocol.ids import Name
 from protocol.lifecycle import Left
@@ -19,12 +19,14 @@ from protocol.topics import DownlinkKind
 from simulator.memory import journal
 from simulator.memory.devices import MemoryDevices
 from simulator.memory.log import MemoryLog
+from simulator.memory.targets import MemoryTargets
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import NothingAfterThePause
 from simulator.virtual.laws.membership import OnlyMembers
 from simulator.virtual.laws.outbox import CommittedBeforeSent
 from simulator.virtual.laws.pace import InFlightIsBounded
 from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChangeNothing
+from simulator.virtual.laws.restart import RestartsWhereItWas
 from simulator.virtual.laws.tables import StatesFollowTables
 from simulator.virtual.trial import LIVENESS
 from tests.simulator.planted.planted import planted, wrap
@@ -35,8 +37,8 @@ def acknowledged_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     def around(fold: Any) -> Any:
         def folded(controller: Controller, *rest: Any) -> Any:
             acks = fold(controller, *rest)
-            for name, ack in acks:
-                controller.transport.write(name, DownlinkKind.ACK, inbox._sealed(controller, ack))
+            for ack in acks:
+                controller.transport.write(ack.name, DownlinkKind.ACK, inbox._sealed(controller, ack.message))
             return acks
 
         return folded
@@ -98,9 +100,9 @@ def reply_to_a_hello_ignores_the_pause(patch: pytest.MonkeyPatch) -> None:
 @planted("A device that an attempt left broken is not marked as such.", OnlyMembers)
 def broken_device_is_not_marked(patch: pytest.MonkeyPatch) -> None:
     def around(ended: Any) -> Any:
-        def mended(self: Any, device: DeviceRecord, report: StateReport) -> None:
+        def mended(self: Any, device: Sender, report: StateReport, **how: bool) -> None:
             is_broken = report.left is Left.BROKEN
-            ended(self, device, msgspec.structs.replace(report, left=Left.OLD) if is_broken else report)
+            ended(self, device, msgspec.structs.replace(report, left=Left.OLD) if is_broken else report, **how)
 
         return mended
 
@@ -141,3 +143,18 @@ def audit_chain_breaks_at_a_restart(patch: pytest.MonkeyPatch) -> None:
 )
 def failed_transaction_is_not_taken_back(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, journal, "_take_back", lambda _: lambda _undo: None)
+
+
+@planted("The store forgets that a device was called back.", RestartsWhereItWas)
+def recall_is_not_stored(patch: pytest.MonkeyPatch) -> None:
+    def around(save: Any) -> Any:
+        def forgetful(self: MemoryTargets, rows: Sequence[TargetRecord]) -> None:
+            forgotten = [
+                msgspec.structs.replace(row, target=msgspec.structs.replace(row.target, cancel_requested=False))
+                for row in rows
+            ]
+            save(self, forgotten)
+
+        return forgetful
+
+    wrap(patch, MemoryTargets, "save", around)
