@@ -13,6 +13,7 @@ from controller.app.ports import Priority
 from controller.app.repositories import Store
 from protocol.units import MINUTE, SECOND
 from simulator.virtual.beginning import identity, prepare, trusts
+from simulator.virtual.connection import NOTICE_MS_MAX
 from simulator.virtual.device import Device
 from simulator.virtual.draws import Draws
 from simulator.virtual.ending import Ending
@@ -35,7 +36,8 @@ T = TypeVar("T")
 EVENTS_MAX: Final = 300_000
 HEALING_MS_MAX: Final = 90 * MINUTE
 CHECK_MS: Final = 20 * SECOND
-ROLL_MS: Final = 30 * SECOND
+ROLL_MS: Final = NOTICE_MS_MAX + 30 * SECOND
+"""Long enough for a device to notice that its connection was dead before, and to say hello over a new one."""
 LIVENESS: Final = "it ends well (liveness)"
 
 
@@ -119,8 +121,9 @@ class Trial:
 
     def _settle(self) -> int:
         """Wait until everything has ended; complain when it has not in time."""
-        world, count = self._world, 0
+        world = self._world
         last = world.now + HEALING_MS_MAX
+        count = self._play(until=world.now + CHECK_MS)  # an act that was under way may begin a run yet
         while not world.violations and (left := list(self._ending.left(self._operator.active))):
             if world.now > last:
                 world.violated(LIVENESS, "; ".join(left))

@@ -9,16 +9,16 @@ from controller.app import devices, runs, system
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition, Uplinked
 from controller.domain import target as targets
-from controller.domain.pipeline import Targets
+from controller.domain.pipeline import Retry, Targets
 from controller.domain.target import Event, Outcome, Policy, Target
 from protocol.codec import encode
 from protocol.envelope import seal
 from protocol.ids import device_id
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import Mode, PayloadType, Progress, Tick, WorkInHand
-from protocol.reasons import RejectCode
+from protocol.reasons import Reason, RejectCode
 from protocol.topics import UplinkKind
-from protocol.units import DAY, MINUTE
+from protocol.units import DAY, HOUR, MINUTE
 from tests.controller.app.rig import ADMIN, INCARNATION, Rig, run_now, stage
 
 S = TypeVar("S")
@@ -244,6 +244,27 @@ def test_a_broken_device_is_counted_and_left_out_of_further_runs(rig: Rig) -> No
     second = rig.do(runs.start, job="job").id
 
     assert [t.device for t in rig.do(runs.targets, run=second).items] == ["b"]
+
+
+@pytest.mark.parametrize("wait_ms", [MINUTE, HOUR], ids=["the next attempt is sent", "the next attempt is over, too"])
+def test_a_device_that_broke_in_an_earlier_attempt_is_broken_though_it_says_so_late(rig: Rig, wait_ms: int) -> None:
+    rig.start(stage(targets=ONLY_A, retry=Retry(attempts_max=2)))
+    first = rig.last_install("a")
+    while rig.last_install("a") == first:
+        rig.sleep(MINUTE)
+    rig.sleep(wait_ms)
+    rig.report("a", AttemptState.FAILED, reason=Reason.INSTALL_FAILED, left=Left.BROKEN, command=first)
+    assert rig.do(devices.get, device="a").broken
+
+
+def test_a_device_that_was_mended_since_is_not_broken_by_an_old_report(rig: Rig) -> None:
+    rig.start(stage(targets=ONLY_A, retry=Retry(attempts_max=2)))
+    first = rig.last_install("a")
+    while rig.last_install("a") == first:
+        rig.sleep(MINUTE)
+    rig.succeed("a")
+    rig.report("a", AttemptState.FAILED, reason=Reason.INSTALL_FAILED, left=Left.BROKEN, command=first)
+    assert not rig.do(devices.get, device="a").broken
 
 
 def test_nothing_is_acknowledged_when_the_database_cannot_be_written(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

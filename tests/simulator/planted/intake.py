@@ -10,7 +10,7 @@ from controller.app import hello, inbox, reports, wakeups
 from controller.app.controller import Controller
 from controller.app.errors import StorageUnavailable
 from controller.app.inbox import Inbox
-from controller.app.records import ReportRecord, Sender, TargetRecord
+from controller.app.records import DeviceRecord, ReportRecord, Sender, TargetRecord
 from protocol.envelope import Verified
 from protocol.ids import Name
 from protocol.lifecycle import Left
