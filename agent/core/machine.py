@@ -59,7 +59,7 @@ from agent.core.work import (
     take_inspected,
 )
 from protocol.ids import Digest, RunId
-from protocol.lifecycle import AttemptState, Left
+from protocol.lifecycle import AttemptState
 from protocol.messages import Mode, Op, Progress, Tick
 from protocol.units import SECOND
 
@@ -220,7 +220,7 @@ def _reject(turn: Turn, taken: judge.Inapplicable) -> None:
         state=AttemptState.REJECTED,
         reason=taken.reason,
         detail=taken.detail,
-        left=Left.OLD,
+        left=turn.durable.untouched,
     )
     report_end(turn, taken.digest, ended)
 

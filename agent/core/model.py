@@ -156,7 +156,8 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     """All that must survive a power cut.
 
     `generation`, `seq` and `digest` are those of the newest command taken note of; `key_generations` holds
-    the version of the fleet root that first listed each key; `floors` the lowest counter an app may have.
+    the version of the fleet root that first listed each key; `floors` the lowest counter an app may have;
+    `is_broken` says that the last work left neither the old nor the new release whole.
     """
 
     name: Name
@@ -174,6 +175,7 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     clock: ClockBase | None = None
     floors: Mapping[AppName, int] = {}
     installed: tuple[InstalledRelease, ...] = ()
+    is_broken: bool = False
     work: Work | None = None
     runs: Mapping[RunId, RunNote] = {}
     noted: tuple[Noted, ...] = ()
@@ -185,6 +187,11 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     def run(self, run: str) -> RunNote:
         """Return what is known of a run."""
         return self.runs.get(RunId(run), RunNote())
+
+    @property
+    def untouched(self) -> Left:
+        """What work leaves that has changed nothing."""
+        return Left.BROKEN if self.is_broken else Left.OLD
 
     def work_in_hand(self) -> WorkInHand | None:
         """Return the work as the hello tells it."""

@@ -154,19 +154,19 @@ def _give_up(turn: Turn, work: Work) -> None:
     """End a loop: before the irreversible step at once, after it by rolling back."""
     fault = Fault(reason=Reason.TRANSITIONS_EXHAUSTED, detail=f"{work.transitions} transitions were saved")
     if work.phase in REVERSIBLE:
-        fail(turn, work, fault)
+        fail(turn, work, fault, left=turn.durable.untouched)
     else:
         _enter(turn, work, Phase.ROLLING_BACK, verdict=fault)
 
 
-def fail(turn: Turn, work: Work, fault: Fault, *, left: Left = Left.OLD) -> None:
+def fail(turn: Turn, work: Work, fault: Fault, *, left: Left) -> None:
     """End the work as failed."""
     _end(turn, work, AttemptState.FAILED, fault=fault, left=left)
 
 
 def _end(turn: Turn, work: Work, state: AttemptState, *, fault: Fault | None, left: Left) -> None:
     """End the work, remember that its attempt ended, and report it."""
-    turn.keep(work=None)
+    turn.keep(work=None, is_broken=left is Left.BROKEN)
     turn.note(deadline_at=None)
     note = turn.durable.run(work.run)
     note_run(turn, work.run, RunNote(epoch=note.epoch, mode=note.mode, ended=max(note.ended, work.attempt)))
@@ -190,11 +190,11 @@ def settle_waiting(turn: Turn) -> None:
     note = turn.durable.run(work.run)
     if note.mode is Mode.CANCEL:
         _call_off(turn, work)
-        _end(turn, work, AttemptState.CANCELLED, fault=Fault(reason=Reason.CANCELLED), left=Left.OLD)
+        _end(turn, work, AttemptState.CANCELLED, fault=Fault(reason=Reason.CANCELLED), left=turn.durable.untouched)
     elif now is not None and now >= work.not_after:
         _call_off(turn, work)
         detail = f"permission ended at {work.not_after}, the time is {now}"
-        fail(turn, work, Fault(reason=Reason.PERMISSION_ENDED, detail=detail))
+        fail(turn, work, Fault(reason=Reason.PERMISSION_ENDED, detail=detail), left=turn.durable.untouched)
     elif work.phase is Phase.WAITING and now is not None and note.mode is Mode.GO and work.epoch >= note.epoch:
         _enter(turn, work, Phase.INSTALLING)
 
@@ -221,7 +221,7 @@ def _take_success(turn: Turn, work: Work) -> None:
     if work.phase is Phase.COMMITTING:
         _take_commit(turn, work)
     elif work.phase is Phase.ROLLING_BACK:
-        fail(turn, work, work.verdict or LATE[Phase.INSPECTING])
+        fail(turn, work, work.verdict or LATE[Phase.INSPECTING], left=Left.OLD)
     else:
         _enter(turn, work, AFTER[work.phase])
 
@@ -234,7 +234,7 @@ def _take_fault(turn: Turn, work: Work, fault: Fault) -> None:
         detail = f"{verdict.detail}; the roll back failed: {fault.detail}"
         fail(turn, work, Fault(reason=verdict.reason, detail=detail), left=Left.BROKEN)
     elif work.phase in REVERSIBLE:
-        fail(turn, work, fault)
+        fail(turn, work, fault, left=turn.durable.untouched)
     else:
         _enter(turn, work, Phase.ROLLING_BACK, verdict=fault)
 
@@ -271,7 +271,7 @@ def take_inspected(turn: Turn, event: Inspected) -> None:
         case Found.NEW:
             _enter(turn, work, Phase.VERIFYING)
         case Found.OLD:
-            fail(turn, work, fault)
+            fail(turn, work, fault, left=Left.OLD)
         case Found.BROKEN:
             _enter(turn, work, Phase.ROLLING_BACK, verdict=fault)
         case _:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -230,6 +231,23 @@ def test_success_raises_the_floor_and_lists_what_is_installed_only_at_commit() -
     report = stepped.effects[0]
     assert isinstance(report, FileReport)
     assert report.report.installed == (shop,)  # type: ignore[union-attr]
+
+
+def broken() -> State:
+    return run(begun(), finished(DOWN), finished(INST, FAULT), finished(BACK, FAULT)).state
+
+
+def test_a_device_that_was_left_broken_says_so_until_something_is_whole() -> None:
+    again = received(command(seq=T0 + 1, attempt=2))
+    state = run(broken(), again).state
+    stepped = run(state, received(control("cancel", seq=T0 + 2, epoch=1)))
+    assert "report:cancelled:cancelled:broken" in kinds(stepped.effects)
+
+    steps = [msgspec.structs.replace(finished(phase), attempt=2) for phase in (DOWN, INST, VERI, COMM)]
+    assert "report:succeeded:ok:new" in kinds(run(state, *steps).effects)
+    whole = run(state, *steps).state
+    stepped = run(whole, received(command(seq=T0 + 3, run="run-2")), received(control("cancel", seq=T0 + 4, epoch=1)))
+    assert not stepped.state.durable.is_broken
 
 
 def test_the_installer_is_asked_once_however_often_the_agent_restarts() -> None:

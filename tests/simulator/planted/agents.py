@@ -14,6 +14,7 @@ from agent.outbox import Outbox
 from agent.runtime import Runtime
 from protocol.envelope import parse
 from protocol.ids import AppName
+from protocol.lifecycle import Left
 from protocol.messages import Command, Mode
 from simulator.virtual.laws.fence import NothingAfterThePause
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, WholeOrOld
@@ -263,7 +264,7 @@ def failed_release_is_not_rolled_back(patch: pytest.MonkeyPatch) -> None:
     def around(take: Any) -> Any:
         def taken(turn: Turn, at_hand: Work, fault: Fault) -> None:
             if at_hand.phase is Phase.VERIFYING:
-                work.fail(turn, at_hand, fault)
+                work.fail(turn, at_hand, fault, left=Left.OLD)
             else:
                 take(turn, at_hand, fault)
 
