@@ -16,13 +16,14 @@ from controller.app.advance import Advance, wake_runs
 from controller.app.commands import outdated
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
+from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, Sender, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain.target import TargetState
 from protocol.ids import Name
 from protocol.lifecycle import AttemptState
 from protocol.messages import Hello, HelloReply, Mode, WorkInHand, WorkPermit
-from protocol.units import DAY, MINUTE, SECOND, Instant, Millis
+from protocol.units import DAY, MINUTE, SECOND, Instant, Millis, later
 
 log = structlog.get_logger()
 
@@ -153,11 +154,13 @@ def _send_again(advance: Advance, at_work: TargetRecord | None, hello: Hello, pe
     if at_work is None or at_work.target.state is not TargetState.IN_PROGRESS:
         return
     record = advance.record(at_work.run_id)
+    is_unheard = at_work.target.attempt_state is AttemptState.SENT
     if hello.work is not None and permit is not None:
         if permit.mode is Mode.GO and hello.work.epoch < permit.epoch:
             advance.control(record, [at_work], Mode.GO)
+        if permit.mode is Mode.CANCEL and is_unheard:
+            _ask_soon(advance, at_work)
         return
-    is_unheard = at_work.target.attempt_state is AttemptState.SENT
     if not is_unheard or record.run.is_paused or at_work.target.cancel_requested:
         return
     owed = advance.tx.commands.open_for(at_work.id)
@@ -166,3 +169,9 @@ def _send_again(advance: Advance, at_work: TargetRecord | None, hello: Hello, pe
         advance.after.commands += usable
     elif not any(c.seq <= hello.seq for c in owed):
         advance.reissue(record, [at_work])
+
+
+def _ask_soon(advance: Advance, at_work: TargetRecord) -> None:
+    """Send what a device is owed again before long: it has other work in hand, and no hello says when it is free."""
+    owed = [command.id for command in advance.tx.commands.open_for(at_work.id)]
+    advance.tx.commands.postpone(owed, until=later(advance.at, RESEND_FIRST_MS))

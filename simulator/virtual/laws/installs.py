@@ -55,15 +55,15 @@ class WholeOrOld(Law):
         ended = stepped.after.durable.finals[-1]
         if ended.left is Left.NEW and stepped.active != _wanted(work):
             yield f"{stepped.label} says that the new release is active, and {stepped.active[:12]} is"
+        was_broken = stepped.label in self._broken
         old = {release.sha256 for release in stepped.before.durable.installed} or {"nothing"}
-        is_old = stepped.active != "half" if stepped.label in self._broken else stepped.active in old
+        is_old = stepped.active != "half" if was_broken else stepped.active in old
         if ended.left is Left.OLD and not is_old:
             yield f"{stepped.label} says that the old release is active, and {stepped.active[:12]} is"
-        if ended.left is not Left.OLD:
-            (self._broken.add if ended.left is Left.BROKEN else self._broken.discard)(stepped.label)
-        is_given_up = LATE[Phase.ROLLING_BACK].detail in ended.detail
-        if ended.left is Left.BROKEN and stepped.active != "half" and not is_given_up:
+        may_be_whole = was_broken or LATE[Phase.ROLLING_BACK].detail in ended.detail
+        if ended.left is Left.BROKEN and stepped.active != "half" and not may_be_whole:
             yield f"{stepped.label} says that it is broken, and {stepped.active[:12]} is active"
+        (self._broken.add if ended.left is Left.BROKEN else self._broken.discard)(stepped.label)
 
 
 class FloorsRiseAtCommit(Law):

@@ -10,6 +10,7 @@ from controller.app.ports import Uplinked
 from controller.domain.pipeline import PRIORITY_MAX, Operation, Pace, Pipeline, Retry, Targets, Timeouts
 from protocol.ids import DeviceId
 from protocol.lifecycle import AttemptState, Left
+from protocol.messages import WorkInHand
 from protocol.topics import UplinkKind
 from protocol.units import DAY, MINUTE, SECOND
 from tests.controller.app.rig import APP, Rig, stage
@@ -109,3 +110,25 @@ def test_a_priority_out_of_range_is_refused(rig: Rig) -> None:
 def test_a_run_keeps_the_priority_that_its_job_tells(rig: Rig) -> None:
     start(rig, "first", "a", priority=7)
     assert [job.priority for job in rig.do(jobs.list_jobs)] == [7]
+
+
+def test_a_device_at_work_for_a_run_that_gave_it_up_is_soon_asked_again_by_the_next(rig: Rig) -> None:
+    """Its command could not be sent while it was away; what says that it is free again is only its report."""
+    rig.connect("a")
+    first = start(rig, "first", "a", timeouts=SHORT, retry=Retry(attempts_max=1))
+    digest, given = rig.last_install("a")
+    rig.report("a", AttemptState.INSTALLING)
+    second = start(rig, "second", "a")
+    rig.wire.is_full = True
+    rig.sleep(2 * MINUTE)
+    assert rig.target(second, "a").state == "in_progress"
+    rig.lose("a")
+    rig.pump()
+    rig.sleep(20 * SECOND)
+    rig.wire.is_full = False
+
+    work = WorkInHand(command=digest, run=first, attempt=1, state=AttemptState.INSTALLING, epoch=given.epoch)
+    rig.connect("a", work=work)
+    assert rig.last_install("a")[0] == digest
+    rig.sleep(20 * SECOND)
+    assert rig.last_install("a")[1].run == second
