@@ -61,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Counts:
-    """What happened since the start; `controller.observe` reads it. All keys are constants of the code."""
+    """What happened since the start; `controller.edge.metrics` tells it. All keys are constants of the code."""
 
     accepted: int = 0
     connected: int = 0
