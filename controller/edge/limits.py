@@ -44,7 +44,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     read_buffer_bytes_max: int = 32_768
 
     batch_max: int = 500
-    gather_s: float = 0.01
+    gather_s: float = 0.02
     """How long messages gather after a batch was stored, unless they fill one. A commit costs as much for one message
     as for ten, so devices at work wait a little; whoever speaks after a silence does not."""
     intake_high: int = 4_000
