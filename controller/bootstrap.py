@@ -33,6 +33,7 @@ from controller.config import Settings
 from controller.edge.acceptor import listen
 from controller.edge.endpoint import Endpoint
 from controller.edge.limits import Limits
+from controller.edge.metrics import EndpointMetrics
 from controller.http.app import create_app
 from controller.observe import Meters, set_up_logs
 from controller.serving import HttpServer
@@ -117,6 +118,7 @@ async def _serve(settings: Settings) -> None:
             stack.callback(listener.close)
         url = f"https://{settings.public_host}:{listeners[0].getsockname()[1]}"
         controller = _controller(settings, keystore, tenant, store=store, endpoint=endpoint, threads=threads, url=url)
+        controller.meters.registry.register(EndpointMetrics(endpoint))
         inbox.open(controller)
         await _first_administrator(settings, controller)
         await wakeups.recover(controller)

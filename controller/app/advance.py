@@ -29,6 +29,7 @@ from controller.domain.events import (
     Frozen,
     Go,
     Hold,
+    Issued,
     Note,
     Recovered,
     Release,
@@ -75,6 +76,7 @@ class Advance:
         self.after = after
         self.at: Instant = controller.clock.now()
         self.maker = Maker(tenant=controller.tenant, tx=tx, at=self.at, base_url=controller.base_url)
+        self._releases_left = controller.release_batch_max
         self._records: dict[int, RunRecord] = {}
         self._loaded: dict[int, RunRecord] = {}
         self._skip(heartbeat.gap_ms(tx, self.at) if gap_ms is None else gap_ms)
@@ -112,12 +114,8 @@ class Advance:
     def run(self, run_id: int, event: Event) -> None:
         """Let *event* happen to a run, and carry out all that follows."""
         releases = self._settle(run_id, [event])
-        deltas: dict[int, tuple[Delta, ...]] = {}
-        for release in releases:
-            deltas[release.stage] = self._release(run_id, release)
-        released = {stage: changed for stage, changed in deltas.items() if changed}
-        if released:
-            self._settle(run_id, [Folded(at=self.at, deltas=released)])
+        if releases:
+            self._settle(run_id, [self._release(run_id, releases)])
 
     def _settle(self, run_id: int, events: list[Event]) -> list[Release]:
         """Step through *events* and what their effects bring, until nothing but releases is left to do."""
@@ -182,13 +180,24 @@ class Advance:
         )
         return Frozen(at=self.at, stage=stage, targets=len(chosen))
 
-    def _release(self, run_id: int, release: Release) -> tuple[Delta, ...]:
+    def _release(self, run_id: int, releases: Sequence[Release]) -> Issued:
+        """Carry out all releases of a decision, as far as one transaction may; the run goes on in the next."""
         record = self.record(run_id)
         now = record.run.clock.run_time(self.at)
+        deltas: dict[int, tuple[Delta, ...]] = {}
+        cut: set[int] = set()
+        for release in releases:
+            limit = min(release.count, self._releases_left)
+            ready = self._ready(record, release.stage, now, limit) if limit else ()
+            self._releases_left -= len(ready)
+            deltas[release.stage] = self._issue(record, ready, now) if ready else ()
+            if len(ready) == limit < release.count:
+                cut.add(release.stage)
+        return Issued(at=self.at, deltas=deltas, cut=frozenset(cut))
+
+    def _ready(self, record: RunRecord, stage: int, now: int, limit: int) -> Sequence[TargetRecord]:
         instance = self.controller.transport.instance
-        stage_id = record.stage_ids[release.stage]
-        ready = self.tx.targets.ready(stage_id, instance=instance, now=now, limit=release.count)
-        return self._issue(record, ready, now) if ready else ()
+        return self.tx.targets.ready(record.stage_ids[stage], instance=instance, now=now, limit=limit)
 
     def _issue(self, record: RunRecord, ready: Sequence[TargetRecord], now: int) -> tuple[Delta, ...]:
         next_attempts = [

@@ -45,6 +45,10 @@ class Controller:
     keys: Callable[[bytes], KeyRing] = ring_of
     """Returns the ring that a device's messages are checked with, from its stored public key."""
 
+    release_batch_max: int = 256
+    """The most devices that one transaction releases: their commands leave while the next one goes on, and neither
+    reports nor a pause wait until all are made."""
+
     async def write(self, work: Work[T], *, priority: Priority = Priority.OPERATOR) -> T:
         """Commit *work*, then let its consequences follow: fences first, then commands to the dispatcher."""
         after = Consequences()

@@ -84,6 +84,10 @@ class Transport(Protocol):
     def instance(self) -> int:
         """The number of this life of the transport; presence noted under another one is void."""
 
+    @property
+    def session_count(self) -> int:
+        """The devices that have a session; costs the same for any number of them."""
+
     def session(self, name: Name) -> int:
         """Return the number of the device's live session, 0 when it has none; numbers are never reused in one life."""
 

@@ -90,8 +90,8 @@ class Devices(Protocol):
     def set_certificate(self, device_id: int, *, serial: str, expires_at: Instant) -> None:
         """Store a renewed certificate's particulars."""
 
-    def counts(self, *, instance: int) -> tuple[int, int]:
-        """Return (devices, devices online)."""
+    def count(self) -> int:
+        """Return the number of devices; costs the same for any number of them."""
 
     def installed_counts(self, app: str) -> dict[str, int]:
         """Return the number of devices on each version of *app*."""

@@ -12,14 +12,14 @@ from protocol.units import SECOND
 async def health(controller: Controller) -> Health:
     """Say whether the controller can do its work: the database can be read, and was written a short while ago."""
 
-    def work(tx: Transaction) -> tuple[int, int, int]:
-        _, online = tx.devices.counts(instance=controller.transport.instance)
-        return online, tx.commands.unsent_count(), heartbeat.gap_ms(tx, controller.clock.now())
+    def work(tx: Transaction) -> tuple[int, int]:
+        return tx.commands.unsent_count(), heartbeat.gap_ms(tx, controller.clock.now())
 
+    online = controller.transport.session_count
     try:
-        online, unsent, gap = await controller.read(work)
+        unsent, gap = await controller.read(work)
     except StorageUnavailable as error:
-        return Health(ready=False, faults=(str(error),), online=0, unsent=0)
+        return Health(ready=False, faults=(str(error),), online=online, unsent=0)
     faults = (f"nothing could be written for {gap // SECOND} s: see the log for why",) if gap > 0 else ()
     return Health(ready=not faults, faults=faults, online=online, unsent=unsent)
 

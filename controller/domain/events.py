@@ -30,6 +30,17 @@ class Folded(msgspec.Struct, frozen=True, kw_only=True):
     deltas: Mapping[int, tuple[Delta, ...]]
 
 
+class Issued(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of every `Release` of a decision, by stage: the devices that were ready now have their commands.
+
+    `cut` are the stages of which more may be ready, but one transaction releases only so many.
+    """
+
+    at: Instant
+    deltas: Mapping[int, tuple[Delta, ...]]
+    cut: frozenset[int] = frozenset()
+
+
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody, or something, holds the run for a reason; holding it twice for one reason is once."""
 
@@ -70,7 +81,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Event = Started | Frozen | Folded | Paused | Resumed | Terminated | Promoted | Woken | Recovered
+Event = Started | Frozen | Folded | Issued | Paused | Resumed | Terminated | Promoted | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +91,7 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """Commit commands for up to `count` devices of a stage that are ready."""
+    """Commit commands for up to `count` devices of a stage that are ready, then say `Issued`."""
 
     stage: int
     count: int

@@ -15,8 +15,8 @@ from protocol.messages import ReleaseRef
 class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     """One stage at work.
 
-    `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `accepted` is the k
-    that an operator resumed over.
+    `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
+    devices may be ready than the last transaction released; `accepted` is the k that an operator resumed over.
     """
 
     state: StageState = StageState.BLOCKED
@@ -25,6 +25,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     is_frozen: bool = False
     is_promoted: bool = False
     is_recalled: bool = False
+    is_cut: bool = False
     accepted: int = 0
     met_at: int | None = None
     opened_at: int | None = None

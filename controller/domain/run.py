@@ -8,6 +8,7 @@ The rules this module and `controller.domain.settle` keep:
 3. A stage opens only when all it needs has a verdict that meets it (`passed`, `skipped`, `failed` with `continue`).
 4. While a run is paused, is ending or has ended, no device is released.
 5. Whatever pauses or stops a run raises its epoch, which fences commands that are on their way.
+6. A release that was cut short is due again at once, because the state says so: it goes on after any restart.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from controller.domain.events import (
     Folded,
     Frozen,
     Go,
+    Issued,
     Note,
     Paused,
     Promoted,
@@ -32,7 +34,7 @@ from controller.domain.events import (
 )
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.pipeline import Stage
-from controller.domain.settle import paused, settle
+from controller.domain.settle import paused, room, settle
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
 
@@ -41,7 +43,7 @@ Outcome = tuple[Run, tuple[Effect, ...]]
 
 def step(plan: Plan, run: Run, event: Event) -> Outcome:
     """Return the run after *event* and the effects to be carried out in the same transaction."""
-    if run.state.is_terminal and not isinstance(event, Folded):
+    if run.state.is_terminal and not isinstance(event, Folded | Issued):
         return run, ()
     changed, effects = _apply(plan, run, event)
     settled, more = settle(plan, changed, event.at)
@@ -59,6 +61,9 @@ def next_deadline(plan: Plan, run: Run) -> Instant | None:
 
 
 def _dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
+    if at_work.is_cut and room(stage, at_work):
+        assert at_work.opened_at is not None
+        yield at_work.opened_at
     match at_work.state:
         case StageState.BLOCKED if at_work.met_at is not None:
             yield at_work.met_at + stage.delay_ms
@@ -86,6 +91,8 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
             return _freeze(run, event), ()
         case Folded():
             return _fold(run, event), ()
+        case Issued():
+            return _issue(run, event), ()
         case Paused():
             return paused(run, event.reason, event.at)
         case Resumed():
@@ -114,7 +121,13 @@ def _freeze(run: Run, event: Frozen) -> Run:
     return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets))
 
 
-def _fold(run: Run, event: Folded) -> Run:
+def _issue(run: Run, event: Issued) -> Run:
+    for index in event.deltas:
+        run = stage_changed(run, index, is_cut=index in event.cut)
+    return _fold(run, event)
+
+
+def _fold(run: Run, event: Folded | Issued) -> Run:
     for index, deltas in event.deltas.items():
         run = stage_changed(run, index, tally=folded(run.stages[index].tally, deltas))
     return run

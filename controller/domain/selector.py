@@ -14,6 +14,7 @@ from controller.domain.pipeline import Targets
 from protocol.ids import DeviceId
 
 POSITION_BITS: Final = 63
+PERCENT_ALL: Final = 100
 
 
 class Exclusion(StrEnum):
@@ -43,6 +44,6 @@ def exclusion(targets: Targets, device: DeviceId, labels: Mapping[str, str], *, 
         return Exclusion.NOT_LISTED
     if any(labels.get(key) != value for key, value in targets.labels.items()):
         return Exclusion.LABELS
-    if position(device, salt=salt) >= targets.percent / 100 * 2**POSITION_BITS:
+    if targets.percent < PERCENT_ALL and position(device, salt=salt) >= targets.percent / 100 * 2**POSITION_BITS:
         return Exclusion.PERCENT
     return None

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from controller.domain import gate as gates
 from controller.domain import graph
 from controller.domain.events import Cancel, Conclude, Effect, Freeze, Hold, Note, Release
-from controller.domain.model import Plan, Run, run_changed, stage_changed
-from controller.domain.pipeline import OnBreach, OnFailure, Trigger
+from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
+from controller.domain.pipeline import OnBreach, OnFailure, Stage, Trigger
 from controller.domain.states import STOPS, RunState, StageState
 from protocol.ids import StageName
 from protocol.units import Instant
@@ -38,13 +38,20 @@ def paused(run: Run, reason: str, at: Instant) -> Outcome:
     return held, (Hold(), note)
 
 
+def room(stage: Stage, at_work: StageRun) -> int:
+    """Return how many queued devices of a stage may start, as long as nothing holds its run."""
+    is_open = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED}
+    if not is_open or not at_work.is_frozen or at_work.is_recalled:
+        return 0
+    return max(0, min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued))
+
+
 def _releases(plan: Plan, run: Run) -> Iterator[Release]:
     if run.state is not RunState.RUNNING or run.is_paused:
         return
     for index, (stage, at_work) in enumerate(zip(plan.pipeline.stages, run.stages, strict=True)):
-        is_open = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED}
-        count = min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued)
-        if is_open and at_work.is_frozen and not at_work.is_recalled and count > 0:
+        count = room(stage, at_work)
+        if count:
             yield Release(stage=index, count=count)
 
 

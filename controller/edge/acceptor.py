@@ -82,6 +82,8 @@ def _bind(address: str, port: int, *, family: int, backlog: int) -> list[socket.
             return []  # "localhost" names ::1 also where there is no IPv6
         raise
     listener.setblocking(False)
+    # Connections inherit it. asyncio sets it only on sockets that name their protocol, which accepted ones do not.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return [listener]
 
 
@@ -160,7 +162,6 @@ class Acceptor:
     async def _admit(self, connection: socket.socket) -> None:
         """Shake hands, holding a slot only while that is likely to use the CPU."""
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._slots.acquire()
         except BaseException:
             connection.close()

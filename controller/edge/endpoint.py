@@ -146,6 +146,11 @@ class Endpoint:
         """The number of this life of the endpoint."""
         return self._instance
 
+    @property
+    def session_count(self) -> int:
+        """Return how many devices are connected."""
+        return len(self._live)
+
     def session(self, name: Name) -> int:
         """Return the number of the device's live session, 0 when it has none."""
         session = self._live.get(name)
@@ -178,11 +183,6 @@ class Endpoint:
     def connections(self) -> int:
         """Return how many TLS connections are open."""
         return len(self._open)
-
-    @property
-    def sessions(self) -> int:
-        """Return how many devices are connected."""
-        return len(self._live)
 
     @property
     def depth(self) -> int:

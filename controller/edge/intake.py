@@ -5,10 +5,13 @@ The rules this module keeps:
 1. One `Inbox.receive` at a time; while it runs, the next batch gathers, so that commits grow with the load.
 2. A message is answered after the return of the call that stored it. When the call raises, nothing is answered and
    the same batch is offered again; meanwhile reading stays paused by the queue's own length.
-3. Order is kept: per session, and between a session's last message, its will and the note that it ended.
+3. The next batch also gathers for `Limits.gather_s` after the last one was stored, unless it is full: a few devices
+   at work share their commits, and a lone message is stored at once.
+4. Order is kept: per session, and between a session's last message, its will and the note that it ended.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -56,6 +59,7 @@ class Intake:
         self._farewell_due = asyncio.Event()
         self._idle = asyncio.Event()
         self._busy = 0
+        self._stored_at = -math.inf
         self._idle.set()
         self.is_pressed = False
 
@@ -98,12 +102,18 @@ class Intake:
     async def _store_all(self) -> None:
         while True:
             await self._filled.wait()
+            await self._gather()
             batch = self._next_batch()
             await self._store([item for item in batch if isinstance(item, Message)])
             self._farewells.extend(item for item in batch if isinstance(item, Farewell))
             if self._farewells:
                 self._farewell_due.set()
             self._done(stored=True)
+
+    async def _gather(self) -> None:
+        left_s = self._stored_at + self._limits.gather_s - asyncio.get_running_loop().time()
+        if left_s > 0 and len(self._queue) < self._limits.batch_max:
+            await asyncio.sleep(left_s)
 
     def _next_batch(self) -> Sequence[Message | Farewell]:
         count = min(len(self._queue), self._limits.batch_max)
@@ -131,6 +141,7 @@ class Intake:
             return answers
 
         dispositions = await self._insist(receive)
+        self._stored_at = asyncio.get_running_loop().time()
         self._counts.batches += 1
         self._counts.stored += len(batch)
         for message, disposition in zip(batch, dispositions, strict=True):

@@ -44,6 +44,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     read_buffer_bytes_max: int = 32_768
 
     batch_max: int = 500
+    gather_s: float = 0.02
+    """How long messages gather after a batch was stored, unless they fill one. A commit costs as much for one message
+    as for ten, so devices at work wait a little; whoever speaks after a silence does not."""
     intake_high: int = 4_000
     intake_low: int = 2_000
     farewells_max: int = 40_000
@@ -58,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Counts:
-    """What happened since the start; `controller.observe` reads it. All keys are constants of the code."""
+    """What happened since the start; `controller.edge.metrics` tells it. All keys are constants of the code."""
 
     accepted: int = 0
     connected: int = 0

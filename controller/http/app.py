@@ -28,17 +28,18 @@ OPENAPI_PATH: Final = "/v1/openapi.json"
 DOWNLOADS_IN_FLIGHT_MAX: Final = 200
 
 _ROUTERS: Final = (
+    artifacts.router,
     runs.router,
     pipelines.router,
     jobs.router,
     devices.router,
     releases.router,
-    artifacts.router,
     tokens.router,
     device_api.router,
     system.router,
     system.probes,
 )
+"""Artifacts come first: every device asks for them, and the framework tries one route after the other."""
 _DESCRIPTION: Final = """\
 Rolls app releases out to device fleets, stage by stage. Times are RFC 3339 in UTC. Lists that can be long are paged:
 pass `cursor` of one page to get the next. Every error is a problem document (RFC 9457); its `type` names the kind.

@@ -122,8 +122,8 @@ class MemoryDevices:
     def set_certificate(self, device_id: int, *, serial: str, expires_at: Instant) -> None:
         self._change(device_id, certificate_serial=serial, certificate_expires_at=expires_at)
 
-    def counts(self, *, instance: int) -> tuple[int, int]:
-        return len(self._rows), sum(_is_online(row, instance) for row in self._rows.values())
+    def count(self) -> int:
+        return len(self._rows)
 
     def installed_counts(self, app: str) -> dict[str, int]:
         counts: dict[str, int] = {}

@@ -49,6 +49,11 @@ class Endpoint:
 
     # --- the controller's port ----------------------------------------------------------------------------------
 
+    @property
+    def session_count(self) -> int:
+        """Return how many devices are connected."""
+        return len(self._live)
+
     def session(self, name: Name) -> int:
         """Return the number of the device's live session, 0 when it has none."""
         connection = self._live.get(name)

@@ -39,6 +39,8 @@ TENANT: Final[TenantId] = tenant_id("acme")
 DIRECTOR: Final = "director"
 TIME: Final = "time"
 RESTART_MS: Final = SECOND
+RELEASE_BATCHES_MAX: Final = (1, 2, 3, 256)
+"""Fleets are small here: a run must go on in a next transaction, and in some worlds need not."""
 METERS: Final = Meters()
 """Counts nobody reads here; making a registry for each life would take longer than most lives."""
 
@@ -84,6 +86,7 @@ class Life:
             progress=ProgressBoard(),
             meters=METERS,
             keys=keys.ring,
+            release_batch_max=world.chance("release-batch").choice(RELEASE_BATCHES_MAX),
         )
         inbox.open(self.controller)
         dispatcher.on_kick = self._kick

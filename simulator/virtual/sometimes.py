@@ -39,6 +39,7 @@ class Sometimes(StrEnum):
     HELD = "a device holds its work before the irreversible step"
     RECALLED = "a device's work is called off"
     GATE_BREACHED = "a gate is breached"
+    RELEASE_CUT = "a release goes on in a later transaction"
     STAGE_PASSED = "a stage passes"
     DEVICE_TURNS_BUSY = "two runs want one device"
     PAUSED_IN_FLIGHT = "a run is paused while commands are unsent"

@@ -59,6 +59,8 @@ class Witness(Observer):
         for index, (was, now) in enumerate(zip(before.run.stages, run.run.stages, strict=True)):
             if was.state is not now.state:
                 self._staged(run, index)
+            if now.is_cut:
+                self._world.sometimes(Sometimes.RELEASE_CUT)
         if (before.run.state, before.run.epoch) != (run.run.state, run.run.epoch):
             reasons = ", ".join(run.run.pause_reasons)
             self._world.say("run", f"{run.uid} {run.run.state} epoch {run.run.epoch} {reasons}")

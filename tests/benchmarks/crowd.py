@@ -45,7 +45,7 @@ class Crowd:
         self.size: Final = size
         self._store: Final = store
         self._runner: Final = runner
-        self.rig: Final = Rig(store=store, wait=runner.run, compute=compute)
+        self.rig: Final = Rig(store=store, wait=runner.run, compute=compute, release_batch_max=at_work)
         self.rig.devices = _Devices()
         names = [f"d{number}" for number in range(size)]
         self.rig.wire.sessions = dict.fromkeys((_name(name) for name in names), 1)

@@ -10,7 +10,7 @@ from controller.app import releases
 from controller.app.controller import Controller
 from controller.app.errors import NotFound
 from controller.http import ranges, schemas
-from controller.http.auth import Context, Operator, OperatorOrDevice
+from controller.http.auth import EITHER, Context, Operator, OperatorOrDevice
 from controller.http.downloads import Content, Download, Slots, begin
 from controller.http.problems import documented
 from controller.http.routes import READ_ONE, WRITE
@@ -53,6 +53,7 @@ async def upload_artifact(c: Context, actor: Operator, sha256: str, request: Req
     responses={**READ_ONE, **_PARTS},
     summary="Ask for an artifact's length",
     response_class=Response,
+    openapi_extra=EITHER,
 )
 async def head_artifact(c: Context, caller: OperatorOrDevice, sha256: str) -> Response:
     """Answer as GET does, without the bytes."""
@@ -67,6 +68,7 @@ async def head_artifact(c: Context, caller: OperatorOrDevice, sha256: str) -> Re
     responses={**READ_ONE, **documented(416), **_PARTS},
     summary="Download an artifact, or a part of it",
     response_class=Response,
+    openapi_extra=EITHER,
 )
 async def download_artifact(c: Context, caller: OperatorOrDevice, sha256: str, request: Request) -> Response:
     """Return the bytes; with `Range` (and `If-Range`) one part of them, so that a download can go on."""

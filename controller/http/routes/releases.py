@@ -8,7 +8,7 @@ from controller.app import releases
 from controller.app.access import Actor, Permission
 from controller.app.views import ReleaseView
 from controller.http import ranges, schemas
-from controller.http.auth import Context, Operator, OperatorOrDevice
+from controller.http.auth import EITHER, Context, Operator, OperatorOrDevice
 from controller.http.problems import documented
 from controller.http.routes import READ, READ_ONE, WRITE
 from protocol.ids import digest_of
@@ -28,14 +28,22 @@ async def list_releases(
     return await releases.list_releases(c, actor, app=app)
 
 
-@router.get("/targets.json", responses=READ_ONE, summary="Read the signed release file", response_class=Response)
+@router.get(
+    "/targets.json",
+    responses=READ_ONE,
+    summary="Read the signed release file",
+    response_class=Response,
+    openapi_extra=EITHER,
+)
 async def get_release_file(c: Context, caller: OperatorOrDevice, request: Request) -> Response:
     """Return the newest TUF targets file, byte for byte as it was signed."""
     require_read(caller)
     return _document(request, await releases.document(c))
 
 
-@router.get("/root.json", responses=READ_ONE, summary="Read the release root", response_class=Response)
+@router.get(
+    "/root.json", responses=READ_ONE, summary="Read the release root", response_class=Response, openapi_extra=EITHER
+)
 async def get_release_root(c: Context, caller: OperatorOrDevice, request: Request) -> Response:
     """Return the TUF root that lists the release keys; pin your own copy of it, do not trust this one."""
     require_read(caller)

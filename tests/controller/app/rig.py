@@ -126,6 +126,10 @@ class Wire:
         self.closed: list[Name] = []
         self.is_full = False
 
+    @property
+    def session_count(self) -> int:
+        return len(self.sessions)
+
     def session(self, name: Name) -> int:
         return self.sessions.get(name, 0)
 

@@ -16,6 +16,7 @@ from controller.domain.events import (
     Folded,
     Freeze,
     Frozen,
+    Issued,
     Note,
     Release,
     Started,
@@ -70,6 +71,7 @@ class World:
         self.concluded = 0
         self.commands = 0
         self.pick: Callable[[int], int] = lambda count: count
+        self.cut: frozenset[int] = frozenset()
 
     # --- what happens ---------------------------------------------------------------------------------------
 
@@ -80,8 +82,8 @@ class World:
     def happen(self, event: Event) -> None:
         """Let *event* happen, and carry out what follows, releases last."""
         deltas = {release.stage: self.release(release) for release in self.settle(event)}
-        if any(deltas.values()):
-            self.settle(Folded(at=self.now, deltas=deltas))
+        if deltas:
+            self.settle(Issued(at=self.now, deltas=deltas, cut=self.cut & deltas.keys()))
         self.check()
 
     def settle(self, event: Event) -> list[Release]:
@@ -169,7 +171,8 @@ class World:
             assert all(device.attempt <= definition.retry.attempts_max for device in devices)
         assert self.concluded == int(self.run.state.is_terminal)
         wake = runs.next_deadline(self.plan, self.run)
-        assert wake is None or wake > self.now, "the run would be woken again and again"
+        is_cut = any(at_work.is_cut for at_work in self.run.stages)
+        assert wake is None or is_cut or wake > self.now, "the run would be woken again and again"
 
 
 def tallied(devices: Sequence[Target]) -> Tally:

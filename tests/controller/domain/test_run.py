@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from controller.domain import run as runs
@@ -20,6 +21,7 @@ from controller.domain.events import (
     Terminated,
     Woken,
 )
+from controller.domain.model import Run
 from controller.domain.pipeline import FailureLimit, Gate, OnBreach, OnFailure, Pace, Retry, Stage, Timeouts, Trigger
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
@@ -325,3 +327,56 @@ def test_looking_twice_says_the_same() -> None:
     once, effects = runs.step(world.plan, world.run, Woken(at=world.now))
     assert (once, effects) == (world.run, (Release(stage=0, count=1),))
     assert runs.step(world.plan, once, Woken(at=world.now)) == (once, effects)
+
+
+def cut_short(size: int = 5, in_flight_max: int = 4) -> World:
+    """Return a world in which the last transaction released two devices, and more are ready."""
+    world = World(plan(stage("a", gate=LENIENT, pace=Pace(max_in_flight=in_flight_max))), [size])
+    world.pick, world.cut = lambda count: min(count, 2), frozenset({0})
+    return world.start()
+
+
+def test_a_release_that_was_cut_short_is_due_at_once_and_goes_on_when_looked_at() -> None:
+    world = cut_short()
+    assert next_due(world) <= world.now
+
+    world.cut = frozenset()
+    look(world, 1)
+
+    assert (world.run.stages[0].tally.in_progress, world.run.stages[0].is_cut) == (4, False)
+    assert next_due(world) > world.now
+
+
+def test_a_release_goes_on_after_the_run_was_stored_in_between() -> None:
+    world = cut_short()
+    stored = msgspec.json.decode(msgspec.json.encode(world.run), type=Run)
+    _, effects = runs.step(world.plan, stored, Woken(at=world.now))
+    assert effects == (Release(stage=0, count=2),)
+
+
+def test_a_release_that_was_cut_short_is_not_due_without_room() -> None:
+    world = cut_short(in_flight_max=2)
+    assert next_due(world) > world.now
+    succeed(world, 0, 0)
+    assert (world.run.stages[0].tally.in_progress, next_due(world) > world.now) == (2, True)
+
+
+def test_a_release_that_was_cut_short_waits_while_the_run_is_paused() -> None:
+    world = cut_short()
+    world.happen(Paused(at=world.now, reason="op"))
+    assert runs.next_deadline(world.plan, world.run) is None
+    world.happen(Resumed(at=world.now))
+    assert world.run.stages[0].tally.in_progress == 4
+
+
+def test_a_release_of_which_nothing_came_is_not_due_again() -> None:
+    world = cut_short()
+    world.pick, world.cut = lambda _: 0, frozenset()
+    look(world, 1)
+    assert next_due(world) > world.now
+
+
+def next_due(world: World) -> int:
+    due = runs.next_deadline(world.plan, world.run)
+    assert due is not None
+    return due

@@ -1,5 +1,6 @@
 """Listening sockets and the size of TLS buffers."""
 
+import asyncio
 import errno
 import socket
 from asyncio import sslproto
@@ -82,3 +83,19 @@ def test_tls_buffers_shrink_where_python_has_them(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr(sslproto.SSLProtocol, "max_size")
     shrink_tls_buffers()
     assert not hasattr(sslproto.SSLProtocol, "max_size")
+
+
+async def test_no_connection_holds_back_the_end_of_an_answer() -> None:
+    """An answer in two writes waited 40 ms for the acknowledgement of the first."""
+    [listener] = listen("127.0.0.1", 0, backlog=1, service="HTTP")
+    found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def accepted(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken: socket.socket = writer.get_extra_info("socket")
+        found.set_result(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async with await asyncio.start_server(accepted, sock=listener), asyncio.timeout(10):
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await found
+        writer.close()

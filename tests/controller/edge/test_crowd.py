@@ -29,7 +29,7 @@ async def connected(w: World) -> list[Client]:
 async def test_a_crowd_reports_takes_commands_and_leaves(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         devices = await connected(w)
-        assert w.endpoint.sessions == DEVICES
+        assert w.endpoint.session_count == DEVICES
 
         loop = asyncio.get_running_loop()
         start = loop.time()
@@ -49,7 +49,7 @@ async def test_a_crowd_reports_takes_commands_and_leaves(tmp_path: Path) -> None
         for device in devices:
             device.goodbye()
         await until(lambda: len(w.inbox.ended) == DEVICES)
-        assert (w.endpoint.sessions, len({number for _, number in w.inbox.ended})) == (0, DEVICES)
+        assert (w.endpoint.session_count, len({number for _, number in w.inbox.ended})) == (0, DEVICES)
 
 
 async def test_a_storm_of_connects_leaves_the_loop_responsive(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ async def test_a_new_session_takes_over_and_the_old_one_is_told(tmp_path: Path) 
         assert (w.inbox.payloads, w.inbox.ended) == ([b"old"], [(D1, first)])
         assert w.endpoint.write(D1, DownlinkKind.COMMAND, b"hi")
         assert (await new.packet()).payload == b"hi"
-        assert (w.endpoint.counts.taken_over, w.endpoint.sessions) == (1, 1)
+        assert (w.endpoint.counts.taken_over, w.endpoint.session_count) == (1, 1)
 
 
 async def test_a_message_of_a_session_that_ended_meanwhile_is_stored_and_nobody_is_told(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ async def test_a_device_at_rest_is_not_looked_at_and_one_that_is_gone_is_forgott
         assert D1 not in swept
 
         rested.cut()
-        await until(lambda: w.endpoint.sessions <= 1)
+        await until(lambda: w.endpoint.session_count <= 1)
         await until(lambda: all(session.name != D1 for session in w.endpoint._rounds._places))
 
 
@@ -583,7 +583,7 @@ async def test_a_device_that_gives_up_while_it_is_checked_is_gone_after_the_chec
 
         await until(lambda: w.inbox.ended)
         await until(lambda: not w.endpoint.connections)
-        assert w.endpoint.sessions == 0
+        assert w.endpoint.session_count == 0
 
 
 async def test_a_stop_cuts_who_does_not_say_goodbye(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ HOT: dict[str, Callable[[SqlTransaction], object]] = {
     "pages": lambda tx: [
         tx.targets.page(1, stage=None, state=state, after=0, limit=9) for state in (None, *TargetState)
     ],
+    "devices.count": lambda tx: tx.devices.count(),
     "senders": lambda tx: tx.devices.senders([Name("acme:kiosk-0001"), Name("x")]),
     "save_installed": lambda tx: tx.devices.save_installed([(1, (), True)]),
     "by_names": lambda tx: tx.devices.by_names([Name("acme:kiosk-0001"), Name("x")]),

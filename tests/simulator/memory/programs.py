@@ -127,8 +127,8 @@ def set_certificate(tx: Transaction, number: int, serial: str, when: int) -> Any
     return tx.devices.set_certificate(number, serial=serial, expires_at=at(when))
 
 
-def count_devices(tx: Transaction, life: int, app: str) -> Any:
-    return tx.devices.counts(instance=life), tx.devices.installed_counts(app), tx.devices.candidates()
+def count_devices(tx: Transaction, app: str) -> Any:
+    return tx.devices.count(), tx.devices.installed_counts(app), tx.devices.candidates()
 
 
 def add_run(tx: Transaction, job: str, uid: str) -> Any:
@@ -351,7 +351,7 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     set_labels: (_number, _word),
     set_blocked: (_number, st.booleans()),
     set_certificate: (_number, _word, _when),
-    count_devices: (_life, _word),
+    count_devices: (_word,),
     add_run: (st.sampled_from(["c", *JOBS]), st.sampled_from(["r1", "r2", "r3", "first-a"])),
     save_run: (_run, _run_state, _maybe_when, st.integers(1, 3)),
     page_of_runs: (st.none() | st.sampled_from(JOBS), st.none() | st.booleans(), st.none() | _run, _limit),
