@@ -37,8 +37,7 @@ from agent.core.events import (
     Woke,
 )
 from agent.core.model import Durable, Profile, State, Trust
-from agent.errors import StorageError, StorageFull
-from agent.journal import MemoryJournal, Row
+from agent.errors import StorageError
 from agent.runtime import Effect, Publish, Runtime
 from protocol.codec import encode
 from protocol.ids import Name
@@ -47,6 +46,7 @@ from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import SECOND
 from simulator.virtual.connection import Connection
 from simulator.virtual.installer import Installer
+from simulator.virtual.journal import MortalJournal
 from simulator.virtual.keys import Pair
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.ports import Killed
@@ -61,35 +61,6 @@ ANSWER_MS_MAX: Final = 5_000
 RETRY_MS: Final = SECOND
 RESTART_MS: Final = 2 * SECOND
 MILLION: Final = 1_000_000
-
-
-class MortalJournal(MemoryJournal):
-    """A journal that may be full, and at whose commits the agent may die."""
-
-    __slots__ = ("_chance", "_dropped", "_world")
-
-    def __init__(self, world: World, name: str, *, dropped: Callable[[str, Sequence[int]], None]) -> None:
-        """Take whom to tell, by incarnation and numbers, which reports are gone for good."""
-        super().__init__()
-        self._dropped = dropped
-        self._world = world
-        self._chance = world.chance(f"{name}/journal")
-
-    def commit(self, durable: Durable, *, add: Sequence[Row] = (), drop: Sequence[int] = ()) -> None:
-        """Store the state, or fail, or die before or after."""
-        world, draws = self._world, self._world.draws.device
-        if world.strikes(draws.disk_full, self._chance):
-            world.sometimes(Sometimes.AGENT_DISK_FULL)
-            raise StorageFull("drawn")
-        if world.strikes(draws.kill_at_commit, self._chance):
-            world.sometimes(Sometimes.AGENT_KILLED_BEFORE_JOURNAL)
-            raise Killed
-        super().commit(durable, add=add, drop=drop)
-        if drop:
-            self._dropped(durable.incarnation, drop)
-        if world.strikes(draws.kill_at_commit, self._chance):
-            world.sometimes(Sometimes.AGENT_KILLED_AFTER_JOURNAL)
-            raise Killed
 
 
 class Device:
@@ -323,7 +294,7 @@ class Device:
 
     def _alarm(self, kind: AlarmKind, detail: str) -> None:
         self._world.say(self.label, f"alarm {kind}: {detail}")
-        if kind in {AlarmKind.COMMAND_REFUSED, AlarmKind.UNTRUSTED_ANSWER, AlarmKind.UNASKED_REPLY}:
+        if kind in {AlarmKind.COMMAND_REFUSED, AlarmKind.UNTRUSTED_ANSWER, AlarmKind.FOREIGN_ANSWER}:
             self._world.sometimes(Sometimes.HOSTILE_REFUSED)
 
     def _refreshed(self) -> None:

@@ -55,7 +55,8 @@ class Nemesis:
 
     def _power_cut(self) -> None:
         device = self._chance.choice(self._devices)
-        self._world.sometimes(Sometimes.POWER_CUT)
+        if device.is_on:
+            self._world.sometimes(Sometimes.POWER_CUT)
         device.crash(off_ms=self._chance.randint(1, self._world.draws.device.off_ms))
 
     def _jump(self) -> None:

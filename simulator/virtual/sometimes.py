@@ -42,7 +42,7 @@ class Sometimes(StrEnum):
     RELEASE_CUT = "a release goes on in a later transaction"
     STAGE_PASSED = "a stage passes"
     DEVICE_TURNS_BUSY = "two runs want one device"
-    PAUSED_IN_FLIGHT = "a run is paused while commands are unsent"
+    PAUSED_IN_FLIGHT = "a run is paused while devices are at work"
     TERMINATED_IN_FLIGHT = "a run is terminated while devices are at work"
     PROMOTED = "a stage is promoted by hand"
     RESUMED_OVER_BREACH = "a run is resumed over a breached gate"

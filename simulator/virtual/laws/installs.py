@@ -5,6 +5,7 @@ from collections import Counter
 from agent.core.model import Phase, Work
 from agent.core.work import LATE
 from protocol.lifecycle import AttemptState, Left
+from simulator.virtual.installer import HALF, NOTHING
 from simulator.virtual.laws.law import Complaints, Law, Stepped
 from simulator.virtual.picture import Picture
 
@@ -56,12 +57,12 @@ class WholeOrOld(Law):
         if ended.left is Left.NEW and stepped.active != _wanted(work):
             yield f"{stepped.label} says that the new release is active, and {stepped.active[:12]} is"
         was_broken = stepped.label in self._broken
-        old = {release.sha256 for release in stepped.before.durable.installed} or {"nothing"}
-        is_old = stepped.active != "half" if was_broken else stepped.active in old
+        old = {release.sha256 for release in stepped.before.durable.installed} or {NOTHING}
+        is_old = stepped.active != HALF if was_broken else stepped.active in old
         if ended.left is Left.OLD and not is_old:
             yield f"{stepped.label} says that the old release is active, and {stepped.active[:12]} is"
         may_be_whole = was_broken or LATE[Phase.ROLLING_BACK].detail in ended.detail
-        if ended.left is Left.BROKEN and stepped.active != "half" and not may_be_whole:
+        if ended.left is Left.BROKEN and stepped.active != HALF and not may_be_whole:
             yield f"{stepped.label} says that it is broken, and {stepped.active[:12]} is active"
         (self._broken.add if ended.left is Left.BROKEN else self._broken.discard)(stepped.label)
 
