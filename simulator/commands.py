@@ -126,10 +126,10 @@ class Store(StrEnum):
 
 def fuzz(
     *,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 1_000,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many seeds.")] = 1_000,
     first: Annotated[int, typer.Option("--from", min=0, help="The first seed.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Play this seed alone, and tell its story.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="How many processes; 0: one for each core.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Play this seed alone, and tell its story.")] = None,
+    workers: Annotated[int, typer.Option(min=0, max=1_000, help="How many processes; 0: one for each core.")] = 0,
     store: Annotated[
         Store, typer.Option(help="Plain memory, SQL, or both, which must then tell the same story.")
     ] = Store.MEMORY,

@@ -107,7 +107,7 @@ job = sa.Table(
     sa.Column("name", sa.Text, nullable=False, unique=True),
     _text("pipeline"),
     sa.Column("operation", Json(Operation), nullable=False),
-    _int("priority"),
+    sa.Column("priority", sa.BigInteger, nullable=False, server_default="0"),
     _int("created_at"),
 )
 

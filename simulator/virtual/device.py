@@ -294,7 +294,8 @@ class Device:
 
     def _alarm(self, kind: AlarmKind, detail: str) -> None:
         self._world.say(self.label, f"alarm {kind}: {detail}")
-        if kind in {AlarmKind.COMMAND_REFUSED, AlarmKind.UNTRUSTED_ANSWER, AlarmKind.FOREIGN_ANSWER}:
+        lies = {AlarmKind.COMMAND_REFUSED, AlarmKind.UNTRUSTED_ANSWER, AlarmKind.FOREIGN_ANSWER}
+        if self._world.draws.network.hostility and kind in lies:
             self._world.sometimes(Sometimes.HOSTILE_REFUSED)
 
     def _refreshed(self) -> None:

@@ -169,7 +169,7 @@ class Endpoint:
             count = min(BATCH_MAX, len(self._queue))
             batch = [self._queue.popleft() for _ in range(count)]
             for disposition in await self._insist([message for message, _ in batch]):
-                if disposition is not Disposition.STORED:
+                if disposition is not Disposition.STORED and self._world.draws.network.hostility:
                     self._world.sometimes(Sometimes.UPLINK_REFUSED)
             for _, settled in batch:
                 if settled is not None:

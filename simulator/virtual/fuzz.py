@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from enum import StrEnum
 from functools import partial
@@ -120,11 +121,14 @@ def _outcomes(seeds: Sequence[int], workers: int, backend: Backend) -> Generator
     if workers == 1:
         yield from (replay(seed, backend) for seed in seeds)
         return
-    pool = multiprocessing.get_context("spawn").Pool(workers, initializer=_ready)
-    with pool:
-        chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
-        for outcomes in pool.imap_unordered(partial(_chunk, backend), chunks):
+    chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_ready)
+    try:
+        for outcomes in pool.map(partial(_chunk, backend), chunks):
             yield from outcomes
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _ready() -> None:

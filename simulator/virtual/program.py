@@ -2,6 +2,7 @@
 
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from typing import Final
 
 import msgspec
@@ -29,7 +30,11 @@ def main(options: Options, *, as_json: bool) -> int:
     """Run, print what came of it, and return the exit code."""
     if options.seed is not None:
         return _one(options.seed, options.backend, as_json=as_json)
-    report = _many(options)
+    try:
+        report = _many(options)
+    except BrokenProcessPool:
+        sys.stderr.write("fuzz: a process died, perhaps for want of memory: try fewer --workers\n")
+        return BROKEN
     _print(_json(report) if as_json else in_words(report, options.backend))
     return 0 if report.is_good else BROKEN
 

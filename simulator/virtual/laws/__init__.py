@@ -8,9 +8,9 @@ from typing import Final
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
-from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, WholeOrOld
+from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
 from simulator.virtual.laws.law import Law
-from simulator.virtual.laws.membership import OnlyMembers
+from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded
 from simulator.virtual.laws.recalls import StopsAreTold
@@ -23,6 +23,7 @@ from simulator.virtual.laws.tables import StatesFollowTables
 LAWS: Final[tuple[type[Law], ...]] = (
     InFlightIsBounded,
     OnlyMembers,
+    NobodyIsLeftOut,
     NothingAfterThePause,
     FencedIsNeverSent,
     StopsAreTold,
@@ -42,4 +43,5 @@ LAWS: Final[tuple[type[Law], ...]] = (
     OwedIsSentAgain,
     WholeOrOld,
     FloorsRiseAtCommit,
+    NeverBelowTheFloor,
 )

@@ -87,5 +87,19 @@ class FloorsRiseAtCommit(Law):
                 yield f"{stepped.label} raises the floor of {app} to {floor} before such a release is final"
 
 
+class NeverBelowTheFloor(Law):
+    """A device installs no release whose counter lies below the floor that an earlier one set."""
+
+    number = 15
+
+    def installs(self, stepped: Stepped) -> Complaints:
+        """Compare what is about to be installed with the device's floors."""
+        durable = stepped.after.durable
+        for release in durable.work.releases if durable.work is not None else ():
+            floor = durable.floors.get(release.app, 0)
+            if release.counter < floor:
+                yield f"{stepped.label} installs counter {release.counter} of {release.app} below its floor {floor}"
+
+
 def _wanted(work: Work) -> str:
     return work.refs[0].sha256

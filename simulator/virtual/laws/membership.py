@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from controller.app.records import CommandRecord, TargetRecord
+from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.domain.target import TargetState
 from protocol.lifecycle import Left
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law
 from simulator.virtual.picture import Commit, Picture
+
+PERCENT_ALL = 100
 
 
 class OnlyMembers(Law):
@@ -75,3 +77,30 @@ class OnlyMembers(Law):
         if asked.act == "block" and is_done and ids <= self.picture.blocked:
             self._shut_out.add(asked.subject)
         return ()
+
+
+class NobodyIsLeftOut(Law):
+    """A stage freezes everyone who belongs to it; of one that takes a share only, too many are judged, not too few."""
+
+    number = 2
+
+    def committed(self, commit: Commit) -> Complaints:
+        """Judge every stage that was frozen in this transaction."""
+        for before, run in commit.runs:
+            for index, stage in enumerate(run.run.stages):
+                was_frozen = before is not None and before.run.stages[index].is_frozen
+                if stage.is_frozen and not was_frozen:
+                    yield from self._frozen(run, index)
+
+    def _frozen(self, run: RunRecord, index: int) -> Complaints:
+        wanted = run.plan.pipeline.stages[index].targets
+        if wanted.percent < PERCENT_ALL:
+            return
+        for device_id, device in self.picture.devices.items():
+            is_barred = device_id in self.picture.blocked | self.picture.broken
+            if is_barred or device_id in self.picture.members[run.id] or device.device in wanted.exclude:
+                continue
+            labels = self.picture.labels[device_id]
+            is_listed = not wanted.devices or device.device in wanted.devices
+            if is_listed and all(labels.get(key) == value for key, value in wanted.labels.items()):
+                yield f"{device.device} belongs to stage {index} of run {run.uid} and was left out"

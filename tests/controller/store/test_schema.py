@@ -57,3 +57,15 @@ def test_up_is_repeatable_and_down_leaves_nothing(tmp_path: Path) -> None:
     assert stored(migrated.path) == {}
     schema.upgrade(migrated)
     assert stored(migrated.path) == first
+
+
+def test_what_the_first_schema_stored_is_there_after_the_upgrade(tmp_path: Path) -> None:
+    (tmp_path / "100%").mkdir()
+    migrated = database(tmp_path)
+    schema.upgrade(migrated, "0001")
+    connection = sqlite3.connect(migrated.path)
+    connection.execute("insert into job (id, name, pipeline, operation, created_at) values (1, 'job', 'p', '{}', 7)")
+    connection.commit()
+    schema.upgrade(migrated)
+    assert connection.execute("select name, created_at, priority from job").fetchall() == [("job", 7, 0)]
+    connection.close()

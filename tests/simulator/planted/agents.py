@@ -17,7 +17,7 @@ from protocol.ids import AppName
 from protocol.lifecycle import Left
 from protocol.messages import Command, Mode
 from simulator.virtual.laws.fence import NothingAfterThePause
-from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, WholeOrOld
+from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
 from simulator.virtual.laws.reports import AcknowledgedIsStored
 from simulator.virtual.laws.sequence import SequenceRises
 from simulator.virtual.trial import LIVENESS
@@ -251,8 +251,8 @@ def outbox_is_not_sent_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> Non
 @planted("A device that could not roll back says that the old release is whole.", WholeOrOld)
 def broken_is_taken_for_old(patch: pytest.MonkeyPatch) -> None:
     def around(fail: Any) -> Any:
-        def failed(turn: Turn, at_hand: Work, fault: Fault, **_left: Any) -> None:
-            fail(turn, at_hand, fault)
+        def failed(turn: Turn, at_hand: Work, fault: Fault, *, left: Left) -> None:
+            fail(turn, at_hand, fault, left=Left.OLD if left is Left.BROKEN else left)
 
         return failed
 
@@ -271,3 +271,11 @@ def failed_release_is_not_rolled_back(patch: pytest.MonkeyPatch) -> None:
         return taken
 
     wrap(patch, work, "_take_fault", around)
+
+
+@planted("The agent installs a release that lies below its floor.", NeverBelowTheFloor)
+def agent_goes_below_its_floor(patch: pytest.MonkeyPatch) -> None:
+    def around(released: Any) -> Any:
+        return lambda taken, durable, *rest, **more: released(taken, replace(durable, floors={}), *rest, **more)
+
+    wrap(patch, admit, "_released", around)

@@ -16,11 +16,12 @@ from controller.domain.pipeline import Pace, Targets
 from controller.domain.target import Policy, Reported, Target, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
+from simulator.memory.devices import MemoryDevices
 from simulator.memory.targets import MemoryTargets
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import NothingAfterThePause
-from simulator.virtual.laws.membership import OnlyMembers
+from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
 from simulator.virtual.laws.pace import InFlightIsBounded
 from simulator.virtual.laws.recalls import StopsAreTold
 from simulator.virtual.laws.reports import AcknowledgedIsStored
@@ -291,3 +292,11 @@ def recall_is_not_sent(patch: pytest.MonkeyPatch) -> None:
 @planted("Devices at work are not told of a pause.", StopsAreTold)
 def hold_is_not_sent(patch: pytest.MonkeyPatch) -> None:
     _never_say(patch, Mode.HOLD)
+
+
+@planted("A stage leaves out one of the devices that belong to it.", NobodyIsLeftOut)
+def device_is_left_out(patch: pytest.MonkeyPatch) -> None:
+    def around(candidates: Any) -> Any:
+        return lambda self: candidates(self)[:-1]
+
+    wrap(patch, MemoryDevices, "candidates", around)

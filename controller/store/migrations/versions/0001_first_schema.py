@@ -82,7 +82,6 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("pipeline", sa.Text(), nullable=False),
         sa.Column("operation", sa.Text(), nullable=False),
-        sa.Column("priority", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_job"),
         sa.UniqueConstraint("name", name="uq_job_name"),
