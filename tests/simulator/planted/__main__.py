@@ -13,6 +13,9 @@ def main() -> None:
     parser.add_argument("--max", type=int, default=SEEDS_MAX, help="give a hunt up after so many seeds")
     parser.add_argument("names", nargs="*", help="hunt these alone")
     given = parser.parse_args()
+    unknown = set(given.names) - {bug.name for bug in PLANTED}
+    if unknown:
+        parser.error(f"no bug {', '.join(sorted(unknown))} is planted")
     print("| bug | found by | seeds | seconds | seed |\n|---|---|---:|---:|---:|")
     for bug in PLANTED:
         if not given.names or bug.name in given.names:
