@@ -21,7 +21,19 @@ from protocol.codec import decode, encode
 from protocol.envelope import KeyRing, Verified, seal, verify
 from protocol.errors import MalformedMessage, ProtocolError, UntrustedMessage
 from protocol.ids import Name
-from protocol.messages import Ack, Gone, Hello, HelloReply, Mode, PayloadType, Report, Tick
+from protocol.lifecycle import Left
+from protocol.messages import (
+    Ack,
+    Gone,
+    Hello,
+    HelloReply,
+    InstalledRelease,
+    Mode,
+    PayloadType,
+    Report,
+    StateReport,
+    Tick,
+)
 from protocol.topics import DownlinkKind, UplinkKind
 
 log = structlog.get_logger()
@@ -189,9 +201,24 @@ def _fold(
     for sender, content in stored:
         if isinstance(content, Gone):
             presence.gone(controller, tx, sender.id, content)
-    hellos = [(d, c.value) for d, c in stored if isinstance(c, Verified) and isinstance(c.value, Hello)]
-    replies = hello.greet(controller, tx, after, hellos)
+    replies = hello.greet(controller, tx, after, _hellos(stored))
     return [*replies, *acks]
+
+
+def _hellos(stored: Sequence[tuple[Sender, Parsed]]) -> list[tuple[Sender, Hello]]:
+    """Return the hellos of a batch; where a device reports an end after its hello, it lists what it has since then."""
+    listed: dict[Name, tuple[InstalledRelease, ...]] = {}
+    hellos: list[tuple[Sender, Hello]] = []
+    for sender, content in reversed(stored):
+        match content:
+            case Verified(value=Hello() as said):
+                installed = listed.get(sender.name, said.installed)
+                hellos.append((sender, msgspec.structs.replace(said, installed=installed)))
+            case Verified(value=StateReport(left=Left()) as end):
+                listed.setdefault(sender.name, end.installed)
+            case _:
+                pass
+    return hellos[::-1]
 
 
 def _held(controller: Controller, answer: Answer) -> HelloReply | None:

@@ -15,7 +15,7 @@ from protocol.codec import encode
 from protocol.envelope import seal
 from protocol.ids import device_id
 from protocol.lifecycle import AttemptState, Left
-from protocol.messages import Mode, PayloadType, Progress, Tick, WorkInHand
+from protocol.messages import Hello, InstalledRelease, Mode, PayloadType, Progress, Tick, WorkInHand
 from protocol.reasons import Reason, RejectCode
 from protocol.topics import UplinkKind
 from protocol.units import DAY, HOUR, MINUTE
@@ -233,6 +233,21 @@ def test_what_a_terminal_report_says_is_installed_is_kept(rig: Rig) -> None:
     view = run_now(devices.get(rig.controller, ADMIN, device="a"))
     assert [(i.app, i.version) for i in view.installed] == [("shop", "1.0.0")]
     assert not view.broken
+
+
+def test_a_hello_said_before_the_end_of_the_work_does_not_hide_it(rig: Rig) -> None:
+    """Both may come in one batch, after the controller was away; reports are folded first."""
+    rig.start(stage(targets=ONLY_A))
+    device = rig.devices["a"]
+    device.hello_seq += 1
+    said = Hello(device=device.name, nonce="7" * 32, incarnation=INCARNATION, hello_seq=device.hello_seq, agent="test")
+    new = InstalledRelease(app="shop", version="1.0.0")
+    payloads = {
+        UplinkKind.HELLO: seal(encode(said), PayloadType.HELLO, device.key),
+        UplinkKind.REPORT: rig.signed_report("a", AttemptState.SUCCEEDED, left=Left.NEW, installed=(new,)),
+    }
+    rig.receive([Uplinked(name=device.name, kind=kind, payload=raw) for kind, raw in payloads.items()])
+    assert [i.version for i in run_now(devices.get(rig.controller, ADMIN, device="a")).installed] == ["1.0.0"]
 
 
 def test_a_broken_device_is_counted_and_left_out_of_further_runs(rig: Rig) -> None:

@@ -357,7 +357,7 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     page_of_runs: (st.none() | st.sampled_from(JOBS), st.none() | st.booleans(), st.none() | _run, _limit),
     runs_of: (st.sampled_from(["r1", "first-a"]), _when),
     add_target: (st.tuples(_run, _stage, st.integers(1, 5), st.integers(1, DEVICES)), _changes),
-    save_targets: (st.lists(st.tuples(_place, _changes), max_size=3),),
+    save_targets: (st.lists(st.tuples(_place, _changes), max_size=3, unique_by=lambda row: row[0][:3]),),
     get_targets: (_places,),
     ready: (st.integers(1, 4), _life, _when, _limit),
     in_stage: (st.integers(1, 4), _state),
