@@ -57,12 +57,12 @@ def _new_releases(controller: Controller, tx: Transaction, parsed: ReleaseFile, 
         raise Conflict(f"release file version {parsed.version}: {newest} is published; fetch that and sign again")
     known = {release.path: release for release in tx.catalog.releases()}
     for path, release in known.items():
-        if path not in parsed.releases or _record(parsed.releases[path], release.published_at) != release:
+        if path not in parsed.releases or record_of(parsed.releases[path], release.published_at) != release:
             raise Conflict(f"release {release.app} {release.version} is published and cannot be changed or dropped")
     new = [info for path, info in parsed.releases.items() if path not in known]
     for info in sorted(new, key=lambda info: (info.app, info.counter)):
         _check_new(controller, tx, info)
-    return [_record(info, now) for info in new]
+    return [record_of(info, now) for info in new]
 
 
 def _check_new(controller: Controller, tx: Transaction, info: ReleaseInfo) -> None:
@@ -98,7 +98,8 @@ async def document(controller: Controller) -> bytes:
     return stored[1]
 
 
-def _record(info: ReleaseInfo, published_at: Instant) -> ReleaseRecord:
+def record_of(info: ReleaseInfo, published_at: Instant) -> ReleaseRecord:
+    """Return a signed release as it is stored."""
     return ReleaseRecord(
         app=info.app,
         version=info.version,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.core.model import Trust
-from controller.app.records import DeviceRecord, JobRecord, ReleaseRecord
+from controller.app.records import DeviceRecord, JobRecord
+from controller.app.releases import record_of
 from controller.app.repositories import Transaction
 from controller.domain.pipeline import Operation
 from protocol.ids import AppName, DeviceId, Name, digest_of, name_of
@@ -64,7 +65,7 @@ def _release(number: int, version: str, floor: int) -> ReleaseInfo:
 def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
     """Store everything that exists from the beginning; return the enrolled devices with their ids."""
     infos = _infos(VERSIONS, draws.floors)
-    tx.catalog.add_releases([_published(info) for info in infos])
+    tx.catalog.add_releases([record_of(info, START) for info in infos])
     for definition, priority in zip(draws.pipelines, draws.priorities, strict=True):
         tx.catalog.add_revision(definition.name, definition, author="ann", at=START)
         tx.catalog.add_job(_job(definition.name, priority))
@@ -77,21 +78,6 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
 def _job(name: str, priority: int) -> JobRecord:
     operation = Operation(app=APP, version=VERSIONS[0])
     return JobRecord(name=name, pipeline=name, operation=operation, priority=priority, created_at=START)
-
-
-def _published(info: ReleaseInfo) -> ReleaseRecord:
-    return ReleaseRecord(
-        app=info.app,
-        version=info.version,
-        path=info.path,
-        sha256=info.sha256,
-        length=info.length,
-        counter=info.counter,
-        floor=info.floor,
-        installer=info.installer,
-        hardware=info.hardware,
-        published_at=START,
-    )
 
 
 def _enrolled(device: DeviceId, ring: str, keys: Keys) -> DeviceRecord:

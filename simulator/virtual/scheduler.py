@@ -18,7 +18,9 @@ import heapq
 import math
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 Act = Callable[[], None]
 Arm = Callable[[Act], None]
@@ -101,3 +103,13 @@ class Task:
         if not self.is_over:
             self.is_over = True
             self._work.close()
+
+
+def run_now(work: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    raise AssertionError("what was to be done at once waits for something outside")

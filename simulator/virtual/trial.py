@@ -4,8 +4,8 @@ First safety: faults strike and operators act, and no law may be broken. Then li
 a bounded time every run has ended, every report is settled, and the devices are what the database says they are.
 """
 
-from collections.abc import Coroutine, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -27,11 +27,10 @@ from simulator.virtual.operator import Operator
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.picture import Picture
 from simulator.virtual.ports import WallClock
+from simulator.virtual.scheduler import run_now
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
-
-T = TypeVar("T")
 
 EVENTS_MAX: Final = 300_000
 HEALING_MS_MAX: Final = 90 * MINUTE
@@ -68,7 +67,7 @@ class Trial:
         self._world = world = World(draws, is_traced=is_traced)
         keys = Keys(seed=draws.seed, is_real=draws.has_real_keys)
         wall = WallClock(world)
-        records = _now(store.write(lambda tx: prepare(tx, draws, keys), priority=Priority.OPERATOR))
+        records = run_now(store.write(lambda tx: prepare(tx, draws, keys), priority=Priority.OPERATOR))
         picture = Picture(
             true_now=lambda: world.now, wall_now=wall.now, devices={record.id: record for record in records}
         )
@@ -135,8 +134,8 @@ class Trial:
         return count
 
     def _judge(self) -> None:
-        _now(self._store.read(self._server.oracle.restarted))
-        for complaint in _now(self._store.read(self._ending.complaints)):
+        run_now(self._store.read(self._server.oracle.restarted))
+        for complaint in run_now(self._store.read(self._ending.complaints)):
             self._world.violated(LIVENESS, complaint)
 
     def _call_the_roll(self) -> int:
@@ -157,13 +156,3 @@ def _devices(world: World, server: Server, oracle: Oracle, keys: Keys) -> Iterat
             label = device if not number else f"{device}'"
             name, key = identity(device), keys.pair(device)
             yield Device(world, server, oracle, name=name, label=label, key=key, trusts=known)
-
-
-def _now(work: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine returns that waits for nothing."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    raise AssertionError("the store waits for something")

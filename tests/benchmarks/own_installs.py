@@ -16,7 +16,8 @@ from simulator.installation import Installation
 from simulator.operations import Operator, sign
 from simulator.package import Package, build
 from simulator.processes import Processes
-from tests.benchmarks.usage import Round, cpu_seconds
+from tests.benchmarks.measure import cpu_seconds
+from tests.benchmarks.usage import Round
 
 APP: Final = "payload"
 JOB: Final = "installs"

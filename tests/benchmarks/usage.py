@@ -1,13 +1,6 @@
-"""What a process uses, and what it did for it."""
+"""What a round of installs came to, and what it cost."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
-
-_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
-_UTIME: Final = 11
-"""Where proc(5) has the time in user mode, counted from the field after the command's closing bracket."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +20,3 @@ class Round:
     def cpu_ms(self) -> float:
         """Return the server's milliseconds of CPU for one install."""
         return self.cpu_seconds * 1_000 / self.installs
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds of a process since its start, in user mode and in the kernel, of all its threads."""
-    _, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
-    user, system = fields.split()[_UTIME : _UTIME + 2]
-    return (int(user) + int(system)) / _TICKS_PER_SECOND

@@ -10,7 +10,8 @@ from typing import Final
 from tests.benchmarks.goosebit.devices import HARDWARE, Poller, each, poll_evenly, pollers
 from tests.benchmarks.goosebit.image import image
 from tests.benchmarks.goosebit.server import POLL_SECONDS_DEFAULT, Goosebit, GoosebitFailed, goosebit
-from tests.benchmarks.usage import Round, cpu_seconds
+from tests.benchmarks.measure import cpu_seconds
+from tests.benchmarks.usage import Round
 
 AT_ONCE: Final = 8
 """How many devices install at a time. Of 1 to 200 that were tried, 2 to 8 served goosebit best; all can poll always."""

@@ -56,6 +56,7 @@ from protocol.reasons import Reason, RejectCode
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import Instant, later
 from simulator.memory.store import MemoryStore
+from simulator.virtual.scheduler import run_now
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -65,15 +66,6 @@ START = Instant(1_800_000_000_000)
 ADMIN = Actor(name="ann", role=Role.ADMIN)
 APP = AppName("shop")
 INCARNATION = "1" * 16
-
-
-def run_now(work: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine returns that waits for nothing real."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    raise AssertionError("the use case waits for something outside")
 
 
 class HandClock:

@@ -16,7 +16,8 @@ from protocol.messages import Mode, WorkInHand
 from protocol.reasons import Reason, RejectCode
 from protocol.topics import DownlinkKind
 from protocol.units import DAY, HOUR, MINUTE, SECOND, later
-from tests.controller.app.rig import ADMIN, APP, Inline, Rig, run_now, stage
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import ADMIN, APP, Inline, Rig, stage
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -9,7 +9,8 @@ from protocol.envelope import seal
 from protocol.ids import digest_of
 from protocol.messages import DeviceRequest, PayloadType
 from protocol.units import HOUR, MINUTE, later
-from tests.controller.app.rig import ADMIN, Rig, run_now
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import ADMIN, Rig
 
 PAPERS = {
     "model": "k1",

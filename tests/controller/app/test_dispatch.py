@@ -12,7 +12,8 @@ from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Targets
 from protocol.ids import device_id
 from protocol.lifecycle import AttemptState
 from protocol.units import INTEGER_MAX, MINUTE, SECOND, Instant
-from tests.controller.app.rig import Rig, run_now, stage
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import Rig, stage
 
 ONLY_A = Targets(devices=(device_id("a"),))
 

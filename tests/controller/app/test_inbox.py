@@ -19,7 +19,8 @@ from protocol.messages import Hello, InstalledRelease, Mode, PayloadType, Progre
 from protocol.reasons import Reason, RejectCode
 from protocol.topics import UplinkKind
 from protocol.units import DAY, HOUR, MINUTE
-from tests.controller.app.rig import ADMIN, INCARNATION, Rig, run_now, stage
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import ADMIN, INCARNATION, Rig, stage
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -1,7 +1,8 @@
 """The gauges, as they stand after a look."""
 
 from controller.app import metering
-from tests.controller.app.rig import Rig, run_now, stage
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import Rig, stage
 
 
 def gauge(rig: Rig, name: str, **labels: str) -> float | None:

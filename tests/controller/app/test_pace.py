@@ -3,7 +3,8 @@
 from controller.app import runs, wakeups
 from controller.domain.pipeline import Pace, Targets
 from protocol.units import MINUTE, SECOND
-from tests.controller.app.rig import Rig, run_now, stage
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import Rig, stage
 
 NAMES = ("a", "b", "c", "d", "e")
 BATCH_MAX = 2

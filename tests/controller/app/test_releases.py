@@ -11,7 +11,8 @@ from controller.signing.releases import NewRelease, add_release, new_release_fil
 from controller.signing.roots import RoleKeys, new_root, release_roles
 from protocol.ids import AppName, digest_of
 from protocol.units import DAY, later
-from tests.controller.app.rig import ADMIN, START, Rig, run_now
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import ADMIN, START, Rig
 
 EXPIRES = later(START, 90 * DAY)
 

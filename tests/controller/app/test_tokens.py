@@ -7,7 +7,8 @@ from controller.app.access import GRANTS, Actor, Permission, Role
 from controller.app.errors import InvalidRequest, NotAllowed, NotAuthenticated, NotFound
 from controller.app.ports import Priority
 from protocol.units import HOUR, later
-from tests.controller.app.rig import ADMIN, Rig, run_now, stage
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import ADMIN, Rig, stage
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from controller.domain.pipeline import Gate, Targets, Timeouts
 from protocol.ids import device_id
 from protocol.lifecycle import AttemptState
 from protocol.units import HOUR, MINUTE, SECOND, later
-from tests.controller.app.rig import Rig, run_now, stage
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import Rig, stage
 
 ONLY_A = Targets(devices=(device_id("a"),))
 

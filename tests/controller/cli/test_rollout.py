@@ -22,7 +22,8 @@ from protocol.codec import encode
 from protocol.envelope import seal
 from protocol.ids import digest_of
 from protocol.messages import DeviceRequest, PayloadType
-from tests.controller.app.rig import ADMIN, START, TENANT, Rig, run_now
+from simulator.virtual.scheduler import run_now
+from tests.controller.app.rig import ADMIN, START, TENANT, Rig
 from tests.controller.cli.conftest import InProcess, Invoke
 
 PIPELINE = """\

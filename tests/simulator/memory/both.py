@@ -7,7 +7,7 @@ from controller.app.ports import Priority
 from controller.app.repositories import Transaction
 from controller.store.inline_store import InlineStore
 from simulator.memory.store import MemoryStore
-from tests.controller.app.rig import run_now
+from simulator.virtual.scheduler import run_now
 
 T = TypeVar("T")
 Either = InlineStore | MemoryStore
