@@ -157,7 +157,7 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
 
     `generation`, `seq` and `digest` are those of the newest command taken note of; `key_generations` holds
     the version of the fleet root that first listed each key; `floors` the lowest counter an app may have;
-    `is_broken` says that the last work left neither the old nor the new release whole.
+    `is_broken` says that work left neither the old nor the new release whole, and none was made final since.
     """
 
     name: Name
@@ -190,7 +190,7 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def untouched(self) -> Left:
-        """What work leaves that has changed nothing."""
+        """What work leaves that has changed nothing, or has taken back what it changed."""
         return Left.BROKEN if self.is_broken else Left.OLD
 
     def work_in_hand(self) -> WorkInHand | None:

@@ -221,7 +221,7 @@ def _take_success(turn: Turn, work: Work) -> None:
     if work.phase is Phase.COMMITTING:
         _take_commit(turn, work)
     elif work.phase is Phase.ROLLING_BACK:
-        fail(turn, work, work.verdict or LATE[Phase.INSPECTING], left=Left.OLD)
+        fail(turn, work, work.verdict or LATE[Phase.INSPECTING], left=turn.durable.untouched)
     else:
         _enter(turn, work, AFTER[work.phase])
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, assert_never
 
+from msgspec.structs import replace
+
 from agent.core.effects import (
     Abort,
     Alarm,
@@ -262,11 +264,24 @@ class Device:
 
     def _fold(self, runtime: Runtime, event: AnyEvent) -> None:
         before = runtime.state
-        effects = runtime.feed(event)
-        self._oracle.stepped(self.label, self.name, before, runtime.state, active=self.installer.active)
+        try:
+            effects = runtime.feed(event)
+        except Killed:
+            self._show_what_is_kept(before)
+            raise
+        self._show(before, runtime.state)
         for effect in effects:
             if self._runtime is runtime:
                 self._carry_out(effect, runtime.state)
+
+    def _show_what_is_kept(self, before: State) -> None:
+        """Show a step that the agent did not live to act on: what the journal kept did happen."""
+        durable = self.durable
+        if durable is not None and durable != before.durable:
+            self._show(before, replace(before, durable=durable))
+
+    def _show(self, before: State, after: State) -> None:
+        self._oracle.stepped(self.label, self.name, before, after, active=self.installer.active)
 
     def _carry_out(self, effect: Effect, state: State) -> None:
         match effect:

@@ -38,8 +38,8 @@ class InstalledOnce(Law):
 class WholeOrOld(Law):
     """What a device says it was left with is what is really active on it.
 
-    One that gave its roll back up for taking too long may say that it is broken: nobody knows better yet. What is the
-    old release of a device that was left broken is not known either, until another one is installed.
+    One that gave its roll back up for taking too long may say that it is broken: nobody knows better yet. A device that
+    was left broken has no old release to speak of, until another one is installed.
     """
 
     number = 15
@@ -58,8 +58,7 @@ class WholeOrOld(Law):
             yield f"{stepped.label} says that the new release is active, and {stepped.active[:12]} is"
         was_broken = stepped.label in self._broken
         old = {release.sha256 for release in stepped.before.durable.installed} or {NOTHING}
-        is_old = stepped.active != HALF if was_broken else stepped.active in old
-        if ended.left is Left.OLD and not is_old:
+        if ended.left is Left.OLD and (was_broken or stepped.active not in old):
             yield f"{stepped.label} says that the old release is active, and {stepped.active[:12]} is"
         may_be_whole = was_broken or LATE[Phase.ROLLING_BACK].detail in ended.detail
         if ended.left is Left.BROKEN and stepped.active != HALF and not may_be_whole:

@@ -250,6 +250,14 @@ def test_a_device_that_was_left_broken_says_so_until_something_is_whole() -> Non
     assert not stepped.state.durable.is_broken
 
 
+def test_a_roll_back_on_a_broken_device_leaves_it_as_broken_as_it_was() -> None:
+    state = run(broken(), received(command(seq=T0 + 1, attempt=2))).state
+    steps = [finished(DOWN), finished(INST, FAULT), finished(BACK)]
+    stepped = run(state, *[msgspec.structs.replace(step, attempt=2) for step in steps])
+    assert "report:failed:install_failed:broken" in kinds(stepped.effects)
+    assert stepped.state.durable.is_broken
+
+
 def test_the_installer_is_asked_once_however_often_the_agent_restarts() -> None:
     stepped = run(begun(), finished(DOWN), *[RESTART] * 40)
     assert sum(isinstance(effect, Install) for effect in stepped.effects) == 1
