@@ -218,12 +218,17 @@ class Refused(Message, frozen=True, kw_only=True):
 
 
 class Ack(Message, frozen=True, kw_only=True):
-    """Reports that are in the database for ever (`stored`), or never will be (`refused`); signed, time key."""
+    """Reports that are in the database for ever (`stored`), or never will be (`refused`); signed, time key.
+
+    With `hello_within_ms` above 0 the controller also asks the device to say hello, at an instant of its choice
+    within that span: it has lost sight of who is connected.
+    """
 
     device: Name
     incarnation: str
     stored: Annotated[tuple[Count, ...], Meta(max_length=256)] = ()
     refused: Annotated[tuple[Refused, ...], Meta(max_length=256)] = ()
+    hello_within_ms: Span = Millis(0)
 
 
 class Progress(Message, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ Database work is synchronous and passed to `Store.write` or `Store.read` as a fu
 store's own threads, in simulation inline, so that a use case is the same code in both.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from enum import IntEnum, StrEnum
 from typing import Protocol, TypeVar
 
@@ -53,9 +53,13 @@ class Uplinked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Disposition(StrEnum):
-    """What became of a message; every one of them is acknowledged to the sender."""
+    """What became of a message; every one of them is acknowledged to the sender.
+
+    `STALE` is a will of an older connection than the one that said hello last: it changed nothing.
+    """
 
     STORED = "stored"
+    STALE = "stale"
     MALFORMED = "malformed"
     UNTRUSTED = "untrusted"
 
@@ -76,9 +80,18 @@ class Inbox(Protocol):
     async def disconnected(self, name: Name, session: int) -> None:
         """Take note that a device's session ended for whatever reason; `session` as `Transport.session` gave it."""
 
+    async def lost_sight(self, partitions: Collection[int]) -> None:
+        """Take note that the transport cannot tell any more which devices of these partitions are connected.
+
+        All of them count as gone until they say hello again, and each that was online is asked to.
+        """
+
 
 class Transport(Protocol):
-    """A way to devices: the built-in endpoint, an external broker, or the simulated network."""
+    """A way to devices: the built-in endpoint, an external broker, or the simulated network.
+
+    Where connections end elsewhere, at a broker, a device has a session from its hello to its will.
+    """
 
     @property
     def instance(self) -> int:
@@ -94,7 +107,8 @@ class Transport(Protocol):
     def write(self, name: Name, kind: DownlinkKind, payload: bytes) -> bool:
         """Hand bytes to the device's session now, without awaiting.
 
-        Returns False, and keeps nothing, when there is no session or its window of unacknowledged messages is full.
+        Returns False, and keeps nothing, when there is no session or its window of unacknowledged messages is full. A
+        transport that learns of sessions only by hello hands an `ACK` over also where it knows of none.
         """
 
     def close(self, name: Name, *, reason: str) -> None:
