@@ -121,8 +121,8 @@ def test_refused_subscriptions_and_connects_are_no_connection(bench: Bench) -> N
     bench.hub.until(lambda: bench.hub.subscribe_count >= 3)
     assert bench.news.empty()
     bench.hub.connack = mqtt5.ConnAckReasonCode.NOT_AUTHORIZED
-    bench.hub.suback = mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE
     bench.hub.until(lambda: bench.hub.refused_count >= 2)
+    bench.hub.suback = mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE
     bench.hub.connack = mqtt5.ConnAckReasonCode.SUCCESS
     bench.next(Up)
 
