@@ -3,13 +3,14 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import mqtt5
 
+from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition, Uplinked
 from controller.edge.endpoint import Endpoint
 from controller.edge.limits import Limits
@@ -79,6 +80,8 @@ class FakeInbox:
         self.blocked: set[str] = set()
         self.ended: list[tuple[str, int]] = []
         self.ended_failures = 0
+        self.lost: list[list[int]] = []
+        self.lost_failures = 0
         self.check_error: Exception | None = None
         self.open = asyncio.Event()
         self.open.set()
@@ -117,6 +120,12 @@ class FakeInbox:
             self.ended_failures -= 1
             raise OSError("the disk is full")
         self.ended.append((name, session))
+
+    async def lost_sight(self, partitions: Collection[int]) -> None:
+        if self.lost_failures:
+            self.lost_failures -= 1
+            raise StorageUnavailable("the disk is full")
+        self.lost.append(sorted(partitions))
 
 
 async def until(what: Any) -> None:
