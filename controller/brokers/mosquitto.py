@@ -16,7 +16,6 @@ from typing import Final
 from controller.brokers.plan import (
     CA_FILE,
     CERTIFICATE_FILE,
-    CONTROLLER,
     DATA_FOLDER,
     KEY_FILE,
     PACKET_BYTES_MAX,
@@ -26,6 +25,7 @@ from controller.brokers.plan import (
     devices_of,
     url_of,
 )
+from controller.signing.authority import CONTROLLER_NAME
 from protocol.profiles import Profile
 from protocol.topics import ROOT
 
@@ -107,7 +107,7 @@ pattern read {ROOT}/d/%u/#
 
 _CONTROLLER_ACL: Final = f"""\
 # The controller hears every device and speaks to each.
-user {CONTROLLER}
+user {CONTROLLER_NAME}
 topic read {ROOT}/u/#
 topic write {ROOT}/d/#
 """
@@ -124,7 +124,7 @@ def render(plan: Plan, *, salt: bytes) -> Rendered:
         File(CONFIGURATION, _configuration(plan).encode()),
         File(DEVICE_ACL, _DEVICE_ACL.encode()),
         File(CONTROLLER_ACL, _CONTROLLER_ACL.encode()),
-        File(PASSWORDS, f"{CONTROLLER}:{hashed(plan.password, salt=salt)}\n".encode(), is_private=True),
+        File(PASSWORDS, f"{CONTROLLER_NAME}:{hashed(plan.password, salt=salt)}\n".encode(), is_private=True),
     )
     return Rendered(
         files=files,

@@ -7,7 +7,8 @@ import pytest
 
 from controller.app.errors import InvalidRequest
 from controller.brokers import mosquitto, nats
-from controller.brokers.plan import CONTROLLER, Plan, Rendered, devices_of, url_of
+from controller.brokers.plan import Plan, Rendered, devices_of, url_of
+from controller.signing.authority import CONTROLLER_NAME
 from protocol.profiles import Profile
 
 BASE: dict[str, Any] = {"folder": "/etc/broker", "hosts": ("mqtt.example",), "password": "secret"}
@@ -45,7 +46,7 @@ def test_the_controller_is_told_an_address_that_listens_and_is_certified(
     bind: str, host: str, certified: tuple[str, ...]
 ) -> None:
     plan = Plan(**BASE, controller_bind=bind)
-    assert url_of(plan, 8884) == f"mqtts://{CONTROLLER}:secret@{host}:8884"
+    assert url_of(plan, 8884) == f"mqtts://{CONTROLLER_NAME}:secret@{host}:8884"
     assert plan.certified_hosts == certified
     assert devices_of(plan) == "mqtt.example:8883"
 
