@@ -39,8 +39,9 @@ QUEUED_MESSAGES_MAX: Final = 100_000
 QUEUED_BYTES_MAX: Final = 64 * 1024 * 1024
 """For each session. Of sixteen lanes, a gigabyte in all while no controller runs."""
 
-_ROUNDS: Final = 10_000
-"""Of PBKDF2. The password is drawn and long, so that guessing is hopeless already."""
+_ROUNDS: Final = 101
+"""Of PBKDF2; Mosquitto's default. The password is drawn and too long to guess, and a broker of one thread hashes each
+attempt, so that more rounds would help whoever wants to keep it busy."""
 
 _CONFIGURATION: Final = Template("""\
 # Mosquitto for Tidegate, written by `tidegate broker config mosquitto`. Tried with Mosquitto 2.0.11.
@@ -133,6 +134,7 @@ def render(plan: Plan, *, salt: bytes) -> Rendered:
         url=url_of(plan, plan.controller_port),
         devices=devices_of(plan),
         profile=Profile.MQTT5,
+        preparation=f"chown -R {plan.user}: {plan.folder}",
     )
 
 

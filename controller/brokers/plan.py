@@ -86,7 +86,10 @@ class File(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """A configuration: its files, the main one's name, the command that starts the broker, and how it is found."""
+    """A configuration: its files, the main one's name, how the broker is started, and how it is found.
+
+    `preparation` is what root has to do first, where root starts it; empty: nothing.
+    """
 
     files: tuple[File, ...]
     configuration: str
@@ -94,6 +97,7 @@ class Rendered(NamedTuple):
     url: str
     devices: str
     profile: Profile
+    preparation: str = ""
 
     @property
     def settings(self) -> dict[str, str]:

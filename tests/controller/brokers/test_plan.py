@@ -67,7 +67,7 @@ def test_only_private_files_hold_the_password(rendered: Rendered, profile: Profi
 
 
 def test_a_hash_is_what_mosquitto_passwd_makes_of_password_and_salt() -> None:
-    """Taken from `mosquitto_passwd -H sha512-pbkdf2 -I 10000 -b -c` of Mosquitto 2.0.11."""
-    digest = "En38S+BFMg2zB+oa7V6WKd7ehJMBS3lhBsCxEpbvgStrrzZJ2ikYlifAiK7dkUPoY9e1UHfCI5Zb+eG/go2Wew=="
-    salt = "kRFZ937rC7WnRRcb"
-    assert mosquitto.hashed("open sesame", salt=b64decode(salt)) == f"$7$10000${salt}${digest}"
+    """Taken from `mosquitto_passwd -b -c` of Mosquitto 2.0.11."""
+    digest = "ACIEQ5NYz7vx86sD2wy1aSl3akjeTXAnisoShodNA03KYpR7kdpzx7p6rn6uRR69gHcC4e/vTRnXgdIVFDjTRw=="
+    salt = "An0MF4XAhxMOO4Js"
+    assert mosquitto.hashed("open sesame", salt=b64decode(salt)) == f"$7$101${salt}${digest}"
