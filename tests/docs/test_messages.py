@@ -10,6 +10,7 @@ import pytest
 from agent import fetch, mqtt, outbox, retry
 from agent.core import answers, model, reports
 from controller.documents import BYTES_MAX
+from controller.edge.codec import Code
 from controller.edge.limits import Limits
 from controller.http import schemas
 from controller.signing.authority import CSR_LENGTH_MAX
@@ -28,6 +29,7 @@ TEXT: Final = PAGE.read_text()
 ENDPOINT: Final = Limits()
 BLOCK: Final = re.compile(r"```json\n(.*?)\n```", re.DOTALL)
 NAMED: Final = re.compile(r"<!-- (?:message |read as: )([\w-]+) -->\n\n```json\n(.*?)\n```", re.DOTALL)
+HEX: Final = re.compile(r"0x[0-9A-F]{2}")
 CHECK: Final = re.compile(r"^\| \d+ \| .*\| (.*) \|$", re.MULTILINE)
 BODIES: Final[Mapping[str, Callable[[str], Any]]] = {
     "Enrolled": schemas.Enrolled.model_validate_json,
@@ -131,3 +133,12 @@ def test_reasons_that_keep_a_refusal_open_are_told() -> None:
     codes = [f"`{code}`" for code in RejectCode if code in REISSUED]
     sentence = next(line for line in TEXT.split("\n\n") if "are not refused for good" in line)
     assert set(re.findall(r"`[a-z-]+`", sentence)) == set(codes)
+
+
+def test_every_reason_code_of_mqtt_is_one_that_the_endpoint_knows() -> None:
+    connecting = TEXT.partition("## Connecting")[2].partition("## Envelopes")[0]
+    codes = {
+        int(code, 16) for row in re.findall(r"^\| (0x.*?) \|", connecting, re.MULTILINE) for code in HEX.findall(row)
+    }
+    assert len(codes) > 10
+    assert codes <= set(Code)
