@@ -48,7 +48,8 @@ bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS
 simulate: setup ## play SEEDS rollouts in virtual time, with faults; options in ARGS
 	@$(BIN)/tidegate fuzz --seeds $(SEEDS) $(ARGS)
 
-docs: setup ## run the examples in the documentation and the docstrings
+docs: setup ## write the tables of the reference, run the examples in the documentation and the docstrings
+	$(BIN)/python -m tests.docs.page
 	$(BIN)/pytest -q --doctest-glob='*.md' docs $(PACKAGES)
 
 # `uv` only resolves here; installing is done by pip. The files hold versions and hashes, no addresses.

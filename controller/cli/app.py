@@ -5,12 +5,24 @@ from typing import Annotated, Final
 
 import typer
 
-from controller.cli.commands import brokers, contexts, devices, jobs, local, pipelines, releases, runs, system, tokens
+from controller.cli.commands import (
+    broker_check,
+    brokers,
+    contexts,
+    devices,
+    jobs,
+    local,
+    pipelines,
+    releases,
+    runs,
+    system,
+    tokens,
+)
 
 PLUGINS: Final = "tidegate.commands"
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 an error; 2 used wrongly; 3 cancelled, or timed out while waiting; 4 not authenticated, or "
-    "not allowed; 5 the run ended unsuccessfully; 6 conflict with the state of things."
+    "not allowed; 5 the run ended unsuccessfully, or a broker is not safe; 6 conflict with the state of things."
 )
 
 
@@ -27,6 +39,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_common)
     local.add_to(app)
+    broker_check.add_to(app)
     nouns = {
         "run": (runs.group, "Start, watch and steer runs."),
         "pipeline": (pipelines.group, "Write and check pipelines."),
