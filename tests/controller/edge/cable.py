@@ -27,7 +27,7 @@ class Cable(asyncio.Transport):
         super().__init__()
         self.name = name
         self.written = bytearray()
-        self.is_reading = True
+        self._is_read = True
         self.is_cut = False
         self._is_closing = False
         self._waiting = bytearray()
@@ -47,7 +47,7 @@ class Cable(asyncio.Transport):
 
     def _deliver(self) -> bool:
         """Hand over what waits, as asyncio does; say whether that was all."""
-        while self._waiting and self.is_reading and not self._is_closing:
+        while self._waiting and self._is_read and not self._is_closing:
             buffer = self.session.get_buffer(-1)
             chunk = self._waiting[: len(buffer)]
             buffer[: len(chunk)] = chunk
@@ -74,16 +74,19 @@ class Cable(asyncio.Transport):
         certificate: Mapping[str, Any] = {"subjectAltName": (("URI", f"urn:tidegate:{self.name}"),)}
         return certificate if name == "peercert" else default
 
+    def is_reading(self) -> bool:
+        return self._is_read
+
     def is_closing(self) -> bool:
         return self._is_closing
 
     def pause_reading(self) -> None:
-        assert self.is_reading, "paused twice"
-        self.is_reading = False
+        assert self._is_read, "paused twice"
+        self._is_read = False
 
     def resume_reading(self) -> None:
-        assert not self.is_reading, "resumed twice"
-        self.is_reading = True
+        assert not self._is_read, "resumed twice"
+        self._is_read = True
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass

@@ -166,7 +166,7 @@ def test_no_stream_kills_wedges_or_disturbs(data: bytes, where: list[int] | int,
 @given(data=streams, where=cuts)
 def test_how_a_stream_is_split_changes_nothing(data: bytes, where: list[int] | int) -> None:
     """Limits that depend on what has been stored by then are out of reach here."""
-    wide = {"intake_high": 4_000, "intake_low": 2_000, "uplink_window": 1_000}
+    wide: dict[str, Any] = {"intake_high": 4_000, "intake_low": 2_000, "uplink_window": 1_000}
     whole, pieces = (run_virtually(outcome(parts, **wide)) for parts in ([data], split(data, where)))
 
     assert (whole.ended, whole.stored) == (pieces.ended, pieces.stored)
