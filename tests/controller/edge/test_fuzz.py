@@ -21,9 +21,6 @@ from tests.controller.edge.streams import cuts, packets, plain_connects, split, 
 from tests.controller.edge.world import D1, D2
 from tests.simulator.instant_loop import run_virtually
 
-# Each panic of the Rust code also leaves an error without an owner, which pytest reports.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 PING: Final = mqtt5.PingReqPacket().write()
 INTERLUDES: Final = ["", "", "", "wait", "command", "deaf", "hearing", "hold", "newer", "close"]
 """What else happens between two pieces of a stream."""
