@@ -83,6 +83,7 @@ class Wire(asyncio.BufferedProtocol, ABC):
         """End; `exc` only tells how the peer vanished."""
         self._is_finished = True
         self.lost()
+        self._transport = None  # a TLS transport knows us: the circle would wait for the collector, with 50 KiB
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Return where to read into."""
