@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from asyncio import BaseProtocol
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -97,5 +98,30 @@ async def test_the_memory_of_an_ended_connection_is_free_at_once(tmp_path: Path,
             ENDINGS[how](device)
             await until(lambda: w.inbox.ended and not w.endpoint.connections)
             await until(lambda: session() is None and tls() is None)
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05junk!"])
+async def test_the_memory_of_a_failed_handshake_is_free_at_once(tmp_path: Path, first: bytes) -> None:
+    """It takes no certificate to fail."""
+    async with world(tmp_path, handshake_timeout_s=0.2) as w:
+        sessions: list[weakref.ref[BaseProtocol]] = []
+        make = w.endpoint._acceptor._factory
+
+        def noted() -> BaseProtocol:
+            made = make()
+            sessions.append(weakref.ref(made))
+            return made
+
+        w.endpoint._acceptor._factory = noted
+        gc.collect()
+        gc.disable()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", w.port)
+            writer.write(first)
+            await until(lambda: w.endpoint.counts.handshakes_failed.total() == 1)
+            await until(lambda: sessions[0]() is None)
+            writer.close()
         finally:
             gc.enable()
