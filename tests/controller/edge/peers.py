@@ -154,7 +154,7 @@ class Peers:
         client = await self._device(name)
         is_there.set()
         while (packet := await client.packet()) is not None:
-            if isinstance(packet, mqtt5.PublishPacket):
+            if isinstance(packet, mqtt5.PublishPacket) and packet.packet_id is not None:
                 client.send(mqtt5.PubAckPacket(packet.packet_id).write())
 
 
