@@ -18,7 +18,7 @@ _texts = st.text(max_size=12)
 _properties = st.lists(st.tuples(_texts, _texts), max_size=2)
 _payloads = st.binary(max_size=40) | st.integers(0, 20_000).map(bytes)
 _at_most, _at_least, _exactly = mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE
-_qos = st.sampled_from([_at_most, _at_least, _at_least, _at_least, _exactly])
+_qos = st.sampled_from([_at_most, *[_at_least] * 9, _exactly])
 
 wills = st.builds(
     mqtt5.Will,
@@ -88,7 +88,7 @@ nonsense = st.sampled_from(
     ]
 )
 polite = st.one_of(publishes, publishes, subscribes, unsubscribes, acknowledgements, pings)
-packets = st.one_of(polite, polite, polite, polite, goodbyes, nonsense, connects)
+packets = st.one_of(*[polite] * 12, goodbyes, nonsense, connects)
 
 
 @st.composite

@@ -27,7 +27,22 @@ INTERLUDES: Final = ["", "", "", "wait", "command", "deaf", "hearing", "hold", "
 HELD_S: Final = 2.0
 END_S: Final = 40.0
 """By when a connection that says nothing more has ended, with the limits below."""
-LIMITS: Final[dict[str, Any]] = {"keepalive_s": 20, "connect_timeout_s": 10.0, "intake_high": 12, "intake_low": 4}
+LIMITS: Final[dict[str, Any]] = {
+    "keepalive_s": 20,
+    "connect_timeout_s": 10.0,
+    "intake_high": 12,
+    "intake_low": 4,
+    "uplink_window": 6,
+    "packets_per_second": 20.0,
+    "packets_burst": 4,
+}
+"""So narrow that short streams reach them."""
+WIDE: Final[dict[str, Any]] = {
+    "intake_high": 4_000,
+    "intake_low": 2_000,
+    "uplink_window": 1_000,
+    "packets_burst": 10_000,
+}
 ANSWERS: Final = (
     mqtt5.PubAckPacket,
     mqtt5.SubAckPacket,
@@ -136,9 +151,20 @@ async def judge(s: Stage, cable: Cable) -> Outcome:
     stored = tuple(message.payload for message in s.inbox.messages if message.name == D1)
     found = Outcome(ended, stored, check_dialogue(cable))
     if cable.session.phase is Phase.LIVE and not cable.session._tail:
-        await cable.feed(PING)
-        assert cable.written.endswith(codec.PONG)
+        await still_works(cable)
     return found
+
+
+async def still_works(cable: Cable) -> None:
+    """Check that a session answers, and that its windows are open again."""
+    await cable.feed(PING)
+    await asyncio.sleep(0.1)
+    assert cable.written.endswith(codec.PONG)
+    for packet_id in range(1, LIMITS["uplink_window"] + 2):
+        topic = str(Uplink(cable.name, UplinkKind.REPORT))
+        await cable.feed(mqtt5.PublishPacket(topic, b"", qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=packet_id).write())
+        await asyncio.sleep(0.1)
+        assert cable.written.endswith(codec.puback(packet_id))
 
 
 async def outcome(parts: Sequence[bytes], between: Sequence[str] = (), **limits: Any) -> Outcome:
@@ -163,8 +189,7 @@ def test_no_stream_kills_wedges_or_disturbs(data: bytes, where: list[int] | int,
 @given(data=streams, where=cuts)
 def test_how_a_stream_is_split_changes_nothing(data: bytes, where: list[int] | int) -> None:
     """Limits that depend on what has been stored by then are out of reach here."""
-    wide: dict[str, Any] = {"intake_high": 4_000, "intake_low": 2_000, "uplink_window": 1_000}
-    whole, pieces = (run_virtually(outcome(parts, **wide)) for parts in ([data], split(data, where)))
+    whole, pieces = (run_virtually(outcome(parts, **WIDE)) for parts in ([data], split(data, where)))
 
     assert (whole.ended, whole.stored) == (pieces.ended, pieces.stored)
     if not whole.ended:
@@ -190,7 +215,7 @@ def test_everything_before_a_fault_is_stored(connect: bytes, rest: list[bytes], 
     except codec.BadPacket:
         pass
 
-    found = run_virtually(outcome(split(data, where)))
+    found = run_virtually(outcome(split(data, where), **WIDE))
 
     wills = found.stored[len(expected) :]
     assert list(found.stored[: len(expected)]) == expected
