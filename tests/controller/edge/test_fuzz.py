@@ -222,6 +222,7 @@ def test_everything_before_a_fault_is_stored(connect: bytes, rest: list[bytes], 
     assert wills in {(), (b"gone",)}
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # streams are long
 @pytest.mark.parametrize("ended", ["", "malformed", "protocol_error", "too_large", "disconnected"])
 def test_the_streams_get_somewhere(ended: str) -> None:
     """A fuzz of which no stream is stored, or none ends in this way, would prove little."""
