@@ -15,6 +15,7 @@ TOTAL_FLOOR := 90
 BROKER ?=
 WORKERS ?= 2
 ARGS ?=
+COUNT ?=
 
 .PHONY: help setup demo test lint bench simulate docs lock clean
 
@@ -42,8 +43,8 @@ lint: setup ## formatting, ruff, mypy, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS
-	@$(BIN)/python -m tests.benchmarks $(ARGS)
+bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS, of how many devices in COUNT
+	@$(BIN)/python -m tests.benchmarks $(if $(COUNT),--devices $(COUNT)) $(ARGS)
 
 simulate: setup ## play SEEDS rollouts in virtual time, with faults; options in ARGS
 	@$(BIN)/tidegate fuzz --seeds $(SEEDS) $(ARGS)

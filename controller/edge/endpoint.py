@@ -138,8 +138,11 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.limits.sweep_s)
-            for session in self._rounds.due(loop.time()):
-                session.sweep(loop.time())
+            self._sweep(loop.time())
+
+    def _sweep(self, at: float) -> None:
+        for session in self._rounds.due(at):
+            session.sweep(at)
 
     # --- the port -------------------------------------------------------------------------------------------
 

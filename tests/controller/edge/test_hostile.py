@@ -19,8 +19,6 @@ from controller.signing.authority import Authority
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind
 from tests.controller.edge.world import D1, D2, TENANT, Client, World, now, until, world
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 def name_of(reason: Any) -> str:
     """Return a reason code's name; the library's enumerations have no `name`."""

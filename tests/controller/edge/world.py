@@ -146,8 +146,7 @@ class World:
         return await self.connect_with(context, name)
 
     async def connect_with(self, context: ssl.SSLContext, name: str = D1) -> "Client":
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context, server_hostname="localhost")
-        client = Client(reader, writer, Name(name))
+        client = await open_client(context, self.port, name)
         self.clients.append(client)
         return client
 
@@ -157,6 +156,12 @@ class World:
         assert (await client.connect(**kwargs)).reason_code == mqtt5.ConnAckReasonCode.SUCCESS
         await client.subscribe(*(str(Downlink(client.name, kind)) for kind in DownlinkKind))
         return client
+
+
+async def open_client(context: ssl.SSLContext, port: int, name: str) -> "Client":
+    """Open a TLS connection as *name*, without CONNECT."""
+    made = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+    return Client(*made, Name(name))
 
 
 @asynccontextmanager
