@@ -19,6 +19,7 @@ import msgspec
 import pytest
 
 from controller.edge.limits import Limits
+from controller.intake import IntakeLimits
 from simulator.processes import Processes
 from tests.benchmarks.control import Remote
 from tests.benchmarks.measure import percentile, resident_kib
@@ -29,7 +30,12 @@ COUNT: Final = 200
 NAMES: Final = tuple(f"acme:p{number}" for number in range(COUNT))
 GOOD: Final = "acme:good"
 LIMITS: Final = Limits(
-    keepalive_s=2, connect_timeout_s=3.0, handshake_timeout_s=1.0, shutdown_timeout_s=0.5, sweep_s=0.1, gather_s=0.0
+    keepalive_s=2,
+    connect_timeout_s=3.0,
+    handshake_timeout_s=1.0,
+    shutdown_timeout_s=0.5,
+    sweep_s=0.1,
+    intake=IntakeLimits(gather_s=0.0),
 )
 WAIT_S: Final = 40.0
 LOG_LINE_BYTES: Final = 300
