@@ -127,7 +127,7 @@ CASES = (
     ),
     Spoilt(
         "what waits for acknowledgements is dropped",
-        {"max_queued_messages 100000": "max_queued_messages 50", "max_inflight_messages 1000": ""},
+        {"max_queued_messages 100000": "max_queued_messages 10", "max_inflight_messages 1000": ""},
         check_redelivery,
         {"redelivery": (UNSAFE, "lost are ")},
         "max_queued_messages",
