@@ -29,10 +29,21 @@ def add_to(app: typer.Typer) -> None:
 def check(
     session: Session,
     *,
-    url: Annotated[str, typer.Argument(help="As the controller's TIDEGATE_BROKER_URL: mqtts://[user:password@]host.")],
-    folder: Annotated[Path, typer.Option("--folder", help="What 'tidegate init' made.")] = Path("tidegate"),
-    devices: Annotated[str, typer.Option("--devices", help="host:port for devices, where it is another.")] = "",
-    ca: Annotated[Path | None, typer.Option("--ca", help="CA of the broker's certificate, PEM; else ours.")] = None,
+    url: Annotated[
+        str,
+        typer.Argument(envvar="TIDEGATE_BROKER_URL", help="As the controller reaches it: mqtts://user:password@host."),
+    ],
+    folder: Annotated[
+        Path, typer.Option("--folder", envvar="TIDEGATE_FOLDER", help="What 'tidegate init' made.")
+    ] = Path("tidegate"),
+    devices: Annotated[
+        str,
+        typer.Option("--devices", envvar="TIDEGATE_BROKER_DEVICES", help="host:port for devices, where it is another."),
+    ] = "",
+    ca: Annotated[
+        Path | None,
+        typer.Option("--ca", envvar="TIDEGATE_BROKER_CA", help="CA of the broker's certificate, PEM; else ours."),
+    ] = None,
     allow_restart: Annotated[
         str, typer.Option("--allow-restart", help="A command that kills and restarts the broker, to see what is kept.")
     ] = "",

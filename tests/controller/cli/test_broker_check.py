@@ -104,3 +104,17 @@ def test_what_is_used_wrongly_is_told(world: World, tmp_path: Path) -> None:
     assert "mqtts://" in wrong.stderr
     assert check("mqtts://gate.test", "--folder", str(world.keys), "--devices", "nowhere").exit_code == 2
     assert check("mqtts://gate.test", "--folder", str(world.keys), "--ca", str(tmp_path / "none")).exit_code == 1
+
+
+@needs(Kind.MOSQUITTO)
+def test_the_settings_of_the_controller_are_enough(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no password stands on the command line, where every user of the machine can read it."""
+    sites = answer(monkeypatch, passed("tls", "TLSv1.3"))
+    for name, value in {**world.broker.environment, "TIDEGATE_FOLDER": str(world.keys)}.items():
+        monkeypatch.setenv(name, value)
+    result = check()
+    assert result.exit_code == 0, result.output
+    [site] = sites
+    assert site.controller.password
+    assert (site.controller.port, site.devices.port) == (world.broker.controller_port, world.broker.device_port)
+    assert site.controller.password not in check("--help").output
