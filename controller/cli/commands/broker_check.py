@@ -29,10 +29,21 @@ def add_to(app: typer.Typer) -> None:
 def check(
     session: Session,
     *,
-    url: Annotated[str, typer.Argument(help="As the controller's TIDEGATE_BROKER_URL: mqtts://[user:password@]host.")],
-    folder: Annotated[Path, typer.Option("--folder", help="What 'tidegate init' made.")] = Path("tidegate"),
-    devices: Annotated[str, typer.Option("--devices", help="host:port for devices, where it is another.")] = "",
-    ca: Annotated[Path | None, typer.Option("--ca", help="CA of the broker's certificate, PEM; else ours.")] = None,
+    url: Annotated[
+        str,
+        typer.Argument(envvar="TIDEGATE_BROKER_URL", help="As the controller reaches it: mqtts://user:password@host."),
+    ],
+    folder: Annotated[
+        Path, typer.Option("--folder", envvar="TIDEGATE_FOLDER", help="What 'tidegate init' made.")
+    ] = Path("tidegate"),
+    devices: Annotated[
+        str,
+        typer.Option("--devices", envvar="TIDEGATE_BROKER_DEVICES", help="host:port for devices, where it is another."),
+    ] = "",
+    ca: Annotated[
+        Path | None,
+        typer.Option("--ca", envvar="TIDEGATE_BROKER_CA", help="CA of the broker's certificate, PEM; else ours."),
+    ] = None,
     allow_restart: Annotated[
         str, typer.Option("--allow-restart", help="A command that kills and restarts the broker, to see what is kept.")
     ] = "",
@@ -40,21 +51,42 @@ def check(
 ) -> None:
     """Probe an MQTT broker for all that Tidegate needs of it; exit code 5 when something unsafe was found.
 
-    The broker keeps nothing of it. Clients and topics are the probe's own; a controller at work hears nothing.
+    It opens some 200 connections and sends some ten thousand small messages, within a minute. It comes as the
+    controller and as the devices check-a, check-b and check-c. Client ids and topics are its own: a controller at
+    work hears nothing of it, and the broker keeps nothing.
     """
     from controller.mqtt.check.catalogue import Verdict
     from controller.mqtt.check.program import probe
 
     del session
     printer = Printer(output)
-    site = _site(url, folder, devices=devices, ca=ca, restart=_restart(allow_restart))
+    site = site_of(url, folder, devices=devices, ca=ca, restart=_restart(allow_restart))
     report = probe(site, say=printer.say)
     _show(printer, report)
     if report.verdict is Verdict.UNSAFE or report.profile is None:
         raise typer.Exit(ExitCode.UNSAFE)
 
 
-def _site(url: str, folder: Path, *, devices: str, ca: Path | None, restart: Callable[[], None] | None) -> "Site":
+def site_of(
+    url: str,
+    folder: Path,
+    *,
+    devices: str = "",
+    ca: Path | None = None,
+    restart: Callable[[], None] | None = None,
+) -> "Site":
+    """Return what the checks are given, with certificates that are made now.
+
+    Args:
+        url: where the controller reaches the broker.
+        folder: the installation.
+        devices: ``host:port`` where devices reach it; empty: the same place.
+        ca: the CA of the broker's certificate; None: the installation's own.
+        restart: what restarts the broker, where that is allowed.
+
+    Raises:
+        CliError: when there is no such installation or CA, or an address is none.
+    """
     from controller.app.errors import ControllerError
     from controller.clock import monotonic_s
     from controller.mqtt.check.site import Site
@@ -77,16 +109,21 @@ def _identities(folder: Path, ca: Path | None) -> "Identities":
     from controller.signing.authority import Authority
     from controller.signing.installation import read_tenant
     from controller.signing.keystore import CA_CERTIFICATE, Keystore
-    from controller.signing.throwaway import device_context
-    from protocol.ids import name_of
+    from controller.signing.throwaway import dated, device_context
+    from protocol.ids import DeviceId, name_of
 
     tenant, at, keystore = read_tenant(folder), SystemClock().now(), Keystore(folder)
     trusted, ours = ca or folder / CA_CERTIFICATE, keystore.authority()
+
+    def device(one: DeviceId, authority: Authority) -> ssl.SSLContext:
+        return device_context(authority, name_of(tenant, one), ca=trusted, at=at)
+
     return Identities(
-        devices={device: device_context(ours, name_of(tenant, device), ca=trusted, at=at) for device in DEVICES},
+        devices={one: device(one, ours) for one in DEVICES},
         controller=keystore.broker_context(ca, at=at),
-        stranger=device_context(Authority.create(tenant, at=at), name_of(tenant, FIRST), ca=trusted, at=at),
+        stranger=device(FIRST, Authority.create(tenant, at=at)),
         nobody=ssl.create_default_context(cafile=trusted),
+        dated=dated(device(FIRST, ours)),
     )
 
 
@@ -139,7 +176,7 @@ def _show(printer: Printer, report: "Report") -> None:
             printer.raw(f"\n{finding.verdict}: {finding.name}: {finding.check.asks} {finding.found}.")
             printer.raw(f"  {finding.check.means}")
             printer.raw(f"  {finding.check.remedy}" if finding.check.remedy else "  Nothing to set.")
-    printer.raw(f"\nTIDEGATE_BROKER_PROFILE={profile}" if profile else "\nno profile of Tidegate fits this broker")
+    printer.raw(f"\nTIDEGATE_BROKER_PROFILE={profile}" if profile else "\nno profile was found: nobody was let in")
 
 
 def _rows(report: "Report") -> list[dict[str, Any]]:

@@ -6,12 +6,10 @@ from typing import Any, Final
 from controller.mqtt.check.findings import Finding, failed, judged, not_checked, passed
 from controller.mqtt.check.peer import Refused
 from controller.mqtt.check.site import FIRST, Site
-from protocol.messages import MESSAGE_BYTES_MAX
+from controller.mqtt.limits import Limits
 
-WINDOW: Final = 256
-"""Publishes that a lane may leave unanswered."""
-PACKET_BYTES: Final = MESSAGE_BYTES_MAX + 1_024
-DAY_S: Final = 86_400
+LANE: Final = Limits()
+"""What a lane asks of a broker."""
 RECEIVE_DEFAULT: Final = 65_535
 """MQTT 5.0, section 3.2.2.3.3."""
 
@@ -26,7 +24,7 @@ def check_basics(site: Site) -> Iterator[Finding]:
     if not site.is_mqtt5:
         yield from (not_checked(name, "MQTT 3.1.1 announces nothing") for name in names)
         return
-    with site.lane("announcements", site.manner(session_s=DAY_S)) as lane:
+    with site.lane("announcements", site.manner(session_s=LANE.session_expiry_s)) as lane:
         announced = lane.announced
     site.forget("announcements")
     yield from _announcements(announced)
@@ -51,11 +49,12 @@ def _announcements(announced: dict[str, Any]) -> Iterator[Finding]:
     has_wildcards = announced.get("WildcardSubscriptionAvailable", 1) == 1
     yield judged("wildcards", "available" if has_wildcards else "not available", is_good=has_wildcards)
     window = announced.get("ReceiveMaximum", RECEIVE_DEFAULT)
-    yield judged("receive-maximum", f"{window}; a lane uses up to {WINDOW}", is_good=window >= WINDOW)
+    yield judged("receive-maximum", f"{window}; a lane uses up to {LANE.window}", is_good=window >= LANE.window)
     most = announced.get("MaximumPacketSize")
-    found = "no limit announced" if most is None else f"{most} bytes; needed are {PACKET_BYTES}"
-    yield judged("packet-maximum", found, is_good=most is None or most >= PACKET_BYTES)
-    expiry_s = announced.get("SessionExpiryInterval", DAY_S)
-    yield judged("session-expiry", f"{expiry_s} s of {DAY_S} s", is_good=expiry_s >= DAY_S)
+    found = "no limit announced" if most is None else f"{most} bytes; needed are {LANE.packet_bytes_max}"
+    yield judged("packet-maximum", found, is_good=most is None or most >= LANE.packet_bytes_max)
+    wanted_s = LANE.session_expiry_s
+    expiry_s = announced.get("SessionExpiryInterval", wanted_s)
+    yield judged("session-expiry", f"{expiry_s} s of {wanted_s} s", is_good=expiry_s >= wanted_s)
     keepalive_s = announced.get("ServerKeepAlive")
     yield passed("server-keepalive", "ours" if keepalive_s is None else f"{keepalive_s} s")

@@ -2,42 +2,48 @@
 
 import socket
 import ssl
-import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import msgspec
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from controller.mqtt.check.catalogue import Verdict
 from controller.mqtt.check.findings import Finding, failed, judged, not_checked, passed
 from controller.mqtt.check.peer import ANSWER_S, Door, Manner, Refused
 from controller.mqtt.check.site import FIRST, Site
 
 VERSIONS: Final = (("mqtt5", MQTTProtocolVersion.MQTTv5), ("mqtt3.1.1", MQTTProtocolVersion.MQTTv311))
+SPOKEN: Final = "spoken"
 CONNECT_S: Final = 3.0
 """Where a firewall says nothing."""
-_OLD: Final = "DEFAULT:@SECLEVEL=0"
-"""Without this, OpenSSL 3 does not offer TLS 1.1 at all."""
 
 
 def check_doors(site: Site) -> Iterator[Finding]:
-    """Check who gets in."""
-    yield _tls(site)
-    yield _old_tls(site)
+    """Check who gets in.
+
+    Raises:
+        Refused: when TLS is not what it should be, so that nothing else can be asked.
+    """
+    tls = _tls(site)
+    yield tls
     yield _plain(site)
+    if site.controller.context is not None and tls.verdict is not Verdict.OK:
+        raise Refused("there is no trusted TLS")
+    yield _old_tls(site)
     yield _kept_out("certificate", site, site.identities.nobody)
     yield _kept_out("foreign-certificate", site, site.identities.stranger)
     yield from _versions(site)
 
 
-def accepted_versions(site: Site) -> tuple[MQTTProtocolVersion, ...]:
-    """Return the versions of MQTT, newest first, in which both a device and the controller are let in."""
-    return tuple(version for _, version in VERSIONS if not _why_refused(site, version))
+def accepted_versions(found: Collection[Finding]) -> list[MQTTProtocolVersion]:
+    """Return the versions of MQTT, newest first, in which both a device and the controller were let in."""
+    return [version for name, version in VERSIONS if passed(name, SPOKEN) in found]
 
 
 def _tls(site: Site) -> Finding:
     spoken = []
-    for door in site.doors(site.identities.nobody):
+    for door in site.doors(site.identities.devices[FIRST]):
         if door.context is None:
             return failed("tls", f"not spoken at {_place(door)}, by the address given (mqtt://)")
         try:
@@ -56,27 +62,15 @@ def _handshake(door: Door, context: ssl.SSLContext) -> str:
 
 
 def _old_tls(site: Site) -> Finding:
-    for door in site.doors(site.identities.nobody):
+    for door in site.doors(site.identities.dated):
         if door.context is None:
             return not_checked("old-tls", "no TLS is spoken")
         try:
-            spoken = _handshake(door, _old_context())
+            spoken = _handshake(door, door.context)
         except (OSError, ValueError):
             continue
         return failed("old-tls", f"{spoken} is spoken at {_place(door)}")
     return passed("old-tls", "refused")
-
-
-def _old_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_ciphers(_OLD)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # to offer what is deprecated is the purpose
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-    return context
 
 
 def _plain(site: Site) -> Finding:
@@ -119,7 +113,7 @@ def _kept_out(name: str, site: Site, context: ssl.SSLContext) -> Finding:
 def _versions(site: Site) -> Iterator[Finding]:
     for name, version in VERSIONS:
         why = _why_refused(site, version)
-        yield judged(name, why or "spoken", is_good=not why)
+        yield judged(name, why or SPOKEN, is_good=not why)
 
 
 def _why_refused(site: Site, version: MQTTProtocolVersion) -> str:

@@ -24,6 +24,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from controller.mqtt.limits import Limits
+
 FAILURE: Final = 0x80
 """From here on a reason code is an error (MQTT 5.0, section 2.4); 3.1.1 refuses a subscription by it too."""
 ANSWER_S: Final = 5.0
@@ -155,6 +157,8 @@ class Peer:
             return
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._manner.session_s
+        if self._manner.session_s:
+            properties.ReceiveMaximum = Limits().receive_max  # as a lane does
         is_clean = not self._manner.session_s
         self._client.connect(
             self._door.host, self._door.port, keepalive=KEEPALIVE_S, clean_start=is_clean, properties=properties

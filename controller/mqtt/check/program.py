@@ -49,9 +49,9 @@ def probe(site: Site, *, say: Callable[[str], None] = lambda _text: None) -> Rep
     site = msgspec.structs.replace(site, until_s=site.now_s() + site.limits.whole_s)
     say(f"checking {Family.DOORS}")
     found = list(_family(Family.DOORS, check_doors, site, say=say))
-    versions = accepted_versions(site)
+    versions = accepted_versions(found)
     if not versions:
-        why = "neither MQTT 5 nor MQTT 3.1.1 lets both the controller and a device in"
+        why = f"nobody was let in; {found[-1].found}"
         return _report([*found, *_missing(found, why)], None)
     spoken = msgspec.structs.replace(site, version=versions[0])
     with ThreadPoolExecutor(1) as beside:  # it may wait half a minute for the broker to send again

@@ -43,12 +43,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Identities(msgspec.Struct, frozen=True, kw_only=True):
-    """TLS contexts: of throw-away devices, the controller, a device of another CA, and somebody without certificate."""
+    """TLS contexts: of throw-away devices, the controller, a device of another CA, and somebody without certificate.
+
+    `dated` is a device that offers old TLS alone; it has a certificate, since a handshake of old TLS fails without.
+    """
 
     devices: dict[DeviceId, ssl.SSLContext]
     controller: ssl.SSLContext
     stranger: ssl.SSLContext
     nobody: ssl.SSLContext
+    dated: ssl.SSLContext
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,9 +17,10 @@ from controller.mqtt.check.site import FIRST, Site
 
 WORDS: Final = 4
 TALKS: Final = 7
+QUIET_TALKS: Final = 2
 PAUSE_S: Final = 0.1
-DELAY_MS_MAX: Final = 40.0
-"""For all words: a single delayed acknowledgement."""
+DELAY_MS_MAX: Final = 80.0
+"""For all words: half of what delayed acknowledgements cost them."""
 EACH: Final = 8
 """Subscriptions of one client: on brokers where they are dear, it is their number in all that counts."""
 ROUNDS: Final = 2
@@ -38,7 +39,7 @@ def _delay(site: Site) -> Finding:
     with site.lane("ears") as lane, site.device(FIRST) as device:
         lane.listen(site.uplink(FIRST, "#"))
         device.listen(site.downlink(FIRST))
-        quiet_ms = _talk_ms(site, lane, device, pause_s=PAUSE_S)
+        quiet_ms = min(_talk_ms(site, lane, device, pause_s=PAUSE_S) for _ in range(QUIET_TALKS))
         quick_ms = statistics.median(_talk_ms(site, lane, device) for _ in range(TALKS))
     found = (
         f"{WORDS} small messages and their answers take {quick_ms:.0f} ms, with pauses between them {quiet_ms:.0f} ms"
