@@ -9,10 +9,9 @@ from typing import Any, Final
 import mqtt5
 
 from controller.edge.endpoint import Endpoint
-from controller.edge.limits import Limits
 from controller.edge.session import Session
 from protocol.ids import Name
-from tests.controller.edge.world import TENANT, FakeInbox
+from tests.controller.edge.world import TENANT, FakeInbox, limits_of
 
 DRAIN_S: Final = 1.0
 """Virtual seconds after which everything that is going to happen has happened."""
@@ -112,7 +111,7 @@ class Stage:
     def __init__(self, **limits: Any) -> None:
         self.inbox = FakeInbox()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.endpoint = Endpoint(self.inbox, tenant=TENANT, context=context, instance=7, limits=Limits(**limits))
+        self.endpoint = Endpoint(self.inbox, tenant=TENANT, context=context, instance=7, limits=limits_of(**limits))
 
     def connect(self, name: Name) -> Cable:
         """Return a connection whose TLS handshake is done."""

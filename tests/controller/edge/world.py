@@ -164,6 +164,12 @@ async def open_client(context: ssl.SSLContext, port: int, name: str) -> "Client"
     return Client(*made, Name(name))
 
 
+def limits_of(**given: Any) -> Limits:
+    """Return limits of the endpoint and of its intake, told apart by their names."""
+    intake = {name: given.pop(name) for name in IntakeLimits.__struct_fields__ if name in given}
+    return Limits(intake=IntakeLimits(**intake), **given)
+
+
 @asynccontextmanager
 async def world(folder: Path, **limits: Any) -> AsyncIterator[World]:
     """Run an endpoint for a test; *limits* are those of the endpoint and of its intake."""
@@ -174,9 +180,7 @@ async def world(folder: Path, **limits: Any) -> AsyncIterator[World]:
         "drain_timeout_s": 3.0,
         "sweep_s": 0.05,
     }
-    given = fast | limits
-    intake = {name: given.pop(name) for name in IntakeLimits.__struct_fields__ if name in given}
-    made = World(Pki(folder), Limits(intake=IntakeLimits(**intake), **given))
+    made = World(Pki(folder), limits_of(**(fast | limits)))
     [(_, made.port)] = made.endpoint.listen("127.0.0.1", 0)
     running = asyncio.create_task(made.endpoint.run())
     try:
