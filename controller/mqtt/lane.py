@@ -133,6 +133,8 @@ class Lane:
             log.error("lane_taken_over", **fields, hint="another controller uses this broker for the same tenant")
         elif end.how in {How.NOT_SUBSCRIBED, How.REFUSED}:
             log.error("lane_refused", **fields)
+        elif end.how is How.LOST and not lived_s:
+            log.error("lane_refused", **fields, hint="ended before any answer: brokers refuse certificates that way")
         elif lived_s or str(end) != self._said:
             log.warning("lane_lost", **fields)
         self._said = str(end)
