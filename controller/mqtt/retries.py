@@ -37,8 +37,9 @@ class Retries:
             lived_s: how long before that the broker accepted it; 0 when it never did.
             chance: drawn evenly from 0 to 1, so that lanes, and controllers, do not come all at once.
         """
-        is_early = 0.0 < lived_s < self._limits.early_s
-        self._early_losses = self._early_losses + 1 if is_early and how is How.LOST else 0
+        self._early_losses += how is How.LOST and 0.0 < lived_s < self._limits.early_s
+        if lived_s >= self._limits.early_s:
+            self._early_losses = 0
         if lived_s >= self._limits.taken_over_wait_max_s:
             self._takeovers = 0
         self.is_taken_over = how is How.TAKEN_OVER or self._early_losses >= self._limits.early_losses_max
