@@ -79,6 +79,11 @@ class Wire(asyncio.BufferedProtocol, ABC):
             set_read_limits(high=self._limits.read_buffer_bytes_max)
         self.opened(self._transport)
 
+    def eof_received(self) -> None:
+        """Let go at once of a peer that has gone: until TLS has ended, what is written to it would only be logged."""
+        if not self._is_finished and self._transport is not None:
+            self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """End; `exc` only tells how the peer vanished."""
         self._is_finished = True

@@ -166,7 +166,7 @@ class Broker:
 
     def close(self, name: Name, *, reason: str) -> None:
         """Forget the device's session; its connection to the broker is not ours to close."""
-        number = self._sessions.of(name)
+        number = self._sessions.newest(name)
         if number:
             log.info("session_closed", device=name, reason=reason)
             self._sessions.end(name, number)
@@ -215,14 +215,14 @@ class Broker:
     def _answer(self, content: Uplinked, acknowledge: Callable[[], None]) -> Answer:
         match content.kind:
             case UplinkKind.HELLO:
-                return partial(self._greeted, content.name, self._sessions.begin(content.name), acknowledge)
+                return partial(self._greeted, content.name, self._sessions.expect(content.name), acknowledge)
             case UplinkKind.GONE:
-                return partial(self._gone, content.name, self._sessions.of(content.name), acknowledge)
+                return partial(self._gone, content.name, self._sessions.newest(content.name), acknowledge)
             case _:
                 return lambda _: acknowledge()
 
     def _greeted(self, name: Name, number: int, acknowledge: Callable[[], None], what: Disposition) -> None:
-        self._sessions.settle(name, number, is_stored=what is Disposition.STORED)
+        (self._sessions.begin if what is Disposition.STORED else self._sessions.refuse)(name, number)
         acknowledge()
 
     def _gone(self, name: Name, number: int, acknowledge: Callable[[], None], what: Disposition) -> None:

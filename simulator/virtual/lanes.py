@@ -1,8 +1,6 @@
 """The lanes of one life of the controller: its side of a broker, where nobody tells who is connected.
 
-It stands in for `controller.mqtt`: the same port down, the same promises up. A device has a session from the storing of
-its hello until a will that came after it was stored and not stale. A hello that is being stored is none yet: it may be
-that of a device that was just blocked. What ends a session also ends those that older hellos were to begin.
+It stands in for `controller.mqtt`: the same port down, the same promises up, and the same `Sessions`.
 """
 
 import random
@@ -13,6 +11,7 @@ from typing import Final
 from controller.app.errors import ControllerError
 from controller.app.inbox import Inbox
 from controller.app.ports import Disposition, Uplinked
+from controller.mqtt.sessions import Sessions
 from protocol.ids import PARTITIONS, Name
 from protocol.topics import DownlinkKind, UplinkKind
 from simulator.virtual.broker import LANES, Broker, lane_of
@@ -64,10 +63,7 @@ class Lanes:
         self._perils = Perils(world, chance)
         self._standing: dict[int, _Lane] = {}
         self._epoch = dict.fromkeys(range(LANES), 0)
-        self._sessions: dict[Name, int] = {}
-        self._coming: dict[Name, list[int]] = {}
-        """The sessions that hellos which are being stored will begin, the newest last."""
-        self._last_number = 0
+        self._sessions = Sessions()
         self._unseen: set[int] = set()
         self._is_telling = False
         self._has_begun = False
@@ -96,14 +92,14 @@ class Lanes:
 
     def session(self, name: Name) -> int:
         """Return the number of the device's session, 0 when it has none."""
-        return self._sessions.get(name, 0)
+        return self._sessions.of(name)
 
     def whole_session(self, name: Name) -> Session | None:
         """Return the device's session where it is there indeed, by a lane that stands; for observers."""
         index = lane_of(name)
-        if not self.is_up(name) or name not in self._sessions or self._broker.connection(name) is None:
+        if not self.is_up(name) or not self.session(name) or self._broker.connection(name) is None:
             return None
-        return self.instance, self._sessions[name] * EPOCHS_MAX + self._epoch[index]
+        return self.instance, self.session(name) * EPOCHS_MAX + self._epoch[index]
 
     def is_up(self, name: Name) -> bool:
         """Say whether the lane of a device stands; for observers."""
@@ -112,7 +108,7 @@ class Lanes:
     def write(self, name: Name, kind: DownlinkKind, payload: bytes) -> bool:
         """Hand bytes to the broker, unless the lane is full or does not stand, or no session wants a command."""
         lane = self._standing.get(lane_of(name))
-        is_wanted = kind is not DownlinkKind.COMMAND or name in self._sessions
+        is_wanted = kind is not DownlinkKind.COMMAND or self.session(name) != 0
         if lane is None or not is_wanted or lane.in_flight >= self._window:
             return False
         self._perils.perhaps_die(kind)
@@ -132,8 +128,8 @@ class Lanes:
     def close(self, name: Name, *, reason: str) -> None:
         """Forget a device's session: its connection to the broker is not ours to close."""
         self._world.say("lanes", f"forget {name}: {reason}")
-        number = self._newest(name)
-        self._end(name, number)
+        number = self._sessions.newest(name)
+        self._sessions.end(name, number)
         self._spawn(self._intake.note_end(name, number))
 
     # --- connections --------------------------------------------------------------------------------------------
@@ -159,8 +155,7 @@ class Lanes:
             self._connect(lane.index)
 
     def _lose_sight(self, index: int) -> None:
-        for name in [name for name in self._sessions if lane_of(name) == index]:
-            del self._sessions[name]
+        self._sessions.forget(range(index, PARTITIONS, LANES))
         self._unseen.add(index)
         if not self._is_telling:
             self._is_telling = True
@@ -197,35 +192,17 @@ class Lanes:
         """Return what a message means for its device's session."""
         match message.kind:
             case UplinkKind.HELLO:
-                return partial(self._greeted, message.name, self._begin(message.name))
+                return partial(self._greeted, message.name, self._sessions.expect(message.name))
             case UplinkKind.GONE:
-                return partial(self._gone, message.name, self._newest(message.name))
+                return partial(self._gone, message.name, self._sessions.newest(message.name))
             case _:
                 return lambda _: None
 
-    def _begin(self, name: Name) -> int:
-        self._last_number += 1
-        self._coming.setdefault(name, []).append(self._last_number)
-        return self._last_number
-
-    def _newest(self, name: Name) -> int:
-        return max([*self._coming.get(name, []), self.session(name)])
-
-    def _end(self, name: Name, number: int) -> None:
-        """End the session *number* and older ones, also those that have not begun."""
-        self._coming[name] = [coming for coming in self._coming.get(name, ()) if coming > number]
-        if self.session(name) <= number:
-            self._sessions.pop(name, None)
-
     def _greeted(self, name: Name, number: int, disposition: Disposition) -> None:
-        if number not in self._coming[name]:
-            return
-        self._coming[name].remove(number)
-        if disposition is Disposition.STORED:
-            self._sessions[name] = number
+        (self._sessions.begin if disposition is Disposition.STORED else self._sessions.refuse)(name, number)
 
     def _gone(self, name: Name, number: int, disposition: Disposition) -> None:
         if disposition is Disposition.STORED:
-            self._end(name, number)
+            self._sessions.end(name, number)
         elif disposition is Disposition.STALE:
             self._world.sometimes(Sometimes.STALE_WILL)
