@@ -29,6 +29,7 @@ PACKET_ID_MAX: Final = 65_535
 
 _ANSWERS: Final = {
     Disposition.STORED: Code.SUCCESS,
+    Disposition.STALE: Code.SUCCESS,
     Disposition.MALFORMED: Code.PAYLOAD_INVALID,
     Disposition.UNTRUSTED: Code.NOT_AUTHORIZED,
 }

@@ -339,6 +339,10 @@ class Rig:
 
     def hello(self, name: str, *, work: WorkInHand | None = None, **changes: Any) -> Disposition:
         """Let a device say hello."""
+        return self.receive([self.said_hello(name, work=work, **changes)])[0]
+
+    def said_hello(self, name: str, *, work: WorkInHand | None = None, **changes: Any) -> Uplinked:
+        """Return a device's next hello, not yet said."""
         device = self.devices[name]
         device.hello_seq += 1
         fields: dict[str, Any] = {
@@ -352,7 +356,13 @@ class Rig:
             "agent": "test",
         }
         message = Hello(**(fields | changes))
-        return self.say(name, UplinkKind.HELLO, seal(encode(message), PayloadType.HELLO, device.key))
+        payload = seal(encode(message), PayloadType.HELLO, device.key)
+        return Uplinked(name=device.name, kind=UplinkKind.HELLO, payload=payload)
+
+    def said_gone(self, name: str, connection: str) -> Uplinked:
+        """Return the will of a device's connection, not yet said."""
+        payload = encode(Gone(connection=connection))
+        return Uplinked(name=self.devices[name].name, kind=UplinkKind.GONE, payload=payload)
 
     def lose(self, *names: str) -> None:
         """Let connections break; their wills are delivered."""

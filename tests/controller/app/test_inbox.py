@@ -1,11 +1,11 @@
 """Messages coming in: what is stored, what is refused, and that a bad one harms no other."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
-from controller.app import devices, runs, system
+from controller.app import devices, hello, runs, system
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition, Uplinked
 from controller.domain import target as targets
@@ -209,11 +209,38 @@ def test_a_device_that_claims_an_absurd_sequence_harms_only_itself(rig: Rig) -> 
 
 
 def test_a_stale_will_changes_nothing(rig: Rig) -> None:
-    rig.say("a", UplinkKind.GONE, b'{"connection":"c0"}')
+    assert rig.say("a", UplinkKind.GONE, b'{"connection":"c0"}') is Disposition.STALE
     assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
 
     rig.lose("a")
     assert not run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_a_will_that_comes_with_its_own_hello_is_that_of_the_connection(rig: Rig) -> None:
+    hello, will = rig.said_hello("a", connection="c9"), rig.said_gone("a", "c9")
+    stale, other = rig.said_gone("a", "c1"), rig.said_gone("b", "c1")
+
+    said = rig.receive([stale, hello, will, other])
+
+    assert said == [Disposition.STALE, Disposition.STORED, Disposition.STORED, Disposition.STORED]
+    assert not run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_of_a_batch_that_met_a_fault_stale_wills_are_still_told_from_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [rig.said_gone("a", "c0"), rig.said_hello("a"), rig.said_gone("b", "c1")]
+    greet = hello.greet
+
+    def broken(controller: Any, tx: Any, after: Any, hellos: Any) -> Any:
+        assert not hellos, "a fault of ours"
+        return greet(controller, tx, after, hellos)
+
+    monkeypatch.setattr(hello, "greet", broken)
+
+    said = rig.receive(batch)
+
+    assert said == [Disposition.STALE, Disposition.MALFORMED, Disposition.STORED]
 
 
 def test_a_session_that_ends_takes_its_device_offline_unless_it_is_back(rig: Rig) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,9 @@ class FakeInbox:
             self.ended_failures -= 1
             raise OSError("the disk is full")
         self.ended.append((name, session))
+
+    async def lost_sight(self, partitions: Collection[int]) -> None:
+        raise AssertionError(f"the endpoint sees every session end: {partitions}")
 
 
 async def until(what: Any) -> None:

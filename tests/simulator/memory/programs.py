@@ -24,7 +24,7 @@ from controller.app.records import (
 from controller.app.repositories import Transaction
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
-from protocol.ids import DeviceId, Name
+from protocol.ids import PARTITIONS, DeviceId, Name
 from protocol.messages import Op
 from tests.controller.store.samples import (
     NOW,
@@ -113,6 +113,14 @@ def save_installed(tx: Transaction, number: int, version: str, is_broken: bool |
 
 def save_gone(tx: Transaction, number: int, life: int, when: int) -> Any:
     return tx.devices.save_gone(number, connection=f"c{life}", at=at(when))
+
+
+def sighted(tx: Transaction, after: int, limit: int) -> Any:
+    return tx.devices.sighted(range(0, PARTITIONS, 2), after=after, limit=limit)
+
+
+def set_gone(tx: Transaction, numbers: list[int]) -> Any:
+    return tx.devices.set_gone(numbers)
 
 
 def set_labels(tx: Transaction, number: int, value: str) -> Any:
@@ -348,6 +356,8 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     save_hello: (_number, _life, _when),
     save_installed: (_number, _version, st.none() | st.booleans()),
     save_gone: (_number, _life, _when),
+    sighted: (_number, _limit),
+    set_gone: (_numbers,),
     set_labels: (_number, _word),
     set_blocked: (_number, st.booleans()),
     set_certificate: (_number, _word, _when),
