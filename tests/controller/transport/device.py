@@ -52,6 +52,7 @@ class Device:
         self.ends: list[int] = []
         self.grants: list[list[int]] = []
         self.answers: dict[int, int] = {}
+        self.connection = ""
         self._is_silent = False
         self._unacknowledged: list[int] = []
         is_mqtt5 = address.profile.is_mqtt5
@@ -133,7 +134,9 @@ class Device:
         """Say goodbye; with MQTT 5 that may set the will free."""
         reason = "Disconnect with will message" if with_will else "Normal disconnection"
         code = ReasonCode(PacketTypes.DISCONNECT, reason) if self.address.profile.is_mqtt5 else None
+        ended = len(self.ends)
         self._client.disconnect(reasoncode=code)
+        await until(lambda: len(self.ends) > ended)
         await self.stop()
 
     async def stop(self) -> None:

@@ -14,20 +14,24 @@ WRITES_MAX: Final = 4_000
 """More than any window holds, in bytes too."""
 
 
+def padded(text: str) -> bytes:
+    """Return a payload of the greatest length that begins with *text*."""
+    return text.encode().ljust(MESSAGE_BYTES_MAX)
+
+
 def filled(transport: Transport) -> int:
     """Write until nothing more is taken, and return how much was."""
-    payload = bytes(MESSAGE_BYTES_MAX - 100)
     for number in range(WRITES_MAX):
-        if not transport.write(D1, DownlinkKind.COMMAND, payload + b"%d" % number):
+        if not transport.write(D1, DownlinkKind.COMMAND, padded(f"filling {number}")):
             return number
-    raise AssertionError(f"{WRITES_MAX} writes of {len(payload)} bytes were taken with nothing acknowledged")
+    raise AssertionError(f"{WRITES_MAX} writes of {MESSAGE_BYTES_MAX} bytes were taken with nothing acknowledged")
 
 
 async def test_what_is_written_arrives_whole_and_in_order(way: Way, inbox: RecordingInbox) -> None:
     transport = await way.start(inbox)
     device = way.device()
     await greet(device, inbox)
-    payloads = [b"%d " % number + bytes(MESSAGE_BYTES_MAX - 10) for number in range(40)]
+    payloads = [padded(str(number)) for number in range(40)]
 
     for payload in payloads:
         await until(lambda payload=payload: transport.write(D1, DownlinkKind.COMMAND, payload))
@@ -45,12 +49,12 @@ async def test_a_full_window_refuses_and_takes_again_once_it_is_acknowledged(way
     await way.stall(device)
     taken = filled(transport)
     assert taken > 0
-    assert not transport.write(D1, DownlinkKind.COMMAND, b"refused")
+    assert not transport.write(D1, DownlinkKind.COMMAND, padded("refused"))
     await way.go_on(device)
 
     await until(lambda: transport.write(D1, DownlinkKind.COMMAND, b"after"))
     await until(lambda: b"after" in device.commands)
-    assert b"refused" not in device.commands
+    assert padded("refused") not in device.commands
     assert len(device.commands) == len(set(device.commands))
 
 
