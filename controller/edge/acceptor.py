@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from controller.app.errors import StorageUnavailable
-from controller.edge.complaints import Complaints
+from controller.complaints import Complaints
 from controller.edge.limits import Counts, Limits
 
 TLS_BUFFER_BYTES: Final = 16_384

@@ -13,6 +13,7 @@ import mqtt5
 from controller.app.ports import Disposition, Uplinked
 from controller.edge.endpoint import Endpoint
 from controller.edge.limits import Limits
+from controller.intake import IntakeLimits
 from controller.signing.authority import Authority, new_key
 from controller.signing.keyfile import to_pem
 from controller.signing.tls import server_context
@@ -160,7 +161,7 @@ class World:
 
 @asynccontextmanager
 async def world(folder: Path, **limits: Any) -> AsyncIterator[World]:
-    """Run an endpoint for a test."""
+    """Run an endpoint for a test; *limits* are those of the endpoint and of its intake."""
     fast: dict[str, Any] = {
         "retry_first_s": 0.02,
         "retry_max_s": 0.05,
@@ -168,7 +169,9 @@ async def world(folder: Path, **limits: Any) -> AsyncIterator[World]:
         "drain_timeout_s": 3.0,
         "sweep_s": 0.05,
     }
-    made = World(Pki(folder), Limits(**(fast | limits)))
+    given = fast | limits
+    intake = {name: given.pop(name) for name in IntakeLimits.__struct_fields__ if name in given}
+    made = World(Pki(folder), Limits(intake=IntakeLimits(**intake), **given))
     [(_, made.port)] = made.endpoint.listen("127.0.0.1", 0)
     running = asyncio.create_task(made.endpoint.run())
     try:
