@@ -11,8 +11,12 @@ class RecordingInbox(FakeInbox):
     def __init__(self) -> None:
         super().__init__()
         self.unseen: list[frozenset[int]] = []
+        self.unseen_failures = 0
 
     async def lost_sight(self, partitions: Collection[int]) -> None:
+        if self.unseen_failures:
+            self.unseen_failures -= 1
+            raise OSError("the disk is full")
         self.unseen.append(frozenset(partitions))
 
     @property

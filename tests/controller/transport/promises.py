@@ -57,6 +57,8 @@ WITHOUT: Final[Mapping[Promise, Mapping[Kind, str]]] = {
     Promise.NEEDS_SESSION_FOR_ACK: dict.fromkeys(
         BROKERS, "a device of which no hello is known is asked for one by an acknowledgement"
     ),
+    Promise.FORBIDS_BY_NAME: {Kind.NATS: "devices share a user at NATS, unless each is given one in its configuration"},
+    Promise.BINDS_CLIENT_ID: {Kind.NATS: "NATS takes a client id from anybody with a certificate"},
     Promise.SURVIVES_KILL: {
         Kind.BUILT_IN: "there is no broker",
         Kind.MOSQUITTO_5: "mosquitto writes its store now and then; devices say again what no signed ack named",

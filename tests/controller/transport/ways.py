@@ -12,6 +12,7 @@ import pytest
 from controller.app.ports import Inbox, Transport
 from controller.edge.endpoint import Endpoint
 from controller.edge.limits import Limits
+from controller.intake import IntakeLimits
 from protocol.ids import Name
 from protocol.profiles import Profile
 from tests.controller.edge.world import D1, TENANT, Pki, until
@@ -22,10 +23,9 @@ from tests.controller.transport.promises import Kind, Promise, why_not
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """The limits that a case may set; the names are those of the transports."""
 
-    batch_max: int = 500
-    intake_high: int = 4_000
-    intake_low: int = 2_000
+    intake: IntakeLimits = IntakeLimits(retry_first_s=0.02, retry_max_s=0.05, drain_timeout_s=3.0)
     window: int = 16
+    keepalive_s: int = 30
 
 
 class Way(ABC):
@@ -126,7 +126,7 @@ class BuiltIn(Way):
     async def start(self, inbox: Inbox, bounds: Bounds = Bounds()) -> Transport:
         """Begin a new life at the same port."""
         self.lives += 1
-        limits = Limits(**FAST, **msgspec.structs.asdict(bounds))
+        limits = Limits(**FAST, window=bounds.window, keepalive_s=bounds.keepalive_s, intake=bounds.intake)
         endpoint = Endpoint(inbox, tenant=TENANT, context=self.pki.context(), instance=self.lives, limits=limits)
         [(_, self._port)] = endpoint.listen("127.0.0.1", self._port)
         self._endpoint, self._running = endpoint, asyncio.create_task(endpoint.run())
@@ -178,10 +178,5 @@ class BuiltIn(Way):
 FAST: Final[dict[str, Any]] = {
     "packets_per_second": 1e6,
     "packets_burst": 100_000,
-    "retry_first_s": 0.02,
-    "retry_max_s": 0.05,
     "shutdown_timeout_s": 0.5,
-    "drain_timeout_s": 3.0,
 }
-
-WAYS: Final[tuple[type[Way], ...]] = (BuiltIn,)
