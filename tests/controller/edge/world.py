@@ -10,6 +10,7 @@ from typing import Any
 
 import mqtt5
 
+from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition, Uplinked
 from controller.edge.endpoint import Endpoint
 from controller.edge.limits import Limits
@@ -79,6 +80,8 @@ class FakeInbox:
         self.blocked: set[str] = set()
         self.ended: list[tuple[str, int]] = []
         self.ended_failures = 0
+        self.lost: list[list[int]] = []
+        self.lost_failures = 0
         self.check_error: Exception | None = None
         self.open = asyncio.Event()
         self.open.set()
@@ -119,7 +122,10 @@ class FakeInbox:
         self.ended.append((name, session))
 
     async def lost_sight(self, partitions: Collection[int]) -> None:
-        raise AssertionError(f"the endpoint sees every session end: {partitions}")
+        if self.lost_failures:
+            self.lost_failures -= 1
+            raise StorageUnavailable("the disk is full")
+        self.lost.append(sorted(partitions))
 
 
 async def until(what: Any) -> None:

@@ -30,10 +30,10 @@ async def test_at_its_start_the_transport_has_lost_sight_of_every_partition_once
     brokered: OverBroker, inbox: RecordingInbox
 ) -> None:
     await brokered.start(inbox)
-    await until(lambda: inbox.lost == EVERYTHING)
+    await until(lambda: inbox.unseen == EVERYTHING)
 
     await asyncio.sleep(0.1)
-    told = Counter(partition for partitions in inbox.unseen for partition in partitions)
+    told = Counter(partition for partitions in inbox.lost for partition in partitions)
     assert set(told.values()) == {1}
 
 
@@ -46,20 +46,20 @@ async def test_a_next_life_has_lost_sight_again_though_its_sessions_are_there(
 
     await brokered.start(later)
 
-    await until(lambda: later.lost == EVERYTHING)
+    await until(lambda: later.unseen == EVERYTHING)
 
 
 async def test_a_loss_of_sight_that_could_not_be_noted_is_told_again(
     brokered: OverBroker, inbox: RecordingInbox
 ) -> None:
-    inbox.unseen_failures = 2
+    inbox.lost_failures = 2
     transport = await brokered.start(inbox)
-    await until(lambda: inbox.lost == EVERYTHING)
+    await until(lambda: inbox.unseen == EVERYTHING)
 
     device = brokered.device()
     await greet(device, inbox)
     await reached(device, transport, b"command")
-    assert inbox.unseen_failures == 0
+    assert inbox.lost_failures == 0
 
 
 async def test_lanes_that_find_their_sessions_again_have_lost_sight_of_nobody(
@@ -68,8 +68,8 @@ async def test_lanes_that_find_their_sessions_again_have_lost_sight_of_nobody(
     transport = await brokered.start(inbox)
     device = brokered.device()
     await greet(device, inbox)
-    await until(lambda: inbox.lost == EVERYTHING)
-    before = len(inbox.unseen), transport.session(D1)
+    await until(lambda: inbox.unseen == EVERYTHING)
+    before = len(inbox.lost), transport.session(D1)
 
     for lane in _lanes(brokered):
         lane._connection._socket.shutdown(2)
@@ -79,7 +79,7 @@ async def test_lanes_that_find_their_sessions_again_have_lost_sight_of_nobody(
 
     await until(lambda: inbox.payloads.count(b"while cut") == 1)
     await reached(device, transport, b"command")
-    assert (len(inbox.unseen), transport.session(D1)) == before
+    assert (len(inbox.lost), transport.session(D1)) == before
 
 
 def _lanes(brokered: OverBroker) -> Collection[object]:
@@ -112,15 +112,15 @@ async def test_a_broker_that_forgot_everything_is_used_as_a_new_one(
     transport = await brokered.start(inbox)
     device = brokered.device()
     await greet(device, inbox)
-    await until(lambda: inbox.lost == EVERYTHING)
-    inbox.unseen.clear()
+    await until(lambda: inbox.unseen == EVERYTHING)
+    inbox.lost.clear()
 
     await asyncio.to_thread(brokered.broker.kill)
     brokered.broker.forget()
     await asyncio.to_thread(brokered.broker.start)
     await brokered.standing()
 
-    await until(lambda: inbox.lost == EVERYTHING)
+    await until(lambda: inbox.unseen == EVERYTHING)
     assert transport.session(D1) == 0
     back = brokered.device()
     await greet(back, inbox, hello=b"back")
