@@ -7,7 +7,6 @@
 """
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ import httpx
 from agent.https import pinned
 from controller.cli.contexts import Context
 from simulator.operations import Operator
-from simulator.processes import Child, Processes, clean_environment
+from simulator.processes import Child, Processes, clean_environment, free_port
 
 HOST: Final = "localhost"
 TENANT: Final = "demo"
@@ -34,14 +33,6 @@ _ENROL_POLL_SECONDS: Final = 0.2
 
 class InstallationFailed(Exception):
     """A part of the installation could not be made; the message says which, and why."""
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 class Installation:

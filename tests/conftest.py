@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.brokers import missing
+
 EXAMPLES = {"dev": 50, "ci": 500, "soak": 20_000}
 
 for name, max_examples in EXAMPLES.items():
@@ -55,3 +57,10 @@ def loopback_only() -> Iterator[None]:
         patch.setattr(socket.socket, "connect", guarded_connect)
         patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say aloud which brokers were not there: a skipped test is easily overlooked."""
+    skipped = terminalreporter.getreports("skipped")
+    for line in missing(report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)):
+        terminalreporter.write_sep("!", f"WARNING: {line}", yellow=True, bold=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from controller.cli.commands import contexts, devices, jobs, local, pipelines, releases, runs, system, tokens
+from controller.cli.commands import brokers, contexts, devices, jobs, local, pipelines, releases, runs, system, tokens
 
 PLUGINS: Final = "tidegate.commands"
 EXIT_CODES: Final = (
@@ -35,6 +35,7 @@ def build() -> typer.Typer:
         "device": (devices.group, "Find and manage devices."),
         "token": (tokens.group, "Manage API tokens."),
         "claim": (tokens.claims, "Make tokens that devices enrol with."),
+        "broker": (brokers.group, "Connect through an external MQTT broker."),
         "audit": (system.audit, "Read what operators did."),
         "security": (system.security, "Read what was refused."),
         "context": (contexts.group, "Choose the controller to talk to."),

@@ -41,6 +41,8 @@ HOSTS_MAX: Final = 32
 
 CA_SPAN: Final = timedelta(days=3_650)
 SERVER_SPAN: Final = timedelta(days=90)
+BROKER_SPAN: Final = timedelta(days=365)
+"""Nobody renews it but a person."""
 DEVICE_SPAN: Final = timedelta(days=7)
 BROKER_CLIENT_SPAN: Final = timedelta(days=1)
 BACKDATED: Final = timedelta(minutes=5)
@@ -137,11 +139,21 @@ class Authority:
         Raises:
             InvalidRequest: when there is no host, there are too many, or one is neither a name nor an address.
         """
+        return self._server("tidegate controller", hosts, span=_span(at, SERVER_SPAN))
+
+    def broker_certificate(self, hosts: Sequence[str], *, at: Instant) -> ServerCertificate:
+        """Issue a certificate of one year, with a new key, for an external broker at *hosts* (names or addresses).
+
+        Raises:
+            InvalidRequest: as `server_certificate` does.
+        """
+        return self._server("tidegate broker", hosts, span=_span(at, BROKER_SPAN))
+
+    def _server(self, common_name: str, hosts: Sequence[str], *, span: tuple[datetime, datetime]) -> ServerCertificate:
         if not 1 <= len(hosts) <= HOSTS_MAX:
             raise InvalidRequest(f"{len(hosts)} hosts: expected 1 to {HOSTS_MAX}")
         san = x509.SubjectAlternativeName([_host(host) for host in hosts])
-        usage, span = ExtendedKeyUsageOID.SERVER_AUTH, _span(at, SERVER_SPAN)
-        return self._own("tidegate controller", san, usage=usage, span=span)
+        return self._own(common_name, san, usage=ExtendedKeyUsageOID.SERVER_AUTH, span=span)
 
     def broker_client_certificate(self, *, at: Instant) -> ServerCertificate:
         """Issue a certificate of one day, with a new key, that the controller shows to a broker."""
