@@ -19,6 +19,7 @@ from pydantic import (
 from controller.app.access import Role
 from controller.documents import to_document
 from controller.domain.pipeline import Pipeline
+from protocol.profiles import Profile
 from protocol.trust import instant_of
 
 V = TypeVar("V")
@@ -297,6 +298,7 @@ class Enrolled(BaseModel):
     release_root: Base64
     mqtt_host: str
     mqtt_port: int
+    mqtt_profile: Profile
 
 
 class Renew(Body):

@@ -209,6 +209,7 @@ async def test_enrolment_answers_with_certificate_roots_and_endpoint(client: htt
         "release_root": base64.b64encode(b"release").decode(),
         "mqtt_host": "mqtt.example",
         "mqtt_port": 8883,
+        "mqtt_profile": "mqtt3.1.1",
     }
     [(_, arguments)] = fake.calls
     assert arguments["signing_key"] == b"s" * 32
