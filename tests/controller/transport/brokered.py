@@ -49,6 +49,8 @@ class OverBroker(Way):
         """End everything, the broker last."""
         self.wake()
         await super().close()
+        if self.broker.child is not None:
+            self.broker.kill()  # NATS takes five seconds for a proper end
         await asyncio.to_thread(self.processes.stop_all)
 
     async def start(self, inbox: Inbox, bounds: Bounds = Bounds()) -> Transport:
