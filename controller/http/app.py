@@ -1,6 +1,6 @@
 """The API as an ASGI application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -53,6 +53,7 @@ def create_app(
     mqtt_host: str,
     mqtt_port: int,
     mqtt_profile: Profile = Profile.MQTT5,
+    transport_faults: Callable[[], Sequence[str]] = tuple,
     metrics: Callable[[], bytes | str] = bytes,
     downloads_in_flight_max: int = DOWNLOADS_IN_FLIGHT_MAX,
 ) -> FastAPI:
@@ -63,6 +64,7 @@ def create_app(
         mqtt_host: where devices that enrol are told to connect to.
         mqtt_port: the port there.
         mqtt_profile: how they are told to speak MQTT there.
+        transport_faults: returns what keeps devices from being reached, in words.
         metrics: returns the text of ``/metrics``.
         downloads_in_flight_max: beyond that many, downloads are answered with 503 and ``Retry-After``.
     """
@@ -80,6 +82,7 @@ def create_app(
     app.state.mqtt_host = mqtt_host
     app.state.mqtt_port = mqtt_port
     app.state.mqtt_profile = mqtt_profile
+    app.state.transport_faults = transport_faults
     app.state.metrics = metrics
     app.state.flat_routes = [route for router in _ROUTERS for route in router.routes]
     app.state.downloads = Slots(downloads_in_flight_max)

@@ -67,7 +67,7 @@ class RawInbox:
         """Do nothing: presence is the controller's."""
 
     async def lost_sight(self, partitions: Collection[int]) -> None:
-        """Do nothing: presence is the controller's."""
+        """Do nothing, for the same reason."""
 
 
 class Bare:

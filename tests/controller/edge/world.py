@@ -10,7 +10,6 @@ from typing import Any
 
 import mqtt5
 
-from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition, Uplinked
 from controller.edge.endpoint import Endpoint
 from controller.edge.limits import Limits
@@ -80,8 +79,6 @@ class FakeInbox:
         self.blocked: set[str] = set()
         self.ended: list[tuple[str, int]] = []
         self.ended_failures = 0
-        self.lost: list[list[int]] = []
-        self.lost_failures = 0
         self.check_error: Exception | None = None
         self.open = asyncio.Event()
         self.open.set()
@@ -122,10 +119,7 @@ class FakeInbox:
         self.ended.append((name, session))
 
     async def lost_sight(self, partitions: Collection[int]) -> None:
-        if self.lost_failures:
-            self.lost_failures -= 1
-            raise StorageUnavailable("the disk is full")
-        self.lost.append(sorted(partitions))
+        raise AssertionError(f"the endpoint sees every session end: {partitions}")
 
 
 async def until(what: Any) -> None:

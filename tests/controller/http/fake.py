@@ -277,7 +277,7 @@ class FakeApp:
     async def _document(self, c: Controller) -> bytes:
         return DOCUMENT
 
-    async def _health(self, c: Controller) -> views.Health:
+    async def _health(self, c: Controller, **_: Any) -> views.Health:
         return HEALTH
 
 

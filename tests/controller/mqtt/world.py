@@ -5,7 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from controller.address import BrokerAddress
+from controller.app.errors import StorageUnavailable
 from controller.clock import SystemChance
 from controller.intake import IntakeLimits
 from controller.mqtt.broker import Broker
@@ -143,20 +144,35 @@ class Device:
         self._client.loop_stop()
 
 
+class Inbox(FakeInbox):
+    """An inbox that may be told of lost sight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: list[int] = []
+        self.lost_failures = 0
+
+    async def lost_sight(self, partitions: Collection[int]) -> None:
+        if self.lost_failures:
+            self.lost_failures -= 1
+            raise StorageUnavailable("the disk is full")
+        self.lost += partitions
+
+
 class World:
     """A broker, the transport over it, and devices."""
 
     def __init__(self, folder: Path, *, profile: Profile, limits: Limits, more: str) -> None:
         self.pki = Pki(folder)
         self.mosquitto = Mosquitto(self.pki, more)
-        self.inbox = FakeInbox()
+        self.inbox = Inbox()
         self.profile = profile
         self.limits = limits
         self.holds = True
         self.devices: list[Device] = []
         self.brokers: list[tuple[Broker, asyncio.Task[None]]] = []
 
-    def new_broker(self, inbox: FakeInbox | None = None) -> Broker:
+    def new_broker(self, inbox: Inbox | None = None) -> Broker:
         """Make a transport and run it."""
 
         def new_context() -> Any:
