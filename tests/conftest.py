@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -59,8 +59,10 @@ def loopback_only() -> Iterator[None]:
         yield
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say aloud which brokers were not there: a skipped test is easily overlooked."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Say aloud, below everything else, which brokers were not there: a skipped test is easily overlooked."""
+    yield
     skipped = terminalreporter.getreports("skipped")
     for line in missing(report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)):
         terminalreporter.write_sep("!", f"WARNING: {line}", yellow=True, bold=True)
