@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.timeout(200), needs(Kind.MOSQUITTO)]
 TEST: Final = "tests/chaos/test_killed_broker.py"
 DEVICES: Final = 40
 AGENTS: Final = 3
+CONNECTED_MIN: Final = 5
 STILL_SECONDS: Final = 4.0
 SETTLE_SECONDS: Final = 90.0
 
@@ -66,11 +67,17 @@ def test_a_run_ends_well_whatever_befalls_the_broker(tmp_path: Path, faults: str
         w.populate(devices=DEVICES, agents=AGENTS, options=("--history", str(history), "--size", "2000000"))
         run = w.operator.start(JOB, version=VERSIONS[0]).id
         for fault in FAULTS[faults]:
-            time.sleep(chance.uniform(0.3, 1.5))
+            until(lambda: online(w) >= CONNECTED_MIN, seconds=SETTLE_SECONDS, why=f"devices are back; {repeat}")
+            time.sleep(chance.uniform(0.1, 1.0))
             assert active_runs(w) == [run], f"the run is under way; {repeat}"
             fault(w.broker)
             assert_clean(evidence_of(w, history), checks=ALWAYS, repeat=repeat)
         settle(w, history, run=run, repeat=repeat)
+
+
+def online(w: World) -> int:
+    """Return how many devices are online."""
+    return len(list(w.operator.devices(online=True)))
 
 
 def settle(w: World, history: Path, *, run: str, repeat: str) -> None:

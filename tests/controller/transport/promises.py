@@ -34,6 +34,7 @@ class Promise(StrEnum):
     KEEPS_UPLINKS = "what devices say while the controller is away comes after its return"
     SEES_CONNECTIONS = "a session begins and ends with the connection itself"
     HEARS_HELLO_ALONE = "a session begins with a hello and nothing else"
+    TELLS_WILL_OF_TAKEOVER = "the will of a connection that the same device takes over is told"
     ENDS_CONNECTIONS = "closing a session ends the device's connection"
     NEEDS_SESSION_FOR_ACK = "an acknowledgement is taken only where there is a session"
     FORBIDS_BY_NAME = "a device is kept out of the topics of others"
@@ -53,6 +54,7 @@ WITHOUT: Final[Mapping[Promise, Mapping[Kind, str]]] = {
         BROKERS, "a broker does not tell who is connected: a session is from the hello to the will"
     ),
     Promise.HEARS_HELLO_ALONE: {Kind.BUILT_IN: "its sessions begin with CONNECT, before any hello"},
+    Promise.TELLS_WILL_OF_TAKEOVER: {Kind.NATS: "NATS drops it; the new connection's hello says all that matters"},
     Promise.ENDS_CONNECTIONS: dict.fromkeys(BROKERS, "the connection ends at the broker, which takes no orders from us"),
     Promise.NEEDS_SESSION_FOR_ACK: dict.fromkeys(
         BROKERS, "a device of which no hello is known is asked for one by an acknowledgement"
