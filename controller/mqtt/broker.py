@@ -79,7 +79,8 @@ class Broker:
         self._intake = Intake(inbox, limits=self.limits.intake, counts=self.counts, on_pressure=self._press)
         self._sessions = Sessions()
         self._lanes = [Lane(index, self, _settings(address, profile, tenant, index)) for index in range(LANES)]
-        self._unseen: asyncio.Queue[Lane] = asyncio.Queue()
+        self._unseen: set[int] = set()
+        self._sight_lost = asyncio.Event()
         self._relieved = asyncio.Event()
         self._relieved.set()
         self._is_stopping = False
@@ -107,6 +108,7 @@ class Broker:
             await self._stopped.wait()
             return
         self._is_stopping = True
+        self._relieved.clear()
         for lane in self._lanes:
             lane.pause()
         is_drained = await self._intake.drain()
@@ -117,13 +119,12 @@ class Broker:
     async def _tell_of_losses(self) -> None:
         """Tell the inbox of what was lost sight of; of several lanes at once, until it has taken note."""
         while True:
-            lanes = {await self._unseen.get()}
-            while not self._unseen.empty():
-                lanes.add(self._unseen.get_nowait())
-            partitions = [partition for lane in lanes for partition in lane.partitions]
-            await self._insist(sorted(partitions))
+            await self._sight_lost.wait()
+            self._sight_lost.clear()
+            partitions, self._unseen = self._unseen, set()
+            await self._insist(partitions)
 
-    async def _insist(self, partitions: list[int]) -> None:
+    async def _insist(self, partitions: set[int]) -> None:
         wait_s = self.limits.intake.retry_first_s
         while True:
             try:
@@ -233,7 +234,8 @@ class Broker:
         """Forget who of the lane's devices is connected, and have the inbox told."""
         self.counts.sight_lost += 1
         self._sessions.forget(lane.partitions)
-        self._unseen.put_nowait(lane)
+        self._unseen.update(lane.partitions)
+        self._sight_lost.set()
 
     def new_context(self) -> ssl.SSLContext | None:
         """Return how TLS is spoken on the next connection; None speaks none."""
@@ -248,6 +250,8 @@ class Broker:
         await self._relieved.wait()
 
     def _press(self, is_on: bool) -> None:  # noqa: FBT001 - a callback with one argument
+        if self._is_stopping:
+            return
         if is_on:
             self._relieved.clear()
         else:
@@ -255,7 +259,7 @@ class Broker:
         for lane in self._lanes:
             if is_on:
                 lane.pause()
-            elif not self._is_stopping:
+            else:
                 lane.resume()
 
 

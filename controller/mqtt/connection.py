@@ -78,6 +78,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     filters: tuple[str, ...]
 
 
+class _SslSocket(ssl.SSLSocket):
+    """A socket that is closed when its handshake fails; paho 2.2.0 leaves that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's signature
+        """Shake hands."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 class Connection:
     """A connection that is opened once, and then used until it ends."""
 
@@ -162,6 +174,7 @@ class Connection:
             ConnectionEnded: when the broker cannot be reached or refuses; the connection is closed then.
         """
         if context is not None:
+            context.sslsocket_class = _SslSocket
             self._client.tls_set_context(context)
         try:
             await self._loop.run_in_executor(None, self._connect)

@@ -72,6 +72,7 @@ class Lane:
         self._connection: Connection | None = None
         self._has_stood = False
         self._is_leaving = False
+        self._said = ""
         self.stands = False
 
     async def run(self) -> None:
@@ -123,7 +124,7 @@ class Lane:
         self._has_stood = True
 
     def _note(self, end: ConnectionEnded, lived_s: float) -> float:
-        """Count and log an end; return how long to wait after it, in seconds."""
+        """Count and log an end, but no failure twice in a row; return how long to wait after it, in seconds."""
         self._host.counts.ended[end.how.value] += 1
         wait_s = self._retries.wait_s(end.how, lived_s=lived_s, chance=self._host.chance())
         fields = {"lane": self.index, "how": end.how.value, "reason": str(end), "retry_in_s": round(wait_s, 1)}
@@ -132,8 +133,9 @@ class Lane:
             log.error("lane_taken_over", **fields, hint="another controller uses this broker for the same tenant")
         elif end.how in {How.NOT_SUBSCRIBED, How.REFUSED}:
             log.error("lane_refused", **fields)
-        else:
+        elif lived_s or str(end) != self._said:
             log.warning("lane_lost", **fields)
+        self._said = str(end)
         return wait_s
 
     # --- what the transport asks ----------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     keepalive_s: int = 30
     silence_factor: float = 2.5
     """After so many keepalives in which nothing was heard a connection is given up, whatever paho believes."""
-    connect_timeout_s: float = 10.0
+    connect_timeout_s: float = 5.0
     answer_timeout_s: float = 10.0
     """For the answers to CONNECT and SUBSCRIBE, each."""
     shutdown_timeout_s: float = 2.0

@@ -1,40 +1,53 @@
-"""When a lane takes itself for taken over, and how long it waits."""
-
-from typing import Final
-
-import pytest
+"""How long a lane waits, as values."""
 
 from controller.mqtt.connection import How
 from controller.mqtt.limits import Limits
 from controller.mqtt.retries import Retries
 
-LIMITS: Final = Limits()
-EARLY_S: Final = LIMITS.early_s / 5
-LONG_S: Final = LIMITS.early_s * 2
-
-Ends = list[tuple[How, float]]
+LIMITS = Limits()
 
 
-def taken_over(*ends: tuple[How, float]) -> list[bool]:
-    """Return after which of *ends* a lane takes itself for taken over; each is how, and after how long."""
-    retries, found = Retries(LIMITS), []
-    for how, lived_s in ends:
-        retries.wait_s(how, lived_s=lived_s, chance=0.5)
-        found.append(retries.is_taken_over)
-    return found
+def waits(*ends: tuple[How, float], chance: float = 1.0) -> list[float]:
+    retries = Retries(LIMITS)
+    return [retries.wait_s(how, lived_s=lived_s, chance=chance) for how, lived_s in ends]
 
 
-def test_three_early_losses_in_a_row_are_a_takeover() -> None:
-    assert taken_over(*[(How.LOST, EARLY_S)] * 4) == [False, False, True, False]
+def test_failures_double_the_ceiling_up_to_a_minute() -> None:
+    assert waits(*[(How.UNREACHABLE, 0.0)] * 8) == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_a_try_that_the_broker_drops_unanswered_is_no_sign_of_peace() -> None:
+def test_the_wait_is_anything_below_the_ceiling() -> None:
+    assert waits(*[(How.UNREACHABLE, 0.0)] * 3, chance=0.0) == [0, 0, 0]
+
+
+def test_a_connection_that_lasted_begins_anew() -> None:
+    assert waits((How.UNREACHABLE, 0), (How.UNREACHABLE, 0), (How.LOST, 60.0), (How.UNREACHABLE, 0)) == [1, 2, 1, 2]
+
+
+def test_one_that_ended_early_does_not() -> None:
+    assert waits((How.UNREACHABLE, 0), (How.LOST, 0.1), (How.UNREACHABLE, 0.0)) == [1, 2, 4]
+
+
+def test_early_losses_in_a_row_are_taken_for_a_takeover() -> None:
+    assert waits(*[(How.LOST, 0.1)] * 4) == [1, 2, 120, 4]
+    assert waits((How.LOST, 0.1), (How.LOST, 0.1), (How.LOST, 60.0), (How.LOST, 0.1)) == [1, 2, 1, 2]
+
+
+def test_takeovers_wait_for_minutes_and_longer_each_time() -> None:
+    assert waits(*[(How.TAKEN_OVER, 1.0)] * 7) == [120, 240, 480, 960, 1_920, 3_600, 3_600]
+    assert waits((How.TAKEN_OVER, 1.0), chance=0.0) == [60]
+
+
+def test_an_hour_of_peace_forgives_takeovers() -> None:
+    assert waits((How.TAKEN_OVER, 1.0), (How.TAKEN_OVER, 3_600.0)) == [120, 120]
+
+
+def test_a_try_that_was_dropped_unanswered_is_no_sign_of_peace() -> None:
     # So NATS treats whoever comes back to a client id that was taken a moment ago.
-    ends = [(How.LOST, EARLY_S), (How.LOST, 0.0)] * 3
-    assert taken_over(*ends) == [False, False, False, False, True, False]
+    early, dropped = (How.LOST, 0.1), (How.LOST, 0.0)
+    assert waits(early, dropped, early, dropped, early) == [1, 2, 4, 8, 120]
 
 
-@pytest.mark.parametrize("peace", [(How.LOST, LONG_S), (How.SILENT, LONG_S), (How.UNREACHABLE, 0.0)])
-def test_a_connection_that_lasts_or_a_broker_that_is_away_begins_the_count_anew(peace: tuple[How, float]) -> None:
-    early = (How.LOST, EARLY_S)
-    assert not any(taken_over(early, early, peace, early, early, peace, early))
+def test_a_broker_that_was_away_is_not_taken_for_somebody_else() -> None:
+    early = (How.LOST, 0.1)
+    assert waits(early, early, (How.UNREACHABLE, 0.0), early, early) == [1, 2, 4, 8, 16]
