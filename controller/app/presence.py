@@ -32,8 +32,9 @@ HELLO_COST_MS: Final = 2
 """How far apart hellos that were asked for come on average; taking one in costs about a quarter of that."""
 HELLO_WITHIN_MAX_MS: Final = Millis(5 * MINUTE)
 """Well below the time after which a device says hello unasked."""
-ASK_TRIES: Final = 30
-ASK_AGAIN_MS: Final = Millis(SECOND)
+ASK_TRIES: Final = 150
+"""Half a minute: a page of one lane passes even through a window of twenty, the least that brokers have by default."""
+ASK_AGAIN_MS: Final = Millis(SECOND // 5)
 
 
 def gone(controller: Controller, tx: Transaction, device_id: int, will: Gone) -> bool:

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from controller.app.ports import Uplinked
+from protocol.codec import decode
 from protocol.ids import Name, partition_of
+from protocol.messages import Gone
 from protocol.topics import DownlinkKind, UplinkKind
 from simulator.virtual.connection import Connection, Settled
 from simulator.virtual.draws import Keeps
@@ -89,10 +91,10 @@ class Broker:
         self._live[connection.name] = connection
         admitted()
 
-    def is_connected(self, name: Name) -> bool:
-        """Say whether a device has a connection that is whole."""
+    def connection(self, name: Name) -> str | None:
+        """Return by which connection a device is there, as its hello and its will name it."""
         connection = self._live.get(name)
-        return connection is not None and connection.is_whole
+        return decode(connection.will, Gone).connection if connection is not None and connection.is_whole else None
 
     def left(self, connection: Connection) -> None:
         """Learn that a connection is gone: its will is published."""
@@ -120,7 +122,7 @@ class Broker:
         self._offer(session, self._count)
 
     def deliver(self, consumer: Consumer, name: Name, kind: DownlinkKind, payload: bytes) -> None:
-        """Publish to a device what a lane that is connected says; nobody learns where it is not there or has no room."""
+        """Publish to a device what a connected lane says; nobody learns where it is not there or has no room."""
         connection = self._live.get(name)
         if connection is None or not self._hears(consumer, lane_of(name)):
             return

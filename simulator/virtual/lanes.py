@@ -99,9 +99,13 @@ class Lanes:
     def whole_session(self, name: Name) -> Session | None:
         """Return the device's session where it is there indeed, by a lane that stands; for observers."""
         index = lane_of(name)
-        if index not in self._standing or name not in self._sessions or not self._broker.is_connected(name):
+        if not self.is_up(name) or name not in self._sessions or self._broker.connection(name) is None:
             return None
         return self.instance, self._sessions[name] * EPOCHS_MAX + self._epoch[index]
+
+    def is_up(self, name: Name) -> bool:
+        """Say whether the lane of a device stands; for observers."""
+        return lane_of(name) in self._standing
 
     def write(self, name: Name, kind: DownlinkKind, payload: bytes) -> bool:
         """Hand bytes to the broker, unless the lane is full or does not stand, or no session wants a command."""

@@ -30,6 +30,8 @@ class Commit:
     reports: list[ReportRecord]
     hellos: list[DeviceRecord]
     voided: list[int]
+    gone: list[int]
+    unseen: list[int]
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Picture:
 
     `down_ms` has each span from a death of the controller to the next commit, which is that of its recovery.
     `session` returns the live session of a device, None where it has none or an unnoticed break has made it useless.
+    Behind a broker `connection` returns by which connection a device is there, None where it is not, and `is_lane_up`
+    whether the controller hears and reaches it.
     """
 
     true_now: Callable[[], Instant]
@@ -58,6 +62,8 @@ class Picture:
     died_at: int | None = None
     down_ms: list[int] = field(default_factory=list)
     session: Callable[[Name], Session | None] = lambda _: None
+    connection: Callable[[Name], str | None] = lambda _: None
+    is_lane_up: Callable[[Name], bool] = lambda _: False
     names: dict[Name, DeviceRecord] = field(default_factory=dict)
     labels: dict[int, dict[str, str]] = field(default_factory=dict)
 
@@ -80,6 +86,8 @@ class Picture:
             reports=changes.reports,
             hellos=changes.hellos,
             voided=changes.voided,
+            gone=changes.gone,
+            unseen=changes.unseen,
         )
 
     def died(self) -> None:

@@ -182,6 +182,9 @@ class Server:
         self._network = network
         self._down = world.chance("controller/down")
         oracle.picture.session = self._session
+        if self.broker is not None:
+            oracle.picture.connection = self.broker.connection
+            oracle.picture.is_lane_up = self._is_lane_up
 
     def boot(self) -> None:
         """Begin a life."""
@@ -211,6 +214,9 @@ class Server:
 
     def _session(self, name: Name) -> Session | None:
         return None if self.life is None else self.life.transport.whole_session(name)
+
+    def _is_lane_up(self, name: Name) -> bool:
+        return self.life is not None and isinstance(self.life.transport, Lanes) and self.life.transport.is_up(name)
 
     def request(
         self, work: Callable[[Controller], Coroutine[Any, Any, Any]], *, answered: Answered, failed: Failed
