@@ -12,6 +12,7 @@ PURE := protocol/*,agent/core/*,controller/domain/*
 PURE_FLOOR := 100
 TOTAL_FLOOR := 90
 
+BROKER ?=
 WORKERS ?= 2
 ARGS ?=
 
@@ -23,8 +24,9 @@ help: ## list the commands
 setup: ## make the environment .venv (the other commands do this themselves)
 	@sh scripts/setup
 
-demo: setup ## show a whole rollout on this machine; options in ARGS
-	@$(BIN)/tidegate demo $(ARGS)
+demo: setup ## show a whole rollout on this machine; through a broker with BROKER=mosquitto; options in ARGS
+	@$(if $(BROKER),sh scripts/debian-packages $(BROKER))
+	@$(BIN)/tidegate demo $(BROKER:%=--broker %) $(ARGS)
 
 test: lint ## lint, every test, the coverage floors, the simulation; options for pytest in ARGS
 	@sh scripts/debian-packages

@@ -16,7 +16,6 @@ from typing import Final
 from controller.brokers.plan import (
     CA_FILE,
     CERTIFICATE_FILE,
-    CONTROLLER,
     DATA_FOLDER,
     KEY_FILE,
     PACKET_BYTES_MAX,
@@ -26,6 +25,7 @@ from controller.brokers.plan import (
     devices_of,
     url_of,
 )
+from controller.signing.authority import CONTROLLER_NAME
 from protocol.profiles import Profile
 from protocol.topics import ROOT
 
@@ -39,8 +39,9 @@ QUEUED_MESSAGES_MAX: Final = 100_000
 QUEUED_BYTES_MAX: Final = 64 * 1024 * 1024
 """For each session. Of sixteen lanes, a gigabyte in all while no controller runs."""
 
-_ROUNDS: Final = 10_000
-"""Of PBKDF2. The password is drawn and long, so that guessing is hopeless already."""
+_ROUNDS: Final = 101
+"""Of PBKDF2; Mosquitto's default. The password is drawn and too long to guess, and a broker of one thread hashes each
+attempt, so that more rounds would help whoever wants to keep it busy."""
 
 _CONFIGURATION: Final = Template("""\
 # Mosquitto for Tidegate, written by `tidegate broker config mosquitto`. Tried with Mosquitto 2.0.11.
@@ -107,7 +108,7 @@ pattern read {ROOT}/d/%u/#
 
 _CONTROLLER_ACL: Final = f"""\
 # The controller hears every device and speaks to each.
-user {CONTROLLER}
+user {CONTROLLER_NAME}
 topic read {ROOT}/u/#
 topic write {ROOT}/d/#
 """
@@ -124,7 +125,7 @@ def render(plan: Plan, *, salt: bytes) -> Rendered:
         File(CONFIGURATION, _configuration(plan).encode()),
         File(DEVICE_ACL, _DEVICE_ACL.encode()),
         File(CONTROLLER_ACL, _CONTROLLER_ACL.encode()),
-        File(PASSWORDS, f"{CONTROLLER}:{hashed(plan.password, salt=salt)}\n".encode(), is_private=True),
+        File(PASSWORDS, f"{CONTROLLER_NAME}:{hashed(plan.password, salt=salt)}\n".encode(), is_private=True),
     )
     return Rendered(
         files=files,
@@ -133,6 +134,7 @@ def render(plan: Plan, *, salt: bytes) -> Rendered:
         url=url_of(plan, plan.controller_port),
         devices=devices_of(plan),
         profile=Profile.MQTT5,
+        preparation=f"chown -R {plan.user}: {plan.folder}",
     )
 
 

@@ -12,7 +12,6 @@ from typing import Final
 from controller.brokers.plan import (
     CA_FILE,
     CERTIFICATE_FILE,
-    CONTROLLER,
     DATA_FOLDER,
     KEY_FILE,
     PACKET_BYTES_MAX,
@@ -23,6 +22,7 @@ from controller.brokers.plan import (
     devices_of,
     url_of,
 )
+from controller.signing.authority import CONTROLLER_NAME, SAN_PREFIX
 from protocol.ids import Name, split_name
 from protocol.profiles import Profile
 from protocol.topics import ROOT
@@ -30,9 +30,6 @@ from protocol.topics import ROOT
 CONFIGURATION: Final = "nats.conf"
 DEVICES: Final = "tidegate-devices"
 """The user whom a device without one of its own becomes."""
-
-SAN_PREFIX: Final = "urn:tidegate:"
-"""What a device's certificate says before its name; NATS knows users by it."""
 
 _SUBJECTS: Final = ROOT.replace("/", ".")
 _SESSION: Final = "$MQTT.sub.>"
@@ -132,8 +129,8 @@ def _configuration(plan: Plan, devices: Sequence[Name]) -> str:
 def _controller(plan: Plan, *, is_by_certificate: bool) -> str:
     hears = (f"{_SUBJECTS}.u", f"{_SUBJECTS}.u.>", _SESSION)
     if is_by_certificate:
-        return _user(f"CN={CONTROLLER}", speaks=(f"{_SUBJECTS}.d.>",), hears=hears)
-    return _user(CONTROLLER, password=plan.password, speaks=(f"{_SUBJECTS}.d.>",), hears=hears)
+        return _user(f"CN={CONTROLLER_NAME}", speaks=(f"{_SUBJECTS}.d.>",), hears=hears)
+    return _user(CONTROLLER_NAME, password=plan.password, speaks=(f"{_SUBJECTS}.d.>",), hears=hears)
 
 
 def _shared() -> str:

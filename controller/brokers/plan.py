@@ -13,11 +13,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from controller.app.errors import InvalidRequest
+from controller.signing.authority import CONTROLLER_NAME
 from protocol.messages import MESSAGE_BYTES_MAX
 from protocol.profiles import Profile
-
-CONTROLLER: Final = "tidegate-controller"
-"""The controller's user name at a broker. No device can be called so: a device's name holds a colon."""
 
 CONTROLLER_FILE: Final = "tidegate.env"
 CA_FILE: Final = "ca.crt"
@@ -88,7 +86,10 @@ class File(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """A configuration: its files, the main one's name, the command that starts the broker, and how it is found."""
+    """A configuration: its files, the main one's name, how the broker is started, and how it is found.
+
+    `preparation` is what root has to do first, where root starts it; empty: nothing.
+    """
 
     files: tuple[File, ...]
     configuration: str
@@ -96,6 +97,7 @@ class Rendered(NamedTuple):
     url: str
     devices: str
     profile: Profile
+    preparation: str = ""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -109,7 +111,7 @@ class Rendered(NamedTuple):
 
 def url_of(plan: Plan, port: int, *, is_by_certificate: bool = False) -> str:
     """Return the URL at which the controller reaches *port*, with its password unless its certificate is enough."""
-    login = "" if is_by_certificate else f"{CONTROLLER}:{plan.password}@"
+    login = "" if is_by_certificate else f"{CONTROLLER_NAME}:{plan.password}@"
     return f"mqtts://{login}{bracketed(plan.controller_host)}:{port}"
 
 

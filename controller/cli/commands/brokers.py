@@ -67,7 +67,6 @@ def mosquitto(
         )
         rendered = render(plan, salt=bytes.fromhex(SystemChance().token(SALT_BYTES)))
         _write(session, folder=folder, to=to, plan=plan, rendered=rendered, force=force)
-    _say_owner(session, to, user)
 
 
 @command(configs, "nats", is_local=True)
@@ -124,14 +123,18 @@ def _write(session: Session, *, folder: Path, to: Path, plan: "Plan", rendered: 
     hosts, at = plan.certified_hosts, SystemClock().now()
     for path in write(to, rendered, authority=authority, hosts=hosts, at=at, overwrite=force):
         session.printer.raw(str(path))
-    settings = to / CONTROLLER_FILE
-    session.printer.say(f"\nStart the broker:\n  {rendered.command}")
-    session.printer.say(f"\nThen the controller, with the settings in {settings}, which holds its password:")
+    _say_next(session, plan, rendered, settings=to / CONTROLLER_FILE, folder=folder)
+
+
+def _say_next(session: Session, plan: "Plan", rendered: "Rendered", *, settings: Path, folder: Path) -> None:
+    """Say how broker and controller are started, without the password."""
+    say = session.printer.say
+    say("\nThe broker's certificate ends in a year: before then, write all of it anew with --force.")
+    if rendered.preparation:
+        say(f"\nWhere root starts the broker, it becomes {plan.user}, who must own the files:")
+        say(f"  {rendered.preparation}")
+    say(f"\nStart the broker:\n  {rendered.command}")
+    say(f"\nThen the controller, with the settings in {settings}, which holds its password:")
     for name, value in rendered.settings.items():
-        session.printer.say(f"  {name}={value.replace(plan.password, '…')}")
-    session.printer.say(f"  set -a; . {settings}; set +a; tidegate serve --folder {folder}")
-
-
-def _say_owner(session: Session, to: Path, user: str) -> None:
-    session.printer.say(f"\nWhere root starts the broker, it becomes {user} at once, who must own its files:")
-    session.printer.say(f"  chown -R {user}: {to}")
+        say(f"  {name}={value.replace(plan.password, '…')}")
+    say(f"  set -a; . {settings}; set +a; tidegate serve --folder {folder}")

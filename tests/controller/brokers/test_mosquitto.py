@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.brokers.plan import CONTROLLER, PACKET_BYTES_MAX
+from controller.brokers.plan import PACKET_BYTES_MAX
 from controller.clock import SystemClock
-from controller.signing.authority import Authority
+from controller.signing.authority import CONTROLLER_NAME, Authority
 from protocol.messages import MESSAGE_BYTES_MAX
 from protocol.topics import Downlink, DownlinkKind, UplinkKind
 from simulator.brokers import ADDRESS, HOST, Kind
@@ -76,7 +76,7 @@ def test_a_device_is_who_its_certificate_says_whatever_client_id_it_names(world:
 @pytest.mark.parametrize("client_id", [LANE, D1], ids=["a lane's", "a device's"])
 @pytest.mark.parametrize(
     "login",
-    [None, (CONTROLLER, ""), (CONTROLLER, "guessed"), (D2, "guessed")],
+    [None, (CONTROLLER_NAME, ""), (CONTROLLER_NAME, "guessed"), (D2, "guessed")],
     ids=["none", "no password", "wrong password", "own name"],
 )
 def test_a_device_takes_no_session_over_at_the_controllers_listener(
@@ -96,7 +96,7 @@ def test_the_lanes_password_is_no_use_at_the_devices_listener(world: World) -> N
     lane.subscribe("tg/1/u/#")
     url = world.broker.url
     password = url.partition("@")[0].rpartition(":")[2]
-    thief = world.client(LANE, world.device(D2), port=world.broker.device_port, login=(CONTROLLER, password))
+    thief = world.client(LANE, world.device(D2), port=world.broker.device_port, login=(CONTROLLER_NAME, password))
     thief.say(TO_D1, b"forged")
     thief.say(up(D1), b"forged")
     thief.say(up(D2), b"true")
@@ -108,7 +108,7 @@ def test_the_lanes_password_is_no_use_at_the_devices_listener(world: World) -> N
 def test_nobody_connects_without_a_certificate_of_the_installation(world: World, listener: str, tmp_path: Path) -> None:
     foreign = Authority.create(TENANT, at=SystemClock().now())
     password = world.broker.url.partition("@")[0].rpartition(":")[2]
-    options = {"port": getattr(world.broker, listener), "login": (CONTROLLER, password)}
+    options = {"port": getattr(world.broker, listener), "login": (CONTROLLER_NAME, password)}
     for certificate in (None, world.device(D1, authority=foreign)):
         client = world.client(D1, certificate, **options)
         assert not client.is_connected

@@ -7,7 +7,8 @@ import pytest
 
 from controller.app.errors import InvalidRequest
 from controller.brokers import mosquitto, nats
-from controller.brokers.plan import CONTROLLER, Plan, Rendered, devices_of, url_of
+from controller.brokers.plan import Plan, Rendered, devices_of, url_of
+from controller.signing.authority import CONTROLLER_NAME
 from protocol.profiles import Profile
 
 BASE: dict[str, Any] = {"folder": "/etc/broker", "hosts": ("mqtt.example",), "password": "secret"}
@@ -45,7 +46,7 @@ def test_the_controller_is_told_an_address_that_listens_and_is_certified(
     bind: str, host: str, certified: tuple[str, ...]
 ) -> None:
     plan = Plan(**BASE, controller_bind=bind)
-    assert url_of(plan, 8884) == f"mqtts://{CONTROLLER}:secret@{host}:8884"
+    assert url_of(plan, 8884) == f"mqtts://{CONTROLLER_NAME}:secret@{host}:8884"
     assert plan.certified_hosts == certified
     assert devices_of(plan) == "mqtt.example:8883"
 
@@ -66,7 +67,7 @@ def test_only_private_files_hold_the_password(rendered: Rendered, profile: Profi
 
 
 def test_a_hash_is_what_mosquitto_passwd_makes_of_password_and_salt() -> None:
-    """Taken from `mosquitto_passwd -H sha512-pbkdf2 -I 10000 -b -c` of Mosquitto 2.0.11."""
-    digest = "En38S+BFMg2zB+oa7V6WKd7ehJMBS3lhBsCxEpbvgStrrzZJ2ikYlifAiK7dkUPoY9e1UHfCI5Zb+eG/go2Wew=="
-    salt = "kRFZ937rC7WnRRcb"
-    assert mosquitto.hashed("open sesame", salt=b64decode(salt)) == f"$7$10000${salt}${digest}"
+    """Taken from `mosquitto_passwd -b -c` of Mosquitto 2.0.11."""
+    digest = "ACIEQ5NYz7vx86sD2wy1aSl3akjeTXAnisoShodNA03KYpR7kdpzx7p6rn6uRR69gHcC4e/vTRnXgdIVFDjTRw=="
+    salt = "An0MF4XAhxMOO4Js"
+    assert mosquitto.hashed("open sesame", salt=b64decode(salt)) == f"$7$101${salt}${digest}"

@@ -8,16 +8,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from controller.brokers.plan import CONTROLLER
 from controller.clock import SystemClock
-from controller.signing.authority import DEVICE_SPAN, Authority, _name, _span, new_key
+from controller.signing.authority import CONTROLLER_NAME, Authority, new_key
 from controller.signing.installation import initialise
 from controller.signing.keyfile import to_pem
 from protocol.ids import Name, TenantId
@@ -57,11 +53,8 @@ class World:
 
     def controller(self) -> Path:
         """Return key and certificate of the controller, in one file."""
-        key, authority = new_key(), self.authority
-        san = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"urn:tidegate:{CONTROLLER}")])
-        usage, span = ExtendedKeyUsageOID.CLIENT_AUTH, _span(SystemClock().now(), DEVICE_SPAN)
-        shown = authority._leaf(_name(CONTROLLER), key.public_key(), san, usage=usage, span=span)
-        return self._kept(CONTROLLER, to_pem(key) + shown.public_bytes(Encoding.PEM))
+        shown = self.authority.broker_client_certificate(at=SystemClock().now())
+        return self._kept(CONTROLLER_NAME, shown.key_pem + shown.certificate_pem)
 
     def _kept(self, name: str, pem: bytes) -> Path:
         path = self.folder / f"{name.replace(':', '-')}-{len(list(self.folder.iterdir()))}.pem"
