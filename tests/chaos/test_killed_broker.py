@@ -1,4 +1,4 @@
-"""A broker between controller and devices that is killed, forgets everything, stands still or is restarted in mid-run."""
+"""A broker that is killed, forgets everything, stands still or is restarted in mid-run."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
+import msgspec
+
 from controller.address import parse_broker, parse_place
 from controller.app.ports import Inbox, Transport
 from controller.clock import SystemChance
@@ -21,7 +23,7 @@ from simulator.processes import Processes
 from tests.controller.edge.world import TENANT, now, until
 from tests.controller.transport.device import Address, Device
 from tests.controller.transport.promises import Kind
-from tests.controller.transport.ways import Bounds, Way
+from tests.controller.transport.ways import USUAL, Bounds, Way
 
 
 class OverBroker(Way):
@@ -53,13 +55,13 @@ class OverBroker(Way):
             self.broker.kill()  # NATS takes five seconds for a proper end
         await asyncio.to_thread(self.processes.stop_all)
 
-    async def start(self, inbox: Inbox, bounds: Bounds = Bounds()) -> Transport:
+    async def start(self, inbox: Inbox, bounds: Bounds = USUAL) -> Transport:
         """Begin a new life of the lanes and wait until all of them stand."""
         lanes = await self.begin(inbox, bounds)
         await self.standing()
         return lanes
 
-    async def begin(self, inbox: Inbox, bounds: Bounds = Bounds()) -> Lanes:
+    async def begin(self, inbox: Inbox, bounds: Bounds = USUAL) -> Lanes:
         """Begin a new life of the lanes."""
         self.lives += 1
         self.lanes = Lanes(
@@ -71,7 +73,9 @@ class OverBroker(Way):
             instance=self.lives,
             chance=SystemChance(),
             may_hold=lambda: True,
-            limits=Limits(**FAST, window=bounds.window, keepalive_s=bounds.keepalive_s, intake=bounds.intake),
+            limits=msgspec.structs.replace(
+                FAST, window=bounds.window, keepalive_s=bounds.keepalive_s, intake=bounds.intake
+            ),
         )
         self._running = asyncio.create_task(self.lanes.run())
         return self.lanes
@@ -156,12 +160,8 @@ class Nats(OverBroker):
     profile = Profile.MQTT311_QOS0
 
 
-FAST: Final = {
-    "retry_first_s": 0.05,
-    "retry_max_s": 0.3,
-    "tick_s": 0.1,
-    "shutdown_timeout_s": 1.0,
-    "unsent_bytes_max": 256 * 1024,
-}
+FAST: Final = Limits(
+    retry_first_s=0.05, retry_max_s=0.3, tick_s=0.1, shutdown_timeout_s=1.0, unsent_bytes_max=256 * 1024
+)
 
 BROKERED: Final[tuple[type[OverBroker], ...]] = (Mosquitto5, Mosquitto311, Nats)

@@ -127,7 +127,7 @@ class Device:
     def vanish(self) -> None:
         """Break the connection without a goodbye."""
         opened = self._client.socket()
-        if opened is not None:
+        if isinstance(opened, socket.socket):
             socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     async def leave(self, *, with_will: bool = False) -> None:
@@ -195,5 +195,5 @@ def _kind(topic: str) -> str:
     return found.kind.value
 
 
-def _set_no_delay(_client: Any, _data: Any, opened: socket.socket) -> None:
+def _set_no_delay(_client: Any, _data: Any, opened: Any) -> None:
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

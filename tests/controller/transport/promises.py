@@ -55,7 +55,9 @@ WITHOUT: Final[Mapping[Promise, Mapping[Kind, str]]] = {
     ),
     Promise.HEARS_HELLO_ALONE: {Kind.BUILT_IN: "its sessions begin with CONNECT, before any hello"},
     Promise.TELLS_WILL_OF_TAKEOVER: {Kind.NATS: "NATS drops it; the new connection's hello says all that matters"},
-    Promise.ENDS_CONNECTIONS: dict.fromkeys(BROKERS, "the connection ends at the broker, which takes no orders from us"),
+    Promise.ENDS_CONNECTIONS: dict.fromkeys(
+        BROKERS, "the connection ends at the broker, which takes no orders from us"
+    ),
     Promise.NEEDS_SESSION_FOR_ACK: dict.fromkeys(
         BROKERS, "a device of which no hello is known is asked for one by an acknowledgement"
     ),

@@ -1,13 +1,15 @@
 """What befalls a broker, and the lanes at it: they come back by themselves, and say what they may have missed."""
 
 import asyncio
+import socket
+import ssl
 from collections import Counter
-from collections.abc import Collection
 from typing import Final
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
 from structlog.testing import capture_logs
 
 from controller.address import parse_broker
@@ -71,8 +73,7 @@ async def test_lanes_that_find_their_sessions_again_have_lost_sight_of_nobody(
     await until(lambda: inbox.unseen == EVERYTHING)
     before = len(inbox.lost), transport.session(D1)
 
-    for lane in _lanes(brokered):
-        lane._connection._socket.shutdown(2)
+    break_connections(brokered)
     await until(lambda: not transport.write(D1, DownlinkKind.COMMAND, b"while cut"))
     device.say(b"while cut")
     await brokered.standing()
@@ -82,9 +83,13 @@ async def test_lanes_that_find_their_sessions_again_have_lost_sight_of_nobody(
     assert (len(inbox.lost), transport.session(D1)) == before
 
 
-def _lanes(brokered: OverBroker) -> Collection[object]:
+def break_connections(brokered: OverBroker) -> None:
+    """Have the network break every lane's connection."""
     assert brokered.lanes is not None
-    return brokered.lanes._lanes
+    for lane in brokered.lanes._lanes:
+        assert lane._connection is not None
+        assert lane._connection._socket is not None
+        lane._connection._socket.shutdown(socket.SHUT_RDWR)
 
 
 async def test_what_waits_at_the_broker_survives_its_restart_in_good_order(
@@ -204,9 +209,7 @@ async def test_a_device_that_shows_a_lanes_client_id_takes_no_lane_over(
 
 
 @pytest.mark.parametrize("password", ["", "guessed"])
-async def test_a_devices_certificate_opens_no_lane(
-    brokered: OverBroker, inbox: RecordingInbox, password: str
-) -> None:
+async def test_a_devices_certificate_opens_no_lane(brokered: OverBroker, inbox: RecordingInbox, password: str) -> None:
     brokered.needs(Promise.BINDS_CLIENT_ID)
     await brokered.start(inbox)
     assert brokered.lanes is not None
@@ -221,7 +224,9 @@ async def test_a_devices_certificate_opens_no_lane(
 class Rival:
     """Somebody else who connects as a lane does."""
 
-    def __init__(self, brokered: OverBroker, *, password: str | None = None, context: object = None) -> None:
+    def __init__(
+        self, brokered: OverBroker, *, password: str | None = None, context: ssl.SSLContext | None = None
+    ) -> None:
         self._address = parse_broker(brokered.broker.url)
         is_mqtt5 = brokered.profile.is_mqtt5
         self.is_connected = False
@@ -238,7 +243,7 @@ class Rival:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
 
-    def _on_connect(self, _c: object, _u: object, _f: object, code: paho.ReasonCode, _p: object) -> None:
+    def _on_connect(self, _c: object, _u: object, _f: object, code: ReasonCode, _p: object) -> None:
         self.is_connected = code.value < REFUSED
 
     def _on_disconnect(self, _c: object, _u: object, _f: object, _r: object, _p: object) -> None:

@@ -42,7 +42,7 @@ async def test_what_is_published_to_a_foreign_topic_does_not_come_in_under_that_
         intruder.say(b"forged", topic=topic)
         intruder.say(b"forged", topic=topic, qos=0)
         intruder.say(b"own")
-        await until(lambda: intruder.ends or b"own" in inbox.payloads)
+        await until(lambda intruder=intruder: intruder.ends or b"own" in inbox.payloads)
         await intruder.stop()
     honest = way.device(D2)
     await honest.come()
@@ -64,9 +64,7 @@ async def test_a_forbidden_publish_is_answered_as_such(way: Way, inbox: Recordin
 
 
 @pytest.mark.parametrize("pattern", [f"tg/1/d/{D1}/#", f"tg/1/d/{D1}/cmd", "tg/1/d/+/cmd", "#", "tg/1/u/#"])
-async def test_who_subscribes_to_what_is_anothers_hears_nothing(
-    way: Way, inbox: RecordingInbox, pattern: str
-) -> None:
+async def test_who_subscribes_to_what_is_anothers_hears_nothing(way: Way, inbox: RecordingInbox, pattern: str) -> None:
     way.needs(Promise.FORBIDS_BY_NAME)
     transport = await way.start(inbox)
     victim, intruder = way.device(D1), way.device(D2)

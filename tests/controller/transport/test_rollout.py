@@ -10,6 +10,7 @@ from controller.domain.pipeline import Pace
 from protocol.codec import encode
 from protocol.messages import Gone
 from protocol.topics import UplinkKind
+from protocol.units import later
 from tests.controller.app.rig import stage
 from tests.controller.transport.promises import Promise
 from tests.controller.transport.town import Town, town
@@ -85,7 +86,7 @@ async def test_nothing_is_handed_over_once_a_pause_was_answered(way: Way) -> Non
             for payload in t.successes(name):
                 t.spoken[name].say(payload)
         await t.until(lambda: all(t.settled(name) == {1, 2} for name in begun))
-        t.rig.clock.time += RESEND_FIRST_MS
+        t.rig.clock.time = later(t.rig.clock.time, RESEND_FIRST_MS)
         t.due()
         await asyncio.sleep(0.2)
         t.hear()

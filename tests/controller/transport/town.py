@@ -5,7 +5,7 @@ and its devices is real.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -13,11 +13,10 @@ from controller import serving
 from controller.app import devices, wakeups
 from controller.app.inbox import Inbox
 from controller.app.ports import Disposition, Transport, Uplinked
-from controller.app.repositories import Store
 from protocol.codec import encode
 from protocol.ids import Name
 from protocol.lifecycle import AttemptState, Left
-from protocol.messages import Gone
+from protocol.messages import Gone, InstalledRelease
 from protocol.topics import DownlinkKind, UplinkKind
 from tests.controller.app.rig import APP, Rig
 from tests.controller.edge.world import until
@@ -139,8 +138,6 @@ class Town:
 
     def successes(self, name: str) -> list[bytes]:
         """Return what a device signs that carries out its newest command: that it accepted, and that it succeeded."""
-        from protocol.messages import InstalledRelease
-
         _, command = self.rig.last_install(name)
         release = command.releases[0]
         version = release.path.split("/")[1]

@@ -28,6 +28,9 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     keepalive_s: int = 30
 
 
+USUAL: Final = Bounds()
+
+
 class Way(ABC):
     """A way in. `open` once, then `start` and `stop` or `kill` for each life of the transport."""
 
@@ -53,7 +56,7 @@ class Way(ABC):
 
     # --- life -----------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open(self) -> None:  # noqa: B027 - most ways override it, one has nothing to start
         """Start what outlives the transport."""
 
     async def close(self) -> None:
@@ -63,7 +66,7 @@ class Way(ABC):
         await self.stop()
 
     @abstractmethod
-    async def start(self, inbox: Inbox, bounds: Bounds = Bounds()) -> Transport:
+    async def start(self, inbox: Inbox, bounds: Bounds = USUAL) -> Transport:
         """Begin a new life of the transport and return it once it takes messages."""
 
     @abstractmethod
@@ -123,7 +126,7 @@ class BuiltIn(Way):
         self._endpoint: Endpoint | None = None
         self._running: asyncio.Task[None] | None = None
 
-    async def start(self, inbox: Inbox, bounds: Bounds = Bounds()) -> Transport:
+    async def start(self, inbox: Inbox, bounds: Bounds = USUAL) -> Transport:
         """Begin a new life at the same port."""
         self.lives += 1
         limits = Limits(**FAST, window=bounds.window, keepalive_s=bounds.keepalive_s, intake=bounds.intake)
