@@ -167,7 +167,8 @@ async def test_a_slow_inbox_holds_back_a_flood_and_loses_nothing(way: Way, inbox
         held.append(way.depth())
         await asyncio.sleep(0.02)
     inbox.open.set()
-    await until(lambda: len(inbox.messages) >= MANY)
+    while (stored := len(inbox.messages)) < MANY:  # however slow the machine is, it goes on
+        await until(lambda stored=stored: len(inbox.messages) > stored)
 
     assert max(*held, *inbox.depths) <= limits.intake_high + limits.batch_max + IN_TRANSIT_MAX
     by_speaker = {device.name: [m.payload for m in inbox.messages if m.name == device.name] for device in speakers}
