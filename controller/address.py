@@ -66,7 +66,7 @@ def _split(url: str) -> SplitResult | None:
         _ = parts.port  # it is checked when it is read
     except ValueError:
         return None
-    return parts
+    return None if any(char.isspace() for char in url) else parts
 
 
 def _rest(parts: SplitResult) -> str:

@@ -259,10 +259,11 @@ class Connection:
     def _readable(self) -> None:
         """Read packets until there are none, or it is somebody else's turn."""
         self._heard_at = self._loop.time()
-        for _ in range(self._limits.packets_per_turn):
-            if self._is_paused or not self._step(self._client.loop_read) or not self._has_more:
+        until = self._heard_at + self._limits.turn_s
+        while self._step(self._client.loop_read) and self._has_more and not self._is_paused:
+            if self._loop.time() >= until:
+                self._loop.call_soon(self._read_on)
                 return
-        self._loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
         if not self.has_ended and not self._is_paused:

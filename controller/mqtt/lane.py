@@ -131,10 +131,8 @@ class Lane:
         if self._retries.is_taken_over:
             self._host.counts.taken_over += 1
             log.error("lane_taken_over", **fields, hint="another controller uses this broker for the same tenant")
-        elif end.how in {How.NOT_SUBSCRIBED, How.REFUSED}:
-            log.error("lane_refused", **fields)
         elif lived_s or str(end) != self._said:
-            log.warning("lane_lost", **fields)
+            _say(end, has_lived=lived_s > 0, **fields)
         self._said = str(end)
         return wait_s
 
@@ -164,3 +162,12 @@ class Lane:
         self._is_leaving = True
         if self._connection is not None:
             await self._connection.leave()
+
+
+def _say(end: ConnectionEnded, *, has_lived: bool, **fields: object) -> None:
+    if end.how in {How.NOT_SUBSCRIBED, How.REFUSED}:
+        log.error("lane_refused", **fields)
+    elif end.how is How.LOST and not has_lived:
+        log.error("lane_refused", **fields, hint="ended before any answer: brokers refuse certificates that way")
+    else:
+        log.warning("lane_lost", **fields)

@@ -42,8 +42,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     receive_max: int = 256
     """Messages that the broker may have sent to a lane and that are not acknowledged (MQTT 5 only)."""
-    packets_per_turn: int = 64
-    """How many packets a connection reads before it lets others have a turn."""
+    turn_s: float = 0.002
+    """How long a connection reads before it lets others have a turn; a message takes about a tenth of a millisecond."""
     window: int = 256
     """Messages handed to the broker by one lane that it has not acknowledged; at QoS 0 the bytes alone are bounded."""
     unsent_bytes_max: int = 4 * 1024 * 1024

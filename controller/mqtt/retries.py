@@ -37,7 +37,9 @@ class Retries:
             lived_s: how long before that the broker accepted it; 0 when it never did.
             chance: drawn evenly from 0 to 1, so that lanes, and controllers, do not come all at once.
         """
-        self._count(how, lived_s)
+        self._early_losses += how is How.LOST and 0.0 < lived_s < self._limits.early_s
+        if lived_s >= self._limits.early_s:
+            self._early_losses = 0
         if lived_s >= self._limits.taken_over_wait_max_s:
             self._takeovers = 0
         self.is_taken_over = how is How.TAKEN_OVER or self._early_losses >= self._limits.early_losses_max
@@ -47,13 +49,6 @@ class Retries:
         ceiling_s = min(self._limits.retry_first_s * (1 << self._failures), self._limits.retry_max_s)
         self._failures = min(self._failures + 1, _DOUBLINGS_MAX)
         return chance * ceiling_s
-
-    def _count(self, how: How, lived_s: float) -> None:
-        """Count a loss soon after CONNACK; a try that was dropped without one, as NATS does then, changes nothing."""
-        if lived_s >= self._limits.early_s or how is How.UNREACHABLE:
-            self._early_losses = 0
-        elif lived_s > 0.0 and how is How.LOST:
-            self._early_losses += 1
 
     def _long_wait_s(self, chance: float) -> float:
         """Return at least half of a wait that doubles."""

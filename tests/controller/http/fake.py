@@ -277,7 +277,8 @@ class FakeApp:
     async def _document(self, c: Controller) -> bytes:
         return DOCUMENT
 
-    async def _health(self, c: Controller, **_: Any) -> views.Health:
+    async def _health(self, c: Controller, **given: Any) -> views.Health:
+        self.calls.append(("system.health", given))
         return HEALTH
 
 

@@ -168,7 +168,7 @@ class World:
         self.inbox = Inbox()
         self.profile = profile
         self.limits = limits
-        self.holds = True
+        self.certificate_from = self.pki.authority
         self.devices: list[Device] = []
         self.brokers: list[tuple[Broker, asyncio.Task[None]]] = []
 
@@ -176,7 +176,7 @@ class World:
         """Make a transport and run it."""
 
         def new_context() -> Any:
-            client = self.pki.authority.broker_client_certificate(at=now())
+            client = self.certificate_from.broker_client_certificate(at=now())
             return client_context(ca=self.pki.ca, certificate_pem=client.certificate_pem, key_pem=client.key_pem)
 
         broker = Broker(
@@ -187,7 +187,7 @@ class World:
             new_context=new_context,
             instance=7,
             chance=SystemChance(),
-            may_hold=lambda: self.holds,
+            may_hold=lambda: True,
             limits=self.limits,
         )
         self.brokers.append((broker, asyncio.create_task(broker.run())))
