@@ -4,7 +4,7 @@ A message that is malformed or signed by the wrong key is counted, logged with i
 other message of its batch.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -45,6 +45,9 @@ Keys = Callable[[bytes], KeyRing]
 Stale = frozenset[tuple[Name, str]]
 """The wills of a batch that changed nothing, by device and connection."""
 
+STALE_MAX: Final = 4_096
+"""Stale wills that are remembered, some half a megabyte; far more than a broker offers again at once."""
+
 _SIGNED: Final = {UplinkKind.HELLO: (PayloadType.HELLO, Hello), UplinkKind.REPORT: (PayloadType.REPORT, Report)}
 
 
@@ -63,6 +66,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self._opened: Controller | None = None
+        self._stale: dict[tuple[Name, str], None] = {}
+        """Wills that came before any hello of their connection, the newest last: that may still be on its way."""
 
     def open(self, controller: Controller) -> None:
         """Take in messages for *controller* from now on."""
@@ -122,9 +127,11 @@ class Inbox:
         if not durable:
             return Stale()
         after = Consequences()
+        overtaken = [(sender, Gone(connection=will)) for sender, will in self._overtaken(durable)]
         answers, stale = await controller.store.write(
-            lambda tx: _fold(controller, tx, after, durable), priority=Priority.INGEST
+            lambda tx: _fold(controller, tx, after, [*durable, *overtaken]), priority=Priority.INGEST
         )
+        self._remember(stale)
         controller.dispatcher.fence(after)
         reserved = controller.dispatcher.reserve(after)
         try:
@@ -134,6 +141,20 @@ class Inbox:
         controller.dispatcher.kick()
         controller.clock.wake()
         return stale
+
+    def _overtaken(self, stored: Sequence[tuple[Sender, Parsed]]) -> Iterator[tuple[Sender, str]]:
+        """Yield whose hello comes after the will of its own connection, and that connection: it is over already."""
+        for sender, content in stored if self._stale else ():
+            if isinstance(content, Verified) and isinstance(content.value, Hello):
+                connection = content.value.connection
+                if (sender.name, connection) in self._stale:
+                    yield sender, connection
+
+    def _remember(self, stale: Stale) -> None:
+        """Remember stale wills, as some brokers offer the new before the old."""
+        self._stale |= dict.fromkeys(stale)
+        while len(self._stale) > STALE_MAX:
+            del self._stale[next(iter(self._stale))]
 
     async def _store_one_by_one(
         self, batch: Sequence[Uplinked], parsed: Sequence[Parsed | ProtocolError], senders: Mapping[Name, Sender]

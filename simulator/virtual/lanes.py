@@ -1,7 +1,8 @@
 """The lanes of one life of the controller: its side of a broker, where nobody tells who is connected.
 
-It stands in for `controller.mqtt`: the same port down, the same promises up. A device has a session from the arrival
-of its hello until a will that came after it was stored and not stale.
+It stands in for `controller.mqtt`: the same port down, the same promises up. A device has a session from the storing of
+its hello until a will that came after it was stored and not stale. A hello that is being stored is none yet: it may be
+that of a device that was just blocked. What ends a session also ends those that older hellos were to begin.
 """
 
 import random
@@ -64,7 +65,8 @@ class Lanes:
         self._standing: dict[int, _Lane] = {}
         self._epoch = dict.fromkeys(range(LANES), 0)
         self._sessions: dict[Name, int] = {}
-        self._unsettled: set[int] = set()
+        self._coming: dict[Name, list[int]] = {}
+        """The sessions that hellos which are being stored will begin, the newest last."""
         self._last_number = 0
         self._unseen: set[int] = set()
         self._is_telling = False
@@ -129,11 +131,10 @@ class Lanes:
 
     def close(self, name: Name, *, reason: str) -> None:
         """Forget a device's session: its connection to the broker is not ours to close."""
-        number = self._sessions.get(name)
-        if number is not None:
-            self._world.say("lanes", f"forget {name}: {reason}")
-            self._end(name, number)
-            self._spawn(self._intake.note_end(name, number))
+        self._world.say("lanes", f"forget {name}: {reason}")
+        number = self._newest(name)
+        self._end(name, number)
+        self._spawn(self._intake.note_end(name, number))
 
     # --- connections --------------------------------------------------------------------------------------------
 
@@ -158,9 +159,8 @@ class Lanes:
             self._connect(lane.index)
 
     def _lose_sight(self, index: int) -> None:
-        for name, number in list(self._sessions.items()):
-            if lane_of(name) == index and number not in self._unsettled:
-                del self._sessions[name]
+        for name in [name for name in self._sessions if lane_of(name) == index]:
+            del self._sessions[name]
         self._unseen.add(index)
         if not self._is_telling:
             self._is_telling = True
@@ -199,24 +199,30 @@ class Lanes:
             case UplinkKind.HELLO:
                 return partial(self._greeted, message.name, self._begin(message.name))
             case UplinkKind.GONE:
-                return partial(self._gone, message.name, self.session(message.name))
+                return partial(self._gone, message.name, self._newest(message.name))
             case _:
                 return lambda _: None
 
     def _begin(self, name: Name) -> int:
         self._last_number += 1
-        self._sessions[name] = self._last_number
-        self._unsettled.add(self._last_number)
+        self._coming.setdefault(name, []).append(self._last_number)
         return self._last_number
 
+    def _newest(self, name: Name) -> int:
+        return max([*self._coming.get(name, []), self.session(name)])
+
     def _end(self, name: Name, number: int) -> None:
-        if self._sessions.get(name) == number:
-            del self._sessions[name]
+        """End the session *number* and older ones, also those that have not begun."""
+        self._coming[name] = [coming for coming in self._coming.get(name, ()) if coming > number]
+        if self.session(name) <= number:
+            self._sessions.pop(name, None)
 
     def _greeted(self, name: Name, number: int, disposition: Disposition) -> None:
-        self._unsettled.discard(number)
-        if disposition is not Disposition.STORED:
-            self._end(name, number)
+        if number not in self._coming[name]:
+            return
+        self._coming[name].remove(number)
+        if disposition is Disposition.STORED:
+            self._sessions[name] = number
 
     def _gone(self, name: Name, number: int, disposition: Disposition) -> None:
         if disposition is Disposition.STORED:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from controller.app import devices, hello, runs, system
+from controller.app import devices, hello, inbox, runs, system
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition, Uplinked
 from controller.domain import target as targets
@@ -224,6 +224,28 @@ def test_a_will_that_comes_with_its_own_hello_is_that_of_the_connection(rig: Rig
 
     assert said == [Disposition.STALE, Disposition.STORED, Disposition.STORED, Disposition.STORED]
     assert not run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_a_will_that_overtakes_its_own_hello_still_ends_that_connection(rig: Rig) -> None:
+    """Brokers offer again what was not acknowledged, and some offer the new before the old (NATS, RabbitMQ)."""
+    hello = rig.said_hello("a", connection="c9")
+    assert rig.receive([rig.said_gone("a", "c9")]) == [Disposition.STALE]
+    assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+    assert rig.receive([hello]) == [Disposition.STORED]
+    assert not run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+    assert rig.hello("a", connection="c10") is Disposition.STORED
+    assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_what_is_remembered_of_stale_wills_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "STALE_MAX", 2)
+    hello = rig.said_hello("a", connection="c7")
+    for connection in ("c7", "c8", "c9"):
+        rig.receive([rig.said_gone("a", connection)])
+    assert rig.receive([hello]) == [Disposition.STORED]
+    assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
 
 
 def test_of_a_batch_that_met_a_fault_stale_wills_are_still_told_from_others(
