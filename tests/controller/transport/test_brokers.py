@@ -95,6 +95,28 @@ def break_connections(brokered: OverBroker) -> None:
 async def test_what_waits_at_the_broker_survives_its_restart_in_good_order(
     brokered: OverBroker, inbox: RecordingInbox
 ) -> None:
+    waiting = await left_waiting(brokered, inbox)
+    await asyncio.to_thread(brokered.broker.stop)
+    await asyncio.to_thread(brokered.broker.start)
+    later = RecordingInbox()
+    await brokered.start(later)
+
+    await until(lambda: set(later.payloads) >= waiting)
+
+
+async def test_what_waits_at_the_broker_survives_that_it_is_killed(brokered: OverBroker, inbox: RecordingInbox) -> None:
+    brokered.needs(Promise.SURVIVES_KILL)
+    waiting = await left_waiting(brokered, inbox)
+    await asyncio.to_thread(brokered.broker.kill)
+    await asyncio.to_thread(brokered.broker.start)
+    later = RecordingInbox()
+    await brokered.start(later)
+
+    await until(lambda: set(later.payloads) >= waiting)
+
+
+async def left_waiting(brokered: OverBroker, inbox: RecordingInbox) -> set[bytes]:
+    """Have a device say something while the controller is away; return what the broker acknowledged."""
     await brokered.start(inbox)
     device = brokered.device()
     await greet(device, inbox)
@@ -102,13 +124,7 @@ async def test_what_waits_at_the_broker_survives_its_restart_in_good_order(
     payloads = [b"%d" % number for number in range(20)]
     for payload in payloads:
         await device.answered(device.say(payload))
-
-    await asyncio.to_thread(brokered.broker.stop)
-    await asyncio.to_thread(brokered.broker.start)
-    later = RecordingInbox()
-    await brokered.start(later)
-
-    await until(lambda: set(later.payloads) >= set(payloads))
+    return set(payloads)
 
 
 async def test_a_broker_that_forgot_everything_is_used_as_a_new_one(
