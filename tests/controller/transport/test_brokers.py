@@ -13,6 +13,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from structlog.testing import capture_logs
 
 from controller.address import parse_broker
+from controller.mqtt.limits import LANES
 from protocol.ids import PARTITIONS, partition_of
 from protocol.topics import DownlinkKind, UplinkKind
 from tests.controller.edge.world import D1, TENANT, until
@@ -71,12 +72,16 @@ async def test_lanes_that_find_their_sessions_again_have_lost_sight_of_nobody(
     device = brokered.device()
     await greet(device, inbox)
     await until(lambda: inbox.unseen == EVERYTHING)
+    await reached(device, transport, b"before")  # so that the hello's acknowledgement, sent earlier, is there too
     before = len(inbox.lost), transport.session(D1)
 
+    assert brokered.lanes is not None
+    counts = brokered.lanes.counts
+    connected = counts.connected
+
     break_connections(brokered)
-    await until(lambda: not transport.write(D1, DownlinkKind.COMMAND, b"while cut"))
     device.say(b"while cut")
-    await brokered.standing()
+    await until(lambda: counts.connected == connected + LANES)
 
     await until(lambda: inbox.payloads.count(b"while cut") == 1)
     await reached(device, transport, b"command")
