@@ -1,6 +1,7 @@
-"""A broker that answers as a test wants, in plain TCP: it does what Mosquitto never does."""
+"""A broker that answers as a test wants: it does what Mosquitto never does."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -12,15 +13,17 @@ from controller.clock import SystemChance
 from controller.intake import IntakeLimits
 from controller.mqtt.broker import Broker
 from controller.mqtt.limits import Limits
+from controller.signing.tls import client_context
 from protocol.profiles import Profile
-from tests.controller.edge.world import TENANT, until
+from tests.controller.edge.world import TENANT, Pki, now, until
 from tests.controller.mqtt.world import FAST, Inbox
 
 
 class FakeBroker:
     """Accepts connections, and takes every client's side of MQTT 5 apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, pki: Pki | None) -> None:
+        self.pki = pki
         self.port = 0
         self.accept: Callable[[mqtt5.ConnectPacket], Any] = lambda _: mqtt5.ConnAckPacket()
         self.grant = mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE
@@ -34,7 +37,14 @@ class FakeBroker:
 
     @property
     def address(self) -> BrokerAddress:
-        return BrokerAddress("127.0.0.1", self.port, is_tls=False, user="controller", password="secret")
+        host = "localhost" if self.pki else "127.0.0.1"
+        return BrokerAddress(host, self.port, is_tls=self.pki is not None, user="controller", password="secret")
+
+    def new_context(self) -> ssl.SSLContext:
+        """Return how the controller speaks TLS with us."""
+        assert self.pki is not None, "no TLS is spoken here"
+        client = self.pki.authority.broker_client_certificate(at=now())
+        return client_context(ca=self.pki.ca, certificate_pem=client.certificate_pem, key_pem=client.key_pem)
 
     def send(self, client_id: str, packet: Any) -> None:
         """Send a packet, or bytes, to a client."""
@@ -79,10 +89,6 @@ class FakeBroker:
                 self.leaves.append(packet)
 
 
-def no_tls() -> Any:
-    raise AssertionError("no TLS is spoken here")
-
-
 class World:
     """A transport over a fake broker."""
 
@@ -94,7 +100,7 @@ class World:
             tenant=TENANT,
             address=fake.address,
             profile=Profile.MQTT5,
-            new_context=no_tls,
+            new_context=fake.new_context,
             instance=7,
             chance=SystemChance(),
             may_hold=may_hold,
@@ -120,10 +126,10 @@ async def over(fake: FakeBroker, *, may_hold: Callable[[], bool] = lambda: True,
 
 
 @asynccontextmanager
-async def fake_broker() -> AsyncIterator[FakeBroker]:
-    """Run a fake broker for a test."""
-    fake = FakeBroker()
-    server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
+async def fake_broker(pki: Pki | None = None) -> AsyncIterator[FakeBroker]:
+    """Run a fake broker for a test: over TLS with the certificates of *pki*, or without."""
+    fake = FakeBroker(pki)
+    server = await asyncio.start_server(fake.serve, "127.0.0.1", 0, ssl=pki and pki.context())
     fake.port = server.sockets[0].getsockname()[1]
     try:
         yield fake

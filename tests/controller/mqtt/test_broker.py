@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
+from controller.app.errors import NotFound
 from controller.app.ports import Disposition
 from controller.mqtt.limits import LANES
 from controller.signing.authority import Authority
@@ -356,6 +357,23 @@ async def test_a_refused_certificate_is_told(tmp_path: Path) -> None:
             await until(lambda: w.broker.counts.ended["lost"] + w.broker.counts.ended["unreachable"] >= LANES)
         assert {line["event"] for line in logs} == {"lane_refused"}
         assert all("certificates" in line["hint"] and "_ssl.c" in line["reason"] for line in logs), logs
+
+
+async def test_a_key_that_is_missing_for_a_while_does_not_end_a_lane(tmp_path: Path) -> None:
+    async with world(tmp_path, is_started=False) as w:
+        await w.mosquitto.start()
+        broker, missing = w.new_broker(), [True]
+        make = broker.new_context
+
+        def new_context() -> Any:
+            if missing:
+                raise NotFound("there is no ca.pem")
+            return make()
+
+        broker.new_context = new_context  # type: ignore[method-assign]
+        await until(lambda: broker.counts.ended["fault"] >= LANES)
+        missing.clear()
+        await w.stand()
 
 
 async def test_stopping_takes_no_longer_because_the_broker_is_frozen(tmp_path: Path) -> None:

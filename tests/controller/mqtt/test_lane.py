@@ -1,6 +1,7 @@
 """A lane over a broker that does what Mosquitto does not."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import mqtt5
@@ -9,7 +10,7 @@ import pytest
 from controller.mqtt.limits import LANES
 from protocol.ids import PARTITIONS, partition_of
 from protocol.topics import DownlinkKind, Uplink, UplinkKind
-from tests.controller.edge.world import D1, until
+from tests.controller.edge.world import D1, Pki, until
 from tests.controller.mqtt.fake_broker import fake_broker, over
 
 LANE = "tidegate-acme-lane-{:02}"
@@ -65,6 +66,27 @@ async def test_a_broker_without_a_word_is_not_waited_for_for_ever() -> None:
         await until(lambda: w.broker.counts.ended["no_answer"] >= LANES)
         fake.accept = lambda _: mqtt5.ConnAckPacket()
         await w.stand()
+
+
+@pytest.mark.parametrize("turn_s", [0.0, 1.0])
+async def test_what_tls_has_decrypted_already_is_read_on_by_itself(tmp_path: Path, turn_s: float) -> None:
+    """No socket becomes readable for it."""
+    reports = [
+        mqtt5.PublishPacket(str(Uplink(D1, UplinkKind.REPORT)), b"%d" % n, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=n)
+        for n in range(1, 51)
+    ]
+    async with fake_broker(Pki(tmp_path)) as fake, over(fake, turn_s=turn_s) as w:
+        await w.stand()
+        lane = LANE.format(partition_of(D1) % LANES)
+        fake.send(lane, b"".join(report.write() for report in reports))
+        await until(lambda: w.inbox.payloads == [report.payload for report in reports])
+        await until(lambda: fake.acknowledged == [(lane, report.packet_id) for report in reports])
+
+
+async def test_silence_ends_a_connection_whatever_paho_believes() -> None:
+    async with fake_broker() as fake, over(fake, keepalive_s=1, silence_factor=0.1) as w:
+        await until(lambda: w.broker.counts.ended["silent"] >= LANES)
+        assert w.broker.counts.connected >= LANES
 
 
 async def test_who_is_told_that_the_session_was_taken_over_stays_away() -> None:
