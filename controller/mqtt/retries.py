@@ -38,7 +38,7 @@ class Retries:
             chance: drawn evenly from 0 to 1, so that lanes, and controllers, do not come all at once.
         """
         self._early_losses += how is How.LOST and 0.0 < lived_s < self._limits.early_s
-        if lived_s >= self._limits.early_s:
+        if lived_s >= self._limits.early_s or how is How.UNREACHABLE:  # nobody takes anything over where nobody listens
             self._early_losses = 0
         if lived_s >= self._limits.taken_over_wait_max_s:
             self._takeovers = 0

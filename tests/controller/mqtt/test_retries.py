@@ -35,7 +35,12 @@ def test_early_losses_in_a_row_are_taken_for_a_takeover() -> None:
 
 def test_what_was_never_accepted_lies_between_early_losses_and_changes_nothing() -> None:
     """NATS keeps who comes again within a second out, without a word."""
-    assert waits((How.LOST, 0.1), (How.LOST, 0.0), (How.LOST, 0.1), (How.UNREACHABLE, 0.0), (How.LOST, 0.1))[-1] == 120
+    early, dropped = (How.LOST, 0.1), (How.LOST, 0.0)
+    assert waits(early, dropped, early, dropped, early) == [1, 2, 4, 8, 120]
+
+
+def test_a_broker_that_goes_away_again_and_again_is_not_taken_for_somebody_else() -> None:
+    assert waits(*[(How.LOST, 0.1), (How.UNREACHABLE, 0.0)] * 3) == [1, 2, 4, 8, 16, 32]
 
 
 def test_takeovers_wait_for_minutes_and_longer_each_time() -> None:
