@@ -8,9 +8,9 @@ The rules this module keeps:
 3. The time floor never falls, but for a time key from a newer fleet root, which resets it to that root's
    `issued` (evidence/security.md, 4.2).
 4. A hello has a nonce of its own, and names the connection as its will does.
-5. A hello that the controller asks for is said at a drawn instant, never while one is unanswered, and at most once
-   in `SILENCE_MIN`: whoever records such a request gains nothing. It waits rather than being forgotten, since the
-   controller takes a device that does not answer for gone.
+5. A hello that the controller asks for is said at a drawn instant, and at most once in `SILENCE_MIN`: whoever records
+   such a request gains nothing. It waits rather than being forgotten, since the controller takes a device that does
+   not answer for gone. It takes the place of one that is unanswered, which was lost where the request came from.
 """
 
 from typing import Final
@@ -155,13 +155,13 @@ def keep_in_touch(turn: Turn, nonce: str) -> None:
     session = turn.session
     if not session.is_connected:
         return
-    if session.nonce:
+    if session.asked_due_at is not None and turn.at >= session.asked_due_at:
+        turn.note(asked_at=turn.at)
+        say_hello(turn, nonce)
+    elif session.nonce:
         if turn.at >= session.hello_at + HELLO_PATIENCE:
             leave(turn)
             turn.do(Reconnect())
-    elif session.asked_due_at is not None and turn.at >= session.asked_due_at:
-        turn.note(asked_at=turn.at)
-        say_hello(turn, nonce)
     elif session.hello_due_at is not None and turn.at >= session.hello_due_at:
         say_hello(turn, nonce)
 

@@ -127,8 +127,8 @@ def next_deadline(state: State) -> int | None:
     if not session.is_stale:
         times.append(state.silent_at + 1)
     if session.is_connected:
-        times.append(session.hello_due_at)
-        times.append(session.hello_at + HELLO_PATIENCE if session.nonce else session.asked_due_at)
+        times += [session.hello_due_at, session.asked_due_at]
+        times.append(session.hello_at + HELLO_PATIENCE if session.nonce else None)
     return min((time for time in times if time is not None), default=None)
 
 

@@ -131,14 +131,31 @@ async def test_a_session_lasts_from_the_hello_to_the_will(tmp_path: Path) -> Non
         assert w.inbox.payloads == [b"hello", b"gone"]
 
 
-async def test_a_hello_begins_a_session_when_it_arrives_and_a_refused_one_never_did(tmp_path: Path) -> None:
+async def test_a_hello_begins_a_session_once_it_is_stored_and_a_refused_one_begins_none(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.inbox.answers[b"forged"] = Disposition.UNTRUSTED
+        device = await w.device(D1)
+        device.say(UplinkKind.HELLO, b"forged")
+        await until(lambda: w.broker.counts.dispositions[Disposition.UNTRUSTED])
+        assert w.broker.session(D1) == 0
         w.inbox.open.clear()
-        await w.greet(payload=b"forged")
-        assert w.broker.write(D1, DownlinkKind.COMMAND, b"command")
+        device.say(UplinkKind.HELLO, b"hello")
+        await until(lambda: w.broker.depth or w.inbox.payloads[-1] == b"hello")
+        assert not w.broker.write(D1, DownlinkKind.COMMAND, b"command")
         w.inbox.open.set()
-        await until(lambda: w.broker.session(D1) == 0)
+        await until(lambda: w.broker.write(D1, DownlinkKind.COMMAND, b"command"))
+
+
+async def test_a_block_also_ends_the_session_that_a_hello_was_to_begin(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        device = await w.device(D1)
+        w.inbox.open.clear()
+        device.say(UplinkKind.HELLO, b"hello")
+        await until(lambda: w.broker.counts.received)
+        w.broker.close(D1, reason="blocked")
+        w.inbox.open.set()
+        await until(lambda: w.broker.counts.dispositions[Disposition.STORED])
+        assert w.broker.session(D1) == 0
 
 
 async def test_a_stale_will_ends_nothing(tmp_path: Path) -> None:
