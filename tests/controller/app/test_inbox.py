@@ -322,6 +322,19 @@ def test_a_device_that_broke_in_an_earlier_attempt_is_broken_though_it_says_so_l
     assert rig.do(devices.get, device="a").broken
 
 
+def test_an_attempt_that_was_called_off_hides_no_earlier_one_that_broke(rig: Rig) -> None:
+    """Its device refused it, busy with the earlier one, and has told no end of it."""
+    run = rig.start(stage(targets=ONLY_A, retry=Retry(attempts_max=2)))
+    first = rig.last_install("a")
+    while rig.last_install("a") == first:
+        rig.sleep(MINUTE)
+    rig.do(runs.terminate, run=run, reason="enough")
+    rig.refuse("a", RejectCode.BUSY, command=rig.last_install("a"))
+    assert rig.target(run, "a").state == "cancelled"
+    rig.report("a", AttemptState.FAILED, reason=Reason.INSTALL_FAILED, left=Left.BROKEN, command=first)
+    assert rig.do(devices.get, device="a").broken
+
+
 def test_a_device_that_was_mended_since_is_not_broken_by_an_old_report(rig: Rig) -> None:
     rig.start(stage(targets=ONLY_A, retry=Retry(attempts_max=2)))
     first = rig.last_install("a")
