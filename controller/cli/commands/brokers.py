@@ -134,7 +134,8 @@ def _say_next(session: Session, plan: "Plan", rendered: "Rendered", *, settings:
         say(f"\nWhere root starts the broker, it becomes {plan.user}, who must own the files:")
         say(f"  {rendered.preparation}")
     say(f"\nStart the broker:\n  {rendered.command}")
-    say(f"\nThen the controller, with the settings in {settings}, which holds its password:")
+    secret = ", which holds its password" if plan.password in rendered.url else ""
+    say(f"\nThen the controller, with the settings in {settings}{secret}:")
     for name, value in rendered.settings.items():
         say(f"  {name}={value.replace(plan.password, '…')}")
     say(f"  set -a; . {settings}; set +a; tidegate serve --folder {folder}")
