@@ -1,6 +1,7 @@
 """A device that speaks MQTT 5 or 3.1.1 on paho, and does what a test wants, proper or not."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Sequence
@@ -128,7 +129,8 @@ class Device:
         """Break the connection without a goodbye."""
         opened = self._client.socket()
         if isinstance(opened, socket.socket):
-            socket.socket.shutdown(opened, socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # the broker may have broken it first
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     async def leave(self, *, with_will: bool = False) -> None:
         """Say goodbye; with MQTT 5 that may set the will free."""
