@@ -32,7 +32,7 @@ from agent.logs import fields
 from protocol.codec import encode
 from protocol.errors import MalformedMessage
 from protocol.ids import Name
-from protocol.messages import MESSAGE_BYTES_MAX, Gone
+from protocol.messages import MESSAGE_BYTES_MAX, PACKET_BYTES_MAX, Gone
 from protocol.profiles import Profile
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind, parse
 from protocol.units import SECOND
@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS: Final = 60
 CONNECT_SECONDS: Final = 15.0
-PACKET_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 1_024
-"""What we let the other side send: a message, its topic and properties."""
 WATCH_SECONDS: Final = 1.0
 SUSPEND_MS: Final = 10 * SECOND
 _FAILURE: Final = 0x80

@@ -277,3 +277,6 @@ class PayloadType(StrEnum):
 
 MESSAGE_BYTES_MAX: Final = 16_384
 """The size cap of every message, applied before anything is parsed."""
+
+PACKET_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 1_024
+"""The size cap of every MQTT packet: a message with its header, topic and properties."""

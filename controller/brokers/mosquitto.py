@@ -18,7 +18,6 @@ from controller.brokers.plan import (
     CERTIFICATE_FILE,
     DATA_FOLDER,
     KEY_FILE,
-    PACKET_BYTES_MAX,
     File,
     Plan,
     Rendered,
@@ -26,6 +25,7 @@ from controller.brokers.plan import (
     url_of,
 )
 from controller.signing.authority import CONTROLLER_NAME
+from protocol.messages import PACKET_BYTES_MAX
 from protocol.profiles import Profile
 from protocol.topics import ROOT
 

@@ -14,7 +14,6 @@ from controller.brokers.plan import (
     CERTIFICATE_FILE,
     DATA_FOLDER,
     KEY_FILE,
-    PACKET_BYTES_MAX,
     File,
     Plan,
     Rendered,
@@ -24,6 +23,7 @@ from controller.brokers.plan import (
 )
 from controller.signing.authority import CONTROLLER_NAME, SAN_PREFIX
 from protocol.ids import Name, split_name
+from protocol.messages import PACKET_BYTES_MAX
 from protocol.profiles import Profile
 from protocol.topics import ROOT
 

@@ -14,7 +14,6 @@ import msgspec
 
 from controller.app.errors import InvalidRequest
 from controller.signing.authority import CONTROLLER_NAME
-from protocol.messages import MESSAGE_BYTES_MAX
 from protocol.profiles import Profile
 
 CONTROLLER_FILE: Final = "tidegate.env"
@@ -22,9 +21,6 @@ CA_FILE: Final = "ca.crt"
 CERTIFICATE_FILE: Final = "server.crt"
 KEY_FILE: Final = "server.key"
 DATA_FOLDER: Final = "data"
-
-PACKET_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 1_024
-"""A message of ours with topic and header."""
 
 _LOOPBACK: Final = "127.0.0.1"
 

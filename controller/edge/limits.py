@@ -2,16 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 
 from controller.complaints import LINES_BURST, LINES_PER_SECOND
 from controller.intake import IntakeCounts, IntakeLimits
-from protocol.messages import MESSAGE_BYTES_MAX
-
-PACKET_HEADROOM_BYTES: Final = 1_024
-"""What an MQTT packet may carry beside its payload: header, topic, properties."""
+from protocol.messages import PACKET_BYTES_MAX
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +15,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     connections_max: int = 20_000
     backlog: int = 1_024
-    packet_bytes_max: int = MESSAGE_BYTES_MAX + PACKET_HEADROOM_BYTES
+    packet_bytes_max: int = PACKET_BYTES_MAX
 
     handshakes_max: int = 4
     """Handshakes that may use the CPU at once: with four, a storm of 1,000 delays others by 2 ms instead of 41."""

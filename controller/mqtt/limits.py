@@ -9,12 +9,10 @@ import msgspec
 from controller.complaints import LINES_BURST, LINES_PER_SECOND
 from controller.intake import IntakeCounts, IntakeLimits
 from protocol.ids import PARTITIONS
-from protocol.messages import MESSAGE_BYTES_MAX
+from protocol.messages import PACKET_BYTES_MAX
 
 LANES: Final = 16
 """How many sessions the controller has at the broker. Their client ids and partitions follow from it: never changed."""
-PACKET_HEADROOM_BYTES: Final = 1_024
-"""What an MQTT packet may carry beside its payload: header, topic, properties."""
 
 
 def partitions_of(lane: int) -> range:
@@ -29,7 +27,7 @@ def partitions_of(lane: int) -> range:
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much of everything is asked of a broker, and for how long it is waited for."""
 
-    packet_bytes_max: int = MESSAGE_BYTES_MAX + PACKET_HEADROOM_BYTES
+    packet_bytes_max: int = PACKET_BYTES_MAX
     keepalive_s: int = 30
     silence_factor: float = 2.5
     """After so many keepalives in which nothing was heard a connection is given up, whatever paho believes."""

@@ -14,13 +14,12 @@ import mqtt5
 import msgspec
 
 from protocol.ids import Name
-from protocol.messages import MESSAGE_BYTES_MAX
+from protocol.messages import PACKET_BYTES_MAX
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind
 
 KEEPALIVE_SECONDS: Final = 240
 CONNECT_SECONDS: Final = 30
 RECEIVE_MAX: Final = 16
-PACKET_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 1_024
 PACKET_ID_MAX: Final = 65_535
 _WITH_WILL: Final = mqtt5.DisconnectReasonCode.DISCONNECT_WITH_WILL_MESSAGE
 _SUBSCRIBE_ID: Final = 1

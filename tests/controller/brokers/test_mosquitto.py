@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.brokers.plan import PACKET_BYTES_MAX
 from controller.clock import SystemClock
 from controller.signing.authority import CONTROLLER_NAME, Authority
-from protocol.messages import MESSAGE_BYTES_MAX
+from protocol.messages import MESSAGE_BYTES_MAX, PACKET_BYTES_MAX
 from protocol.topics import Downlink, DownlinkKind, UplinkKind
 from simulator.brokers import ADDRESS, HOST, Kind
 from tests.brokers import needs
