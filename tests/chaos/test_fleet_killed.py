@@ -7,9 +7,10 @@ from typing import Final
 import pytest
 
 from tests.chaos.chance import drawn, repeating
-from tests.chaos.history import ALWAYS, CHECKS, assert_clean, unsettled
+from tests.chaos.ending import ends_well
+from tests.chaos.history import ALWAYS, assert_clean
 from tests.chaos.world import PATIENT, VERSIONS, active_runs, define, evidence_of
-from tests.integration.world import APP, JOB, until, world
+from tests.integration.world import APP, JOB, world
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -17,7 +18,6 @@ TEST: Final = "tests/chaos/test_fleet_killed.py"
 DEVICES: Final = 200
 AGENTS: Final = 3
 KILLS: Final = 2
-SETTLE_SECONDS: Final = 90.0
 
 
 def test_a_run_over_a_fleet_ends_well_though_the_controller_and_an_agent_are_killed(tmp_path: Path) -> None:
@@ -37,12 +37,4 @@ def test_a_run_over_a_fleet_ends_well_though_the_controller_and_an_agent_are_kil
             assert_clean(evidence_of(w, history), checks=ALWAYS, repeat=repeat)
             w.installation.serve()
             unlucky.run(app=APP)
-        until(lambda: not active_runs(w), seconds=SETTLE_SECONDS, why=f"the run ends; {repeat}")
-        until(
-            lambda: not list(unsettled(evidence_of(w, history))),
-            seconds=SETTLE_SECONDS,
-            why=f"every report is acknowledged; {repeat}",
-        )
-        assert_clean(evidence_of(w, history), checks=CHECKS, repeat=repeat)
-        view = w.ended(run)
-        assert (view.state, view.stages[0].counters.succeeded) == ("succeeded", DEVICES + AGENTS)
+        ends_well(w, history, run=run, repeat=repeat, devices=DEVICES + AGENTS)

@@ -11,7 +11,8 @@ import pytest
 from simulator.brokers import Broker, Kind
 from tests.brokers import needs
 from tests.chaos.chance import drawn, repeating
-from tests.chaos.history import ALWAYS, CHECKS, assert_clean, unsettled
+from tests.chaos.ending import SETTLE_SECONDS, ends_well
+from tests.chaos.history import ALWAYS, assert_clean
 from tests.chaos.test_stopped import standing_still
 from tests.chaos.world import PATIENT, VERSIONS, active_runs, define, evidence_of
 from tests.integration.world import JOB, World, until, world
@@ -23,7 +24,6 @@ DEVICES: Final = 40
 AGENTS: Final = 3
 CONNECTED_MIN: Final = 5
 STILL_SECONDS: Final = 4.0
-SETTLE_SECONDS: Final = 90.0
 
 
 def killed(broker: Broker) -> None:
@@ -72,22 +72,9 @@ def test_a_run_ends_well_whatever_befalls_the_broker(tmp_path: Path, faults: str
             assert active_runs(w) == [run], f"the run is under way; {repeat}"
             fault(w.broker)
             assert_clean(evidence_of(w, history), checks=ALWAYS, repeat=repeat)
-        settle(w, history, run=run, repeat=repeat)
+        ends_well(w, history, run=run, repeat=repeat, devices=DEVICES + AGENTS)
 
 
 def online(w: World) -> int:
     """Return how many devices are online."""
     return len(list(w.operator.devices(online=True)))
-
-
-def settle(w: World, history: Path, *, run: str, repeat: str) -> None:
-    """Wait until the run has ended and every device knows that its reports are stored, and judge it all."""
-    until(lambda: not active_runs(w), seconds=SETTLE_SECONDS, why=f"the run ends; {repeat}")
-    until(
-        lambda: not list(unsettled(evidence_of(w, history))),
-        seconds=SETTLE_SECONDS,
-        why=f"every report is acknowledged; {repeat}",
-    )
-    assert_clean(evidence_of(w, history), checks=CHECKS, repeat=repeat)
-    view = w.ended(run)
-    assert (view.state, view.stages[0].counters.succeeded) == ("succeeded", DEVICES + AGENTS)
