@@ -28,6 +28,8 @@ class Permission(StrEnum):
 
     READ = "read"
     CONTROL_RUNS = "control_runs"
+    STOP_EVERYTHING = "stop_everything"
+    LIFT_STANDSTILL = "lift_standstill"
     PROMOTE = "promote"
     EDIT_PIPELINES = "edit_pipelines"
     EDIT_DEVICES = "edit_devices"
@@ -39,9 +41,11 @@ _P = Permission
 
 GRANTS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEWER: frozenset({_P.READ}),
-    Role.OPERATOR: frozenset({_P.READ, _P.CONTROL_RUNS, _P.PROMOTE, _P.EDIT_PIPELINES, _P.EDIT_DEVICES}),
-    Role.RELEASER: frozenset({_P.READ, _P.PUBLISH}),
-    Role.APPROVER: frozenset({_P.READ, _P.PROMOTE}),
+    Role.OPERATOR: frozenset(
+        {_P.READ, _P.CONTROL_RUNS, _P.STOP_EVERYTHING, _P.PROMOTE, _P.EDIT_PIPELINES, _P.EDIT_DEVICES}
+    ),
+    Role.RELEASER: frozenset({_P.READ, _P.STOP_EVERYTHING, _P.PUBLISH}),
+    Role.APPROVER: frozenset({_P.READ, _P.STOP_EVERYTHING, _P.PROMOTE}),
     Role.ADMIN: frozenset(Permission),
 }
 

@@ -209,6 +209,14 @@ class ReleaseRecord(Record, frozen=True, kw_only=True):
     published_at: Instant
 
 
+class StandstillRecord(Record, frozen=True, kw_only=True):
+    """Everything is stopped: since when, by whom, and why."""
+
+    at: Instant
+    actor: str
+    reason: str
+
+
 class TokenRecord(Record, frozen=True, kw_only=True):
     """An API token: SHA-256 of its secret, never the secret."""
 

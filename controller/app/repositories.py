@@ -23,6 +23,7 @@ from controller.app.records import (
     RunRecord,
     SecurityRecord,
     Sender,
+    StandstillRecord,
     TargetRecord,
     TokenRecord,
 )
@@ -259,6 +260,19 @@ class Catalog(Protocol):
         """Insert a release file."""
 
 
+class Tenant(Protocol):
+    """What holds for everything at once."""
+
+    def standstill(self) -> StandstillRecord | None:
+        """Return the standstill, or None while nothing stops everything."""
+
+    def stand_still(self, record: StandstillRecord) -> None:
+        """Store that everything is stopped; there must be no standstill."""
+
+    def lift_standstill(self) -> None:
+        """Store that nothing stops everything any more."""
+
+
 class Credentials(Protocol):
     """Tokens of people and programs, and claims of devices."""
 
@@ -340,6 +354,10 @@ class Transaction(Protocol):
     @property
     def catalog(self) -> Catalog:
         """Pipelines, jobs and releases."""
+
+    @property
+    def tenant(self) -> Tenant:
+        """What holds for everything at once."""
 
     @property
     def credentials(self) -> Credentials:

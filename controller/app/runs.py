@@ -7,7 +7,7 @@ command of the run is handed to a transport.
 from collections.abc import Callable
 from typing import Final
 
-from controller.app import audit, cursors, run_views
+from controller.app import audit, cursors, run_views, standstill
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
 from controller.app.consequences import Consequences
@@ -16,6 +16,7 @@ from controller.app.errors import Conflict, InvalidRequest, NotFound
 from controller.app.pipelines import check
 from controller.app.records import JobRecord, RunRecord
 from controller.app.repositories import Transaction
+from controller.app.standstill import require_reason
 from controller.app.views import EventView, Page, RunView, TargetView
 from controller.domain.events import Event, Paused, Promoted, Resumed, Started, Terminated
 from controller.domain.model import Plan, create
@@ -24,7 +25,6 @@ from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
 from protocol.messages import ReleaseRef
 
-REASON_LENGTH_MAX: Final = 500
 BREACH: Final = "breach:"
 
 Check = Callable[[RunRecord], Event]
@@ -64,7 +64,7 @@ def _new(controller: Controller, tx: Transaction, job_name: str, version: str | 
         job_id=job.id,
         job=job.name,
         plan=plan,
-        run=create(plan),
+        run=create(plan, pause_reasons=standstill.holds(tx)),
         created_at=controller.clock.now(),
     )
 
@@ -98,7 +98,7 @@ async def pause(controller: Controller, actor: Actor, *, run: str, reason: str) 
         Conflict: when it has ended or is ending.
         InvalidRequest: when no reason is given.
     """
-    _require_reason(reason)
+    require_reason(reason)
 
     def decide(record: RunRecord) -> Event:
         _require_running(record)
@@ -114,14 +114,16 @@ async def resume(
 
     Raises:
         NotFound: when there is no such run.
-        Conflict: when it has ended or is ending, or a gate was breached and *override* is not set.
+        Conflict: when it has ended or is ending, everything is stopped, or a gate was breached and *override* is not
+            set.
         InvalidRequest: when *override* comes without a reason.
     """
     if override:
-        _require_reason(reason)
+        require_reason(reason)
 
     def decide(record: RunRecord) -> Event:
         _require_running(record)
+        standstill.require_lifted(record)
         breaches = [r.removeprefix(BREACH) for r in record.run.pause_reasons if r.startswith(BREACH)]
         if breaches and not override:
             stages = ", ".join(breaches)
@@ -139,7 +141,7 @@ async def terminate(controller: Controller, actor: Actor, *, run: str, reason: s
         Conflict: when it has ended.
         InvalidRequest: when no reason is given.
     """
-    _require_reason(reason)
+    require_reason(reason)
 
     def decide(record: RunRecord) -> Event:
         if record.run.state.is_terminal:
@@ -287,8 +289,3 @@ def _target_state(text: str | None) -> TargetState | None:
 def _require_running(record: RunRecord) -> None:
     if record.run.state is not RunState.RUNNING:
         raise Conflict(f"run {record.uid} is not running: it is {record.run.state}")
-
-
-def _require_reason(reason: str) -> None:
-    if not 1 <= len(reason.strip()) <= REASON_LENGTH_MAX:
-        raise InvalidRequest(f"expected a reason of 1 to {REASON_LENGTH_MAX} characters; it is kept in the audit log")

@@ -215,6 +215,15 @@ class AuditView(View, frozen=True, kw_only=True):
     hash: str
 
 
+class StandstillView(View, frozen=True, kw_only=True):
+    """Whether everything is stopped; `since`, `by` and `reason` tell of the one who did."""
+
+    stopped: bool
+    since: Instant | None
+    by: str
+    reason: str
+
+
 class Health(View, frozen=True, kw_only=True):
     """Whether the controller can do its work; `faults` says in words why not."""
 

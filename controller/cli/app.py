@@ -5,7 +5,18 @@ from typing import Annotated, Final
 
 import typer
 
-from controller.cli.commands import contexts, devices, jobs, local, pipelines, releases, runs, system, tokens
+from controller.cli.commands import (
+    contexts,
+    devices,
+    jobs,
+    local,
+    pipelines,
+    releases,
+    runs,
+    standstill,
+    system,
+    tokens,
+)
 
 PLUGINS: Final = "tidegate.commands"
 EXIT_CODES: Final = (
@@ -27,6 +38,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_common)
     local.add_to(app)
+    standstill.add_to(app)
     nouns = {
         "run": (runs.group, "Start, watch and steer runs."),
         "pipeline": (pipelines.group, "Write and check pipelines."),

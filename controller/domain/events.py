@@ -54,6 +54,13 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     at: Instant
 
 
+class Lifted(msgspec.Struct, frozen=True, kw_only=True):
+    """One reason to hold the run is no more; the last one lets it go on, and no failure is accepted by that."""
+
+    at: Instant
+    reason: str
+
+
 class Terminated(msgspec.Struct, frozen=True, kw_only=True):
     """An operator ends the run."""
 
@@ -81,7 +88,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Event = Started | Frozen | Folded | Issued | Paused | Resumed | Terminated | Promoted | Woken | Recovered
+Event = Started | Frozen | Folded | Issued | Paused | Resumed | Lifted | Terminated | Promoted | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):

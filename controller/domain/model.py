@@ -84,9 +84,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def create(plan: Plan) -> Run:
-    """Return the run of *plan* before its start."""
-    return Run(stages=tuple(StageRun() for _ in plan.pipeline.stages))
+def create(plan: Plan, *, pause_reasons: tuple[str, ...] = ()) -> Run:
+    """Return the run of *plan* before its start; with *pause_reasons* it begins paused."""
+    return Run(stages=tuple(StageRun() for _ in plan.pipeline.stages), pause_reasons=pause_reasons)
 
 
 def run_changed(run: Run, **changes: object) -> Run:

@@ -23,6 +23,7 @@ from controller.domain.events import (
     Frozen,
     Go,
     Issued,
+    Lifted,
     Note,
     Paused,
     Promoted,
@@ -97,6 +98,8 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
             return paused(run, event.reason, event.at)
         case Resumed():
             return _resume(run, event)
+        case Lifted():
+            return _lift(run, event)
         case Terminated():
             return _terminate(run, event)
         case Promoted():
@@ -112,7 +115,9 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
 def _start(run: Run, event: Started) -> Outcome:
     if run.state is not RunState.PENDING:
         return run, ()
-    return run_changed(run, state=RunState.RUNNING, clock=run.clock.started(event.at)), (Note(kind="started"),)
+    clock = run.clock if run.is_paused else run.clock.started(event.at)
+    notes = [Note(kind="paused", text=reason) for reason in run.pause_reasons]
+    return run_changed(run, state=RunState.RUNNING, clock=clock), (Note(kind="started"), *notes)
 
 
 def _freeze(run: Run, event: Frozen) -> Run:
@@ -138,8 +143,21 @@ def _resume(run: Run, event: Resumed) -> Outcome:
         return run, ()
     for index, stage in enumerate(run.stages):
         run = stage_changed(run, index, accepted=stage.tally.blamed)
-    gone = run_changed(run, pause_reasons=(), epoch=run.epoch + 1, clock=run.clock.started(event.at))
-    return gone, (Go(), Note(kind="resumed"))
+    return _going(run, event.at)
+
+
+def _lift(run: Run, event: Lifted) -> Outcome:
+    if run.state is not RunState.RUNNING or event.reason not in run.pause_reasons:
+        return run, ()
+    left = tuple(reason for reason in run.pause_reasons if reason != event.reason)
+    if left:
+        return run_changed(run, pause_reasons=left), (Note(kind="lifted", text=event.reason),)
+    return _going(run, event.at)
+
+
+def _going(run: Run, at: Instant) -> Outcome:
+    going = run_changed(run, pause_reasons=(), epoch=run.epoch + 1, clock=run.clock.started(at))
+    return going, (Go(), Note(kind="resumed"))
 
 
 def _terminate(run: Run, event: Terminated) -> Outcome:

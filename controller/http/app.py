@@ -19,6 +19,7 @@ from controller.http.routes import (
     pipelines,
     releases,
     runs,
+    standstill,
     system,
     tokens,
 )
@@ -36,6 +37,7 @@ _ROUTERS: Final = (
     releases.router,
     tokens.router,
     device_api.router,
+    standstill.router,
     system.router,
     system.probes,
 )

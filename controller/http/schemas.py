@@ -402,6 +402,15 @@ class AuditEntry(Answer):
     hash: str
 
 
+class Standstill(Answer):
+    """Whether everything is stopped; `since`, `by` and `reason` tell of the one who did."""
+
+    stopped: bool
+    since: Time | None
+    by: str
+    reason: str
+
+
 class Health(Answer):
     """Whether the controller can do its work; `faults` says in words why not."""
 

@@ -312,6 +312,17 @@ heartbeat = sa.Table(
     _int("at"),
 )
 
+# --- the whole tenant ---------------------------------------------------------------------------------------
+
+standstill = sa.Table(
+    "standstill",
+    metadata,
+    sa.Column("id", Key, primary_key=True, autoincrement=False),
+    _int("at"),
+    _text("actor"),
+    _text("reason"),
+)
+
 # --- credentials --------------------------------------------------------------------------------------------
 
 token = sa.Table(

@@ -11,6 +11,7 @@ from controller.store.devices import SqlDevices
 from controller.store.log import SqlLog
 from controller.store.runs import PlanCache, SqlRuns
 from controller.store.targets import SqlTargets
+from controller.store.tenant import SqlTenant
 
 
 class SqlTransaction:
@@ -22,5 +23,6 @@ class SqlTransaction:
         self.targets: Final = SqlTargets(connection)
         self.commands: Final = SqlCommands(connection)
         self.catalog: Final = SqlCatalog(connection)
+        self.tenant: Final = SqlTenant(connection)
         self.credentials: Final = SqlCredentials(connection)
         self.log: Final = SqlLog(connection)

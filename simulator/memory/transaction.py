@@ -10,6 +10,7 @@ from simulator.memory.journal import Journal
 from simulator.memory.log import MemoryLog
 from simulator.memory.runs import MemoryRuns
 from simulator.memory.targets import MemoryTargets
+from simulator.memory.tenant import MemoryTenant
 
 
 class MemoryTransaction:
@@ -22,5 +23,6 @@ class MemoryTransaction:
         self.targets: Final = MemoryTargets(journal, self.devices, self.runs)
         self.commands: Final = MemoryCommands(journal, self.runs)
         self.catalog: Final = MemoryCatalog(journal, job_ids, self.runs)
+        self.tenant: Final = MemoryTenant(journal)
         self.credentials: Final = MemoryCredentials(journal)
         self.log: Final = MemoryLog(journal, self.runs)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from controller.app import devices, pipelines, runs
+from controller.app import devices, pipelines, runs, standstill
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
 from controller.app.errors import ControllerError
@@ -43,6 +43,7 @@ class Operator:
         self._oracle = oracle
         self._picture = oracle.picture
         self._chance = world.chance("operator")
+        self._stops = world.chance("stops")
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -61,6 +62,15 @@ class Operator:
         gap_ms = HURRY_MS if is_hurried else self._world.draws.operator.gap_ms
         self._world.scheduler.after(1 + int(self._chance.expovariate(1) * gap_ms), self._act)
 
+    def begin_stops(self) -> None:
+        """Stop everything now and then, where that is drawn, and lift it again."""
+        if self._world.draws.operator.stop_gap_ms:
+            self._after_a_while(self._stop_everything)
+
+    def _after_a_while(self, act: Callable[[], None]) -> None:
+        gap_ms = self._world.draws.operator.stop_gap_ms
+        self._world.scheduler.after(1 + int(self._stops.expovariate(1) * gap_ms), act)
+
     def _act(self) -> None:
         if self._world.is_healed:
             return
@@ -70,6 +80,8 @@ class Operator:
 
     def settle(self) -> None:
         """Bring everything to its end, again and again."""
+        if any(standstill.STOP_EVERYTHING in run.run.pause_reasons for run in self.active):
+            self._lift()
         for run in self.active:
             if run.run.is_paused:
                 self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
@@ -169,6 +181,25 @@ class Operator:
         if self.active:
             self._world.sometimes(Sometimes.BLOCKED_IN_RUN)
         self._ask("block", device, partial(devices.block, device=device, reason=REASON))
+
+    def _stop_everything(self) -> None:
+        if self._world.is_healed:
+            return
+        if any(self._count(run, TargetState.IN_PROGRESS) for run in self.active):
+            self._world.sometimes(Sometimes.STOPPED_IN_FLIGHT)
+        self._ask("stop", standstill.EVERYTHING, partial(standstill.stop, reason=REASON))
+        self._after_a_while(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._world.is_healed:
+            return
+        if any(standstill.STOP_EVERYTHING in run.run.pause_reasons for run in self.active if run.run.epoch == 1):
+            self._world.sometimes(Sometimes.BEGAN_STOPPED)
+        self._lift()
+        self._after_a_while(self._stop_everything)
+
+    def _lift(self) -> None:
+        self._ask("lift", standstill.EVERYTHING, partial(standstill.lift, reason=REASON))
 
     def _look(self) -> None:
         run = self._any()

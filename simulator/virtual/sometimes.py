@@ -43,6 +43,8 @@ class Sometimes(StrEnum):
     STAGE_PASSED = "a stage passes"
     DEVICE_TURNS_BUSY = "two runs want one device"
     PAUSED_IN_FLIGHT = "a run is paused while devices are at work"
+    STOPPED_IN_FLIGHT = "everything is stopped while devices are at work"
+    BEGAN_STOPPED = "a run begins while everything is stopped"
     TERMINATED_IN_FLIGHT = "a run is terminated while devices are at work"
     PROMOTED = "a stage is promoted by hand"
     RESUMED_OVER_BREACH = "a run is resumed over a breached gate"

@@ -115,11 +115,12 @@ class _Log(_Watched):
 class Watched:
     """A transaction; implements `controller.app.repositories.Transaction`."""
 
-    __slots__ = ("catalog", "commands", "credentials", "devices", "log", "runs", "targets")
+    __slots__ = ("catalog", "commands", "credentials", "devices", "log", "runs", "targets", "tenant")
 
     def __init__(self, inner: Transaction, changes: Changes) -> None:
         self.catalog = inner.catalog
         self.credentials = inner.credentials
+        self.tenant = inner.tenant
         self.commands = _Commands(inner.commands, changes)
         self.devices = _Devices(inner.devices, changes)
         self.log = _Log(inner.log, changes)

@@ -127,6 +127,7 @@ TOKEN = views.TokenView(id="t1", name="ci", role="releaser", created_at=AT, expi
 SECRET = views.NewSecret(id="t2", secret="tg_secret")
 AUDIT = views.AuditView(id=1, at=AT, actor="ann", verb="pause", subject="run-1", reason="crashes", hash="ab" * 32)
 SECURITY = views.SecurityEventView(id=1, at=AT, device="kiosk-1", code="replay", digest=DIGEST, detail="old")
+STANDSTILL = views.StandstillView(stopped=True, since=AT, by="ann", reason="smoke")
 HEALTH = views.Health(ready=True, faults=(), online=3, unsent=0)
 
 _P = Permission
@@ -147,6 +148,8 @@ NEEDS = {
     "runs.resume": _P.CONTROL_RUNS,
     "runs.terminate": _P.CONTROL_RUNS,
     "runs.promote": _P.PROMOTE,
+    "standstill.stop": _P.STOP_EVERYTHING,
+    "standstill.lift": _P.LIFT_STANDSTILL,
 }
 ANSWERS: dict[str, Any] = {
     "tokens.create": SECRET,
@@ -175,6 +178,9 @@ ANSWERS: dict[str, Any] = {
     "runs.list_runs": views.Page(items=(RUN,)),
     "runs.targets": views.Page(items=(TARGET,), cursor=None),
     "runs.events": (EVENT,),
+    "standstill.stop": STANDSTILL,
+    "standstill.lift": STANDSTILL,
+    "standstill.get": STANDSTILL,
     "system.security_events": (SECURITY,),
     "system.audit": (AUDIT,),
 }

@@ -138,6 +138,9 @@ ROUTES = (
         "tokens.create_claim",
         {"uses": 3, "expires_at": 1_767_225_600_000},
     ),
+    Route("POST", "/v1/stop-everything", {"reason": "smoke"}, 200, "standstill.stop", {"reason": "smoke"}),
+    Route("POST", "/v1/stop-everything/lift", {"reason": "out"}, 200, "standstill.lift", {"reason": "out"}),
+    Route("GET", "/v1/stop-everything", None, 200, "standstill.get", {}),
     Route("GET", "/v1/security-events?limit=7", None, 200, "system.security_events", {"after": 0, "limit": 7}),
     Route("GET", "/v1/audit", None, 200, "system.audit", {"after": 0, "limit": 100}),
 )
