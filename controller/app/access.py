@@ -50,11 +50,19 @@ GRANTS: Final[Mapping[Role, frozenset[Permission]]] = {
 }
 
 
+class RequestKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller named a request by, to be able to send it again; `fingerprint` is of what it asks."""
+
+    key: str
+    fingerprint: str
+
+
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """A person or program that calls; `name` goes into the audit log."""
+    """A person or program that calls; `name` goes into the audit log. `request` names the call, where it has a name."""
 
     name: str
     role: Role
+    request: RequestKey | None = None
 
     def may(self, permission: Permission) -> bool:
         """Say whether the actor's role grants *permission*."""

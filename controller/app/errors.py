@@ -3,7 +3,7 @@
 ```
 ControllerError
 ├── CallerError         the caller can mend it
-│   ├── InvalidRequest 422 · InvalidDefinition 422 · NotFound 404 · Conflict 409
+│   ├── InvalidRequest 422 · InvalidDefinition 422 · KeyReused 422 · NotFound 404 · Conflict 409
 │   └── NotAuthenticated 401 · NotAllowed 403
 └── EnvironmentFault    time or an administrator mends it
     └── StorageUnavailable 503 · Overloaded 503
@@ -46,6 +46,12 @@ class InvalidDefinition(InvalidRequest):
         """Take the summary and every fault."""
         super().__init__(message)
         self.faults = tuple(faults)
+
+
+class KeyReused(InvalidRequest):
+    """One Idempotency-Key came with two different requests."""
+
+    slug = "idempotency-key-reused"
 
 
 class NotFound(CallerError):

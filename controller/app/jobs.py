@@ -5,6 +5,7 @@ from controller.app.access import Actor, Permission
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import InvalidRequest, NotFound
+from controller.app.once import once
 from controller.app.records import JobRecord
 from controller.app.repositories import Transaction
 from controller.app.views import JobView
@@ -39,16 +40,16 @@ async def create(
     if abs(priority) > PRIORITY_MAX:
         raise InvalidRequest(f"priority {priority}: expected -{PRIORITY_MAX} to {PRIORITY_MAX}")
 
-    def work(tx: Transaction, _after: Consequences) -> JobRecord:
+    def work(tx: Transaction, _after: Consequences) -> JobView:
         if tx.catalog.pipeline(pipeline) is None:
             raise NotFound(f"there is no pipeline {pipeline!r}: apply it first")
         now = controller.clock.now()
         job = JobRecord(name=name, pipeline=pipeline, operation=operation, priority=priority, created_at=now)
         saved = tx.catalog.add_job(job)
         audit.record(tx, actor, "job.create", name, at=now)
-        return saved
+        return _view(saved)
 
-    return _view(await controller.write(work))
+    return await once(controller, actor, work, kind=JobView)
 
 
 async def list_jobs(controller: Controller, actor: Actor) -> tuple[JobView, ...]:

@@ -217,6 +217,16 @@ class StandstillRecord(Record, frozen=True, kw_only=True):
     reason: str
 
 
+class AnswerRecord(Record, frozen=True, kw_only=True):
+    """What a request with an Idempotency-Key was answered; `answer` is None where it held a secret."""
+
+    actor: str
+    key: str
+    fingerprint: str
+    answer: bytes | None
+    at: Instant
+
+
 class TokenRecord(Record, frozen=True, kw_only=True):
     """An API token: SHA-256 of its secret, never the secret."""
 

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from controller.app.ports import Priority
 from controller.app.records import (
+    AnswerRecord,
     AuditRecord,
     Candidate,
     ClaimRecord,
@@ -318,6 +319,15 @@ class Log(Protocol):
 
     def last_audit(self) -> AuditRecord | None:
         """Return the newest audit entry."""
+
+    def answer(self, actor: str, key: str) -> AnswerRecord | None:
+        """Return what *actor* was answered under *key*, or None."""
+
+    def add_answer(self, answer: AnswerRecord) -> None:
+        """Insert an answer; there must be none under its actor and key."""
+
+    def forget_answers(self, *, before: Instant) -> None:
+        """Delete the answers given before an instant."""
 
     def add_audit(self, entry: AuditRecord) -> None:
         """Insert an audit entry."""

@@ -13,6 +13,7 @@ from controller.app.advance import Advance
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
+from controller.app.once import once
 from controller.app.pipelines import check
 from controller.app.records import JobRecord, RunRecord
 from controller.app.repositories import Transaction
@@ -40,16 +41,16 @@ async def start(controller: Controller, actor: Actor, *, job: str, version: str 
     """
     actor.require(Permission.CONTROL_RUNS)
 
-    def work(tx: Transaction, after: Consequences) -> RunRecord:
+    def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
         record = tx.runs.add(_new(controller, tx, job, version))
         advance.adopt(record)
         advance.run(record.id, Started(at=advance.at))
         audit.record(tx, actor, "run.start", record.uid, at=advance.at, reason=f"{job} {version or ''}".strip())
         advance.finish()
-        return advance.record(record.id)
+        return run_views.run_view(advance.record(record.id))
 
-    return run_views.run_view(await controller.write(work))
+    return await once(controller, actor, work, kind=RunView)
 
 
 def _new(controller: Controller, tx: Transaction, job_name: str, version: str | None) -> RunRecord:
@@ -184,15 +185,15 @@ async def _act(
 ) -> RunView:
     actor.require(permission)
 
-    def work(tx: Transaction, after: Consequences) -> RunRecord:
+    def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
         record = _find(tx, uid)
         advance.run(record.id, decide(record))
         audit.record(tx, actor, verb, uid, at=advance.at, reason=reason)
         advance.finish()
-        return advance.record(record.id)
+        return run_views.run_view(advance.record(record.id))
 
-    return run_views.run_view(await controller.write(work))
+    return await once(controller, actor, work, kind=RunView)
 
 
 async def get(controller: Controller, actor: Actor, *, run: str) -> RunView:

@@ -11,6 +11,7 @@ from controller.app.advance import Advance, let_happen
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest
+from controller.app.once import once
 from controller.app.records import RunRecord, StandstillRecord
 from controller.app.repositories import Transaction
 from controller.app.views import StandstillView
@@ -31,16 +32,16 @@ async def stop(controller: Controller, actor: Actor, *, reason: str) -> Standsti
     actor.require(Permission.STOP_EVERYTHING)
     require_reason(reason)
 
-    def work(tx: Transaction, after: Consequences) -> StandstillRecord:
+    def work(tx: Transaction, after: Consequences) -> StandstillView:
         advance = Advance(controller, tx, after)
         if tx.tenant.standstill() is None:
             tx.tenant.stand_still(StandstillRecord(at=advance.at, actor=actor.name, reason=reason))
         let_happen(advance, {record.id: Paused(at=advance.at, reason=STOP_EVERYTHING) for record in _going(advance)})
         audit.record(tx, actor, "everything.stop", EVERYTHING, at=advance.at, reason=reason)
         advance.finish()
-        return _standing(tx)
+        return _view(tx.tenant.standstill())
 
-    return _view(await controller.write(work))
+    return await once(controller, actor, work, kind=StandstillView)
 
 
 async def lift(controller: Controller, actor: Actor, *, reason: str) -> StandstillView:
@@ -52,7 +53,7 @@ async def lift(controller: Controller, actor: Actor, *, reason: str) -> Standsti
     actor.require(Permission.LIFT_STANDSTILL)
     require_reason(reason)
 
-    def work(tx: Transaction, after: Consequences) -> None:
+    def work(tx: Transaction, after: Consequences) -> StandstillView:
         advance = Advance(controller, tx, after)
         if tx.tenant.standstill() is not None:
             tx.tenant.lift_standstill()
@@ -60,9 +61,9 @@ async def lift(controller: Controller, actor: Actor, *, reason: str) -> Standsti
         let_happen(advance, dict.fromkeys(tx.runs.active_ids(), lifted))
         audit.record(tx, actor, "everything.lift", EVERYTHING, at=advance.at, reason=reason)
         advance.finish()
+        return _view(None)
 
-    await controller.write(work)
-    return _view(None)
+    return await once(controller, actor, work, kind=StandstillView)
 
 
 async def get(controller: Controller, actor: Actor) -> StandstillView:
@@ -100,12 +101,6 @@ def _going(advance: Advance) -> list[RunRecord]:
     """Return the runs that a pause can hold; one that is stopped for good only waits for devices called back."""
     records = [advance.record(run_id) for run_id in advance.tx.runs.active_ids()]
     return [record for record in records if not record.run.is_stopped]
-
-
-def _standing(tx: Transaction) -> StandstillRecord:
-    standing = tx.tenant.standstill()
-    assert standing is not None, "it was stored above"
-    return standing
 
 
 def _view(record: StandstillRecord | None) -> StandstillView:

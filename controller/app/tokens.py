@@ -8,6 +8,7 @@ from controller.app.access import Actor, Permission, Role
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import InvalidRequest, NotAuthenticated, NotFound
+from controller.app.once import once
 from controller.app.records import ClaimRecord, TokenRecord
 from controller.app.repositories import Transaction
 from controller.app.views import NewSecret, TokenView
@@ -68,7 +69,7 @@ async def adopt(
         audit.record(tx, actor, "token.create", token.id, at=token.created_at, reason=f"{name}: {role}")
         return NewSecret(id=token.id, secret=secret)
 
-    return await controller.write(work)
+    return await once(controller, actor, work, kind=NewSecret, is_secret=True)
 
 
 async def revoke(controller: Controller, actor: Actor, *, token: str) -> None:
@@ -127,4 +128,4 @@ async def create_claim(controller: Controller, actor: Actor, *, uses: int, expir
         audit.record(tx, actor, "claim.create", claim.id, at=now, reason=f"{uses} uses")
         return NewSecret(id=claim.id, secret=secret)
 
-    return await controller.write(work)
+    return await once(controller, actor, work, kind=NewSecret, is_secret=True)

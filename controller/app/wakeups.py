@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from controller.app import heartbeat, presence
+from controller.app import heartbeat, once, presence
 from controller.app.advance import Advance, let_happen, policy_of
 from controller.app.commands import outdated
 from controller.app.consequences import Consequences
@@ -89,6 +89,7 @@ async def look(controller: Controller) -> Instant:
 def _beat(controller: Controller, tx: Transaction, after: Consequences) -> None:
     advance = Advance(controller, tx, after)
     advance.finish()
+    tx.log.forget_answers(before=Instant(advance.at - once.KEPT_MS))
     tx.log.beat(advance.at)
 
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,8 +12,10 @@ import tenacity
 from controller.cli.connection import explain, is_passing, require_https, tls_context
 from controller.cli.contexts import Context
 from controller.cli.failures import CliError, ExitCode, code_of
+from controller.clock import SystemChance
 
 ATTEMPTS_MAX: Final = 4
+KEY_BYTES: Final = 16
 PAGE_LIMIT: Final = 200
 LOG_PAGE_LIMIT: Final = 500
 LOG_PAGES_MAX: Final = 20_000
@@ -81,8 +84,13 @@ class Client:
         return True
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Send *body* as JSON, once; return the JSON of the answer, None where there is none."""
-        response = self._checked(lambda: self._http.request(method, path, json=body))
+        """Send *body* as JSON; return the JSON of the answer, None where there is none.
+
+        What is lost on the way is sent again, under one Idempotency-Key: it has one effect.
+        """
+        headers = {"Idempotency-Key": SystemChance().token(KEY_BYTES)}
+        send = self._http.request if method == "DELETE" else partial(_again.copy(), self._http.request)
+        response = self._checked(lambda: send(method, path, json=body, headers=headers))
         return response.json() if response.content else None
 
     def put_bytes(self, path: str, content: bytes, *, media_type: str) -> Any:

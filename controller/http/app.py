@@ -44,7 +44,8 @@ _ROUTERS: Final = (
 """Artifacts come first: every device asks for them, and the framework tries one route after the other."""
 _DESCRIPTION: Final = """\
 Rolls app releases out to device fleets, stage by stage. Times are RFC 3339 in UTC. Lists that can be long are paged:
-pass `cursor` of one page to get the next. Every error is a problem document (RFC 9457); its `type` names the kind.
+pass `cursor` of one page to get the next. A `POST` with the header `Idempotency-Key` may be sent again: within a day it
+has one effect and one answer. Every error is a problem document (RFC 9457); its `type` names the kind.
 """
 
 

@@ -305,6 +305,17 @@ audit = sa.Table(
     _text("hash"),
 )
 
+answer = sa.Table(
+    "answer",
+    metadata,
+    sa.Column("actor", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    _text("fingerprint"),
+    sa.Column("answer", sa.LargeBinary),
+    _int("at"),
+)
+sa.Index("ix_answer_at", answer.c.at)
+
 heartbeat = sa.Table(
     "heartbeat",
     metadata,

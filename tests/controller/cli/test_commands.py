@@ -355,12 +355,16 @@ def test_hostile_text_does_not_reach_the_terminal(tidegate: Invoke, fake: FakeAp
     assert "[red]gone[/]" in result.stdout
 
 
-def test_connection_errors_are_tried_again_for_reads_only(tidegate: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_errors_are_tried_again_with_one_key_for_an_act(
+    tidegate: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries: list[str] = []
+    keys: list[str | None] = []
 
     class Broken(httpx.BaseTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             tries.append(request.method)
+            keys.append(request.headers.get("Idempotency-Key"))
             raise httpx.ConnectError("refused")
 
     monkeypatch.setattr(client, "open_transport", lambda _context: Broken())
@@ -369,8 +373,11 @@ def test_connection_errors_are_tried_again_for_reads_only(tidegate: Invoke, monk
     assert (result.exit_code, tries) == (1, ["GET"] * client.ATTEMPTS_MAX)
     assert "https://tidegate cannot be reached: refused" in result.stderr
     tries.clear()
+    keys.clear()
     assert tidegate("run", "start", "shop-update").exit_code == 1
-    assert tries == ["POST"]
+    assert tries == ["POST"] * client.ATTEMPTS_MAX
+    assert len(set(keys)) == 1
+    assert keys[0]
 
 
 def test_an_answer_that_is_no_problem_document_is_an_error(tidegate: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,7 @@ class FakeApp:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.actors: list[Actor] = []
         self.answers = dict(ANSWERS)
         self.uploaded = b""
         self.controller = cast("Controller", FakeController(artifacts=Artifacts()))
@@ -234,6 +235,7 @@ class FakeApp:
     def _use_case(self, name: str) -> Any:
         async def use_case(c: Controller, actor: Actor, **arguments: Any) -> Any:
             actor.require(NEEDS.get(name, Permission.READ))
+            self.actors.append(actor)
             self.calls.append((name, arguments))
             answer = self.answers[name]
             if isinstance(answer, list):
