@@ -156,6 +156,9 @@ class Targets(Protocol):
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         """Return a run's devices at work."""
 
+    def find(self, run_id: int, device_id: int) -> TargetRecord | None:
+        """Return a device's row in a run, or None where it is no member."""
+
     def at_work(self, device_id: int) -> TargetRecord | None:
         """Return the one run's row in which the device is at work."""
 

@@ -5,7 +5,6 @@ command of the run is handed to a transport.
 """
 
 from collections.abc import Callable
-from typing import Final
 
 from controller.app import audit, cursors, run_views, standstill
 from controller.app.access import Actor, Permission
@@ -19,14 +18,13 @@ from controller.app.records import JobRecord, RunRecord
 from controller.app.repositories import Transaction
 from controller.app.standstill import require_reason
 from controller.app.views import EventView, Page, RunView, TargetView
-from controller.domain.events import Event, Paused, Promoted, Resumed, Started, Terminated
+from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Started, Terminated
 from controller.domain.model import Plan, create
 from controller.domain.pipeline import Operation
+from controller.domain.settle import BREACH
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
 from protocol.messages import ReleaseRef
-
-BREACH: Final = "breach:"
 
 Check = Callable[[RunRecord], Event]
 
@@ -171,6 +169,27 @@ async def promote(controller: Controller, actor: Actor, *, run: str, stage: str)
     return await _act(
         controller, actor, run, verb="run.promote", reason=stage, decide=decide, permission=Permission.PROMOTE
     )
+
+
+async def skip(controller: Controller, actor: Actor, *, run: str, stage: str, reason: str) -> RunView:
+    """Pass over a stage: its devices are called back, and what needs it goes on. Skipping it again changes nothing.
+
+    Raises:
+        NotFound: when there is no such run or stage.
+        Conflict: when the run is not running, or the stage has another verdict.
+        InvalidRequest: when no reason is given.
+    """
+    require_reason(reason)
+
+    def decide(record: RunRecord) -> Event:
+        _require_running(record)
+        index = _stage_index(record, stage)
+        state = record.run.stages[index].state
+        if state.is_verdict and state is not StageState.SKIPPED:
+            raise Conflict(f"stage {stage!r} has its verdict: it {state}")
+        return Skipped(at=controller.clock.now(), stage=index, reason=reason)
+
+    return await _act(controller, actor, run, verb="run.skip", reason=f"{stage}: {reason}", decide=decide)
 
 
 async def _act(

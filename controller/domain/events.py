@@ -75,6 +75,14 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     stage: int
 
 
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator passes over a stage that has no verdict: its devices are called back, and what needs it goes on."""
+
+    at: Instant
+    stage: int
+    reason: str
+
+
 class Woken(msgspec.Struct, frozen=True, kw_only=True):
     """A deadline passed, or a device came online."""
 
@@ -88,7 +96,10 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Event = Started | Frozen | Folded | Issued | Paused | Resumed | Lifted | Terminated | Promoted | Woken | Recovered
+Order = Paused | Resumed | Lifted | Terminated | Promoted | Skipped
+"""What people, or a broken gate in their place, decide."""
+
+Event = Started | Frozen | Folded | Issued | Order | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):

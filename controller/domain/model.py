@@ -16,7 +16,8 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     """One stage at work.
 
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
-    devices may be ready than the last transaction released; `accepted` is the k that an operator resumed over.
+    devices may be ready than the last transaction released; `skipped` is why an operator passes it over; `accepted` is
+    the k that an operator resumed over.
     """
 
     state: StageState = StageState.BLOCKED
@@ -26,6 +27,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     is_promoted: bool = False
     is_recalled: bool = False
     is_cut: bool = False
+    skipped: str = ""
     accepted: int = 0
     met_at: int | None = None
     opened_at: int | None = None

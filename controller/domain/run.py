@@ -25,17 +25,19 @@ from controller.domain.events import (
     Issued,
     Lifted,
     Note,
+    Order,
     Paused,
     Promoted,
     Recovered,
     Resumed,
+    Skipped,
     Started,
     Terminated,
     Woken,
 )
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.pipeline import Stage
-from controller.domain.settle import paused, room, settle
+from controller.domain.settle import breach_of, paused, room, settle
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
 
@@ -94,22 +96,30 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
             return _fold(run, event), ()
         case Issued():
             return _issue(run, event), ()
-        case Paused():
-            return paused(run, event.reason, event.at)
-        case Resumed():
-            return _resume(run, event)
-        case Lifted():
-            return _lift(run, event)
-        case Terminated():
-            return _terminate(run, event)
-        case Promoted():
-            return _promote(plan, run, event)
         case Recovered():
             return run_changed(run, clock=run.clock.skipped(event.gap_ms)), ()
         case Woken():
             return run, ()
         case _:
-            assert_never(event)
+            return _obey(plan, run, event)
+
+
+def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
+    match order:
+        case Paused():
+            return paused(run, order.reason, order.at)
+        case Resumed():
+            return _resume(run, order)
+        case Lifted():
+            return _lift(run, order)
+        case Terminated():
+            return _terminate(run, order)
+        case Promoted():
+            return _promote(plan, run, order)
+        case Skipped():
+            return _skip(plan, run, order)
+        case _:
+            assert_never(order)
 
 
 def _start(run: Run, event: Started) -> Outcome:
@@ -179,3 +189,11 @@ def _promote(plan: Plan, run: Run, event: Promoted) -> Outcome:
         return run, ()
     name = plan.pipeline.stages[event.stage].name
     return stage_changed(run, event.stage, is_promoted=True), (Note(kind="promoted", stage=name),)
+
+
+def _skip(plan: Plan, run: Run, event: Skipped) -> Outcome:
+    """Note what an operator wants; a breach of that stage's gate then holds the run no more."""
+    if run.state is not RunState.RUNNING or run.stages[event.stage].state.is_verdict:
+        return run, ()
+    skipped = stage_changed(run, event.stage, skipped=event.reason)
+    return _lift(skipped, Lifted(at=event.at, reason=breach_of(plan.pipeline.stages[event.stage].name)))

@@ -189,6 +189,13 @@ class WithReason(Body):
     reason: Reason
 
 
+class SkipStage(Body):
+    """The stage to pass over, and why; it is kept in the audit log."""
+
+    stage: str
+    reason: Reason
+
+
 class ResumeRun(Body):
     """Resume a run; going on over a breached gate takes `override` and a reason."""
 

@@ -40,6 +40,9 @@ READY: Final = (
     .limit(_limit)
 )
 IN_FLIGHT: Final = sa.select(target_run).where(_t.run_id == sa.bindparam("run_id"), is_at_work).order_by(_t.id)
+FIND: Final = sa.select(target_run).where(
+    _t.run_id == sa.bindparam("run_id"), _t.device_id == sa.bindparam("device_id")
+)
 AT_WORK: Final = sa.select(target_run).where(_t.device_id == sa.bindparam("device_id"), is_at_work)
 DUE: Final = (
     sa.select(target_run)
@@ -117,6 +120,9 @@ class SqlTargets:
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return self._all(IN_FLIGHT, {"run_id": run_id})
+
+    def find(self, run_id: int, device_id: int) -> TargetRecord | None:
+        return next(iter(self._all(FIND, {"run_id": run_id, "device_id": device_id})), None)
 
     def at_work(self, device_id: int) -> TargetRecord | None:
         return next(iter(self._all(AT_WORK, {"device_id": device_id})), None)

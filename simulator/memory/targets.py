@@ -66,6 +66,9 @@ class MemoryTargets:
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return [self._rows[id_] for id_ in sorted(self._in_flight[run_id])]
 
+    def find(self, run_id: int, device_id: int) -> TargetRecord | None:
+        return self._rows.get(self._members[run_id].get(device_id, 0))
+
     def at_work(self, device_id: int) -> TargetRecord | None:
         return self._rows.get(self._at_work.get(device_id, 0))
 

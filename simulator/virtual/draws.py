@@ -81,12 +81,14 @@ class DeviceDraw(msgspec.Struct, frozen=True, kw_only=True):
 class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
     """Mean time between two acts in milliseconds, and how likely each act is beside the others.
 
-    `stop_gap_ms` is the mean time until everything is stopped, and until that is lifted again; 0 for never.
+    `stop_gap_ms` is the mean time until everything is stopped, and until that is lifted again; `decide_gap_ms` that
+    between two decisions about a stage or a device that a run would wait for. 0 is never.
     """
 
     gap_ms: int
     weights: dict[str, int]
     stop_gap_ms: int
+    decide_gap_ms: int
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +127,7 @@ def draw(seed: int) -> Draws:
         network=_network(chance),
         controller=_controller(chance),
         device=_device(chance),
-        operator=_operator(chance, random.Random(f"{seed}/stops")),
+        operator=_operator(chance, random.Random(f"{seed}/rare")),
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )
@@ -184,12 +186,13 @@ def _device(chance: random.Random) -> DeviceDraw:
     )
 
 
-def _operator(chance: random.Random, stops: random.Random) -> OperatorDraw:
+def _operator(chance: random.Random, rare: random.Random) -> OperatorDraw:
     weights = {act: chance.choice((0, 1, 1, 3)) for act in ACTS}
     return OperatorDraw(
         gap_ms=int(chance.choice((5, 20, 60)) * SECOND),
         weights={**weights, "start": 3, "promote": 3, "resume": max(1, weights["pause"])},
-        stop_gap_ms=stops.choice((0, 0, 0, 30 * SECOND)),
+        stop_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
+        decide_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
     )
 
 

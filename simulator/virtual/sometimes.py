@@ -48,6 +48,8 @@ class Sometimes(StrEnum):
     TERMINATED_IN_FLIGHT = "a run is terminated while devices are at work"
     PROMOTED = "a stage is promoted by hand"
     RESUMED_OVER_BREACH = "a run is resumed over a breached gate"
+    STAGE_SKIPPED = "a stage with devices is skipped"
+    GIVEN_UP_AT_WORK = "a device is given up while it is at work"
     EDITED_IN_RUN = "a pipeline is edited while it runs"
     BLOCKED_IN_RUN = "a device is blocked while it is wanted"
     RELEASES_REFRESHED = "a device fetches the release file for a command"

@@ -87,7 +87,7 @@ class Trial:
             for device in self._devices:
                 device.power_on()
             self._operator.begin()
-            self._operator.begin_stops()
+            self._operator.begin_rare_acts()
             self._nemesis.begin()
             events = self._play(until=world.now + self._draws.chaos_ms)
             self._heal()

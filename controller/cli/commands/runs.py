@@ -176,6 +176,33 @@ def promote_stage(
     _act(session, run, "promote", {"stage": stage or _waiting_stage(session, run)})
 
 
+@command(group, "skip")
+def skip_stage(
+    session: Session,
+    *,
+    run: RunId,
+    stage: Annotated[str, typer.Argument(help="The stage.")],
+    reason: Reason = "",
+) -> None:
+    """Pass over a stage: its devices are called back, and what needs it goes on."""
+    body = {"stage": stage, "reason": _required(reason)}
+    session.confirm(f"stage {stage} ends as skipped: its devices are called back, and what needs it goes on")
+    _act(session, run, "skip", body)
+
+
+@command(group, "give-up")
+def give_up_device(
+    session: Session,
+    *,
+    run: RunId,
+    device: Annotated[str, typer.Argument(help="The device's id.")],
+    reason: Reason = "",
+) -> None:
+    """Count a device as failed that the run would go on waiting for; no gate counts it."""
+    path = f"/v1/runs/{quoted(run)}/targets/{quoted(device)}/give-up"
+    session.printer.item(session.client.send("POST", path, {"reason": _required(reason)}), TARGET)
+
+
 def _act(session: Session, run: str, verb: str, body: dict[str, Any]) -> None:
     session.printer.item(session.client.send("POST", f"/v1/runs/{quoted(run)}/{verb}", body), SHAPE)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from controller.app import runs
+from controller.app import giving_up, runs
 from controller.app.views import EventView, Page, RunView, TargetView
 from controller.http import schemas
 from controller.http.auth import Context, Operator
@@ -63,6 +63,20 @@ async def terminate_run(c: Context, actor: Operator, run: Id, body: schemas.With
 async def promote_stage(c: Context, actor: Operator, run: Id, body: schemas.PromoteStage) -> RunView:
     """Open a stage whose trigger is manual and whose needs are met."""
     return await runs.promote(c, actor, run=run, stage=body.stage)
+
+
+@router.post("/{run}/skip", response_model=schemas.Run, responses=WRITE, summary="Skip a stage")
+async def skip_stage(c: Context, actor: Operator, run: Id, body: schemas.SkipStage) -> RunView:
+    """Pass over a stage that has no verdict: its devices are called back, and what needs it goes on."""
+    return await runs.skip(c, actor, run=run, stage=body.stage, reason=body.reason)
+
+
+@router.post(
+    "/{run}/targets/{device}/give-up", response_model=schemas.Target, responses=WRITE, summary="Give a device up"
+)
+async def give_up_device(c: Context, actor: Operator, run: Id, device: Id, body: schemas.WithReason) -> TargetView:
+    """Count a device as failed, for a reason that no gate counts; the run waits for it no longer."""
+    return await giving_up.give_up(c, actor, run=run, device=device, reason=body.reason)
 
 
 @router.get(

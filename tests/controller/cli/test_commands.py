@@ -56,6 +56,13 @@ CALLS = (
         "verify_failed",
     ),
     Call("run events run-1 --after 3", "runs.events", {"run": "run-1", "after": 3, "limit": 100}, "stage_opened"),
+    Call("run skip run-1 rest --reason x -y", "runs.skip", {"run": "run-1", "stage": "rest", "reason": "x"}, "run-1"),
+    Call(
+        "run give-up run-1 kiosk-1 --reason stolen",
+        "giving_up.give_up",
+        {"run": "run-1", "device": "kiosk-1", "reason": "stolen"},
+        "kiosk-1",
+    ),
     Call("stop-everything --reason smoke", "standstill.stop", {"reason": "smoke"}, "yes"),
     Call("stop-everything --lift --reason out -y", "standstill.lift", {"reason": "out"}, "ann"),
     Call("stop-everything --show", "standstill.get", {}, "smoke"),

@@ -148,6 +148,8 @@ NEEDS = {
     "runs.resume": _P.CONTROL_RUNS,
     "runs.terminate": _P.CONTROL_RUNS,
     "runs.promote": _P.PROMOTE,
+    "runs.skip": _P.CONTROL_RUNS,
+    "giving_up.give_up": _P.CONTROL_RUNS,
     "standstill.stop": _P.STOP_EVERYTHING,
     "standstill.lift": _P.LIFT_STANDSTILL,
 }
@@ -174,6 +176,8 @@ ANSWERS: dict[str, Any] = {
     "runs.resume": RUN,
     "runs.terminate": RUN,
     "runs.promote": RUN,
+    "runs.skip": RUN,
+    "giving_up.give_up": TARGET,
     "runs.get": RUN,
     "runs.list_runs": views.Page(items=(RUN,)),
     "runs.targets": views.Page(items=(TARGET,), cursor=None),

@@ -49,6 +49,22 @@ ROUTES = (
     Route("POST", "/v1/runs/r/terminate", {"reason": "x"}, 200, "runs.terminate", {"run": "r", "reason": "x"}),
     Route("POST", "/v1/runs/r/promote", {"stage": "rest"}, 200, "runs.promote", {"run": "r", "stage": "rest"}),
     Route(
+        "POST",
+        "/v1/runs/r/skip",
+        {"stage": "s", "reason": "x"},
+        200,
+        "runs.skip",
+        {"run": "r", "stage": "s", "reason": "x"},
+    ),
+    Route(
+        "POST",
+        "/v1/runs/r/targets/k/give-up",
+        {"reason": "stolen"},
+        200,
+        "giving_up.give_up",
+        {"run": "r", "device": "k", "reason": "stolen"},
+    ),
+    Route(
         "GET",
         "/v1/runs/r/targets",
         None,

@@ -6,19 +6,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app import advance, wakeups
+from controller.app import advance, giving_up, wakeups
 from controller.app.advance import Advance
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
 from controller.domain import clock, gate, run, settle, target
 from controller.domain.model import Plan, Run
 from controller.domain.pipeline import Pace, Targets
+from controller.domain.states import StageState
 from controller.domain.target import Policy, Reported, Target, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
 from simulator.memory.devices import MemoryDevices
 from simulator.memory.targets import MemoryTargets
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
+from simulator.virtual.laws.by_hand import OnlyByHand
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import NothingAfterThePause
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
@@ -300,3 +302,41 @@ def device_is_left_out(patch: pytest.MonkeyPatch) -> None:
         return lambda self: candidates(self)[:-1]
 
     wrap(patch, MemoryDevices, "candidates", around)
+
+
+@planted("A stage in which a device failed is passed over by itself.", OnlyByHand)
+def stage_is_skipped_by_itself(patch: pytest.MonkeyPatch) -> None:
+    def around(verdict: Any) -> Any:
+        def given(self: Any, index: int, state: StageState, reason: str) -> None:
+            verdict(self, index, StageState.SKIPPED if state is StageState.FAILED else state, reason)
+
+        return given
+
+    wrap(patch, settle._Decision, "_verdict", around)
+
+
+@planted("A device whose lease ends is given up.", OnlyByHand)
+def device_is_given_up_by_itself(patch: pytest.MonkeyPatch) -> None:
+    def around(step: Any) -> Any:
+        def stepped(before: Target, event: target.Event, policy: Policy) -> Any:
+            if isinstance(event, target.DueReached) and before.state is TargetState.IN_PROGRESS:
+                event = target.GivenUp(at=event.at, detail="late")
+            return step(before, event, policy)
+
+        return stepped
+
+    wrap(patch, target, "step", around)
+
+
+@planted("A device that is given up is not called back, and begins all the same.", StopsAreTold)
+def given_up_device_is_not_called_back(patch: pytest.MonkeyPatch) -> None:
+    def around(give_up: Any) -> Any:
+        def given(advance: Any, *rest: Any) -> Any:
+            advance.control = lambda *_: None
+            ended = give_up(advance, *rest)
+            del advance.control
+            return ended
+
+        return given
+
+    wrap(patch, giving_up, "_give_up", around)
