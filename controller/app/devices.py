@@ -5,6 +5,7 @@ from typing import Final
 
 from controller.app import audit, cursors, tokens
 from controller.app.access import Actor, Permission
+from controller.app.conditions import ANYTHING, Expected, labels_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotAuthenticated, NotFound
@@ -179,11 +180,14 @@ async def get(controller: Controller, actor: Actor, *, device: str) -> DeviceVie
     return _view(controller, await controller.read(lambda tx: _find(controller, tx, device)))
 
 
-async def set_labels(controller: Controller, actor: Actor, *, device: str, labels: Mapping[str, str]) -> DeviceView:
+async def set_labels(
+    controller: Controller, actor: Actor, *, device: str, labels: Mapping[str, str], expected: Expected = ANYTHING
+) -> DeviceView:
     """Replace a device's labels.
 
     Raises:
         NotFound: when it is not enrolled.
+        PreconditionFailed: when it would change something, and the labels are not as *expected*.
         InvalidRequest: when there are too many labels, or one is too long.
     """
     actor.require(Permission.EDIT_DEVICES)
@@ -193,6 +197,9 @@ async def set_labels(controller: Controller, actor: Actor, *, device: str, label
 
     def work(tx: Transaction, _after: Consequences) -> DeviceRecord:
         found = _find(controller, tx, device)
+        if found.labels == labels:
+            return found
+        expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
         tx.devices.set_labels(found.device, labels)
         audit.record(tx, actor, "device.label", device, at=controller.clock.now())
         return _find(controller, tx, device)

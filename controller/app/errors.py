@@ -4,6 +4,7 @@
 ControllerError
 ├── CallerError         the caller can mend it
 │   ├── InvalidRequest 422 · InvalidDefinition 422 · KeyReused 422 · NotFound 404 · Conflict 409
+│   ├── PreconditionRequired 428 · PreconditionFailed 412
 │   └── NotAuthenticated 401 · NotAllowed 403
 └── EnvironmentFault    time or an administrator mends it
     └── StorageUnavailable 503 · Overloaded 503
@@ -66,6 +67,20 @@ class Conflict(CallerError):
 
     status = 409
     slug = "conflict"
+
+
+class PreconditionRequired(CallerError):
+    """An edit does not say which version it was made from (RFC 6585, section 3)."""
+
+    status = 428
+    slug = "precondition-required"
+
+
+class PreconditionFailed(CallerError):
+    """The thing is another one by now than the edit was made from (RFC 9110, section 15.5.13)."""
+
+    status = 412
+    slug = "precondition-failed"
 
 
 class NotAuthenticated(CallerError):

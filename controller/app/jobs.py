@@ -2,9 +2,10 @@
 
 from controller.app import audit
 from controller.app.access import Actor, Permission
+from controller.app.conditions import ANYTHING, Expected, job_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.errors import InvalidRequest, NotFound
+from controller.app.errors import Conflict, InvalidRequest, NotFound
 from controller.app.once import once
 from controller.app.records import JobRecord
 from controller.app.repositories import Transaction
@@ -33,23 +34,101 @@ async def create(
         Conflict: when the name is taken.
     """
     actor.require(Permission.EDIT_PIPELINES)
+    wanted = _wanted(controller, name=name, pipeline=pipeline, operation=operation, priority=priority)
+
+    def work(tx: Transaction, _after: Consequences) -> JobView:
+        return _view(_add(tx, actor, wanted))
+
+    return await once(controller, actor, work, kind=JobView)
+
+
+async def apply(
+    controller: Controller,
+    actor: Actor,
+    *,
+    name: str,
+    pipeline: str,
+    operation: Operation,
+    priority: int = 0,
+    expected: Expected = ANYTHING,
+) -> JobView:
+    """Create a job, or change what is written in it. A run that exists goes on with what it was started with.
+
+    Raises:
+        InvalidRequest: when the name breaks the rule for names, or the priority is out of range.
+        NotFound: when there is no such pipeline.
+        PreconditionFailed: when it would change something, and the job is not as *expected*.
+    """
+    actor.require(Permission.EDIT_PIPELINES)
+    wanted = _wanted(controller, name=name, pipeline=pipeline, operation=operation, priority=priority)
+
+    def work(tx: Transaction, _after: Consequences) -> JobRecord:
+        known = tx.catalog.job(name)
+        if known is not None and job_tag(_view(known)) == job_tag(_view(wanted)):
+            return known
+        expected.require(None if known is None else job_tag(_view(known)), what=f"job {name!r}")
+        return _add(tx, actor, wanted) if known is None else _change(tx, actor, wanted)
+
+    return _view(await controller.write(work))
+
+
+async def archive(controller: Controller, actor: Actor, *, name: str, expected: Expected = ANYTHING) -> None:
+    """Take a job away that has no active run. Its runs stay; a new job of its name goes on with their list.
+
+    Raises:
+        NotFound: when there is none of that name.
+        Conflict: when it has an active run.
+        PreconditionFailed: when it is not as *expected*.
+    """
+    actor.require(Permission.EDIT_PIPELINES)
+
+    def work(tx: Transaction, _after: Consequences) -> None:
+        known = _find(tx, name)
+        expected.require(job_tag(_view(known)), what=f"job {name!r}")
+        if known.active_run is not None:
+            raise Conflict(f"job {name!r} has an active run, {known.active_run}: wait for its end, or terminate it")
+        now = controller.clock.now()
+        tx.catalog.archive_job(name, at=now)
+        audit.record(tx, actor, "job.archive", name, at=now)
+
+    await controller.write(work)
+
+
+def _wanted(controller: Controller, *, name: str, pipeline: str, operation: Operation, priority: int) -> JobRecord:
     try:
         parse_part(name, what="job")
     except InvalidName as error:
         raise InvalidRequest(str(error)) from error
     if abs(priority) > PRIORITY_MAX:
         raise InvalidRequest(f"priority {priority}: expected -{PRIORITY_MAX} to {PRIORITY_MAX}")
+    now = controller.clock.now()
+    return JobRecord(name=name, pipeline=pipeline, operation=operation, priority=priority, created_at=now)
 
-    def work(tx: Transaction, _after: Consequences) -> JobView:
-        if tx.catalog.pipeline(pipeline) is None:
-            raise NotFound(f"there is no pipeline {pipeline!r}: apply it first")
-        now = controller.clock.now()
-        job = JobRecord(name=name, pipeline=pipeline, operation=operation, priority=priority, created_at=now)
-        saved = tx.catalog.add_job(job)
-        audit.record(tx, actor, "job.create", name, at=now)
-        return _view(saved)
 
-    return await once(controller, actor, work, kind=JobView)
+def _add(tx: Transaction, actor: Actor, wanted: JobRecord) -> JobRecord:
+    _require_pipeline(tx, wanted)
+    added = tx.catalog.add_job(wanted)
+    audit.record(tx, actor, "job.create", wanted.name, at=wanted.created_at)
+    return added
+
+
+def _change(tx: Transaction, actor: Actor, wanted: JobRecord) -> JobRecord:
+    _require_pipeline(tx, wanted)
+    tx.catalog.save_job(wanted)
+    audit.record(tx, actor, "job.change", wanted.name, at=wanted.created_at)
+    return _find(tx, wanted.name)
+
+
+def _require_pipeline(tx: Transaction, wanted: JobRecord) -> None:
+    if tx.catalog.pipeline(wanted.pipeline) is None:
+        raise NotFound(f"there is no pipeline {wanted.pipeline!r}: apply it first")
+
+
+def _find(tx: Transaction, name: str) -> JobRecord:
+    record = tx.catalog.job(name)
+    if record is None:
+        raise NotFound(f"there is no job {name!r}")
+    return record
 
 
 async def list_jobs(controller: Controller, actor: Actor) -> tuple[JobView, ...]:
@@ -66,10 +145,7 @@ async def get(controller: Controller, actor: Actor, *, name: str) -> JobView:
         NotFound: when there is none of that name.
     """
     actor.require(Permission.READ)
-    record = await controller.read(lambda tx: tx.catalog.job(name))
-    if record is None:
-        raise NotFound(f"there is no job {name!r}")
-    return _view(record)
+    return _view(await controller.read(lambda tx: _find(tx, name)))
 
 
 def _view(record: JobRecord) -> JobView:

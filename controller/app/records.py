@@ -172,7 +172,7 @@ class ReportRecord(Record, frozen=True, kw_only=True):
 
 
 class PipelineRecord(Record, frozen=True, kw_only=True):
-    """One revision of a pipeline."""
+    """One revision of a pipeline. The newest one says whether, and since when, the pipeline is archived."""
 
     id: int = 0
     name: str
@@ -180,10 +180,11 @@ class PipelineRecord(Record, frozen=True, kw_only=True):
     definition: Pipeline
     author: str
     created_at: Instant
+    archived_at: Instant | None = None
 
 
 class JobRecord(Record, frozen=True, kw_only=True):
-    """One job; `active_run` is the uid of its run that has not ended."""
+    """One job; `active_run` is the uid of its run that has not ended. An archived one is kept for its runs."""
 
     id: int = 0
     name: str
@@ -192,6 +193,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
     priority: int = 0
     active_run: str | None = None
     created_at: Instant
+    archived_at: Instant | None = None
 
 
 class ReleaseRecord(Record, frozen=True, kw_only=True):

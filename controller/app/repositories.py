@@ -227,26 +227,38 @@ class Catalog(Protocol):
     """Pipelines, jobs and releases."""
 
     def pipeline(self, name: str, revision: int | None = None) -> PipelineRecord | None:
-        """Return a revision, the newest by default."""
+        """Return a revision, or None; by default the newest of a pipeline that is not archived."""
 
     def pipelines(self) -> list[PipelineRecord]:
-        """Return the newest revision of each, by name."""
+        """Return the newest revision of each that is not archived, by name."""
+
+    def revisions(self, name: str, *, before: int | None, limit: int) -> list[PipelineRecord]:
+        """Return up to *limit* revisions below *before*, the newest first; those of an archived pipeline too."""
 
     def add_revision(self, name: str, definition: Pipeline, *, author: str, at: Instant) -> PipelineRecord:
-        """Insert the next revision of a pipeline."""
+        """Insert the next revision of a pipeline; that of an archived one brings it back."""
+
+    def archive_pipeline(self, name: str, *, at: Instant) -> None:
+        """Archive a pipeline that exists."""
 
     def job(self, name: str) -> JobRecord | None:
-        """Return a job, or None."""
+        """Return a job, or None; an archived one is none."""
 
     def jobs(self) -> list[JobRecord]:
-        """Return all jobs, by name."""
+        """Return all jobs that are not archived, by name."""
 
     def add_job(self, job: JobRecord) -> JobRecord:
-        """Insert a job.
+        """Insert a job, or bring an archived one of the same name back with what is written in this one.
 
         Raises:
             controller.app.errors.Conflict: when the name is taken.
         """
+
+    def save_job(self, job: JobRecord) -> None:
+        """Store what is written in a job that exists."""
+
+    def archive_job(self, name: str, *, at: Instant) -> None:
+        """Archive a job that exists and has no active run."""
 
     def release(self, app: str, version: str) -> ReleaseRecord | None:
         """Return a release, or None."""

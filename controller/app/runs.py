@@ -9,6 +9,7 @@ from collections.abc import Callable
 from controller.app import audit, cursors, run_views, standstill
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
+from controller.app.conditions import ANYTHING, Expected, run_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
@@ -107,7 +108,13 @@ async def pause(controller: Controller, actor: Actor, *, run: str, reason: str) 
 
 
 async def resume(
-    controller: Controller, actor: Actor, *, run: str, override: bool = False, reason: str = ""
+    controller: Controller,
+    actor: Actor,
+    *,
+    run: str,
+    override: bool = False,
+    reason: str = "",
+    expected: Expected = ANYTHING,
 ) -> RunView:
     """Lift every pause reason; over a breached gate only with *override* and a reason. Idempotent.
 
@@ -115,6 +122,7 @@ async def resume(
         NotFound: when there is no such run.
         Conflict: when it has ended or is ending, everything is stopped, or a gate was breached and *override* is not
             set.
+        PreconditionFailed: when it is not as *expected*.
         InvalidRequest: when *override* comes without a reason.
     """
     if override:
@@ -129,7 +137,7 @@ async def resume(
             raise Conflict(f"the gate of stage {stages} was breached: resume with override and a reason")
         return Resumed(at=controller.clock.now())
 
-    return await _act(controller, actor, run, verb="run.resume", reason=reason, decide=decide)
+    return await _act(controller, actor, run, verb="run.resume", reason=reason, decide=decide, expected=expected)
 
 
 async def terminate(controller: Controller, actor: Actor, *, run: str, reason: str) -> RunView:
@@ -150,12 +158,15 @@ async def terminate(controller: Controller, actor: Actor, *, run: str, reason: s
     return await _act(controller, actor, run, verb="run.terminate", reason=reason, decide=decide)
 
 
-async def promote(controller: Controller, actor: Actor, *, run: str, stage: str) -> RunView:
+async def promote(
+    controller: Controller, actor: Actor, *, run: str, stage: str, expected: Expected = ANYTHING
+) -> RunView:
     """Open a stage that awaits promotion. Promoting it again changes nothing.
 
     Raises:
         NotFound: when there is no such run or stage.
         Conflict: when the run is not running, or the stage is not there yet.
+        PreconditionFailed: when the run is not as *expected*.
     """
 
     def decide(record: RunRecord) -> Event:
@@ -167,16 +178,26 @@ async def promote(controller: Controller, actor: Actor, *, run: str, stage: str)
         return Promoted(at=controller.clock.now(), stage=index)
 
     return await _act(
-        controller, actor, run, verb="run.promote", reason=stage, decide=decide, permission=Permission.PROMOTE
+        controller,
+        actor,
+        run,
+        verb="run.promote",
+        reason=stage,
+        decide=decide,
+        permission=Permission.PROMOTE,
+        expected=expected,
     )
 
 
-async def skip(controller: Controller, actor: Actor, *, run: str, stage: str, reason: str) -> RunView:
+async def skip(
+    controller: Controller, actor: Actor, *, run: str, stage: str, reason: str, expected: Expected = ANYTHING
+) -> RunView:
     """Pass over a stage: its devices are called back, and what needs it goes on. Skipping it again changes nothing.
 
     Raises:
         NotFound: when there is no such run or stage.
         Conflict: when the run is not running, or the stage has another verdict.
+        PreconditionFailed: when the run is not as *expected*.
         InvalidRequest: when no reason is given.
     """
     require_reason(reason)
@@ -189,7 +210,8 @@ async def skip(controller: Controller, actor: Actor, *, run: str, stage: str, re
             raise Conflict(f"stage {stage!r} has its verdict: it {state}")
         return Skipped(at=controller.clock.now(), stage=index, reason=reason)
 
-    return await _act(controller, actor, run, verb="run.skip", reason=f"{stage}: {reason}", decide=decide)
+    said = f"{stage}: {reason}"
+    return await _act(controller, actor, run, verb="run.skip", reason=said, decide=decide, expected=expected)
 
 
 async def _act(
@@ -201,12 +223,14 @@ async def _act(
     reason: str,
     decide: Check,
     permission: Permission = Permission.CONTROL_RUNS,
+    expected: Expected = ANYTHING,
 ) -> RunView:
     actor.require(permission)
 
     def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
         record = _find(tx, uid)
+        expected.require(run_tag(run_views.run_view(record)), what=f"run {uid}")
         advance.run(record.id, decide(record))
         audit.record(tx, actor, verb, uid, at=advance.at, reason=reason)
         advance.finish()

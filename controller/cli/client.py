@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -44,6 +45,19 @@ class Entries(NamedTuple):
     total: int
 
 
+class Tagged(NamedTuple):
+    """Something that can be edited: its JSON, and the headers with which only this version of it is edited."""
+
+    data: Any
+    match: Mapping[str, str]
+
+
+NEW: Final[Mapping[str, str]] = {"If-None-Match": "*"}
+"""What is sent to create, and to change nothing that is there."""
+ANY: Final[Mapping[str, str]] = {"If-Match": "*"}
+"""What is sent to change something whatever it is by now."""
+
+
 class Client:
     """Speaks to one controller as one token."""
 
@@ -69,6 +83,20 @@ class Client:
         """Return the JSON at *path*."""
         return self._send_again("GET", path, params).json()
 
+    def read(self, path: str) -> Tagged:
+        """Return the JSON at *path* to be edited."""
+        response = self._send_again("GET", path, None)
+        return Tagged(response.json(), {"If-Match": response.headers["ETag"]})
+
+    def find(self, path: str) -> Tagged:
+        """Return the JSON at *path* to be edited, and None to be created where there is nothing."""
+        try:
+            return self.read(path)
+        except CliError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return Tagged(None, NEW)
+            raise
+
     def get_bytes(self, path: str, *, accept: str = "*/*", params: Params | None = None) -> bytes:
         """Return the bytes at *path*."""
         return self._send_again("GET", path, params, accept=accept).content
@@ -83,19 +111,23 @@ class Client:
             raise
         return True
 
-    def send(self, method: str, path: str, body: Any = None) -> Any:
+    def send(self, method: str, path: str, body: Any = None, *, match: Mapping[str, str] = MappingProxyType({})) -> Any:
         """Send *body* as JSON; return the JSON of the answer, None where there is none.
+
+        *match* is of what was read, so that nothing else is edited.
 
         What is lost on the way is sent again, under one Idempotency-Key: it has one effect.
         """
-        headers = {"Idempotency-Key": SystemChance().token(KEY_BYTES)}
+        headers = {"Idempotency-Key": SystemChance().token(KEY_BYTES), **match}
         send = self._http.request if method == "DELETE" else partial(_again.copy(), self._http.request)
         response = self._checked(lambda: send(method, path, json=body, headers=headers))
         return response.json() if response.content else None
 
-    def put_bytes(self, path: str, content: bytes, *, media_type: str) -> Any:
+    def put_bytes(
+        self, path: str, content: bytes, *, media_type: str, match: Mapping[str, str] = MappingProxyType({})
+    ) -> Any:
         """Send *content* as it is."""
-        headers = {"Content-Type": media_type}
+        headers = {"Content-Type": media_type, **match}
         return self._checked(lambda: self._http.put(path, content=content, headers=headers)).json()
 
     def upload(self, path: str, file: Path, *, length: int, on_bytes: Callable[[int], None]) -> None:

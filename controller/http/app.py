@@ -45,7 +45,9 @@ _ROUTERS: Final = (
 _DESCRIPTION: Final = """\
 Rolls app releases out to device fleets, stage by stage. Times are RFC 3339 in UTC. Lists that can be long are paged:
 pass `cursor` of one page to get the next. A `POST` with the header `Idempotency-Key` may be sent again: within a day it
-has one effect and one answer. Every error is a problem document (RFC 9457); its `type` names the kind.
+has one effect and one answer. A `PUT` that edits needs `If-Match` with the `ETag` of what was read, or
+`If-None-Match: *` to create; putting what is there already changes nothing.
+Every error is a problem document (RFC 9457); its `type` names the kind.
 """
 
 

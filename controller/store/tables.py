@@ -97,6 +97,7 @@ pipeline = sa.Table(
     sa.Column("definition", Json(Pipeline), nullable=False),
     _text("author"),
     _int("created_at"),
+    _int("archived_at", nullable=True),
     sa.UniqueConstraint("name", "revision"),
 )
 
@@ -109,6 +110,7 @@ job = sa.Table(
     sa.Column("operation", Json(Operation), nullable=False),
     sa.Column("priority", sa.BigInteger, nullable=False, server_default="0"),
     _int("created_at"),
+    _int("archived_at", nullable=True),
 )
 
 release = sa.Table(

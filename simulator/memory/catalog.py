@@ -27,11 +27,17 @@ class MemoryCatalog:
         self._documents: dict[int, bytes] = {}
 
     def pipeline(self, name: str, revision: int | None = None) -> PipelineRecord | None:
-        wanted = self._last_revisions.get(name, 0) if revision is None else revision
-        return self._revisions.get((name, wanted))
+        found = self._revisions.get((name, self._last_revisions.get(name, 0) if revision is None else revision))
+        return None if found is None or (revision is None and found.archived_at is not None) else found
 
     def pipelines(self) -> list[PipelineRecord]:
-        return [self._revisions[name, revision] for name, revision in sorted(self._last_revisions.items())]
+        newest = [self._revisions[name, revision] for name, revision in sorted(self._last_revisions.items())]
+        return [record for record in newest if record.archived_at is None]
+
+    def revisions(self, name: str, *, before: int | None, limit: int) -> list[PipelineRecord]:
+        last = self._last_revisions.get(name, 0)
+        first = last if before is None else min(last, before - 1)
+        return [self._revisions[name, revision] for revision in range(first, max(0, first - limit), -1)]
 
     def add_revision(self, name: str, definition: Pipeline, *, author: str, at: Instant) -> PipelineRecord:
         record = PipelineRecord(
@@ -46,20 +52,38 @@ class MemoryCatalog:
         self._journal.put(self._last_revisions, name, record.revision)
         return record
 
+    def archive_pipeline(self, name: str, *, at: Instant) -> None:
+        key = name, self._last_revisions[name]
+        self._journal.put(self._revisions, key, msgspec.structs.replace(self._revisions[key], archived_at=at))
+
     def job(self, name: str) -> JobRecord | None:
         job = self._jobs.get(name)
-        return None if job is None else self._with_active_run(job)
+        return None if job is None or job.archived_at is not None else self._with_active_run(job)
 
     def jobs(self) -> list[JobRecord]:
-        return [self._with_active_run(job) for _, job in sorted(self._jobs.items())]
+        jobs = [job for _, job in sorted(self._jobs.items()) if job.archived_at is None]
+        return [self._with_active_run(job) for job in jobs]
 
     def add_job(self, job: JobRecord) -> JobRecord:
-        if job.name in self._jobs:
+        known = self._jobs.get(job.name)
+        if known is not None and known.archived_at is None:
             raise Conflict(f"a job is named {job.name!r} already: choose another name")
+        if known is not None:
+            back = msgspec.structs.replace(job, id=known.id)
+            self._journal.put(self._jobs, job.name, back)
+            return back
         added = msgspec.structs.replace(job, id=len(self._jobs) + 1)
         self._journal.put(self._jobs, added.name, added)
         self._journal.put(self._job_ids, added.id, added.name)
         return added
+
+    def save_job(self, job: JobRecord) -> None:
+        known = self._jobs[job.name]
+        written = {"pipeline": job.pipeline, "operation": job.operation, "priority": job.priority}
+        self._journal.put(self._jobs, job.name, msgspec.structs.replace(known, **written))
+
+    def archive_job(self, name: str, *, at: Instant) -> None:
+        self._journal.put(self._jobs, name, msgspec.structs.replace(self._jobs[name], archived_at=at))
 
     def release(self, app: str, version: str) -> ReleaseRecord | None:
         return self._releases.get((app, version))

@@ -74,13 +74,15 @@ def label_device(
     changes: Annotated[list[str], typer.Argument(help="key=value to set, key- to remove.")],
 ) -> None:
     """Set and remove labels; others stay."""
-    labels = dict(session.client.get(f"/v1/devices/{quoted(device)}")["labels"])
+    path = f"/v1/devices/{quoted(device)}/labels"
+    before = session.client.read(path)
+    labels = dict(before.data["labels"])
     for change in changes:
         if change.endswith("-") and "=" not in change:
             labels.pop(change[:-1], None)
         else:
             labels |= pairs_of([change])
-    session.printer.item(session.client.send("PUT", f"/v1/devices/{quoted(device)}/labels", {"labels": labels}), SHAPE)
+    session.printer.item(session.client.send("PUT", path, {"labels": labels}, match=before.match), SHAPE)
 
 
 @command(group, "block")

@@ -56,3 +56,32 @@ def list_jobs(session: Session) -> None:
 def show_job(session: Session, name: Annotated[str, typer.Argument(help="The job's name.")]) -> None:
     """Show one job."""
     session.printer.item(session.client.get(f"/v1/jobs/{quoted(name)}"), SHAPE)
+
+
+@command(group, "change")
+def change_job(
+    session: Session,
+    *,
+    name: Annotated[str, typer.Argument(help="The job's name.")],
+    pipeline: Annotated[str | None, typer.Option("--pipeline", help="Another pipeline.")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="Another version.")] = None,
+    priority: Annotated[int | None, typer.Option(help="Another priority.")] = None,
+) -> None:
+    """Change what is written in a job; a run that exists goes on as it was started."""
+    before = session.client.read(f"/v1/jobs/{quoted(name)}")
+    written = {field: before.data[field] for field in ("name", "pipeline", "operation", "priority")}
+    changes = {"pipeline": pipeline, "priority": priority}
+    written |= {field: value for field, value in changes.items() if value is not None}
+    if version is not None:
+        written["operation"] = {**written["operation"], "version": version}
+    session.printer.item(session.client.send("PUT", f"/v1/jobs/{quoted(name)}", written, match=before.match), SHAPE)
+
+
+@command(group, "archive")
+def archive_job(session: Session, name: Annotated[str, typer.Argument(help="The job's name.")]) -> None:
+    """Take a job away that has no active run; its runs stay."""
+    path = f"/v1/jobs/{quoted(name)}"
+    before = session.client.read(path)
+    session.confirm(f"job {name} is taken away; its runs stay")
+    session.client.send("DELETE", path, match=before.match)
+    session.printer.say(f"job {name} is archived")

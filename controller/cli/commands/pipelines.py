@@ -7,7 +7,7 @@ import typer
 
 from controller.cli.addresses import quoted
 from controller.cli.commands import DryRun
-from controller.cli.failures import CliError, ExitCode
+from controller.cli.failures import CliError
 from controller.cli.output import Column, Output, Shape
 from controller.cli.session import Session, command
 
@@ -74,6 +74,16 @@ def show_pipeline(
         session.printer.item(session.client.get(f"/v1/pipelines/{quoted(name)}", {"revision": revision}), SHAPE)
 
 
+@command(group, "archive")
+def archive_pipeline(session: Session, name: Annotated[str, typer.Argument(help="The pipeline's name.")]) -> None:
+    """Take a pipeline away that no job uses; its revisions stay, and applying it again brings it back."""
+    path = f"/v1/pipelines/{quoted(name)}"
+    before = session.client.read(path)
+    session.confirm(f"pipeline {name} is taken away; its revisions stay")
+    session.client.send("DELETE", path, match=before.match)
+    session.printer.say(f"pipeline {name} is archived")
+
+
 def _load_all(files: list[Path]) -> "list[Definition]":
     from controller.documents import InvalidDefinition, load
 
@@ -121,13 +131,13 @@ def _apply_pipeline(session: Session, pipeline: "Pipeline", *, dry_run: bool) ->
     from controller.documents import to_document
 
     path, document = f"/v1/pipelines/{quoted(pipeline.name)}", to_document(pipeline)
-    before = _find(session, path)
+    before, match = session.client.find(path)
     if before is not None and before["definition"] == document:
         result = f"unchanged, revision {before['revision']}"
     elif dry_run:
         result = "would be created" if before is None else f"would become revision {before['revision'] + 1}"
     else:
-        after = session.client.send("PUT", path, document)
+        after = session.client.send("PUT", path, document, match=match)
         result = f"{_change(before, after)}, revision {after['revision']}"
     return {"kind": "Pipeline", "name": pipeline.name, "result": result}
 
@@ -142,29 +152,18 @@ def _create_job(session: Session, job: "Job", *, dry_run: bool) -> dict[str, Any
     from controller.documents import to_document
 
     document = to_document(job)
-    before = _find(session, f"/v1/jobs/{quoted(job.name)}")
-    if before is not None:
-        _check_same(document, before)
+    path = f"/v1/jobs/{quoted(job.name)}"
+    before, match = session.client.find(path)
+    if before is not None and _written(document) == {field: before[field] for field in _written(document)}:
         result = "unchanged"
     elif dry_run:
-        result = "would be created"
+        result = "would be created" if before is None else "would be changed"
     else:
-        session.client.send("POST", "/v1/jobs", document)
-        result = "created"
+        session.client.send("PUT", path, document, match=match)
+        result = "created" if before is None else "changed"
     return {"kind": "Job", "name": job.name, "result": result}
 
 
-def _check_same(document: dict[str, Any], before: dict[str, Any]) -> None:
+def _written(document: dict[str, Any]) -> dict[str, Any]:
     operation = {"params": {}, "env": {}, **document["operation"]}
-    if (before["pipeline"], before["operation"]) != (document["pipeline"], operation):
-        message = f"job {document['name']!r} exists and is another one: give this one another name"
-        raise CliError(message, code=ExitCode.CONFLICT)
-
-
-def _find(session: Session, path: str) -> Any:
-    try:
-        return session.client.get(path)
-    except CliError as error:
-        if error.status == 404:  # noqa: PLR2004 - not found
-            return None
-        raise
+    return {"pipeline": document["pipeline"], "operation": operation, "priority": document.get("priority", 0)}

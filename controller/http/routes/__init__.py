@@ -14,6 +14,8 @@ LIMIT_MAX: Final = 500
 READ: Final = documented(401, 403, 422, 503)
 READ_ONE: Final = documented(401, 403, 404, 422, 503)
 WRITE: Final = documented(400, 401, 403, 404, 409, 413, 422, 503)
+EDIT: Final = {**WRITE, **documented(412, 428)}
+MAYBE_EDIT: Final = {**WRITE, **documented(412)}
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="how many at most")]
 Cursor = Annotated[str | None, Query(max_length=512, description="the `cursor` of the page before")]

@@ -1,15 +1,17 @@
 """Devices, as operators see them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from controller.app import devices
+from controller.app.conditions import labels_tag
 from controller.app.errors import InvalidRequest
 from controller.app.views import DeviceView, Page
 from controller.http import schemas
 from controller.http.auth import Context, Operator
-from controller.http.routes import READ, READ_ONE, WRITE, Cursor, Id, Limit
+from controller.http.conditions import WhatIsExpected, say_tag
+from controller.http.routes import EDIT, READ, READ_ONE, WRITE, Cursor, Id, Limit
 
 LABELS_MAX = 16
 
@@ -51,10 +53,22 @@ async def get_device(c: Context, actor: Operator, device: Id) -> DeviceView:
     return await devices.get(c, actor, device=device)
 
 
-@router.put("/{device}/labels", response_model=schemas.Device, responses=WRITE, summary="Set a device's labels")
-async def set_device_labels(c: Context, actor: Operator, device: Id, body: schemas.Labels) -> DeviceView:
+@router.get("/{device}/labels", response_model=schemas.Labels, responses=READ_ONE, summary="Show a device's labels")
+async def get_device_labels(c: Context, actor: Operator, device: Id, response: Response) -> dict[str, Any]:
+    """Return all labels of a device, with the tag that an edit of them takes."""
+    view = await devices.get(c, actor, device=device)
+    say_tag(response, labels_tag(view.labels))
+    return {"labels": view.labels}
+
+
+@router.put("/{device}/labels", response_model=schemas.Device, responses=EDIT, summary="Set a device's labels")
+async def set_device_labels(
+    c: Context, actor: Operator, device: Id, *, body: schemas.Labels, response: Response, expected: WhatIsExpected
+) -> DeviceView:
     """Replace all labels of a device."""
-    return await devices.set_labels(c, actor, device=device, labels=body.labels)
+    view = await devices.set_labels(c, actor, device=device, labels=body.labels, expected=expected)
+    say_tag(response, labels_tag(view.labels))
+    return view
 
 
 @router.post("/{device}/block", response_model=schemas.Device, responses=WRITE, summary="Block a device")

@@ -6,13 +6,15 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from controller.app import pipelines
+from controller.app.conditions import pipeline_tag
 from controller.app.views import PipelineView
 from controller.documents import Kind, json_schema, load_one, render
 from controller.domain.pipeline import Pipeline
 from controller.http import schemas
 from controller.http.auth import Context, Operator
+from controller.http.conditions import WhatIsExpected, WhatMayBeExpected, say_tag
 from controller.http.problems import documented
-from controller.http.routes import READ, READ_ONE, WRITE, Id, require_media_type
+from controller.http.routes import EDIT, MAYBE_EDIT, READ, READ_ONE, Id, require_media_type
 from protocol.units import INTEGER_MAX
 
 YAML: Final = "application/yaml"
@@ -46,28 +48,42 @@ async def get_pipeline(
     c: Context,
     actor: Operator,
     name: Id,
+    response: Response,
     *,
     revision: Annotated[int | None, Query(ge=1, le=INTEGER_MAX, description="another one than the newest")] = None,
     accept: Annotated[str, Header()] = JSON,
 ) -> PipelineView | Response:
     """Return one revision, as JSON or, with `Accept: application/yaml`, as the file that makes it."""
     view = await pipelines.get(c, actor, name=name, revision=revision)
-    return Response(render(view.definition), media_type=YAML) if YAML in accept else view
+    say_tag(response, pipeline_tag(view))
+    if YAML not in accept:
+        return view
+    return Response(render(view.definition), media_type=YAML, headers={"ETag": response.headers["ETag"]})
 
 
 @router.put(
     "/pipelines/{name}",
     response_model=schemas.PipelineAnswer,
-    responses={**WRITE, **documented(415)},
+    responses={**EDIT, **documented(415)},
     summary="Create or change a pipeline",
     openapi_extra=definition_body(Kind.PIPELINE),
 )
-async def apply_pipeline(c: Context, actor: Operator, name: Id, request: Request) -> PipelineView:
+async def apply_pipeline(
+    c: Context, actor: Operator, name: Id, *, request: Request, response: Response, expected: WhatIsExpected
+) -> PipelineView:
     """Make a new revision, or return the newest one where nothing has changed. Every fault is listed at once."""
     require_media_type(request, JSON, YAML)
     definition = await asyncio.to_thread(load_one, await request.body(), Kind.PIPELINE, name=name)
     assert isinstance(definition, Pipeline)
-    return await pipelines.apply(c, actor, definition=definition)
+    view = await pipelines.apply(c, actor, definition=definition, expected=expected)
+    say_tag(response, pipeline_tag(view))
+    return view
+
+
+@router.delete("/pipelines/{name}", status_code=204, responses=MAYBE_EDIT, summary="Archive a pipeline")
+async def archive_pipeline(c: Context, actor: Operator, name: Id, expected: WhatMayBeExpected) -> None:
+    """Take a pipeline away that no job uses. Its revisions stay; putting it again brings it back as the next one."""
+    await pipelines.archive(c, actor, name=name, expected=expected)
 
 
 @router.get("/schemas/{kind}", summary="The JSON Schema of a definition file", responses=documented(422))

@@ -5,10 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from controller.app import giving_up, runs
+from controller.app.conditions import run_tag
 from controller.app.views import EventView, Page, RunView, TargetView
 from controller.http import schemas
 from controller.http.auth import Context, Operator
-from controller.http.routes import READ, READ_ONE, WRITE, After, Cursor, Id, Limit
+from controller.http.conditions import WhatMayBeExpected, say_tag
+from controller.http.routes import MAYBE_EDIT, READ, READ_ONE, WRITE, After, Cursor, Id, Limit
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -36,9 +38,11 @@ async def list_runs(
 
 
 @router.get("/{run}", response_model=schemas.Run, responses=READ_ONE, summary="Show a run")
-async def get_run(c: Context, actor: Operator, run: Id) -> RunView:
-    """Return the run with all its stages and their eight counters."""
-    return await runs.get(c, actor, run=run)
+async def get_run(c: Context, actor: Operator, run: Id, response: Response) -> RunView:
+    """Return the run with all its stages and their eight counters. Its tag covers all but the counters."""
+    view = await runs.get(c, actor, run=run)
+    say_tag(response, run_tag(view))
+    return view
 
 
 @router.post("/{run}/pause", response_model=schemas.Run, responses=WRITE, summary="Pause a run")
@@ -47,10 +51,12 @@ async def pause_run(c: Context, actor: Operator, run: Id, body: schemas.WithReas
     return await runs.pause(c, actor, run=run, reason=body.reason)
 
 
-@router.post("/{run}/resume", response_model=schemas.Run, responses=WRITE, summary="Resume a run")
-async def resume_run(c: Context, actor: Operator, run: Id, body: schemas.ResumeRun) -> RunView:
+@router.post("/{run}/resume", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Resume a run")
+async def resume_run(
+    c: Context, actor: Operator, run: Id, body: schemas.ResumeRun, expected: WhatMayBeExpected
+) -> RunView:
     """Go on; over a breached gate only with `override`."""
-    return await runs.resume(c, actor, run=run, override=body.override, reason=body.reason)
+    return await runs.resume(c, actor, run=run, override=body.override, reason=body.reason, expected=expected)
 
 
 @router.post("/{run}/terminate", response_model=schemas.Run, responses=WRITE, summary="End a run for good")
@@ -59,16 +65,20 @@ async def terminate_run(c: Context, actor: Operator, run: Id, body: schemas.With
     return await runs.terminate(c, actor, run=run, reason=body.reason)
 
 
-@router.post("/{run}/promote", response_model=schemas.Run, responses=WRITE, summary="Promote a stage")
-async def promote_stage(c: Context, actor: Operator, run: Id, body: schemas.PromoteStage) -> RunView:
+@router.post("/{run}/promote", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Promote a stage")
+async def promote_stage(
+    c: Context, actor: Operator, run: Id, body: schemas.PromoteStage, expected: WhatMayBeExpected
+) -> RunView:
     """Open a stage whose trigger is manual and whose needs are met."""
-    return await runs.promote(c, actor, run=run, stage=body.stage)
+    return await runs.promote(c, actor, run=run, stage=body.stage, expected=expected)
 
 
-@router.post("/{run}/skip", response_model=schemas.Run, responses=WRITE, summary="Skip a stage")
-async def skip_stage(c: Context, actor: Operator, run: Id, body: schemas.SkipStage) -> RunView:
+@router.post("/{run}/skip", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Skip a stage")
+async def skip_stage(
+    c: Context, actor: Operator, run: Id, body: schemas.SkipStage, expected: WhatMayBeExpected
+) -> RunView:
     """Pass over a stage that has no verdict: its devices are called back, and what needs it goes on."""
-    return await runs.skip(c, actor, run=run, stage=body.stage, reason=body.reason)
+    return await runs.skip(c, actor, run=run, stage=body.stage, reason=body.reason, expected=expected)
 
 
 @router.post(

@@ -11,13 +11,18 @@ import yaml
 from msgspec.structs import replace
 
 from controller.app import errors
+from controller.app.conditions import ANYTHING, Expected, job_tag, labels_tag
 from controller.app.views import Counters
 from controller.cli import client
 from controller.cli.app import build
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
 from protocol.ids import AppName, StageName
 from tests.controller.cli.conftest import Invoke
+from tests.controller.http.fake import JOB as JOB_VIEW
 from tests.controller.http.fake import PIPELINE, PIPELINE_VIEW, RUN, FakeApp
+
+ANY = {"expected": ANYTHING}
+JOB_SEEN = Expected(tags=(job_tag(JOB_VIEW),))
 
 
 class Call(NamedTuple):
@@ -33,15 +38,15 @@ CALLS = (
     Call("run start shop-update", "runs.start", {"job": "shop-update", "version": None}, "run-1"),
     Call("run start shop-update --version 2.2", "runs.start", {"job": "shop-update", "version": "2.2"}, "running"),
     Call("run pause run-1 --reason crashes", "runs.pause", {"run": "run-1", "reason": "crashes"}, "run-1"),
-    Call("run resume run-1", "runs.resume", {"run": "run-1", "override": False, "reason": ""}, "run-1"),
+    Call("run resume run-1", "runs.resume", {"run": "run-1", "override": False, "reason": "", **ANY}, "run-1"),
     Call(
         "run resume run-1 --override --reason known --yes",
         "runs.resume",
-        {"run": "run-1", "override": True, "reason": "known"},
+        {"run": "run-1", "override": True, "reason": "known", **ANY},
         "run-1",
     ),
     Call("run terminate run-1 --reason bad -y", "runs.terminate", {"run": "run-1", "reason": "bad"}, "run-1"),
-    Call("run promote run-1 rest", "runs.promote", {"run": "run-1", "stage": "rest"}, "run-1"),
+    Call("run promote run-1 rest", "runs.promote", {"run": "run-1", "stage": "rest", **ANY}, "run-1"),
     Call("run status run-1", "runs.get", {"run": "run-1"}, "rolling out"),
     Call(
         "run list --job shop-update --active",
@@ -56,7 +61,12 @@ CALLS = (
         "verify_failed",
     ),
     Call("run events run-1 --after 3", "runs.events", {"run": "run-1", "after": 3, "limit": 100}, "stage_opened"),
-    Call("run skip run-1 rest --reason x -y", "runs.skip", {"run": "run-1", "stage": "rest", "reason": "x"}, "run-1"),
+    Call(
+        "run skip run-1 rest --reason x -y",
+        "runs.skip",
+        {"run": "run-1", "stage": "rest", "reason": "x", **ANY},
+        "run-1",
+    ),
     Call(
         "run give-up run-1 kiosk-1 --reason stolen",
         "giving_up.give_up",
@@ -80,13 +90,31 @@ CALLS = (
         },
         "shop-update",
     ),
+    Call(
+        "job change shop-update --version 2.2 --priority 7 --pipeline p",
+        "jobs.apply",
+        {
+            "name": "shop-update",
+            "pipeline": "p",
+            "operation": Operation(app=AppName("shop"), version="2.2"),
+            "priority": 7,
+            "expected": JOB_SEEN,
+        },
+        "shop-update",
+    ),
+    Call("job archive shop-update -y", "jobs.archive", {"name": "shop-update", "expected": JOB_SEEN}, ""),
+    Call("pipeline archive shop -y", "pipelines.archive", {"name": "shop", "expected": Expected(tags=("3",))}, ""),
     Call("job list", "jobs.list_jobs", {}, "shop-update"),
     Call("job show shop-update", "jobs.get", {"name": "shop-update"}, "2.1.0"),
     Call("device show kiosk-1", "devices.get", {"device": "kiosk-1"}, "shop 2.0.0"),
     Call(
         "device label kiosk-1 ring=canary region-",
         "devices.set_labels",
-        {"device": "kiosk-1", "labels": {"ring": "canary"}},
+        {
+            "device": "kiosk-1",
+            "labels": {"ring": "canary"},
+            "expected": Expected(tags=(labels_tag({"region": "eu"}),)),
+        },
         "kiosk-1",
     ),
     Call("device block kiosk-1 --reason lost --yes", "devices.block", {"device": "kiosk-1", "reason": "lost"}, "k1"),
@@ -291,7 +319,7 @@ def test_promote_finds_the_only_stage_that_waits(tidegate: Invoke, fake: FakeApp
     waiting = replace(RUN.stages[1], state="awaiting_promotion")
     fake.answers["runs.get"] = replace(RUN, stages=(RUN.stages[0], waiting))
     assert tidegate("run", "promote", "run-1").exit_code == 0
-    assert ("runs.promote", {"run": "run-1", "stage": "rest"}) in fake.calls
+    assert ("runs.promote", {"run": "run-1", "stage": "rest", **ANY}) in fake.calls
     fake.answers["runs.get"] = replace(RUN, stages=(waiting, waiting))
     assert tidegate("run", "promote", "run-1").exit_code == 2
     fake.answers["runs.get"] = RUN
@@ -300,7 +328,7 @@ def test_promote_finds_the_only_stage_that_waits(tidegate: Invoke, fake: FakeApp
 
 GOOD = "kind: Pipeline\nname: shop\nstages:\n- name: all\n"
 BAD = "kind: Pipeline\nname: shop\nstages:\n- name: all\n  need: []\n  pase: {}\n"
-JOB = "---\nkind: Job\nname: shop-update\npipeline: shop\noperation: {app: shop, version: 2.1.0}\n"
+JOB = "---\nkind: Job\nname: shop-update\npipeline: shop\noperation: {app: shop, version: 2.1.0}\npriority: 5\n"
 
 
 def test_faults_of_a_file_are_listed_and_nothing_is_sent(tidegate: Invoke, fake: FakeApp, tmp_path: Path) -> None:
@@ -334,7 +362,7 @@ def test_apply_says_what_changed(tidegate: Invoke, fake: FakeApp) -> None:
     assert not [name for name, _ in fake.calls if name == "pipelines.apply"]
     fake.answers["pipelines.apply"] = replace(PIPELINE_VIEW, revision=4)
     assert "changed, revision 4" in tidegate("pipeline", "apply", "-f", "-", text=text).stdout
-    assert fake.calls[-1] == ("pipelines.apply", {"definition": changed})
+    assert fake.calls[-1] == ("pipelines.apply", {"definition": changed, "expected": Expected(tags=("3",))})
 
 
 def test_apply_creates_what_is_not_there(tidegate: Invoke, fake: FakeApp) -> None:
@@ -343,12 +371,14 @@ def test_apply_creates_what_is_not_there(tidegate: Invoke, fake: FakeApp) -> Non
     assert [item["result"] for item in json.loads(dry.stdout)] == ["would be created", "would be created"]
     done = tidegate("pipeline", "apply", "-f", "-", "-o", "json", text=GOOD + JOB)
     assert [item["result"] for item in json.loads(done.stdout)] == ["created, revision 3", "created"]
-    assert ("pipelines.apply", {"definition": PIPELINE}) in fake.calls
+    assert ("pipelines.apply", {"definition": PIPELINE, "expected": Expected(is_new=True)}) in fake.calls
 
 
-def test_a_job_is_not_changed_behind_anybodys_back(tidegate: Invoke) -> None:
+def test_a_job_is_not_changed_behind_anybodys_back(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["jobs.apply"] = errors.PreconditionFailed("changed meanwhile")
     result = tidegate("pipeline", "apply", "-f", "-", text=GOOD + JOB.replace("2.1.0", "3.0.0"))
     assert result.exit_code == 6
+    assert fake.calls[-1][1]["expected"] == Expected(tags=(job_tag(JOB_VIEW),))
 
 
 def test_hostile_text_does_not_reach_the_terminal(tidegate: Invoke, fake: FakeApp) -> None:

@@ -23,7 +23,7 @@ async def answer(client: httpx.AsyncClient, route: Route, authorization: str | N
     elif route.body is not None:
         sent = {"json": route.body}
     client.headers.pop("Authorization", None)
-    headers = {} if authorization is None else {"Authorization": authorization}
+    headers = {"If-Match": "*"} | ({} if authorization is None else {"Authorization": authorization})
     return await client.request(route.method, route.path, headers=headers, **sent)
 
 

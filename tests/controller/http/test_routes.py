@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from controller.app.conditions import ANYTHING, Expected
 from controller.domain.pipeline import Operation, Pipeline, Stage
 from protocol.ids import AppName, StageName
 from tests.controller.http.fake import BYTES, DIGEST, FakeApp
 
+SEEN = Expected(tags=("3",))
 TIME = "2026-01-01T00:00:00.123Z"
 
 
@@ -44,17 +46,24 @@ ROUTES = (
         {"reason": "why", "override": True},
         200,
         "runs.resume",
-        {"run": "r", "override": True, "reason": "why"},
+        {"run": "r", "override": True, "reason": "why", "expected": ANYTHING},
     ),
     Route("POST", "/v1/runs/r/terminate", {"reason": "x"}, 200, "runs.terminate", {"run": "r", "reason": "x"}),
-    Route("POST", "/v1/runs/r/promote", {"stage": "rest"}, 200, "runs.promote", {"run": "r", "stage": "rest"}),
+    Route(
+        "POST",
+        "/v1/runs/r/promote",
+        {"stage": "rest"},
+        200,
+        "runs.promote",
+        {"run": "r", "stage": "rest", "expected": ANYTHING},
+    ),
     Route(
         "POST",
         "/v1/runs/r/skip",
         {"stage": "s", "reason": "x"},
         200,
         "runs.skip",
-        {"run": "r", "stage": "s", "reason": "x"},
+        {"run": "r", "stage": "s", "reason": "x", "expected": ANYTHING},
     ),
     Route(
         "POST",
@@ -81,8 +90,9 @@ ROUTES = (
         {"stages": [{"name": "all"}]},
         200,
         "pipelines.apply",
-        {"definition": Pipeline(name="shop", stages=(Stage(name=StageName("all")),))},
+        {"definition": Pipeline(name="shop", stages=(Stage(name=StageName("all")),)), "expected": SEEN},
     ),
+    Route("DELETE", "/v1/pipelines/shop", None, 204, "pipelines.archive", {"name": "shop", "expected": SEEN}),
     Route(
         "POST",
         "/v1/jobs",
@@ -91,6 +101,21 @@ ROUTES = (
         "jobs.create",
         {"name": "j", "pipeline": "p", "operation": Operation(app=AppName("shop"), version="2"), "priority": -2},
     ),
+    Route(
+        "PUT",
+        "/v1/jobs/j",
+        {"pipeline": "p", "operation": {"app": "shop", "version": "2"}},
+        200,
+        "jobs.apply",
+        {
+            "name": "j",
+            "pipeline": "p",
+            "operation": Operation(app=AppName("shop"), version="2"),
+            "priority": 0,
+            "expected": SEEN,
+        },
+    ),
+    Route("DELETE", "/v1/jobs/j", None, 204, "jobs.archive", {"name": "j", "expected": SEEN}),
     Route("GET", "/v1/jobs", None, 200, "jobs.list_jobs", {}),
     Route("GET", "/v1/jobs/j", None, 200, "jobs.get", {"name": "j"}),
     Route(
@@ -102,13 +127,14 @@ ROUTES = (
         {"labels": {"region": "eu", "ring": "a=b"}, "online": False, "app": "shop", "version": "2", **PAGE},
     ),
     Route("GET", "/v1/devices/kiosk-1", None, 200, "devices.get", {"device": "kiosk-1"}),
+    Route("GET", "/v1/devices/kiosk-1/labels", None, 200, "devices.get", {"device": "kiosk-1"}),
     Route(
         "PUT",
         "/v1/devices/k/labels",
         {"labels": {"a": "b"}},
         200,
         "devices.set_labels",
-        {"device": "k", "labels": {"a": "b"}},
+        {"device": "k", "labels": {"a": "b"}, "expected": SEEN},
     ),
     Route(
         "POST",
@@ -165,7 +191,8 @@ ROUTES = (
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 async def test_a_route_reaches_its_use_case(route: Route, client: httpx.AsyncClient, fake: FakeApp) -> None:
     sent = {"content": route.body} if isinstance(route.body, bytes) else {"json": route.body}
-    response = await client.request(route.method, route.path, **sent if route.body is not None else {})
+    headers = {} if route.method == "POST" else {"If-Match": '"3"'}
+    response = await client.request(route.method, route.path, headers=headers, **sent if route.body is not None else {})
     assert response.status_code == route.status, response.text
     assert (route.use_case, route.arguments) in fake.calls
 
@@ -188,7 +215,8 @@ async def test_a_started_run_says_where_it_is(client: httpx.AsyncClient) -> None
 
 async def test_a_pipeline_is_taken_and_given_as_yaml(client: httpx.AsyncClient, fake: FakeApp) -> None:
     text = "kind: Pipeline\nname: shop\nstages:\n- name: all\n"
-    put = await client.put("/v1/pipelines/shop", content=text, headers={"Content-Type": "application/yaml"})
+    headers = {"Content-Type": "application/yaml", "If-None-Match": "*"}
+    put = await client.put("/v1/pipelines/shop", content=text, headers=headers)
     assert put.status_code == 200
     assert put.json()["definition"] == {"kind": "Pipeline", "name": "shop", "stages": [{"name": "all"}]}
     got = await client.get("/v1/pipelines/shop", headers={"Accept": "application/yaml"})

@@ -1,5 +1,6 @@
 """Pipelines, jobs and releases."""
 
+import msgspec
 import pytest
 
 from controller.app.errors import Conflict
@@ -67,3 +68,33 @@ def test_the_newest_release_document_is_served(tx: SqlTransaction) -> None:
     tx.catalog.add_release_document(2, b"two", at=NOW)
     tx.catalog.add_release_document(1, b"one", at=at(1))
     assert tx.catalog.release_document() == (2, b"two")
+
+
+def test_revisions_come_newest_first_in_pages(tx: SqlTransaction) -> None:
+    made = [tx.catalog.add_revision("weekly", pipeline(n), author="ann", at=NOW) for n in (1, 2, 3)]
+    assert tx.catalog.revisions("weekly", before=None, limit=2) == [made[2], made[1]]
+    assert tx.catalog.revisions("weekly", before=2, limit=2) == [made[0]]
+    assert tx.catalog.revisions("daily", before=None, limit=2) == []
+
+
+def test_an_archived_pipeline_is_found_by_its_revisions_alone(tx: SqlTransaction) -> None:
+    tx.catalog.add_revision("weekly", pipeline(1), author="ann", at=NOW)
+    tx.catalog.archive_pipeline("weekly", at=at(1))
+    assert tx.catalog.pipeline("weekly") is None
+    assert tx.catalog.pipelines() == []
+    [kept] = tx.catalog.revisions("weekly", before=None, limit=9)
+    assert tx.catalog.pipeline("weekly", 1) == kept
+    assert kept.archived_at == at(1)
+    back = tx.catalog.add_revision("weekly", pipeline(1), author="ann", at=at(2))
+    assert (back.revision, tx.catalog.pipeline("weekly")) == (2, back)
+
+
+def test_a_job_is_saved_archived_and_brought_back(tx: SqlTransaction) -> None:
+    first = add_job(tx, "idle")
+    changed = msgspec.structs.replace(first, pipeline="daily", priority=2)
+    tx.catalog.save_job(changed)
+    assert tx.catalog.job("idle") == changed
+    tx.catalog.archive_job("idle", at=at(1))
+    assert (tx.catalog.job("idle"), tx.catalog.jobs()) == (None, [])
+    assert add_job(tx, "idle") == first
+    assert tx.catalog.job("idle") == first

@@ -259,6 +259,24 @@ def add_a_job(tx: Transaction, name: str) -> Any:
         return str(error)
 
 
+def change_a_job(tx: Transaction, name: str, priority: int, when: int) -> Any:
+    found = tx.catalog.job(name)
+    if found is None:
+        return None
+    if priority or found.active_run is not None:
+        tx.catalog.save_job(msgspec.structs.replace(found, pipeline=name, priority=priority))
+    else:
+        tx.catalog.archive_job(name, at=at(when))
+    return tx.catalog.job(name)
+
+
+def archive_pipeline(tx: Transaction, name: str, when: int) -> Any:
+    if tx.catalog.pipeline(name) is not None:
+        tx.catalog.archive_pipeline(name, at=at(when))
+    pages = tx.catalog.revisions(name, before=None, limit=2), tx.catalog.revisions(name, before=2, limit=9)
+    return pages, tx.catalog.pipeline(name), tx.catalog.pipelines()
+
+
 def add_release(tx: Transaction, app: str, version: str, counter: int) -> Any:
     tx.catalog.add_releases([release(app, version, counter)])
     return tx.catalog.release(app, version)
@@ -379,6 +397,8 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     add_revision: (_word, _when),
     read_catalog: (_word, st.integers(0, 2)),
     add_a_job: (_word,),
+    change_a_job: (_word | st.sampled_from(JOBS), st.integers(0, 2), _when),
+    archive_pipeline: (_word, _when),
     add_release: (_word, _version, _when),
     add_document: (_when,),
     add_token: (_word, _word, _when),
