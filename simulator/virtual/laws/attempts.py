@@ -68,7 +68,7 @@ class AttemptsFollowEachOther(Law):
 
 
 class ClocksAreRunTime(Law):
-    """An attempt ends by its device's word, by hand, or by a lease in run time: a pause and a dead controller take none."""
+    """An attempt ends by its device's word, by hand, or by a lease in run time; pauses and downtimes take none."""
 
     number = 4
 

@@ -19,11 +19,8 @@ class StopsAreTold(Law):
         told = {(command.device_id, command.run_id, command.op) for command in commit.commands}
         for before, row in commit.targets:
             is_news = before is not None and _is_called_back(before, row)
-            if (
-                is_news
-                and self.picture.session(row.name) is not None
-                and (row.device_id, row.run_id, Op.CANCEL) not in told
-            ):
+            is_told = (row.device_id, row.run_id, Op.CANCEL) in told
+            if is_news and not is_told and self.picture.session(row.name) is not None:
                 yield f"{row.name} is at work and connected, and was not told that it is called back"
         for before_run, run in commit.runs:
             if run.run.is_paused and before_run is not None and not before_run.run.is_paused:
