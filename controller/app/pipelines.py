@@ -3,7 +3,9 @@
 An archived pipeline is in no list and can be run by no job; its revisions stay. Applying its name brings it back.
 """
 
-from controller.app import audit
+from itertools import zip_longest
+
+from controller.app import audit, cursors
 from controller.app.access import Actor, Permission
 from controller.app.conditions import ANYTHING, Expected, pipeline_tag
 from controller.app.consequences import Consequences
@@ -11,7 +13,7 @@ from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidDefinition, NotFound
 from controller.app.records import PipelineRecord
 from controller.app.repositories import Transaction
-from controller.app.views import PipelineView
+from controller.app.views import Page, PipelineView, RevisionView
 from controller.domain.pipeline import NAMES_SHOWN_MAX, Pipeline, validate
 
 
@@ -89,6 +91,24 @@ async def get(controller: Controller, actor: Actor, *, name: str, revision: int 
     return _view(record)
 
 
+async def history(
+    controller: Controller, actor: Actor, *, name: str, cursor: str | None = None, limit: int = 50
+) -> Page[RevisionView]:
+    """Return revisions of a pipeline, the newest first; those of an archived one too.
+
+    Raises:
+        NotFound: when there was never one of that name.
+    """
+    actor.require(Permission.READ)
+    before = None if cursor is None else cursors.decode_int(cursor)
+    records = await controller.read(lambda tx: tx.catalog.revisions(name, before=before, limit=limit + 1))
+    if not records and before is None:
+        raise NotFound(f"there is no pipeline {name!r}")
+    views = [_revision_view(record, previous) for record, previous in zip_longest(records, records[1:])]
+    next_cursor = cursors.encode(records[limit - 1].revision) if len(records) > limit else None
+    return Page(items=tuple(views[:limit]), cursor=next_cursor)
+
+
 def check(definition: Pipeline) -> None:
     """Go on only with a definition that may run.
 
@@ -99,6 +119,17 @@ def check(definition: Pipeline) -> None:
     if faults:
         lines = "; ".join(f"{fault.place}: {fault.message}" for fault in faults)
         raise InvalidDefinition(f"pipeline {definition.name!r} is not valid: {lines}", faults)
+
+
+def _revision_view(record: PipelineRecord, previous: PipelineRecord | None) -> RevisionView:
+    return RevisionView(
+        revision=record.revision,
+        definition=record.definition,
+        previous=None if previous is None else previous.definition,
+        author=record.author,
+        created_at=record.created_at,
+        archived_at=record.archived_at,
+    )
 
 
 def _view(record: PipelineRecord) -> PipelineView:

@@ -153,6 +153,17 @@ class PipelineView(View, frozen=True, kw_only=True):
     created_at: Instant
 
 
+class RevisionView(View, frozen=True, kw_only=True):
+    """One revision of a pipeline with the one before it, so that it can be said what was changed."""
+
+    revision: int
+    definition: Pipeline
+    previous: Pipeline | None
+    author: str
+    created_at: Instant
+    archived_at: Instant | None
+
+
 class JobView(View, frozen=True, kw_only=True):
     """A job: an operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
 

@@ -9,6 +9,7 @@ stages[0].need | 3:22: unknown field; did you mean 'needs'?
 """
 
 from controller.app.errors import InvalidDefinition
+from controller.documents.difference import Difference, as_text, difference, in_one_line
 from controller.documents.load import BYTES_MAX, Definition, Job, Kind, load, load_one
 from controller.documents.render import render, to_document
 from controller.documents.schema import json_schema
@@ -16,9 +17,13 @@ from controller.documents.schema import json_schema
 __all__ = [
     "BYTES_MAX",
     "Definition",
+    "Difference",
     "InvalidDefinition",
     "Job",
     "Kind",
+    "as_text",
+    "difference",
+    "in_one_line",
     "json_schema",
     "load",
     "load_one",

@@ -224,6 +224,44 @@ class PipelineAnswer(Answer):
     created_at: Time
 
 
+class Revision(Answer):
+    """One revision of a pipeline; `change` says in one line what it changed. The newest may be archived."""
+
+    revision: int
+    change: str
+    author: str
+    created_at: Time
+    archived_at: Time | None
+
+
+class Change(Answer):
+    """One field that has another value; null stands for its default."""
+
+    place: str
+    old: Any
+    new: Any
+
+
+class Edge(Answer):
+    """One stage that needs another."""
+
+    stage: str
+    needs: str
+
+
+class Difference(Answer):
+    """What is different between two revisions of a pipeline: in one line, as text, and as data."""
+
+    summary: str
+    text: str
+    stages_added: list[str]
+    stages_removed: list[str]
+    edges_added: list[Edge]
+    edges_removed: list[Edge]
+    changed: list[Change]
+    is_reordered: bool
+
+
 class OperationAnswer(Answer):
     """What a job does: install one app."""
 

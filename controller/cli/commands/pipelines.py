@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from controller.cli.addresses import quoted
-from controller.cli.commands import DryRun
+from controller.cli.commands import DryRun, Limit, show_list
 from controller.cli.failures import CliError
 from controller.cli.output import Column, Output, Shape
 from controller.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from controller.documents import Definition, Job
-    from controller.domain.pipeline import Fault, Pipeline
+    from controller.documents import Definition
+    from controller.domain.pipeline import Fault
 
 group = typer.Typer()
 
@@ -29,7 +29,18 @@ SHAPE = Shape(
         Column("DESCRIPTION", lambda view: view["definition"].get("description"), is_wide=True),
     ),
 )
-CHANGE = Shape("name", (Column("KIND", "kind"), Column("NAME", "name"), Column("RESULT", "result")))
+REVISION = Shape(
+    "revision",
+    (
+        Column("REVISION", "revision"),
+        Column("CREATED", "created_at"),
+        Column("AUTHOR", "author"),
+        Column("CHANGE", "change"),
+        Column("ARCHIVED", "archived_at", is_wide=True),
+    ),
+)
+DIFFERENCE = Shape("summary", (Column("SUMMARY", "summary"),))
+Name = Annotated[str, typer.Argument(help="The pipeline's name.")]
 
 
 @command(group, "apply")
@@ -39,10 +50,13 @@ def apply_files(
     file: Annotated[list[Path], typer.Option("--file", "-f", help="YAML or JSON files; - reads standard input.")],
     dry_run: DryRun = False,
 ) -> None:
-    """Create or change the pipelines, and create the jobs, of files. Nothing is sent when any file has a fault."""
-    definitions = _load_all(file)
-    items = [_apply(session, definition, dry_run=dry_run) for definition in definitions]
-    session.printer.items(items, CHANGE)
+    """Create or change the pipelines and jobs of files: show what is different, ask, and do it.
+
+    Nothing is sent when any file has a fault. What somebody changed since the difference was shown is left alone.
+    """
+    from controller.cli import applying
+
+    applying.apply(session, _load_all(file), dry_run=dry_run)
 
 
 @command(group, "lint")
@@ -62,7 +76,7 @@ def list_pipelines(session: Session) -> None:
 def show_pipeline(
     session: Session,
     *,
-    name: Annotated[str, typer.Argument(help="The pipeline's name.")],
+    name: Name,
     revision: Annotated[int | None, typer.Option("--revision", min=1, help="Another one than the newest.")] = None,
 ) -> None:
     """Show a pipeline as the file that makes it; with -o wide, json or yaml all about its revision."""
@@ -74,8 +88,53 @@ def show_pipeline(
         session.printer.item(session.client.get(f"/v1/pipelines/{quoted(name)}", {"revision": revision}), SHAPE)
 
 
+@command(group, "history")
+def show_history(session: Session, name: Name, limit: Limit = 50) -> None:
+    """List the revisions of a pipeline, the newest first: who changed what, and when."""
+    show_list(session, f"/v1/pipelines/{quoted(name)}/revisions", {}, shape=REVISION, limit=limit)
+
+
+@command(group, "diff")
+def show_diff(
+    session: Session,
+    *,
+    name: Name,
+    older: Annotated[int | None, typer.Option("--from", min=1, help="Default: the one before.")] = None,
+    newer: Annotated[int | None, typer.Option("--to", min=1, help="Default: the newest.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A file to compare with, instead of --to.")] = None,
+) -> None:
+    """Show what one revision of a pipeline, or a file, has other than an earlier revision."""
+    if file is not None:
+        found = _against_file(session, name, older, file)
+    else:
+        found = session.client.get(f"/v1/pipelines/{quoted(name)}/diff", {"from": older, "to": newer})
+    if not session.printer.is_for_people:
+        session.printer.item(found, DIFFERENCE)
+    elif found["text"]:
+        session.printer.raw(found["text"].rstrip("\n"))
+    session.printer.say(found["summary"])
+
+
+def _against_file(session: Session, name: str, revision: int | None, file: Path) -> dict[str, Any]:
+    import msgspec
+
+    from controller.cli.applying import definition_of
+    from controller.documents import as_text, difference, in_one_line
+    from controller.domain.pipeline import Pipeline
+
+    definitions = _load_all([file])
+    wanted = [definition for definition in definitions if isinstance(definition, Pipeline) and definition.name == name]
+    if not wanted:
+        raise CliError(f"{file}: no pipeline is named {name!r}")
+    there = session.client.get(f"/v1/pipelines/{quoted(name)}", {"revision": revision})
+    before, after = definition_of(there), wanted[0]
+    found = difference(before, after)
+    text = as_text(before, after, old=f"{name}@{there['revision']}", new=str(file))
+    return {**msgspec.to_builtins(found), "summary": in_one_line(found), "text": text}
+
+
 @command(group, "archive")
-def archive_pipeline(session: Session, name: Annotated[str, typer.Argument(help="The pipeline's name.")]) -> None:
+def archive_pipeline(session: Session, name: Name) -> None:
     """Take a pipeline away that no job uses; its revisions stay, and applying it again brings it back."""
     path = f"/v1/pipelines/{quoted(name)}"
     before = session.client.read(path)
@@ -117,53 +176,3 @@ def _read(file: Path) -> bytes:
             return opened.read(BYTES_MAX + 1)
     except OSError as error:
         raise CliError(f"{file}: {error.strerror}") from error
-
-
-def _apply(session: Session, definition: "Definition", *, dry_run: bool) -> dict[str, Any]:
-    from controller.domain.pipeline import Pipeline
-
-    if isinstance(definition, Pipeline):
-        return _apply_pipeline(session, definition, dry_run=dry_run)
-    return _create_job(session, definition, dry_run=dry_run)
-
-
-def _apply_pipeline(session: Session, pipeline: "Pipeline", *, dry_run: bool) -> dict[str, Any]:
-    from controller.documents import to_document
-
-    path, document = f"/v1/pipelines/{quoted(pipeline.name)}", to_document(pipeline)
-    before, match = session.client.find(path)
-    if before is not None and before["definition"] == document:
-        result = f"unchanged, revision {before['revision']}"
-    elif dry_run:
-        result = "would be created" if before is None else f"would become revision {before['revision'] + 1}"
-    else:
-        after = session.client.send("PUT", path, document, match=match)
-        result = f"{_change(before, after)}, revision {after['revision']}"
-    return {"kind": "Pipeline", "name": pipeline.name, "result": result}
-
-
-def _change(before: Any, after: Any) -> str:
-    if before is None:
-        return "created"
-    return "unchanged" if before["revision"] == after["revision"] else "changed"
-
-
-def _create_job(session: Session, job: "Job", *, dry_run: bool) -> dict[str, Any]:
-    from controller.documents import to_document
-
-    document = to_document(job)
-    path = f"/v1/jobs/{quoted(job.name)}"
-    before, match = session.client.find(path)
-    if before is not None and _written(document) == {field: before[field] for field in _written(document)}:
-        result = "unchanged"
-    elif dry_run:
-        result = "would be created" if before is None else "would be changed"
-    else:
-        session.client.send("PUT", path, document, match=match)
-        result = "created" if before is None else "changed"
-    return {"kind": "Job", "name": job.name, "result": result}
-
-
-def _written(document: dict[str, Any]) -> dict[str, Any]:
-    operation = {"params": {}, "env": {}, **document["operation"]}
-    return {"pipeline": document["pipeline"], "operation": operation, "priority": document.get("priority", 0)}

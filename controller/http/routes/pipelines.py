@@ -3,22 +3,25 @@
 import asyncio
 from typing import Annotated, Any, Final
 
+import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from controller.app import pipelines
 from controller.app.conditions import pipeline_tag
-from controller.app.views import PipelineView
-from controller.documents import Kind, json_schema, load_one, render
+from controller.app.views import PipelineView, RevisionView
+from controller.documents import Kind, as_text, difference, in_one_line, json_schema, load_one, render
 from controller.domain.pipeline import Pipeline
 from controller.http import schemas
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatIsExpected, WhatMayBeExpected, say_tag
 from controller.http.problems import documented
-from controller.http.routes import EDIT, MAYBE_EDIT, READ, READ_ONE, Id, require_media_type
+from controller.http.routes import EDIT, MAYBE_EDIT, READ, READ_ONE, Cursor, Id, Limit, require_media_type
 from protocol.units import INTEGER_MAX
 
 YAML: Final = "application/yaml"
 JSON: Final = "application/json"
+REVISIONS_MAX: Final = 50
+"""How many revisions one page may have: each is read whole."""
 
 router = APIRouter(prefix="/v1", tags=["pipelines"])
 
@@ -61,6 +64,48 @@ async def get_pipeline(
     return Response(render(view.definition), media_type=YAML, headers={"ETag": response.headers["ETag"]})
 
 
+@router.get(
+    "/pipelines/{name}/revisions",
+    response_model=schemas.Page[schemas.Revision],
+    responses=READ_ONE,
+    summary="List the revisions of a pipeline",
+)
+async def list_revisions(
+    c: Context,
+    actor: Operator,
+    name: Id,
+    *,
+    cursor: Cursor = None,
+    limit: Limit = REVISIONS_MAX,
+) -> dict[str, Any]:
+    """Return who made which revision, when, and what it changed; the newest first."""
+    page = await pipelines.history(c, actor, name=name, cursor=cursor, limit=min(limit, REVISIONS_MAX))
+    return {"items": await asyncio.to_thread(lambda: list(map(_revision, page.items))), "cursor": page.cursor}
+
+
+@router.get(
+    "/pipelines/{name}/diff",
+    response_model=schemas.Difference,
+    responses=READ_ONE,
+    summary="Compare two revisions of a pipeline",
+)
+async def diff_pipeline(
+    c: Context,
+    actor: Operator,
+    name: Id,
+    *,
+    from_revision: Annotated[
+        int | None, Query(alias="from", ge=1, le=INTEGER_MAX, description="the one before `to` by default")
+    ] = None,
+    to: Annotated[int | None, Query(ge=1, le=INTEGER_MAX, description="the newest by default")] = None,
+) -> dict[str, Any]:
+    """Return what one revision has other than an earlier one, or than nothing where it is the first."""
+    after = await pipelines.get(c, actor, name=name, revision=to)
+    older = from_revision or after.revision - 1
+    before = await pipelines.get(c, actor, name=name, revision=older) if older else None
+    return await asyncio.to_thread(_compared, before, after)
+
+
 @router.put(
     "/pipelines/{name}",
     response_model=schemas.PipelineAnswer,
@@ -84,6 +129,19 @@ async def apply_pipeline(
 async def archive_pipeline(c: Context, actor: Operator, name: Id, expected: WhatMayBeExpected) -> None:
     """Take a pipeline away that no job uses. Its revisions stay; putting it again brings it back as the next one."""
     await pipelines.archive(c, actor, name=name, expected=expected)
+
+
+def _revision(view: RevisionView) -> dict[str, Any]:
+    change = in_one_line(difference(view.previous, view.definition)) if view.previous else "created"
+    return msgspec.structs.asdict(view) | {"change": change}
+
+
+def _compared(before: PipelineView | None, after: PipelineView) -> dict[str, Any]:
+    definition = before.definition if before else None
+    found = difference(definition, after.definition)
+    old = f"{after.name}@{before.revision if before else 0}"
+    text = as_text(definition, after.definition, old=old, new=f"{after.name}@{after.revision}")
+    return msgspec.structs.asdict(found) | {"summary": in_one_line(found), "text": text}
 
 
 @router.get("/schemas/{kind}", summary="The JSON Schema of a definition file", responses=documented(422))

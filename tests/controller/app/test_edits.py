@@ -93,6 +93,22 @@ def test_a_pipeline_that_a_job_uses_is_not_archived(rig: Rig) -> None:
     rig.do(pipelines.archive, name="rollout")
 
 
+def test_the_history_of_a_pipeline_comes_in_pages_with_what_was_before(rig: Rig) -> None:
+    for pace in (1, 2, 3):
+        rig.do(pipelines.apply, definition=definition(pace))
+    rig.do(pipelines.archive, name="rollout")
+    page = rig.do(pipelines.history, name="rollout", limit=2)
+    assert [(view.revision, view.author, view.previous) for view in page.items] == [
+        (3, "ann", definition(2)),
+        (2, "ann", definition(1)),
+    ]
+    assert [view.archived_at is None for view in page.items] == [False, True]
+    rest = rig.do(pipelines.history, name="rollout", cursor=page.cursor, limit=2)
+    assert [(view.revision, view.previous, rest.cursor) for view in rest.items] == [(1, None, None)]
+    with pytest.raises(NotFound):
+        rig.do(pipelines.history, name="none")
+
+
 # --- jobs ---
 
 

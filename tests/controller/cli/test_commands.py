@@ -77,6 +77,10 @@ CALLS = (
     Call("stop-everything --lift --reason out -y", "standstill.lift", {"reason": "out"}, "ann"),
     Call("stop-everything --show", "standstill.get", {}, "smoke"),
     Call("pipeline list", "pipelines.list_pipelines", {}, "shop"),
+    Call(
+        "pipeline history shop", "pipelines.history", {"name": "shop", "cursor": None, "limit": 50}, "added stage all"
+    ),
+    Call("pipeline diff shop --from 2 --to 5", "pipelines.get", {"name": "shop", "revision": 2}, ""),
     Call("pipeline show shop", "pipelines.get", {"name": "shop", "revision": None}, "kind: Pipeline"),
     Call("pipeline show shop --revision 2 -o wide", "pipelines.get", {"name": "shop", "revision": 2}, "ann"),
     Call(
@@ -352,33 +356,59 @@ def test_lint_needs_no_controller(tidegate: Invoke, monkeypatch: pytest.MonkeyPa
     assert tidegate("run", "list").exit_code == 2
 
 
-def test_apply_says_what_changed(tidegate: Invoke, fake: FakeApp) -> None:
+def test_apply_shows_what_is_different_and_changes_it_from_what_it_saw(tidegate: Invoke, fake: FakeApp) -> None:
     same = tidegate("pipeline", "apply", "-f", "-", "-o", "json", text=GOOD + JOB)
-    assert [item["result"] for item in json.loads(same.stdout)] == ["unchanged, revision 3", "unchanged"]
+    assert [item["result"] for item in json.loads(same.stdout)] == ["unchanged", "unchanged"]
     changed = Pipeline(name="shop", stages=(Stage(name=StageName("all"), pace=Pace(max_in_flight=3)),))
     text = GOOD + "  pace: {max_in_flight: 3}\n"
     dry = tidegate("pipeline", "apply", "-f", "-", "--dry-run", text=text)
-    assert "would become revision 4" in dry.stdout
+    assert dry.exit_code == 0
+    assert "would change" in dry.stdout
+    assert "+    max_in_flight: 3" in dry.stderr
     assert not [name for name, _ in fake.calls if name == "pipelines.apply"]
     fake.answers["pipelines.apply"] = replace(PIPELINE_VIEW, revision=4)
-    assert "changed, revision 4" in tidegate("pipeline", "apply", "-f", "-", text=text).stdout
+    assert "changed, revision 4" in tidegate("pipeline", "apply", "-f", "-", "--yes", text=text).stdout
     assert fake.calls[-1] == ("pipelines.apply", {"definition": changed, "expected": Expected(tags=("3",))})
 
 
-def test_apply_creates_what_is_not_there(tidegate: Invoke, fake: FakeApp) -> None:
+def test_apply_changes_nothing_without_consent(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("pipeline", "apply", "-f", "-", text=GOOD.replace("all", "first"))
+    assert result.exit_code == 3
+    assert "this will change 1 definition: pass --yes to go on" in result.stderr
+    assert {name for name, _ in fake.calls} == {"pipelines.get"}
+
+
+def test_apply_creates_what_is_not_there_and_pipelines_first(tidegate: Invoke, fake: FakeApp) -> None:
     fake.answers |= {"pipelines.get": errors.NotFound("no"), "jobs.get": errors.NotFound("no")}
-    dry = tidegate("pipeline", "apply", "-f", "-", "--dry-run", "-o", "json", text=GOOD + JOB)
-    assert [item["result"] for item in json.loads(dry.stdout)] == ["would be created", "would be created"]
-    done = tidegate("pipeline", "apply", "-f", "-", "-o", "json", text=GOOD + JOB)
-    assert [item["result"] for item in json.loads(done.stdout)] == ["created, revision 3", "created"]
+    text = f"{JOB}---\n{GOOD}"
+    dry = tidegate("pipeline", "apply", "-f", "-", "--dry-run", "-o", "json", text=text)
+    assert [item["result"] for item in json.loads(dry.stdout)] == ["would create", "would create"]
+    done = tidegate("pipeline", "apply", "-f", "-", "-o", "json", "-y", text=text)
+    assert [(item["kind"], item["result"]) for item in json.loads(done.stdout)] == [
+        ("Pipeline", "created, revision 3"),
+        ("Job", "created"),
+    ]
     assert ("pipelines.apply", {"definition": PIPELINE, "expected": Expected(is_new=True)}) in fake.calls
 
 
 def test_a_job_is_not_changed_behind_anybodys_back(tidegate: Invoke, fake: FakeApp) -> None:
     fake.answers["jobs.apply"] = errors.PreconditionFailed("changed meanwhile")
-    result = tidegate("pipeline", "apply", "-f", "-", text=GOOD + JOB.replace("2.1.0", "3.0.0"))
+    result = tidegate("pipeline", "apply", "-f", "-", "-y", text=GOOD + JOB.replace("2.1.0", "3.0.0"))
     assert result.exit_code == 6
+    assert "unchanged" in result.stdout
     assert fake.calls[-1][1]["expected"] == Expected(tags=(job_tag(JOB_VIEW),))
+
+
+def test_a_diff_is_of_revisions_or_of_a_file(tidegate: Invoke, tmp_path: Path) -> None:
+    assert "all: " not in tidegate("pipeline", "diff", "shop").stdout
+    file = tmp_path / "shop.yaml"
+    file.write_text(GOOD + "  pace: {max_in_flight: 3}\n")
+    result = tidegate("pipeline", "diff", "shop", "--file", str(file))
+    assert "+    max_in_flight: 3" in result.stdout
+    assert "all: pace.max_in_flight default → 3" in result.stderr
+    found = json.loads(tidegate("pipeline", "diff", "shop", "--file", str(file), "-o", "json").stdout)
+    assert found["changed"] == [{"place": "stages.all.pace.max_in_flight", "old": None, "new": 3}]
+    assert tidegate("pipeline", "diff", "other", "--file", str(file)).exit_code == 1
 
 
 def test_hostile_text_does_not_reach_the_terminal(tidegate: Invoke, fake: FakeApp) -> None:

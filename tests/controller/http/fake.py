@@ -115,6 +115,14 @@ RELEASE = views.ReleaseView(
 )
 PIPELINE = Pipeline(name="shop", stages=(Stage(name=StageName("all")),))
 PIPELINE_VIEW = views.PipelineView(name="shop", revision=3, definition=PIPELINE, author="ann", created_at=AT)
+REVISION = views.RevisionView(
+    revision=3,
+    definition=PIPELINE,
+    previous=Pipeline(name="shop", stages=(Stage(name=StageName("old")),)),
+    author="ann",
+    created_at=AT,
+    archived_at=None,
+)
 JOB = views.JobView(
     name="shop-update",
     pipeline="shop",
@@ -172,6 +180,7 @@ ANSWERS: dict[str, Any] = {
     "pipelines.archive": None,
     "pipelines.list_pipelines": (PIPELINE_VIEW,),
     "pipelines.get": PIPELINE_VIEW,
+    "pipelines.history": views.Page(items=(REVISION,), cursor=None),
     "jobs.create": JOB,
     "jobs.apply": JOB,
     "jobs.archive": None,

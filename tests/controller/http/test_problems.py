@@ -92,7 +92,12 @@ FRAMEWORK: tuple[tuple[str, str, dict[str, Any], int], ...] = (
     ("GET", "/v1/devices?label=region", {}, 422),
     ("GET", "/v1/artifacts/abc", {}, 422),
     ("GET", f"/v1/artifacts/{'0' * 64}", {}, 404),
-    ("PUT", "/v1/pipelines/shop", {"content": b"<xml/>", "headers": {"Content-Type": "text/xml", "If-Match": "*"}}, 415),
+    (
+        "PUT",
+        "/v1/pipelines/shop",
+        {"content": b"<xml/>", "headers": {"Content-Type": "text/xml", "If-Match": "*"}},
+        415,
+    ),
     ("POST", "/v1/runs/r/pause", {"json": {"reason": ""}}, 422),
     ("POST", "/v1/claims", {"json": {"uses": 1, "expires_at": "2026-01-01T00:00:00"}}, 422),
     ("POST", "/v1/runs", {"content": b"x" * 1_000_001}, 413),

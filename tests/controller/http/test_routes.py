@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from controller.app.conditions import ANYTHING, Expected
-from controller.domain.pipeline import Operation, Pipeline, Stage
+from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
 from protocol.ids import AppName, StageName
-from tests.controller.http.fake import BYTES, DIGEST, FakeApp
+from tests.controller.http.fake import BYTES, DIGEST, PIPELINE_VIEW, FakeApp
 
 SEEN = Expected(tags=("3",))
 TIME = "2026-01-01T00:00:00.123Z"
@@ -84,6 +85,15 @@ ROUTES = (
     Route("GET", "/v1/runs/r/events?after=3", None, 200, "runs.events", {"run": "r", "after": 3, "limit": 100}),
     Route("GET", "/v1/pipelines", None, 200, "pipelines.list_pipelines", {}),
     Route("GET", "/v1/pipelines/shop", None, 200, "pipelines.get", {"name": "shop", "revision": None}),
+    Route(
+        "GET",
+        "/v1/pipelines/shop/revisions?limit=400",
+        None,
+        200,
+        "pipelines.history",
+        {"name": "shop", "cursor": None, "limit": 50},
+    ),
+    Route("GET", "/v1/pipelines/shop/diff?from=2&to=5", None, 200, "pipelines.get", {"name": "shop", "revision": 5}),
     Route(
         "PUT",
         "/v1/pipelines/shop",
@@ -221,6 +231,29 @@ async def test_a_pipeline_is_taken_and_given_as_yaml(client: httpx.AsyncClient, 
     assert put.json()["definition"] == {"kind": "Pipeline", "name": "shop", "stages": [{"name": "all"}]}
     got = await client.get("/v1/pipelines/shop", headers={"Accept": "application/yaml"})
     assert (got.text, got.headers["content-type"]) == (text, "application/yaml")
+
+
+async def test_revisions_say_what_they_changed(client: httpx.AsyncClient) -> None:
+    [revision] = (await client.get("/v1/pipelines/shop/revisions")).json()["items"]
+    change = "added stage all; removed stage old"
+    assert revision == {"revision": 3, "change": change, "author": "ann", "created_at": TIME, "archived_at": None}
+
+
+async def test_two_revisions_are_compared_as_text_and_as_data(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    old = Pipeline(name="shop", stages=(Stage(name=StageName("all"), pace=Pace(max_in_flight=5)),))
+    fake.answers["pipelines.get"] = [PIPELINE_VIEW, replace(PIPELINE_VIEW, revision=2, definition=old)]
+    found = (await client.get("/v1/pipelines/shop/diff")).json()
+    assert fake.calls[-1] == ("pipelines.get", {"name": "shop", "revision": 2})
+    assert found["changed"] == [{"place": "stages.all.pace.max_in_flight", "old": 5, "new": None}]
+    assert found["summary"] == "all: pace.max_in_flight 5 → default"
+    assert found["text"].splitlines()[:2] == ["--- shop@2", "+++ shop@3"]
+    assert "-    max_in_flight: 5" in found["text"].splitlines()
+
+
+async def test_the_first_revision_is_compared_with_nothing(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    fake.answers["pipelines.get"] = replace(PIPELINE_VIEW, revision=1)
+    found = (await client.get("/v1/pipelines/shop/diff")).json()
+    assert (found["stages_added"], found["changed"], len(fake.calls)) == (["all"], [], 1)
 
 
 async def test_schemas_are_public(client: httpx.AsyncClient) -> None:
