@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from controller.cli.commands import contexts, devices, jobs, local, pipelines, releases, runs, system, tokens
+from controller.cli.commands import contexts, devices, groups, jobs, local, pipelines, releases, runs, system, tokens
 
 PLUGINS: Final = "tidegate.commands"
 EXIT_CODES: Final = (
@@ -33,6 +33,7 @@ def build() -> typer.Typer:
         "job": (jobs.group, "Bind operations to pipelines."),
         "release": (releases.group, "Sign and publish releases."),
         "device": (devices.group, "Find and manage devices."),
+        "group": (groups.group, "Sort devices into a tree of groups."),
         "token": (tokens.group, "Manage API tokens."),
         "claim": (tokens.claims, "Make tokens that devices enrol with."),
         "audit": (system.audit, "Read what operators did."),

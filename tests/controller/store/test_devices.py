@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from controller.app.records import Candidate
+from controller.domain.pipeline import Targets
 from controller.store.transaction import SqlTransaction
 from protocol.ids import DeviceId, Name
 from tests.controller.store.samples import add_devices, at, device, installed
@@ -107,8 +108,8 @@ def test_candidates_are_neither_blocked_nor_broken(tx: SqlTransaction) -> None:
     tx.devices.add(device(2, is_broken=True))
     tx.devices.add(device(3, instance=4))
     name = Name("acme:kiosk-0003")
-    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, labels={"region": "eu"}, instance=4)
-    assert tx.devices.candidates() == [expected]
+    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, instance=4)
+    assert tx.devices.matching(Targets()) == [expected]
 
 
 @pytest.mark.parametrize(("last", "now", "expected"), [(5, 9, 9), (9, 9, 10), (12, 9, 13), (8, 9, 9)])

@@ -22,6 +22,7 @@ from controller.app.records import (
     TokenRecord,
 )
 from controller.app.repositories import Transaction
+from controller.domain.pipeline import Targets
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
 from protocol.ids import DeviceId, Name
@@ -128,7 +129,7 @@ def set_certificate(tx: Transaction, number: int, serial: str, when: int) -> Any
 
 
 def count_devices(tx: Transaction, app: str) -> Any:
-    return tx.devices.count(), tx.devices.installed_counts(app), tx.devices.candidates()
+    return tx.devices.count(), tx.devices.installed_counts(app), tx.devices.matching(Targets())
 
 
 def add_run(tx: Transaction, job: str, uid: str) -> Any:
@@ -413,7 +414,7 @@ def dump(tx: Transaction) -> list[Any]:
     stages = [stage_id for one in runs for stage_id in one.stage_ids]
     return [
         runs,
-        [tx.devices.page(**everyone, limit=99), tx.devices.candidates()],
+        [tx.devices.page(**everyone, limit=99), tx.devices.matching(Targets())],
         [(tx.runs.active_ids(), tx.runs.waking(at(9)), tx.runs.next_wake())],
         [tx.targets.page(one.id, stage=None, state=None, after=0, limit=99) for one in runs],
         [
