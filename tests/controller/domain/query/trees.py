@@ -52,7 +52,7 @@ texts = st.sampled_from(TEXTS) | st.text(alphabet="eu5.-\0é\ud7ff\ue000", max_s
 versions = st.sampled_from(VERSIONS)
 """None is empty: no device can say so of an app."""
 keys = st.sampled_from(KEYS)
-_entries = st.dictionaries(keys, texts, max_size=3)
+entries = st.dictionaries(keys, texts, max_size=3)
 
 
 @st.composite
@@ -61,8 +61,8 @@ def devices(draw: st.DrawFn, name: str) -> Described:
         device=name,
         model=draw(st.sampled_from(MODELS)),
         agent=draw(versions | st.just("")),
-        labels=draw(_entries),
-        facts=draw(_entries),
+        labels=draw(entries),
+        facts=draw(entries),
         apps=tuple(sorted(draw(st.sets(st.tuples(st.sampled_from(["shop", "till"]), versions), max_size=3)))),
         groups=frozenset(draw(st.sets(st.sampled_from(PATHS), max_size=2))),
     )
