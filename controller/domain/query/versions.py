@@ -11,7 +11,7 @@ of the numbers, and stretched over any text:
 4. Build metadata is ignored.
 
 >>> sorted(["2.1", "2.10", "2.9.1", "2.1-rc.2", "2.1-rc.10", "2.1rc", "nightly"], key=version_key)
-['nightly', '2.1-rc.2', '2.1rc', '2.1-rc.10', '2.1', '2.9.1', '2.10']
+['nightly', '2.1rc', '2.1-rc.2', '2.1-rc.10', '2.1', '2.9.1', '2.10']
 
 Databases store keys: another order needs a migration that computes them anew.
 """
