@@ -3,9 +3,9 @@
 Nothing is written that stays as it was: most hellos change neither facts nor apps.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -14,8 +14,8 @@ from controller.domain.query.evaluate import number_of
 from controller.store.columns import Bulk, one_of
 from controller.store.tables import AGENT, device, device_app, device_fact, device_label
 
-Apps = AbstractSet[tuple[str, str]]
-"""(app, version), the agent among them as `AGENT`."""
+App = tuple[int, str, str]
+"""(device id, app, version), the agent among the apps as `AGENT`."""
 
 
 class _Entries:
@@ -56,23 +56,18 @@ def save_facts(connection: sa.Connection, device_id: int, facts: Mapping[str, st
     _save_entries(connection, FACTS, device_id, facts)
 
 
-def apps_of(installed: Iterable[tuple[str, str]], agent: str) -> Apps:
-    """Return the apps of a device, its agent among them."""
-    return {*installed, (AGENT, agent)} if agent else set(installed)
-
-
-def save_apps(connection: sa.Connection, told: Mapping[int, Apps], *, with_agents: bool) -> None:
-    """Make the apps of devices these; agents stay what they are, but *with_agents*."""
-    had: dict[int, set[tuple[str, str]]] = {}
-    rows: Sequence[Any] = connection.execute(APPS_OF, {"ids": list(told)}).all()
-    for device_id, app, version in rows:
-        apps = had.setdefault(device_id, set())
-        if app is not None and (with_agents or app != AGENT):
-            apps.add((app, version))
-    gone = [(id_, app, version) for id_, apps in had.items() for app, version in sorted(apps - told[id_])]
-    new = [(id_, app, version) for id_, apps in had.items() for app, version in sorted(told[id_] - apps)]
-    DELETE_APPS.run(connection, gone)
-    INSERT_APPS.run(connection, [(*row, version_key(row[2])) for row in new])
+def save_apps(connection: sa.Connection, ids: Collection[int], apps: AbstractSet[App], *, with_agents: bool) -> None:
+    """Make *apps* the apps of the devices *ids*; agents stay what they are, but *with_agents*."""
+    cursor = connection.execute(APPS_OF, {"ids": list(ids)}).cursor
+    assert cursor is not None
+    # The driver's own tuples: each row made into one of SQLAlchemy's would cost as much as looking it up.
+    rows = cursor.fetchall()
+    known = {row[0] for row in rows}
+    had: set[App] = {row for row in rows if row[1] is not None}
+    gone = [row for row in had - apps if with_agents or row[1] != AGENT]
+    new = [row for row in apps - had if row[0] in known]
+    DELETE_APPS.run(connection, sorted(gone))
+    INSERT_APPS.run(connection, [(*row, version_key(row[2])) for row in sorted(new)])
 
 
 def _save_entries(connection: sa.Connection, entries: _Entries, device_id: int, told: Mapping[str, str]) -> None:

@@ -164,11 +164,11 @@ class SqlDevices:
     def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool | None]]) -> None:
         rows = [(msgspec.json.encode(installed).decode(), is_broken, id_) for id_, installed, is_broken in told]
         SAVE_INSTALLED.run(self._connection, rows)
-        apps = {id_: _apps(installed) for id_, installed, _ in told}
-        if apps:
-            device_rows.save_apps(self._connection, apps, with_agents=False)
-            for id_ in apps:
-                self._loaded.pop(id_, None)
+        last = {id_: installed for id_, installed, _ in told}
+        if last:
+            apps = {(id_, one.app, one.version) for id_, installed in last.items() for one in installed}
+            device_rows.save_apps(self._connection, last.keys(), apps, with_agents=False)
+            self._loaded.clear()
 
     def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
         done = self._connection.execute(SAVE_GONE, {"b_id": device_id, "b_connection": connection, "at": at})
@@ -199,8 +199,10 @@ class SqlDevices:
         if before is None or before.facts != said.facts:
             device_rows.save_facts(self._connection, device_id, said.facts)
         if before is None or (before.installed, before.agent) != (said.installed, said.agent):
-            apps = device_rows.apps_of(_apps(said.installed), said.agent)
-            device_rows.save_apps(self._connection, {device_id: apps}, with_agents=True)
+            apps = {(device_id, one.app, one.version) for one in said.installed}
+            if said.agent:
+                apps.add((device_id, AGENT, said.agent))
+            device_rows.save_apps(self._connection, [device_id], apps, with_agents=True)
         self._loaded[device_id] = said
 
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[DeviceRecord]:
@@ -224,7 +226,3 @@ def _has_installed(app: str | None, version: str | None) -> sa.ColumnElement[boo
     if version is not None:
         wanted += [one.version_key == version_key(version), one.version == version]
     return _d.id.in_(sa.select(one.device_id).where(*wanted))
-
-
-def _apps(installed: Sequence[InstalledRelease]) -> set[tuple[str, str]]:
-    return {(one.app, one.version) for one in installed}
