@@ -222,7 +222,9 @@ def _has_label(key: str, value: str) -> sa.ColumnElement[bool]:
 def _has_installed(app: str | None, version: str | None) -> sa.ColumnElement[bool]:
     """Return the condition that one installed release has that app and that version, where they are given."""
     one = device_app.c
-    wanted = [one.app == app if app is not None else one.app != AGENT]
+    wanted = [one.app != AGENT]
+    if app is not None:
+        wanted.append(one.app == app)
     if version is not None:
         wanted += [one.version_key == version_key(version), one.version == version]
     return _d.id.in_(sa.select(one.device_id).where(*wanted))

@@ -88,6 +88,8 @@ FILTERS = [
     ({"app": "shop", "version": "2.1"}, [1]),
     ({"app": "shop", "version": "9"}, []),
     ({"version": "9"}, [2]),
+    ({"version": "1.10"}, []),
+    ({"app": ""}, []),
     ({"app": "shop", "online": False}, [2]),
 ]
 
@@ -95,7 +97,7 @@ FILTERS = [
 @pytest.mark.parametrize(("filters", "expected"), FILTERS)
 def test_filters(tx: SqlTransaction, filters: dict[str, Any], expected: list[int]) -> None:
     shop = installed("shop", "2.1")
-    tx.devices.add(device(1, labels={"region": "eu"}, instance=7, installed=(shop,)))
+    tx.devices.add(device(1, labels={"region": "eu"}, instance=7, installed=(shop,), agent="1.10"))
     mixed = (installed("shop", "2.0"), installed("till", "9"))
     tx.devices.add(device(2, labels={'$."x"': "1", 'a"b\\c': "q'; --"}, instance=6, installed=mixed))
     tx.devices.add(device(3, labels={"region": "eu", "tier": "gold"}))
