@@ -35,7 +35,7 @@ from controller.domain.events import (
     Release,
     Woken,
 )
-from controller.domain.selector import exclusion, position
+from controller.domain.selector import is_left_out, position
 from controller.domain.target import CancelRequested, Delta, Policy, Reissued, Released, Target, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
@@ -158,8 +158,8 @@ class Advance:
         members = self.tx.targets.members(run_id)
         chosen = [
             candidate
-            for candidate in self.tx.devices.candidates()
-            if candidate.id not in members and exclusion(wanted, candidate.device, candidate.labels, salt=salt) is None
+            for candidate in self.tx.devices.matching(wanted)
+            if candidate.id not in members and not is_left_out(wanted, candidate.device, salt=salt)
         ]
         chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
         first = record.stage_ids[stage] << 32

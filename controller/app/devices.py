@@ -10,6 +10,7 @@ from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotAuthenticated, NotFound
 from controller.app.ports import IssuedCertificate
+from controller.app.queries import formula_from
 from controller.app.records import DeviceRecord
 from controller.app.repositories import Transaction
 from controller.app.views import DeviceView, Enrolment, InstalledView, Page
@@ -154,16 +155,30 @@ async def list_devices(
     online: bool | None = None,
     app: str | None = None,
     version: str | None = None,
+    query: str | None = None,
+    group: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[DeviceView]:
-    """Return devices that match every filter, by id."""
+    """Return devices that match every filter, by id; *group* takes in the groups below it.
+
+    Raises:
+        InvalidRequest: when *query* is no query, *group* no path, or *cursor* none that a page gave.
+    """
     actor.require(Permission.READ)
+    where = formula_from(query, group)
     after = "" if cursor is None else cursors.decode(cursor)
     instance = controller.transport.instance
     records = await controller.read(
         lambda tx: tx.devices.page(
-            labels=labels, online=online, instance=instance, app=app, version=version, after=after, limit=limit
+            labels=labels,
+            online=online,
+            instance=instance,
+            app=app,
+            version=version,
+            after=after,
+            limit=limit,
+            where=where,
         )
     )
     next_cursor = cursors.encode(records[-1].device) if len(records) == limit else None

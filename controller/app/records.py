@@ -62,13 +62,21 @@ class Sender(Record, frozen=True):
 
 
 class Candidate(Record, frozen=True):
-    """What of a device decides whether it belongs to a stage; as the store selects it."""
+    """A device that fulfils what a stage asks for; as the store selects it."""
 
     id: int
     device: DeviceId
     name: Name
-    labels: Mapping[str, str]
     instance: int
+
+
+class GroupRecord(Record, frozen=True):
+    """One group. `devices` counts its own members, `devices_below` those of all groups below it, too, each once."""
+
+    path: str
+    created_at: Instant
+    devices: int
+    devices_below: int
 
 
 class TargetRecord(Record, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from controller.app.records import (
     DeviceRecord,
     EventRecord,
     GivenCommand,
+    GroupRecord,
     JobRecord,
     PipelineRecord,
     ReleaseRecord,
@@ -29,6 +30,8 @@ from controller.app.records import (
     TokenRecord,
 )
 from controller.domain.pipeline import Pipeline
+from controller.domain.pipeline import Targets as Wanted
+from controller.domain.query import Formula
 from controller.domain.target import TargetState
 from protocol.ids import DeviceId, Digest, Name
 from protocol.messages import InstalledRelease
@@ -62,11 +65,18 @@ class Devices(Protocol):
         version: str | None,
         after: str,
         limit: int,
+        where: Formula | None = None,
     ) -> list[DeviceRecord]:
         """Return up to *limit* devices whose id sorts after *after*, in that order, that match every filter."""
 
-    def candidates(self) -> list[Candidate]:
-        """Return every device that is neither blocked nor broken."""
+    def matching(self, targets: Wanted) -> list[Candidate]:
+        """Return the devices for which `formula_of` *targets* holds, by id; none that is blocked or broken.
+
+        Exclusions and the share are left to the caller.
+        """
+
+    def ids(self, where: Formula) -> list[int]:
+        """Return the ids of all devices that match, in their order."""
 
     def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
         """Give each device its next command sequence number: max(last + 1, *at*), stored."""
@@ -97,6 +107,34 @@ class Devices(Protocol):
 
     def installed_counts(self, app: str) -> dict[str, int]:
         """Return the number of devices on each version of *app*."""
+
+
+class Groups(Protocol):
+    """Named sets of devices, in a tree by their paths."""
+
+    def paths(self) -> set[str]:
+        """Return the path of every group."""
+
+    def counted(self) -> list[GroupRecord]:
+        """Return every group with its counts, by path."""
+
+    def add(self, paths: Sequence[str], *, at: Instant) -> None:
+        """Insert groups that there are not."""
+
+    def remove(self, path: str) -> None:
+        """Delete a group and all below it, with their memberships."""
+
+    def add_members(self, path: str, ids: Collection[int]) -> int:
+        """Make devices members of a group that exists; return how many were none."""
+
+    def drop_members(self, path: str, ids: Collection[int]) -> int:
+        """Take devices out of a group; return how many were members."""
+
+    def groups_of(self, device_id: int) -> list[str]:
+        """Return the paths of a device's groups, in order."""
+
+    def ids_of(self, devices: Collection[DeviceId]) -> dict[DeviceId, int]:
+        """Return the ids of those devices that exist."""
 
 
 class Runs(Protocol):
@@ -363,6 +401,10 @@ class Transaction(Protocol):
     @property
     def devices(self) -> Devices:
         """Enrolled devices."""
+
+    @property
+    def groups(self) -> Groups:
+        """Groups of devices."""
 
     @property
     def runs(self) -> Runs:

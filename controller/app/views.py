@@ -128,6 +128,23 @@ class DeviceView(View, frozen=True, kw_only=True):
     certificate_expires_at: Instant
 
 
+class GroupView(View, frozen=True, kw_only=True):
+    """One group. `devices` counts its own members; `devices_below` those of groups below it, too, each once."""
+
+    path: str
+    devices: int
+    devices_below: int
+    created_at: Instant
+
+
+class GroupChange(View, frozen=True, kw_only=True):
+    """What became of a request for members: how many devices it meant, and for how many it changed something."""
+
+    path: str
+    found: int
+    changed: int
+
+
 class ReleaseView(View, frozen=True, kw_only=True):
     """One release as the release key signed it."""
 

@@ -8,6 +8,7 @@ import typer
 from controller.cli.commands import (
     contexts,
     devices,
+    groups,
     jobs,
     local,
     pipelines,
@@ -45,6 +46,7 @@ def build() -> typer.Typer:
         "job": (jobs.group, "Bind operations to pipelines."),
         "release": (releases.group, "Sign and publish releases."),
         "device": (devices.group, "Find and manage devices."),
+        "group": (groups.group, "Sort devices into a tree of groups."),
         "token": (tokens.group, "Manage API tokens."),
         "claim": (tokens.claims, "Make tokens that devices enrol with."),
         "audit": (system.audit, "Read what operators did."),

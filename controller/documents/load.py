@@ -11,6 +11,7 @@ from controller.app.errors import InvalidDefinition
 from controller.documents import faults, skeleton, source
 from controller.documents.models import JobFile, PipelineFile
 from controller.documents.source import BYTES_MAX, FAULTS_MAX, Value
+from controller.domain.hints import did_you_mean
 from controller.domain.pipeline import Fault, Operation, Pipeline, validate
 
 __all__ = ["BYTES_MAX", "Definition", "Job", "Kind", "load", "load_one"]
@@ -108,7 +109,7 @@ def _unknown_kind(root: Value, word: object, kinds: Sequence[Kind]) -> Fault:
     expected = " or ".join(f"'{kind}'" for kind in kinds)
     if word is None:
         return faults.fault_at(root, ("kind",), f"the field 'kind' is missing: expected {expected}")
-    hint = faults.did_you_mean(str(word).capitalize(), kinds)
+    hint = did_you_mean(str(word).capitalize(), kinds)
     return faults.fault_at(root, ("kind",), f"unknown kind {str(word)[:40]!r}; {hint}")
 
 

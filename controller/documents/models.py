@@ -19,13 +19,16 @@ from pydantic import (
 
 from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
 from controller.domain import pipeline as domain
+from controller.domain.group import parse_path
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
+from controller.domain.query import LENGTH_MAX as QUERY_LENGTH_MAX
 from protocol.ids import parse_part
 
 T = TypeVar("T")
 
 COUNT_MAX: Final = 10_000_000
 DEVICES_MAX: Final = 5_000
+GROUPS_MAX: Final = 256
 NEEDS_MAX: Final = 32
 TEXT_LENGTH_MAX: Final = 2_000
 _SPAN: Final = {
@@ -77,6 +80,17 @@ def _share(value: object) -> Share:
 
 
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"})]
+GroupPath = Annotated[
+    str,
+    AfterValidator(parse_path),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^[a-z0-9][a-z0-9-]{0,62}(/[a-z0-9][a-z0-9-]{0,62}){0,7}$",
+            "examples": ["eu/berlin"],
+        }
+    ),
+]
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
@@ -110,8 +124,20 @@ class Part(BaseModel):
 
 
 class TargetsPart(Part):
-    """Which devices: all whose labels equal `labels`, and the listed ones, without the excluded ones."""
+    """Which devices: those for which all of this holds; all devices where nothing is given.
 
+    `query` is over labels, facts and installed versions; `groups` are those of which a device must belong to one, or to
+    one below it; `labels` must be equal; `devices` are the only ones that may belong, `exclude` those that do not.
+    """
+
+    query: Annotated[
+        str,
+        Field(
+            max_length=QUERY_LENGTH_MAX,
+            json_schema_extra={"examples": ['labels.region == "eu" && app("shop").version < "2.1"']},
+        ),
+    ] = ""
+    groups: Annotated[list[GroupPath], Field(max_length=GROUPS_MAX)] = []
     labels: dict[Word, Text] = {}
     devices: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
     exclude: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
@@ -119,7 +145,8 @@ class TargetsPart(Part):
 
     def to_domain(self) -> domain.Targets:
         """Return the domain's own."""
-        return self.into(domain.Targets, devices=tuple(self.devices), exclude=tuple(self.exclude))
+        lists = {"groups": self.groups, "devices": self.devices, "exclude": self.exclude}
+        return self.into(domain.Targets, **{name: tuple(entries) for name, entries in lists.items()})
 
 
 class TriggerPart(Part):

@@ -11,7 +11,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from controller.domain import graph
+from controller.domain import graph, query
+from controller.domain.group import parse_path
+from protocol.errors import InvalidName
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
 
@@ -55,12 +57,15 @@ class Denominator(StrEnum):
 
 
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
-    """Who: devices whose labels equal all of `labels`, plus the listed `devices`, minus `exclude`.
+    """Who: devices for which all of this holds; with nothing given, every device.
 
-    With neither labels nor devices every device matches. `percent` keeps a sticky share: the same salt and device
-    always fall on the same side, so 5 → 25 → 100 extend each other.
+    Its labels equal all of `labels`; it belongs to one of `groups` or to a group below one; `query` holds
+    (`controller.domain.query`); it is one of the listed `devices`; it is none of `exclude`. `percent` keeps a sticky
+    share of these: the same salt and device always fall on the same side, so 5 → 25 → 100 extend each other.
     """
 
+    query: str = ""
+    groups: tuple[str, ...] = ()
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     devices: tuple[DeviceId, ...] = ()
     exclude: tuple[DeviceId, ...] = ()
@@ -186,11 +191,25 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
     limit = stage.gate.failures
     if (limit.count is None) == (limit.percent is None):
         yield Fault(place=f"{place}.gate.failures", message="expected exactly one of 'count' and 'percent'")
-    listed = set(stage.targets.devices)
-    for index, device in enumerate(stage.targets.exclude):
+    yield from _target_faults(f"{place}.targets", stage.targets)
+
+
+def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:
+    if targets.query:
+        try:
+            query.parse(targets.query)
+        except query.InvalidQuery as error:
+            yield Fault(place=f"{place}.query", message=f"query {error}")
+    for index, group in enumerate(targets.groups):
+        try:
+            parse_path(group)
+        except InvalidName as error:
+            yield Fault(place=f"{place}.groups[{index}]", message=str(error))
+    listed = set(targets.devices)
+    for index, device in enumerate(targets.exclude):
         if device in listed:
             message = f"device {device!r} is both listed and excluded"
-            yield Fault(place=f"{place}.targets.exclude[{index}]", message=message)
+            yield Fault(place=f"{place}.exclude[{index}]", message=message)
 
 
 def _some(names: Iterable[StageName]) -> str:

@@ -17,8 +17,10 @@ from pydantic import (
 )
 
 from controller.app.access import Role
+from controller.app.groups import NAMED_MAX
 from controller.documents import to_document
 from controller.domain.pipeline import Pipeline
+from controller.domain.query import LENGTH_MAX
 from protocol.trust import instant_of
 
 V = TypeVar("V")
@@ -26,6 +28,7 @@ V = TypeVar("V")
 KEY_BYTES = 32
 REASON_LENGTH_MAX = 500
 PEM_LENGTH_MAX = 16_384
+GROUP_PATH_LENGTH_MAX = 600
 
 
 def rfc3339(instant: int) -> str:
@@ -318,6 +321,42 @@ class Labels(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"labels": {"region": "eu", "ring": "canary"}}]})
 
     labels: dict[Word, Annotated[str, Field(max_length=256)]]
+
+
+class Group(Answer):
+    """One group. `devices` counts its own members; `devices_below` those of groups below it, too, each once."""
+
+    path: str
+    devices: int
+    devices_below: int
+    created_at: Time
+
+
+class NewGroup(Body):
+    """A group, named by its path; groups above it are made with it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "eu/berlin"}]})
+
+    path: Annotated[str, Field(max_length=GROUP_PATH_LENGTH_MAX)]
+
+
+class Members(Body):
+    """Devices by their ids, those that a query finds now, or both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"devices": ["kiosk-1"]}, {"query": 'labels.city == "berlin"'}]}
+    )
+
+    devices: Annotated[list[Word], Field(max_length=NAMED_MAX)] = []
+    query: Annotated[str, Field(max_length=LENGTH_MAX)] | None = None
+
+
+class MembersChanged(Answer):
+    """How many devices were meant, and how many of them were not as asked for before."""
+
+    path: str
+    found: int
+    changed: int
 
 
 class Enrol(Body):

@@ -85,6 +85,61 @@ device = sa.Table(
     _int("last_seen_at", nullable=True),
 )
 _partial("ix_device_online", device.c.instance, where=device.c.instance > sa.literal_column("0"))
+sa.Index("ix_device_model", device.c.model)
+
+# What queries find devices by, kept beside the JSON that is shown. None refers to `device` by a foreign key: no device
+# is ever deleted, and these rows are written where reports come in.
+
+
+def _entries(name: str) -> sa.Table:
+    """Return a table of texts by key; `number` is the double that a text is, where it is one."""
+    table = sa.Table(
+        name,
+        metadata,
+        sa.Column("device_id", Key, primary_key=True, autoincrement=False),
+        sa.Column("key", sa.Text, primary_key=True),
+        _text("value"),
+        sa.Column("number", sa.Double),
+        sqlite_with_rowid=False,
+    )
+    sa.Index(f"ix_{name}_value", table.c.key, table.c.value)
+    _partial(f"ix_{name}_number", table.c.key, table.c.number, where=table.c.number.is_not(None))
+    return table
+
+
+device_label = _entries("device_label")
+device_fact = _entries("device_fact")
+
+AGENT: Final = ""
+"""The agent stands among the apps under a name that no app has: its version is looked up like theirs."""
+
+device_app = sa.Table(
+    "device_app",
+    metadata,
+    sa.Column("device_id", Key, primary_key=True, autoincrement=False),
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    _text("version_key"),
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_device_app_key", device_app.c.app, device_app.c.version_key)
+
+fleet_group = sa.Table(
+    "fleet_group",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    _int("created_at"),
+    sqlite_with_rowid=False,
+)
+
+device_group = sa.Table(
+    "device_group",
+    metadata,
+    sa.Column("path", sa.Text, sa.ForeignKey("fleet_group.path"), primary_key=True),
+    sa.Column("device_id", Key, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_device_group_device", device_group.c.device_id)
 
 # --- definitions --------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from simulator.memory.catalog import MemoryCatalog
 from simulator.memory.commands import MemoryCommands
 from simulator.memory.credentials import MemoryCredentials
 from simulator.memory.devices import MemoryDevices
+from simulator.memory.groups import MemoryGroups
 from simulator.memory.journal import Journal
 from simulator.memory.log import MemoryLog
 from simulator.memory.runs import MemoryRuns
@@ -19,6 +20,7 @@ class MemoryTransaction:
     def __init__(self, journal: Journal) -> None:
         job_ids: dict[int, str] = {}
         self.devices: Final = MemoryDevices(journal)
+        self.groups: Final = MemoryGroups(journal, self.devices)
         self.runs: Final = MemoryRuns(journal, job_ids)
         self.targets: Final = MemoryTargets(journal, self.devices, self.runs)
         self.commands: Final = MemoryCommands(journal, self.runs)

@@ -30,7 +30,18 @@ from protocol.units import MINUTE, SECOND, Millis
 
 REAL_KEYS_EVERY: Final = 50
 RINGS: Final = ("canary", "main")
-VERSIONS: Final = ("1.0.0", "2.0.0", "3.0.0")
+VERSIONS: Final = ("1.0.0", "2.0.0", "10.0.0")
+"""In an order that is not that of text."""
+GROUPS: Final = ("eu", "eu/berlin", "europe", "us")
+QUERIES: Final = (
+    'app("shop").version < "9"',
+    'app("shop").version >= "2"',
+    '!(app("shop").version in ["10", "1.0"])',
+    '!has(app("shop")) || app("shop").version == "1"',
+    'group("eu") || labels.ring == "canary"',
+    'labels.ring != "canary" && model in ["k1", "k2"]',
+    '!group("eu")',
+)
 DEVICES_MAX: Final = 8
 
 
@@ -98,6 +109,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     has_real_keys: bool
     devices: tuple[DeviceId, ...]
     rings: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
     pipelines: tuple[Pipeline, ...]
     priorities: tuple[int, ...]
     network: NetworkDraw
@@ -108,7 +120,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     floors: tuple[int, ...]
 
 
-ACTS: Final = ("start", "pause", "resume", "terminate", "promote", "edit", "label", "block", "look")
+ACTS: Final = ("start", "pause", "resume", "terminate", "promote", "edit", "label", "group", "block", "look")
 
 
 def draw(seed: int) -> Draws:
@@ -122,6 +134,7 @@ def draw(seed: int) -> Draws:
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
         rings=tuple(chance.choice(RINGS) for _ in devices),
+        groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
         pipelines=tuple(_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=_network(chance),
@@ -234,7 +247,11 @@ def _stage(
 
 
 def _targets(chance: random.Random, devices: tuple[DeviceId, ...]) -> Targets:
-    match chance.randrange(4):
+    match chance.randrange(7):
+        case 4 | 5:
+            return Targets(query=chance.choice(QUERIES))
+        case 6:
+            return Targets(groups=tuple(chance.sample(GROUPS, chance.choice((1, 2)))))
         case 0:
             return Targets(labels={"ring": "canary"})
         case 1:

@@ -1,4 +1,4 @@
-"""The operators: they start, pause, resume, promote, terminate, edit, label and block, at any instant.
+"""The operators: they start, pause, resume, promote, terminate, edit, label, group and block, at any instant.
 
 While faults are in force they act at random. Once the world is healed they bring everything to its end: unblock who
 is blocked, resume what is paused, promote what waits.
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from controller.app import devices, giving_up, pipelines, runs, standstill
+from controller.app import devices, giving_up, groups, pipelines, runs, standstill
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
 from controller.app.errors import ControllerError
@@ -19,7 +19,7 @@ from controller.app.records import RunRecord
 from controller.domain.pipeline import Pace
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
-from simulator.virtual.draws import DEVICES_MAX, RINGS, VERSIONS
+from simulator.virtual.draws import DEVICES_MAX, GROUPS, RINGS, VERSIONS
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.server import Server
@@ -53,6 +53,7 @@ class Operator:
             "promote": self._promote,
             "edit": self._edit,
             "label": self._label,
+            "group": self._group,
             "block": self._block,
             "look": self._look,
         }
@@ -179,6 +180,11 @@ class Operator:
         device = self._chance.choice(self._world.draws.devices)
         labels = {"ring": self._chance.choice(RINGS)}
         self._ask("label", device, partial(devices.set_labels, device=device, labels=labels))
+
+    def _group(self) -> None:
+        device, path = self._chance.choice(self._world.draws.devices), self._chance.choice(GROUPS)
+        act, use = self._chance.choice((("add", groups.add_devices), ("drop", groups.drop_devices)))
+        self._ask(f"{act} to group {path}", device, partial(use, path=path, devices=[device]))
 
     def _block(self) -> None:
         device = self._chance.choice(self._world.draws.devices)

@@ -8,6 +8,7 @@ from controller.app import devices
 from controller.app.conditions import labels_tag
 from controller.app.errors import InvalidRequest
 from controller.app.views import DeviceView, Page
+from controller.domain.query import LENGTH_MAX
 from controller.http import schemas
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatIsExpected, say_tag
@@ -37,13 +38,24 @@ async def list_devices(
     online: Annotated[bool | None, Query(description="only connected ones, or only others")] = None,
     app: Annotated[str | None, Query(description="only with this app installed")] = None,
     version: Annotated[str | None, Query(description="only with `app` at this version")] = None,
+    query: Annotated[str | None, Query(max_length=LENGTH_MAX, description="only those that match this query")] = None,
+    group: Annotated[str | None, Query(description="only members of this group, or of one below it")] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Page[DeviceView]:
     """Return a page of the devices that match every filter."""
     labels = _labels(label)
     return await devices.list_devices(
-        c, actor, labels=labels, online=online, app=app, version=version, cursor=cursor, limit=limit
+        c,
+        actor,
+        labels=labels,
+        online=online,
+        app=app,
+        version=version,
+        query=query,
+        group=group,
+        cursor=cursor,
+        limit=limit,
     )
 
 

@@ -58,6 +58,27 @@ BAD_FILES = (
         ),
     ),
     Bad(
+        "targets",
+        """\
+        kind: Pipeline
+        name: shop
+        stages:
+          - name: canary
+            targets:
+              groups: [eu, EU/berlin]
+              query: >-
+                labels.region == "eu" and
+                model == "k1"
+          - name: rest
+            targets: {query: 'lables.region == "eu"'}
+        """,
+        (
+            "stages[0].targets.groups[1] | 6:20: part of a group's path 'EU' is not valid: expected 1 to 63 of a-z, 0-9 and '-', not starting with '-'",
+            "stages[0].targets.query | 7:14: query 1:23: found 'and', expected '&&', '||' or the end of the query; write '&&'",
+            "stages[1].targets.query | 11:22: query 1:1: found 'lables', expected a field; did you mean 'labels'?",
+        ),
+    ),
+    Bad(
         "unknown fields",
         """\
         kind: Pipeline

@@ -21,6 +21,7 @@ from controller.documents import (
     to_document,
 )
 from controller.documents.units import SPAN_MS_MAX, parse_percent, parse_span, render_percent, render_span
+from controller.domain import query
 from controller.domain.pipeline import (
     Denominator,
     FailureLimit,
@@ -39,6 +40,7 @@ from controller.domain.pipeline import (
 )
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, Millis
+from tests.controller.domain.query.trees import PATHS, trees
 
 FULL = """\
 kind: Pipeline
@@ -47,7 +49,13 @@ description: everything that can be said
 timeout: 14d
 stages:
   - name: canary
-    targets: {labels: {region: eu, country: no}, devices: [k-1, k-2], exclude: [k-3], percent: 5}
+    targets:
+      query: 'app("shop").version < "2.1" && !(model in ["k1"])'
+      groups: [eu/berlin, us]
+      labels: {region: eu, country: no}
+      devices: [k-1, k-2]
+      exclude: [k-3]
+      percent: 5
     trigger: manual
     pace: {max_in_flight: 20}
     gate:
@@ -72,6 +80,8 @@ stages:
 CANARY = Stage(
     name=StageName("canary"),
     targets=Targets(
+        query='app("shop").version < "2.1" && !(model in ["k1"])',
+        groups=("eu/berlin", "us"),
         labels={"region": "eu", "country": "no"},
         devices=(DeviceId("k-1"), DeviceId("k-2")),
         exclude=(DeviceId("k-3"),),
@@ -145,6 +155,8 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
         name=StageName(name),
         needs=tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3))) if earlier else (),
         targets=Targets(
+            query=draw(st.just("") | trees.map(query.render)),
+            groups=tuple(draw(st.lists(st.sampled_from(PATHS), max_size=2))),
             labels=draw(st.dictionaries(words, texts, max_size=3)),
             devices=tuple(devices[:cut]),
             exclude=tuple(devices[cut:]),

@@ -101,6 +101,8 @@ DEVICE = views.DeviceView(
     last_seen_at=None,
     certificate_expires_at=AT,
 )
+GROUP = views.GroupView(path="eu/berlin", devices=2, devices_below=5, created_at=AT)
+CHANGE = views.GroupChange(path="eu/berlin", found=3, changed=1)
 RELEASE = views.ReleaseView(
     app="shop",
     version="2.1.0",
@@ -147,6 +149,10 @@ NEEDS = {
     "devices.set_labels": _P.EDIT_DEVICES,
     "devices.block": _P.EDIT_DEVICES,
     "devices.unblock": _P.EDIT_DEVICES,
+    "groups.create": _P.EDIT_DEVICES,
+    "groups.remove": _P.EDIT_DEVICES,
+    "groups.add_devices": _P.EDIT_DEVICES,
+    "groups.drop_devices": _P.EDIT_DEVICES,
     "releases.upload": _P.PUBLISH,
     "releases.publish": _P.PUBLISH,
     "pipelines.apply": _P.EDIT_PIPELINES,
@@ -174,6 +180,11 @@ ANSWERS: dict[str, Any] = {
     "devices.set_labels": DEVICE,
     "devices.block": None,
     "devices.unblock": None,
+    "groups.list_groups": (GROUP,),
+    "groups.create": GROUP,
+    "groups.remove": None,
+    "groups.add_devices": CHANGE,
+    "groups.drop_devices": CHANGE,
     "releases.publish": (RELEASE,),
     "releases.list_releases": (RELEASE,),
     "pipelines.apply": PIPELINE_VIEW,

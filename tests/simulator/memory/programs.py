@@ -22,10 +22,13 @@ from controller.app.records import (
     TokenRecord,
 )
 from controller.app.repositories import Transaction
+from controller.domain.pipeline import Targets
+from controller.domain.query import Formula, render
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
 from protocol.ids import DeviceId, Name
 from protocol.messages import Op
+from tests.controller.domain.query.trees import PATHS, entries, trees, versions
 from tests.controller.store.samples import (
     NOW,
     add_devices,
@@ -111,6 +114,33 @@ def save_installed(tx: Transaction, number: int, version: str, is_broken: bool |
     return tx.devices.save_installed([(number, [installed("shop", version)], is_broken)])
 
 
+def say_hello(tx: Transaction, number: int, facts: dict[str, str], apps: list[tuple[str, str]]) -> Any:
+    said = device(number, id=number, facts=facts, installed=tuple(installed(*app) for app in apps), agent="1.10")
+    return tx.devices.save_hello(said)
+
+
+def select(tx: Transaction, tree: Formula, group: str) -> Any:
+    return tx.devices.ids(tree), tx.devices.matching(Targets(query=render(tree), groups=(group,)))
+
+
+def add_groups(tx: Transaction, paths: list[str]) -> Any:
+    tx.groups.add([path for path in paths if path not in tx.groups.paths()], at=NOW)
+    return tx.groups.counted()
+
+
+def change_group(tx: Transaction, path: str, numbers: list[int], is_added: bool) -> Any:
+    if path not in tx.groups.paths():
+        return None
+    act = tx.groups.add_members if is_added else tx.groups.drop_members
+    known = tx.groups.ids_of([DeviceId(f"kiosk-{number:04}") for number in numbers])
+    return act(path, known.values())
+
+
+def remove_group(tx: Transaction, path: str) -> Any:
+    tx.groups.remove(path)
+    return tx.groups.paths()
+
+
 def save_gone(tx: Transaction, number: int, life: int, when: int) -> Any:
     return tx.devices.save_gone(number, connection=f"c{life}", at=at(when))
 
@@ -128,7 +158,7 @@ def set_certificate(tx: Transaction, number: int, serial: str, when: int) -> Any
 
 
 def count_devices(tx: Transaction, app: str) -> Any:
-    return tx.devices.count(), tx.devices.installed_counts(app), tx.devices.candidates()
+    return tx.devices.count(), tx.devices.installed_counts(app), tx.devices.matching(Targets())
 
 
 def add_run(tx: Transaction, job: str, uid: str) -> Any:
@@ -365,6 +395,11 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     allocate_seqs: (_numbers, _when),
     save_hello: (_number, _life, _when),
     save_installed: (_number, _version, st.none() | st.booleans()),
+    say_hello: (_number, entries, st.lists(st.tuples(_word, versions), max_size=3)),
+    select: (trees, st.sampled_from(PATHS)),
+    add_groups: (st.lists(st.sampled_from(PATHS), max_size=2, unique=True),),
+    change_group: (st.sampled_from(PATHS), _numbers, st.booleans()),
+    remove_group: (st.sampled_from(PATHS),),
     save_gone: (_number, _life, _when),
     set_labels: (_number, _word),
     set_blocked: (_number, st.booleans()),
@@ -433,7 +468,8 @@ def dump(tx: Transaction) -> list[Any]:
     stages = [stage_id for one in runs for stage_id in one.stage_ids]
     return [
         runs,
-        [tx.devices.page(**everyone, limit=99), tx.devices.candidates()],
+        [tx.groups.counted(), [tx.groups.groups_of(number) for number in numbers]],
+        [tx.devices.page(**everyone, limit=99), tx.devices.matching(Targets())],
         [(tx.runs.active_ids(), tx.runs.waking(at(9)), tx.runs.next_wake())],
         [tx.targets.page(one.id, stage=None, state=None, after=0, limit=99) for one in runs],
         [
