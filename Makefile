@@ -12,8 +12,10 @@ PURE := protocol/*,agent/core/*,controller/domain/*
 PURE_FLOOR := 100
 TOTAL_FLOOR := 90
 
+BROKER ?=
 WORKERS ?= 2
 ARGS ?=
+COUNT ?=
 
 .PHONY: help setup demo test lint bench simulate docs lock clean
 
@@ -23,8 +25,9 @@ help: ## list the commands
 setup: ## make the environment .venv (the other commands do this themselves)
 	@sh scripts/setup
 
-demo: setup ## show a whole rollout on this machine; options in ARGS
-	@$(BIN)/tidegate demo $(ARGS)
+demo: setup ## show a whole rollout on this machine; through a broker with BROKER=mosquitto; options in ARGS
+	@$(if $(BROKER),sh scripts/debian-packages $(BROKER))
+	@$(BIN)/tidegate demo $(BROKER:%=--broker %) $(ARGS)
 
 test: lint ## lint, every test, the coverage floors, the simulation; options for pytest in ARGS
 	@sh scripts/debian-packages
@@ -40,13 +43,14 @@ lint: setup ## formatting, ruff, mypy, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS
-	@$(BIN)/python -m tests.benchmarks $(ARGS)
+bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS, of how many devices in COUNT
+	@$(BIN)/python -m tests.benchmarks $(if $(COUNT),--devices $(COUNT)) $(ARGS)
 
 simulate: setup ## play SEEDS rollouts in virtual time, with faults; options in ARGS
 	@$(BIN)/tidegate fuzz --seeds $(SEEDS) $(ARGS)
 
-docs: setup ## run the examples in the documentation and the docstrings
+docs: setup ## write the tables of the reference, run the examples in the documentation and the docstrings
+	$(BIN)/python -m tests.docs.page
 	$(BIN)/pytest -q --doctest-glob='*.md' docs $(PACKAGES)
 
 # `uv` only resolves here; installing is done by pip. The files hold versions and hashes, no addresses.

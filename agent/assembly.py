@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from agent.clock import boottime_ms, new_incarnation
 from agent.config import Config
+from agent.connection import Settings
 from agent.core.model import Profile
 from agent.enrol import renew
 from agent.facts import AGENT_VERSION, CAPABILITIES, boot_id, facts
@@ -16,7 +17,7 @@ from agent.installers.port import Installer
 from agent.installers.service import Services
 from agent.journal import SqliteJournal
 from agent.loop import Loop, Ports
-from agent.mqtt import Link, Settings
+from agent.mqtt import Link
 from agent.runtime import Runtime
 from agent.steps import Steps
 from agent.trust import TrustStore
@@ -91,6 +92,7 @@ def assemble(config: Config) -> Agent:
         name=enrolment.name,
         ca=identity.ca,
         device_pem=identity.device_pem,
+        profile=enrolment.mqtt_profile,
     )
     link = Link(settings, loop.tell, spread_ms=loop.spread_ms)
     installers = _installers(config)

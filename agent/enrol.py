@@ -16,6 +16,7 @@ from agent.identity import Enrolment, Identity, new_tls_key, signing_request
 from agent.retry import retrying
 from protocol.errors import ProtocolError
 from protocol.ids import Name, split_name
+from protocol.profiles import Profile
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ class _Enrolled(msgspec.Struct, frozen=True, kw_only=True):
     release_root: bytes
     mqtt_host: str
     mqtt_port: int
+    mqtt_profile: Profile = Profile.MQTT5
 
 
 class _Renewed(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,7 @@ def enrol(
         controller=controller,
         mqtt_host=given.mqtt_host,
         mqtt_port=given.mqtt_port,
+        mqtt_profile=given.mqtt_profile,
     )
     identity.keep_enrolment(enrolment)
     return enrolment

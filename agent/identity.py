@@ -31,19 +31,21 @@ from agent.files import write_whole
 from protocol.errors import MalformedMessage
 from protocol.ids import Name
 from protocol.keys import Ed25519Signing
+from protocol.profiles import Profile
 
 RENEW_AT: Final = 2 / 3
 """The share of a certificate's life after which it is renewed."""
 
 
 class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
-    """What the enrolment gave, but for keys and documents."""
+    """What the enrolment gave, but for keys and documents; one without a profile is from before there were any."""
 
     name: Name
     model: str
     controller: str
     mqtt_host: str
     mqtt_port: int
+    mqtt_profile: Profile = Profile.MQTT5
 
 
 class Identity:

@@ -18,6 +18,7 @@ from typing import Final, assert_never
 import msgspec
 
 from agent.clock import boottime_ms, new_nonce, system_ms
+from agent.connection import Down, News, Received, Released, Up
 from agent.core.backoff import full_jitter
 from agent.core.effects import (
     Abort,
@@ -45,7 +46,7 @@ from agent.core.events import (
 from agent.core.model import Trust
 from agent.errors import AgentError, JournalCorrupt, PeerError, StorageError, Unreachable
 from agent.logs import fields
-from agent.mqtt import Down, Link, News, Received, Released, Up
+from agent.mqtt import Link
 from agent.retry import retrying
 from agent.runtime import Effect, Publish, Runtime
 from agent.steps import Steps

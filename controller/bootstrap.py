@@ -1,9 +1,9 @@
 """The only place that knows every adapter: builds the controller and has it run.
 
 ```
-uvicorn (HTTP) ─┐
-Endpoint (MQTT) ┼─ one event loop ── Controller ── SqlStore (its own threads)
-look, pump      ┘                       └ compute: two threads that sign and verify
+uvicorn (HTTP)            ─┐
+Endpoint or Broker (MQTT) ─┼─ one event loop ── Controller ── SqlStore (its own threads)
+look, pump                ─┘                       └ compute: two threads that sign and verify
 ```
 """
 
@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 
 import uvicorn
 
-from controller import serving
+from controller import serving, ways
 from controller.app import tokens, wakeups
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
@@ -31,9 +31,6 @@ from controller.artifacts.folder import ArtifactFolder
 from controller.clock import SystemChance, SystemClock
 from controller.config import Settings
 from controller.edge.acceptor import listen
-from controller.edge.endpoint import Endpoint
-from controller.edge.limits import Limits
-from controller.edge.metrics import EndpointMetrics
 from controller.http.app import create_app
 from controller.observe import Meters, set_up_logs
 from controller.serving import HttpServer
@@ -41,6 +38,7 @@ from controller.signing.installation import read_tenant
 from controller.signing.keyfile import PRIVATE, read_private, write_file
 from controller.signing.keystore import SERVER_KEY, Keystore
 from controller.store.sql_store import SqlStore
+from controller.ways import Way
 from protocol.ids import TenantId
 from protocol.messages import RootVersions
 from protocol.trust import parse_root
@@ -54,7 +52,6 @@ SWITCH_INTERVAL_S: Final = 0.0005
 COMPUTE_THREADS: Final = 2
 SHARE_MIN: Final = 8
 """The fewest items that are worth waking another thread for: a signature takes some 30 microseconds, a thread 50."""
-INSTANCE_BYTES: Final = 4
 HTTP_BACKLOG: Final = 512
 GRACEFUL_S: Final = 5
 SETUP: Final = Actor(name="setup", role=Role.ADMIN)
@@ -102,36 +99,35 @@ async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         keystore = Keystore(settings.folder)
         tenant = read_tenant(settings.folder)
-        stack.enter_context(serving.sole_controller(settings.folder))
+        may_hold = stack.enter_context(serving.sole_controller(settings.folder))
         store = SqlStore.open(settings.database_url)
         stack.callback(store.close)
         store.migrate()
         threads = Threads()
         stack.callback(threads.close)
-        inbox, mqtt_context = Inbox(), keystore.server_context()
-        instance = 1 + int(SystemChance().token(INSTANCE_BYTES), 16)
-        limits = Limits(keepalive_s=settings.mqtt_keepalive_s)
-        endpoint = Endpoint(inbox, tenant=tenant, context=mqtt_context, instance=instance, limits=limits)
-        mqtt_port = endpoint.listen(settings.mqtt_host, settings.mqtt_port)[0][1]
+        inbox = Inbox()
+        way = ways.choose(
+            settings, keystore, inbox, tenant=tenant, chance=SystemChance(), clock=SystemClock(), may_hold=may_hold
+        )
         listeners = listen(settings.http_host, settings.http_port, backlog=HTTP_BACKLOG, service="HTTP")
         for listener in listeners:
             stack.callback(listener.close)
         url = f"https://{settings.public_host}:{listeners[0].getsockname()[1]}"
-        controller = _controller(settings, keystore, tenant, store=store, endpoint=endpoint, threads=threads, url=url)
-        controller.meters.registry.register(EndpointMetrics(endpoint))
+        controller = _controller(settings, keystore, tenant, store=store, way=way, threads=threads, url=url)
+        controller.meters.registry.register(way.metrics)
         inbox.open(controller)
         await _first_administrator(settings, controller)
         await wakeups.recover(controller)
-        server = _http_server(settings, controller, mqtt_port=mqtt_port)
+        server = _http_server(settings, controller, way)
 
         def contexts() -> tuple[ssl.SSLContext | None, ...]:
-            return mqtt_context, server.config.ssl
+            return way.context, server.config.ssl
 
         async def renew() -> None:
             await serving.renew_server(keystore, controller, contexts)
 
         gc.freeze()  # what is loaded by now stays: a full collection would stop everything for 0.1 s to walk it
-        await serving.run(controller, endpoint, server, listeners=listeners, renew=renew)
+        await serving.run(controller, way.transport, server, listeners=listeners, renew=renew)
 
 
 def _controller(
@@ -140,7 +136,7 @@ def _controller(
     tenant: TenantId,
     *,
     store: SqlStore,
-    endpoint: Endpoint,
+    way: Way,
     threads: Threads,
     url: str,
 ) -> Controller:
@@ -148,7 +144,7 @@ def _controller(
     fleet_root, release_root = keystore.fleet_root(), keystore.release_root()
     roots = RootVersions(fleet=parse_root(fleet_root).signed.version, release=parse_root(release_root).signed.version)
     dispatcher = Dispatcher(
-        store=store, transport=endpoint, director=keystore.director(), clock=clock, compute=threads, meters=meters
+        store=store, transport=way.transport, director=keystore.director(), clock=clock, compute=threads, meters=meters
     )
     return Controller(
         tenant=tenant,
@@ -156,7 +152,7 @@ def _controller(
         clock=clock,
         chance=SystemChance(),
         compute=threads,
-        transport=endpoint,
+        transport=way.transport,
         artifacts=ArtifactFolder(settings.artifact_folder),
         authority=keystore.authority(),
         time_key=keystore.time(),
@@ -180,11 +176,13 @@ async def _first_administrator(settings: Settings, controller: Controller) -> No
     await tokens.adopt(controller, SETUP, name="admin", role=Role.ADMIN, secret=secret)
 
 
-def _http_server(settings: Settings, controller: Controller, *, mqtt_port: int) -> HttpServer:
+def _http_server(settings: Settings, controller: Controller, way: Way) -> HttpServer:
     app = create_app(
         controller,
-        mqtt_host=settings.public_host,
-        mqtt_port=mqtt_port,
+        mqtt_host=way.devices.host,
+        mqtt_port=way.devices.port,
+        mqtt_profile=way.profile,
+        transport_faults=way.faults,
         metrics=controller.meters.render,
         downloads_in_flight_max=settings.downloads_in_flight_max,
     )

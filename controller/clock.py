@@ -12,6 +12,11 @@ SLEEP_MS_MAX: Final = 60_000
 """The longest single sleep, so that a wall clock that jumps is noticed."""
 
 
+def monotonic_s() -> float:
+    """Return seconds of a clock that never goes back, for spans."""
+    return time.monotonic()
+
+
 class SystemClock:
     """Wall time, and a sleep that `wake` ends early. Belongs to one event loop."""
 

@@ -1,10 +1,13 @@
 """The controller's settings: from flags, then ``TIDEGATE_*`` in the environment, then the defaults here."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from controller.address import BrokerAddress, Place, parse_broker, parse_place
+from protocol.profiles import Profile
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -15,9 +18,13 @@ class Settings(BaseSettings):
     `folder` is what ``tidegate init`` made. `public_host` is the name by which devices reach this machine; it must be
     among the hosts of the server certificate. Port 0 takes a free one. A device that asks for a longer keepalive than
     `mqtt_keepalive_s` gets that one: shorter finds broken connections sooner, longer saves mobile data.
+
+    With a `broker_url` devices are reached over that broker instead of the built-in endpoint. `broker_devices` is where
+    they find it, ``host:port``; `broker_profile` is what it can do. `broker_ca` holds the CA of its certificate, where
+    that is not the installation's own.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TIDEGATE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TIDEGATE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     folder: Path = Path("tidegate")
     tenant: str = "default"
@@ -29,7 +36,41 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     mqtt_keepalive_s: Annotated[int, Field(ge=1, le=65_535)] = 300
+    broker_url: str = Field(default="", repr=False)  # it may hold a password
+    broker_profile: Profile = Profile.MQTT5
+    broker_devices: str = ""
+    broker_ca: Path | None = None
     downloads_in_flight_max: Annotated[int, Field(ge=1)] = 256
+
+    @field_validator("broker_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        if url:
+            parse_broker(url)
+        return url
+
+    @field_validator("broker_devices")
+    @classmethod
+    def _check_devices(cls, devices: str) -> str:
+        if devices:
+            parse_place(devices)
+        return devices
+
+    @model_validator(mode="after")
+    def _check_broker(self) -> Self:
+        if bool(self.broker_url) != bool(self.broker_devices):
+            raise ValueError("broker_url and broker_devices go together: give both, or none for the built-in endpoint")
+        return self
+
+    @property
+    def broker(self) -> BrokerAddress | None:
+        """The external broker, None where the built-in endpoint serves."""
+        return parse_broker(self.broker_url) if self.broker_url else None
+
+    @property
+    def devices_at_broker(self) -> Place:
+        """Where devices reach the external broker."""
+        return parse_place(self.broker_devices)
 
     @property
     def database_url(self) -> str:

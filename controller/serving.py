@@ -2,13 +2,14 @@
 
 import asyncio
 import fcntl
+import os
 import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 import uvicorn
@@ -16,7 +17,6 @@ import uvicorn
 from controller.app import metering, wakeups
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, StorageUnavailable
-from controller.edge.endpoint import Endpoint
 from controller.signing.keystore import Keystore
 from protocol.units import DAY, HOUR, Millis, later
 
@@ -26,6 +26,16 @@ RENEW_BEFORE_MS: Final = Millis(30 * DAY)
 RESTART_S: Final = 1.0
 
 Loop = Callable[[], Awaitable[None]]
+
+
+class Runnable(Protocol):
+    """A transport as it is run: the built-in endpoint, or an external broker."""
+
+    async def run(self) -> None:
+        """Serve until `stop` has been called and is done; an error of ours ends it with that error."""
+
+    async def stop(self) -> None:
+        """End in good order, with what has come, and end `run`; bounded in time."""
 
 
 class HttpServer(uvicorn.Server):
@@ -38,15 +48,20 @@ class HttpServer(uvicorn.Server):
 
 
 @contextmanager
-def sole_controller(folder: Path) -> Iterator[None]:
+def sole_controller(folder: Path) -> Iterator[Callable[[], bool]]:
     """Hold the installation in *folder*, so that no second controller works on it.
+
+    Yields:
+        What says whether it is still held: not when the folder was moved away or replaced, since another controller
+        may hold what is there now.
 
     Raises:
         Conflict: when another process holds it.
         StorageUnavailable: when the folder cannot be written to.
     """
     try:
-        file = (folder / "controller.lock").open("a")
+        path = (folder / "controller.lock").absolute()
+        file = path.open("a")
     except OSError as error:
         raise StorageUnavailable(f"cannot write to {folder}: {error.strerror}") from error
     with file:
@@ -54,18 +69,25 @@ def sole_controller(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Conflict(f"another controller runs on {folder}: stop that one first") from error
-        yield
+        yield lambda: _is_at(path, file.fileno())
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 async def run(
     controller: Controller,
-    endpoint: Endpoint,
+    transport: Runnable,
     server: HttpServer,
     *,
     listeners: Sequence[socket.socket],
     renew: Loop,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then end in good order: HTTP, the endpoint with what has come, the loops."""
+    """Serve until SIGTERM or SIGINT, then end in good order: HTTP, the transport with what has come, the loops."""
     loops: dict[str, Loop] = {
         "wakeups": lambda: wakeups.run_for_ever(controller),
         "pump": lambda: pump(controller),
@@ -74,13 +96,13 @@ async def run(
     }
     async with asyncio.TaskGroup() as tasks:
         background = [tasks.create_task(_supervise(name, loop)) for name, loop in loops.items()]
-        endpoint_task = tasks.create_task(endpoint.run())
+        transport_task = tasks.create_task(transport.run())
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, server)
         log.info("controller_started", tenant=controller.tenant, url=controller.base_url)
         await server.serve(sockets=list(listeners))
-        await endpoint.stop()
-        await endpoint_task
+        await transport.stop()
+        await transport_task
         for task in background:
             task.cancel()
     log.info("controller_stopped")

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from protocol.errors import InvalidName, MalformedMessage
 from protocol.ids import Name, name_of, partition_of, split_name
 
-__all__ = ["Downlink", "DownlinkKind", "Topic", "Uplink", "UplinkKind", "parse"]
+__all__ = ["Downlink", "DownlinkKind", "Topic", "Uplink", "UplinkKind", "parse", "uplink_filter"]
 
 ROOT: Final = "tg/1"
 TOPIC_LENGTH_MAX: Final = 160
@@ -65,6 +65,15 @@ class Downlink(NamedTuple):
 
 
 Topic = Uplink | Downlink
+
+
+def uplink_filter(partition: int) -> str:
+    """Return the topic filter for all that the devices of a partition, 0 to 255, say.
+
+    >>> uplink_filter(170)
+    'tg/1/u/170/#'
+    """
+    return f"{ROOT}/u/{partition}/#"
 
 
 def parse(text: str) -> Topic:

@@ -93,11 +93,20 @@ def simulate(
     raise typer.Exit(program.main(options, as_json=output is Output.JSON))
 
 
+class Broker(StrEnum):
+    """The brokers that speak MQTT 5, as the simulated devices do."""
+
+    MOSQUITTO = "mosquitto"
+
+
 def demo(
     *,
     devices: Annotated[int, typer.Option(min=10, max=10_000, help="How many simulated devices.")] = 200,
     agents: Annotated[int, typer.Option(min=0, max=50, help="How many real agents, with real services.")] = 3,
     seed: Annotated[int, typer.Option(help="The same seed draws the same devices.")] = 1,
+    broker: Annotated[
+        Broker | None, typer.Option(help="Go through this broker instead of the built-in endpoint.")
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, to be explored.")] = False,
     folder: Annotated[
         Path | None,
@@ -109,9 +118,10 @@ def demo(
 
     A controller, simulated devices and real agents are started on free ports and end with the demo.
     """
+    from simulator.brokers import Kind
     from simulator.demo import program, scenario
 
-    cast = scenario.Cast(devices=devices, agents=agents, seed=seed)
+    cast = scenario.Cast(devices=devices, agents=agents, seed=seed, broker=Kind(broker) if broker else None)
     options = program.Options(cast=cast, folder=folder, keep=keep, as_json=output is Output.JSON)
     raise typer.Exit(program.main(options))
 

@@ -3,11 +3,11 @@
 ```
 <folder>/online      what the controller needs       <folder>/offline   the release and root keys
 <folder>/agents/<id> one real agent each             <folder>/logs      what every process says
+<folder>/broker      an external broker, where there is one
 ```
 """
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,8 +21,9 @@ import httpx
 
 from agent.https import pinned
 from controller.cli.contexts import Context
+from simulator.brokers import Broker, Kind
 from simulator.operations import Operator
-from simulator.processes import Child, Processes, clean_environment
+from simulator.processes import Child, Processes, clean_environment, free_port
 
 HOST: Final = "localhost"
 TENANT: Final = "demo"
@@ -34,14 +35,6 @@ _ENROL_POLL_SECONDS: Final = 0.2
 
 class InstallationFailed(Exception):
     """A part of the installation could not be made; the message says which, and why."""
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 class Installation:
@@ -57,6 +50,7 @@ class Installation:
         self.http_port = free_port()
         self.mqtt_port = free_port()
         self.controller: Child | None = None
+        self.broker: Broker | None = None
 
     @classmethod
     def create(cls, folder: Path, processes: Processes) -> "Installation":
@@ -79,6 +73,18 @@ class Installation:
             raise InstallationFailed(f"tidegate init: {done.stderr.strip()[-500:]}")
         return made
 
+    # --- an external broker ---------------------------------------------------------------------------------
+
+    def go_through(self, kind: Kind) -> Broker:
+        """Start a broker; the controller that is served from now on reaches devices through it.
+
+        Raises:
+            BrokerMissing, BrokerFailed, ProcessFailed: as `Broker.create` and `Broker.start` do.
+        """
+        self.broker = Broker.create(kind, self.folder / "broker", keys=self.online, processes=self.processes)
+        self.broker.start()
+        return self.broker
+
     # --- the controller -------------------------------------------------------------------------------------
 
     def serve(self, *, under: Sequence[str] = (), env: Mapping[str, str] = MappingProxyType({})) -> Child:
@@ -94,7 +100,8 @@ class Installation:
         """
         ports = ["--http-port", str(self.http_port), "--mqtt-port", str(self.mqtt_port)]
         command = [*under, *tidegate("serve"), "--folder", str(self.online), *ports, "--public-host", HOST]
-        self.controller = child = self.processes.start("controller", command, env=env)
+        carried = self.broker.environment if self.broker else {}
+        self.controller = child = self.processes.start("controller", command, env={**carried, **env})
         self._wait_ready(child)
         return child
 

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -200,3 +201,17 @@ def wait_gone(folder: Path, *, seconds: float) -> list[int]:
     while (left := left_behind(folder)) and time.monotonic() < until:
         time.sleep(_POLL_SECONDS)
     return left
+
+
+def free_port() -> int:
+    """Return a port of loopback that is free now."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return *count* different ports of loopback that are free now."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in found:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in found]

@@ -3,10 +3,12 @@
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.brokers import missing
 
 EXAMPLES = {"dev": 50, "ci": 500, "soak": 20_000}
 
@@ -55,3 +57,12 @@ def loopback_only() -> Iterator[None]:
         patch.setattr(socket.socket, "connect", guarded_connect)
         patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
         yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Say aloud, below everything else, which brokers were not there: a skipped test is easily overlooked."""
+    yield
+    skipped = terminalreporter.getreports("skipped")
+    for line in missing(report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)):
+        terminalreporter.write_sep("!", f"WARNING: {line}", yellow=True, bold=True)

@@ -8,10 +8,14 @@ The rules this module keeps:
 3. The time floor never falls, but for a time key from a newer fleet root, which resets it to that root's
    `issued` (evidence/security.md, 4.2).
 4. A hello has a nonce of its own, and names the connection as its will does.
+5. A hello that the controller asks for is said at a drawn instant, and at most once in `SILENCE_MIN`: whoever records
+   such a request gains nothing. It waits rather than being forgotten, since the controller takes a device that does
+   not answer for gone. It takes the place of one that is unanswered, which was lost where the request came from.
 """
 
 from typing import Final
 
+from agent.core.backoff import spread
 from agent.core.effects import AlarmKind, Reconnect, SayHello
 from agent.core.model import RUNS_MAX, ClockBase, RunNote
 from agent.core.reports import settle
@@ -34,7 +38,7 @@ def say_hello(turn: Turn, nonce: str) -> None:
     """Say hello; the answer to any earlier one no longer counts."""
     durable, profile = turn.durable, turn.profile
     turn.keep(hello_seq=durable.hello_seq + 1)
-    turn.note(nonce=nonce, hello_at=turn.at, hello_due_at=None)
+    turn.note(nonce=nonce, hello_at=turn.at, hello_due_at=None, asked_due_at=None)
     hello = Hello(
         device=durable.name,
         nonce=nonce,
@@ -51,6 +55,11 @@ def say_hello(turn: Turn, nonce: str) -> None:
         facts=profile.facts,
     )
     turn.do(SayHello(hello=hello))
+
+
+def leave(turn: Turn) -> None:
+    """Take note that there is no connection: the next one begins with a hello, so none is due before."""
+    turn.note(is_connected=False, nonce="", hello_due_at=None, asked_due_at=None)
 
 
 def take_answer(turn: Turn, raw: bytes) -> bool:
@@ -74,6 +83,19 @@ def _take_ack(turn: Turn, ack: Ack) -> None:
         turn.alarm(AlarmKind.FOREIGN_ANSWER, f"acknowledgement for {ack.device}")
         return
     settle(turn, frozenset(ack.stored) | {refused.report_seq for refused in ack.refused})
+    if ack.hello_within_ms:
+        _plan_hello(turn, within_ms=ack.hello_within_ms)
+
+
+def _plan_hello(turn: Turn, *, within_ms: int) -> None:
+    """Plan the hello that the controller asks for, unless one is planned or a new connection begins with one."""
+    session = turn.session
+    if not session.is_connected or session.asked_due_at is not None:
+        return
+    seed = f"{turn.durable.name}/{session.connection}/{turn.durable.hello_seq}"
+    due_at = turn.at + spread(min(within_ms, SPREAD_MAX), seed=seed)
+    allowed_at = turn.at if session.asked_at is None else session.asked_at + SILENCE_MIN
+    turn.note(asked_due_at=max(due_at, allowed_at))
 
 
 def _take_reply(turn: Turn, verified: Verified[HelloReply]) -> bool:
@@ -87,8 +109,8 @@ def _take_reply(turn: Turn, verified: Verified[HelloReply]) -> bool:
     if not _take_time(turn, reply.time, verified.keyid):
         return False
     silence = min(max(reply.max_silence_ms, SILENCE_MIN), SILENCE_MAX)
-    spread = Millis(min(reply.spread_ms, SPREAD_MAX))
-    turn.note(nonce="", max_silence_ms=silence, spread_ms=spread, is_stale=False)
+    spread_ms = Millis(min(reply.spread_ms, SPREAD_MAX))
+    turn.note(nonce="", max_silence_ms=silence, spread_ms=spread_ms, is_stale=False)
     turn.note(hello_due_at=turn.at + silence * 2 // 3)
     if reply.work is not None:
         take_permit(turn, reply.work.run, epoch=reply.work.epoch, mode=reply.work.mode)
@@ -133,11 +155,15 @@ def keep_in_touch(turn: Turn, nonce: str) -> None:
     session = turn.session
     if not session.is_connected:
         return
-    if session.hello_due_at is not None and turn.at >= session.hello_due_at:
+    if session.asked_due_at is not None and turn.at >= session.asked_due_at:
+        turn.note(asked_at=turn.at)
         say_hello(turn, nonce)
-    elif session.nonce and turn.at >= session.hello_at + HELLO_PATIENCE:
-        turn.note(is_connected=False, nonce="", hello_due_at=None)
-        turn.do(Reconnect())
+    elif session.nonce:
+        if turn.at >= session.hello_at + HELLO_PATIENCE:
+            leave(turn)
+            turn.do(Reconnect())
+    elif session.hello_due_at is not None and turn.at >= session.hello_due_at:
+        say_hello(turn, nonce)
 
 
 def notice_silence(turn: Turn) -> None:

@@ -15,6 +15,7 @@ from agent.core import admit as judge
 from agent.core.answers import (
     HELLO_PATIENCE,
     keep_in_touch,
+    leave,
     note_run,
     notice_silence,
     say_hello,
@@ -98,7 +99,7 @@ def _fold(turn: Turn, event: AnyEvent) -> None:
             turn.note(is_connected=True, connection=nonce)
             say_hello(turn, nonce)
         case Disconnected():
-            turn.note(is_connected=False, nonce="", hello_due_at=None)
+            leave(turn)
         case CommandReceived(raw=raw):
             _take_command(turn, raw)
         case AnswerReceived(raw=raw):
@@ -126,7 +127,7 @@ def next_deadline(state: State) -> int | None:
     if not session.is_stale:
         times.append(state.silent_at + 1)
     if session.is_connected:
-        times.append(session.hello_due_at)
+        times += [session.hello_due_at, session.asked_due_at]
         times.append(session.hello_at + HELLO_PATIENCE if session.nonce else None)
     return min((time for time in times if time is not None), default=None)
 

@@ -212,6 +212,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """What a restart may forget. All `_at` are readings of the boot-time clock, in milliseconds.
 
     `connection` is the nonce of the connection's first hello, `nonce` that of the hello that is open;
+    `asked_due_at` is when the hello that the controller asked for is due, `asked_at` when the last such one was said;
     `deadline_at` is when the current step of the work is given up; `pending` are commands that wait for the
     release file; `refusals_left` and `unsigned_left` say how many refusals the rate window from `window_at`
     on still allows.
@@ -224,6 +225,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str = ""
     hello_at: int = 0
     hello_due_at: int | None = None
+    asked_due_at: int | None = None
+    asked_at: int | None = None
     max_silence_ms: int = 900_000
     spread_ms: Millis = Millis(0)
     is_stale: bool = False

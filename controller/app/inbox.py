@@ -4,8 +4,8 @@ A message that is malformed or signed by the wrong key is counted, logged with i
 other message of its batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -42,7 +42,20 @@ Signed = Verified[Hello] | Verified[Report]
 Parsed = Signed | Gone | Tick
 Keys = Callable[[bytes], KeyRing]
 
+Stale = frozenset[tuple[Name, str]]
+"""The wills of a batch that changed nothing, by device and connection."""
+
+STALE_MAX: Final = 4_096
+"""Stale wills that are remembered, some half a megabyte; far more than a broker offers again at once."""
+
 _SIGNED: Final = {UplinkKind.HELLO: (PayloadType.HELLO, Hello), UplinkKind.REPORT: (PayloadType.REPORT, Report)}
+
+
+class Folded(NamedTuple):
+    """What a batch leads to."""
+
+    answers: list[Answer]
+    stale: Stale
 
 
 class Inbox:
@@ -53,6 +66,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self._opened: Controller | None = None
+        self._stale: dict[tuple[Name, str], None] = {}
+        """Wills that came before any hello of their connection, the newest last: that may still be on its way."""
 
     def open(self, controller: Controller) -> None:
         """Take in messages for *controller* from now on."""
@@ -78,13 +93,13 @@ class Inbox:
             if not isinstance(content, ProtocolError)
         ]
         try:
-            await self._store(stored)
+            stale = await self._store(stored)
         except ControllerError:
             raise
         except Exception:
             log.exception("batch_failed", messages=len(batch), consequence="each is tried alone")
-            parsed = await self._store_one_by_one(batch, parsed, senders)
-        return [self._disposition(message, content) for message, content in zip(batch, parsed, strict=True)]
+            parsed, stale = await self._store_one_by_one(batch, parsed, senders)
+        return [self._disposition(message, content, stale) for message, content in zip(batch, parsed, strict=True)]
 
     async def may_connect(self, name: Name) -> bool:
         """Say whether a device is enrolled and not blocked."""
@@ -99,18 +114,24 @@ class Inbox:
                 lambda tx, _after: presence.went(controller, tx, name), priority=Priority.HOUSEKEEPING
             )
 
-    async def _store(self, stored: Sequence[tuple[Sender, Parsed]]) -> None:
+    async def lost_sight(self, partitions: Collection[int]) -> None:
+        """Take note that nobody knows any more which devices of *partitions* are connected; see the port."""
+        await presence.lost_sight(self._controller, partitions)
+
+    async def _store(self, stored: Sequence[tuple[Sender, Parsed]]) -> Stale:
         controller = self._controller
         for sender, content in stored:
             if isinstance(content, Tick):
                 controller.progress.note(sender.name, content)
         durable = [(sender, content) for sender, content in stored if not isinstance(content, Tick)]
         if not durable:
-            return
+            return Stale()
         after = Consequences()
-        answers = await controller.store.write(
-            lambda tx: _fold(controller, tx, after, durable), priority=Priority.INGEST
+        overtaken = [(sender, Gone(connection=will)) for sender, will in self._overtaken(durable)]
+        answers, stale = await controller.store.write(
+            lambda tx: _fold(controller, tx, after, [*durable, *overtaken]), priority=Priority.INGEST
         )
+        self._remember(stale)
         controller.dispatcher.fence(after)
         reserved = controller.dispatcher.reserve(after)
         try:
@@ -119,27 +140,42 @@ class Inbox:
             controller.dispatcher.release(reserved)
         controller.dispatcher.kick()
         controller.clock.wake()
+        return stale
+
+    def _overtaken(self, stored: Sequence[tuple[Sender, Parsed]]) -> Iterator[tuple[Sender, str]]:
+        """Yield whose hello comes after the will of its own connection, and that connection: it is over already."""
+        for sender, content in stored if self._stale else ():
+            if isinstance(content, Verified) and isinstance(content.value, Hello):
+                connection = content.value.connection
+                if (sender.name, connection) in self._stale:
+                    yield sender, connection
+
+    def _remember(self, stale: Stale) -> None:
+        """Remember stale wills, as some brokers offer the new before the old."""
+        self._stale |= dict.fromkeys(stale)
+        while len(self._stale) > STALE_MAX:
+            del self._stale[next(iter(self._stale))]
 
     async def _store_one_by_one(
         self, batch: Sequence[Uplinked], parsed: Sequence[Parsed | ProtocolError], senders: Mapping[Name, Sender]
-    ) -> list[Parsed | ProtocolError]:
+    ) -> tuple[list[Parsed | ProtocolError], Stale]:
         """Store what can be stored of a batch in which a message met a fault of ours.
 
         That message is refused, so that it does not block all others for ever; its device keeps the report, since
         only a signed acknowledgement drops it.
         """
-        outcomes = list(parsed)
+        outcomes, stale = list(parsed), Stale()
         for index, (message, content) in enumerate(zip(batch, parsed, strict=True)):
             if isinstance(content, ProtocolError):
                 continue
             try:
-                await self._store([(senders[message.name], content)])
+                stale |= await self._store([(senders[message.name], content)])
             except ControllerError:
                 raise
             except Exception as error:
                 log.exception("message_failed", device=message.name, kind=message.kind.value)
                 outcomes[index] = MalformedMessage(f"met a fault of ours: {type(error).__name__}")
-        return outcomes
+        return outcomes, stale
 
     async def _answer(self, answers: Sequence[Answer]) -> None:
         """Send replies before commands: a device installs nothing before its hello was answered.
@@ -153,9 +189,10 @@ class Inbox:
             raw = envelope if held is None else _sealed(controller, held)
             controller.transport.write(answer.name, DownlinkKind.ACK, raw)
 
-    def _disposition(self, message: Uplinked, content: Parsed | ProtocolError) -> Disposition:
+    def _disposition(self, message: Uplinked, content: Parsed | ProtocolError, stale: Stale) -> Disposition:
         if not isinstance(content, ProtocolError):
-            return Disposition.STORED
+            is_stale = isinstance(content, Gone) and (message.name, content.connection) in stale
+            return Disposition.STALE if is_stale else Disposition.STORED
         is_malformed = isinstance(content, MalformedMessage)
         disposition = Disposition.MALFORMED if is_malformed else Disposition.UNTRUSTED
         self._controller.meters.refused.labels(reason=disposition.value).inc()
@@ -191,18 +228,19 @@ def _fold(
     tx: Transaction,
     after: Consequences,
     stored: Sequence[tuple[Sender, Parsed]],
-) -> list[Answer]:
-    """Fold a batch in the order of arrival within its kind: reports, then who went, then who says hello.
+) -> Folded:
+    """Fold a batch in the order of arrival within its kind: reports, then who says hello, then who went.
 
     A hello that follows a report on the wire finds it folded; one that precedes it says nothing that contradicts it.
+    A will names its connection: it finds the hello that it belongs to stored, and an older one of the same batch is
+    stale.
     """
     signed_reports = [(d, c) for d, c in stored if isinstance(c, Verified) and not isinstance(c.value, Hello)]
     acks = reports.fold(controller, tx, after, signed_reports)
-    for sender, content in stored:
-        if isinstance(content, Gone):
-            presence.gone(controller, tx, sender.id, content)
     replies = hello.greet(controller, tx, after, _hellos(stored))
-    return [*replies, *acks]
+    wills = [(sender, content) for sender, content in stored if isinstance(content, Gone)]
+    stale = [(d.name, will.connection) for d, will in wills if not presence.gone(controller, tx, d.id, will)]
+    return Folded([*replies, *acks], Stale(stale))
 
 
 def _hellos(stored: Sequence[tuple[Sender, Parsed]]) -> list[tuple[Sender, Hello]]:

@@ -1,20 +1,48 @@
-"""Who is online: a device is, while its newest hello came in this life of the transport and its session lasts."""
+"""Who is online: a device is, while its newest hello came in this life of the transport and its session lasts.
 
-from collections.abc import Collection
+A transport may lose sight of that: at its start, or when a broker has forgotten its session and with it hellos and
+wills. Then devices count as gone first and are asked for a hello afterwards, so that one which comes in between is
+asked for again rather than lost. What a crash leaves unasked, the hello that each device says now and then brings back.
+"""
 
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+import structlog
+
+from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.records import TargetRecord
+from controller.app.hello import SPREAD_MS
+from controller.app.ports import Priority
+from controller.app.records import Sighted, TargetRecord
 from controller.app.repositories import Transaction
+from protocol.codec import encode
+from protocol.envelope import seal
 from protocol.ids import Name
-from protocol.messages import Gone
+from protocol.messages import Ack, Gone, PayloadType
+from protocol.topics import DownlinkKind
+from protocol.units import MINUTE, SECOND, Millis, later
 
-OFFLINE = 0
+log = structlog.get_logger()
+
+OFFLINE: Final = 0
+PAGE: Final = 500
+"""The devices that one transaction of `lost_sight` takes: it holds reports up for some milliseconds."""
+HELLO_COST_MS: Final = 2
+"""How far apart hellos that were asked for come on average; taking one in costs about a quarter of that."""
+HELLO_WITHIN_MAX_MS: Final = Millis(5 * MINUTE)
+"""Well below the time after which a device says hello unasked."""
+ASK_TRIES: Final = 150
+"""Half a minute: a page of one lane passes even through a window of twenty, the least that brokers have by default."""
+ASK_AGAIN_MS: Final = Millis(SECOND // 5)
 
 
-def gone(controller: Controller, tx: Transaction, device_id: int, will: Gone) -> None:
-    """Note that a connection is gone; a stale will, of an older connection, changes nothing."""
-    if tx.devices.save_gone(device_id, connection=will.connection, at=controller.clock.now()):
+def gone(controller: Controller, tx: Transaction, device_id: int, will: Gone) -> bool:
+    """Note that a connection is gone and return True; a stale will, of an older connection, changes nothing."""
+    is_current = tx.devices.save_gone(device_id, connection=will.connection, at=controller.clock.now())
+    if is_current:
         tx.targets.set_ready([device_id], OFFLINE)
+    return is_current
 
 
 def freed(controller: Controller, tx: Transaction, rows: Collection[TargetRecord]) -> list[int]:
@@ -35,3 +63,59 @@ def went(controller: Controller, tx: Transaction, name: Name) -> None:
     device = tx.devices.by_names([name]).get(name)
     if device is not None and controller.transport.session(name) == OFFLINE:
         gone(controller, tx, device.id, Gone(connection=device.connection))
+
+
+async def lost_sight(controller: Controller, partitions: Collection[int]) -> None:
+    """Void the presence of all devices of *partitions*, and ask each that was online to say hello.
+
+    Returns once all are asked, which takes long where the transport takes no more for a while.
+
+    Raises:
+        controller.app.errors.StorageUnavailable: when the database fails; begun anew, it goes on with the rest.
+    """
+    within = hello_within_ms(await controller.read(lambda tx: tx.devices.count()))
+    wanted, after = frozenset(partitions), 0
+    while page := await controller.read(_page(wanted, after=after)):
+        await controller.write(_void([device.id for device in page]), priority=Priority.HOUSEKEEPING)
+        await _ask(controller, page, within=within)
+        after = page[-1].id
+
+
+def hello_within_ms(enrolled: int) -> Millis:
+    """Return the span over which devices scatter their hellos.
+
+    It follows from the whole fleet, not from those asked: several lanes may lose sight at once and know nothing of
+    each other, and their devices come to the one controller.
+
+    >>> hello_within_ms(10), hello_within_ms(10_000), hello_within_ms(1_000_000)
+    (10000, 20000, 300000)
+    """
+    return Millis(min(max(SPREAD_MS, enrolled * HELLO_COST_MS), HELLO_WITHIN_MAX_MS))
+
+
+def _page(partitions: frozenset[int], *, after: int) -> Callable[[Transaction], list[Sighted]]:
+    return lambda tx: tx.devices.sighted(partitions, after=after, limit=PAGE)
+
+
+def _void(ids: Sequence[int]) -> Callable[[Transaction, Consequences], None]:
+    def work(tx: Transaction, _after: Consequences) -> None:
+        tx.devices.set_gone(ids)
+        tx.targets.set_ready(ids, OFFLINE)
+
+    return work
+
+
+async def _ask(controller: Controller, devices: Sequence[Sighted], *, within: Millis) -> None:
+    """Ask for hellos, and ask those again a little later whose request the transport could not take."""
+
+    def request(device: Sighted) -> tuple[Name, bytes]:
+        ack = Ack(device=device.name, incarnation=device.incarnation, hello_within_ms=within)
+        return device.name, seal(encode(ack), PayloadType.ACK, controller.time_key)
+
+    requests = await controller.compute.map(request, devices)
+    for _ in range(ASK_TRIES):
+        requests = [one for one in requests if not controller.transport.write(one[0], DownlinkKind.ACK, one[1])]
+        if not requests:
+            return
+        await controller.clock.pause_until(later(controller.clock.now(), ASK_AGAIN_MS))
+    log.warning("hellos_not_asked", devices=len(requests), consequence="each says hello by itself before long")

@@ -61,6 +61,14 @@ class Sender(Record, frozen=True):
     instance: int
 
 
+class Sighted(Record, frozen=True):
+    """What of a device it takes to ask it for a hello; as the store selects it."""
+
+    id: int
+    name: Name
+    incarnation: str
+
+
 class Candidate(Record, frozen=True):
     """A device that fulfils what a stage asks for; as the store selects it."""
 

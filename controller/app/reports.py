@@ -40,9 +40,6 @@ REISSUE_MS_MIN: Final = SECOND
 """The least time between two commands for one attempt: a device that refuses everything is not answered in a loop."""
 UNKNOWN_COMMAND: Final = "unknown-command"
 
-_UNTOLD: Final = frozenset({AttemptState.SENT, AttemptState.TIMED_OUT})
-"""An attempt of which the device told no end: what an earlier one left it with still holds."""
-
 
 def fold(controller: Controller, tx: Transaction, after: Consequences, batch: Sequence[SignedReport]) -> list[Answer]:
     """Store and fold a batch of verified reports; return the acknowledgements to be sent after the commit."""
@@ -148,7 +145,8 @@ class _Folding:
         is_end = report.state.is_terminal and command.attempt == after.attempt
         if (is_current and command.is_open) or (is_end and not is_current):
             self.heard.add(row.id)
-        if is_end or (report.state.is_terminal and after.attempt_state in _UNTOLD):
+        if is_end or (report.state.is_terminal and after.left is None):
+            # Of the current attempt the device has told no end: what an earlier one left it with still holds.
             self._ended(device, report, is_late=not is_end or row.target.state is not TargetState.IN_PROGRESS)
 
     def _ended(self, device: Sender, report: StateReport, *, is_late: bool) -> None:

@@ -25,6 +25,7 @@ from controller.app.records import (
     RunRecord,
     SecurityRecord,
     Sender,
+    Sighted,
     StandstillRecord,
     TargetRecord,
     TokenRecord,
@@ -92,6 +93,15 @@ class Devices(Protocol):
 
     def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
         """Mark the device offline if *connection* is that of its newest hello; say whether it was."""
+
+    def sighted(self, partitions: Collection[int], *, after: int, limit: int) -> list[Sighted]:
+        """Return up to *limit* devices of these partitions with an id above *after*, in that order, that were online.
+
+        Those are devices whose presence was noted in any life of the transport, and not taken back since.
+        """
+
+    def set_gone(self, ids: Collection[int]) -> None:
+        """Mark devices offline, whatever their connection."""
 
     def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
         """Replace a device's labels."""

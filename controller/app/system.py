@@ -1,5 +1,7 @@
 """The controller itself: is it ready, what was refused, who did what."""
 
+from collections.abc import Sequence
+
 from controller.app import heartbeat
 from controller.app.access import Actor, Permission
 from controller.app.controller import Controller
@@ -9,8 +11,11 @@ from controller.app.views import AuditView, Health, SecurityEventView
 from protocol.units import SECOND
 
 
-async def health(controller: Controller) -> Health:
-    """Say whether the controller can do its work: the database can be read, and was written a short while ago."""
+async def health(controller: Controller, *, transport_faults: Sequence[str] = ()) -> Health:
+    """Say whether the controller can do its work.
+
+    The database can be read, and was written a short while ago; and the transport says nothing of faults.
+    """
 
     def work(tx: Transaction) -> tuple[int, int]:
         return tx.commands.unsent_count(), heartbeat.gap_ms(tx, controller.clock.now())
@@ -19,8 +24,9 @@ async def health(controller: Controller) -> Health:
     try:
         unsent, gap = await controller.read(work)
     except StorageUnavailable as error:
-        return Health(ready=False, faults=(str(error),), online=online, unsent=0)
-    faults = (f"nothing could be written for {gap // SECOND} s: see the log for why",) if gap > 0 else ()
+        return Health(ready=False, faults=(str(error), *transport_faults), online=online, unsent=0)
+    unwritten = (f"nothing could be written for {gap // SECOND} s: see the log for why",) if gap > 0 else ()
+    faults = (*unwritten, *transport_faults)
     return Health(ready=not faults, faults=faults, online=online, unsent=unsent)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Final
 import typer
 
 from controller.cli.commands import (
+    broker_check,
+    brokers,
     contexts,
     devices,
     groups,
@@ -22,7 +24,7 @@ from controller.cli.commands import (
 PLUGINS: Final = "tidegate.commands"
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 an error; 2 used wrongly; 3 cancelled, or timed out while waiting; 4 not authenticated, or "
-    "not allowed; 5 the run ended unsuccessfully; 6 conflict with the state of things."
+    "not allowed; 5 the run ended unsuccessfully, or a broker is not safe; 6 conflict with the state of things."
 )
 
 
@@ -40,6 +42,7 @@ def build() -> typer.Typer:
     app.callback()(_common)
     local.add_to(app)
     standstill.add_to(app)
+    broker_check.add_to(app)
     nouns = {
         "run": (runs.group, "Start, watch and steer runs."),
         "pipeline": (pipelines.group, "Write and check pipelines."),
@@ -49,6 +52,7 @@ def build() -> typer.Typer:
         "group": (groups.group, "Sort devices into a tree of groups."),
         "token": (tokens.group, "Manage API tokens."),
         "claim": (tokens.claims, "Make tokens that devices enrol with."),
+        "broker": (brokers.group, "Connect through an external MQTT broker."),
         "audit": (system.audit, "Read what operators did."),
         "security": (system.security, "Read what was refused."),
         "context": (contexts.group, "Choose the controller to talk to."),

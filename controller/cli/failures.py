@@ -7,7 +7,7 @@
 | 2 | used wrongly |
 | 3 | cancelled, or timed out while waiting |
 | 4 | not authenticated, or not allowed |
-| 5 | the run ended unsuccessfully |
+| 5 | the run ended unsuccessfully, or a broker is not safe |
 | 6 | conflict with the state of things |
 """
 
@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     CANCELLED = 3
     NOT_ALLOWED = 4
     RUN_FAILED = 5
+    UNSAFE = 5
     CONFLICT = 6
 
 

@@ -325,7 +325,6 @@ def _refused(target: Target, event: RefusedCommand, policy: Policy) -> Outcome:
         state=AttemptState.FAILED,
         reason=Reason.REFUSED,
         detail=event.code,
-        left=Left.OLD,
     )
     return _ended(target, end, policy), ()
 
@@ -366,9 +365,9 @@ def _recall_heard(target: Target) -> Outcome:
 
 
 def _called_off(target: Target) -> Target:
-    """End an attempt that was recalled before the device began anything."""
+    """End an attempt that was recalled before the device began anything; what it was left with it has not told."""
     end = AttemptState.CANCELLED
-    return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED, left=Left.OLD)
+    return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED)
 
 
 def _given_up(target: Target, event: GivenUp) -> Target:

@@ -28,6 +28,7 @@ from mqtt5 import (
 )
 
 from controller.app.errors import ControllerError
+from controller.edge.text import is_text
 
 
 class Code(IntEnum):
@@ -147,6 +148,8 @@ OLD_PROTOCOL_ANSWER: Final = b"\x20\x02\x00\x01"
 
 _HEADER_BYTES_MAX: Final = 5
 _CONNECT: Final = 0x10
+_FOR_DEVICES: Final = frozenset({2, 5, 6, 7, 9, 11, 13, 15})
+"""Types of packets that are only sent to devices, or belong to QoS 2 or to what we do not offer (section 2.1.2)."""
 _OLD_NAMES: Final = (b"\x00\x04MQTT\x03", b"\x00\x04MQTT\x04", b"\x00\x06MQIsdp\x03")
 _WILDCARDS: Final = frozenset("+#")
 
@@ -184,6 +187,10 @@ def read(data: memoryview, *, bytes_max: int) -> tuple[Packet, int] | None:
     if total > len(data):
         return None
     packet = data[:total]
+    if packet[0] >> 4 in _FOR_DEVICES:
+        raise BadPacket(Code.PROTOCOL_ERROR, f"packet of type {packet[0] >> 4}, which no device sends us")
+    if not is_text(packet, header):
+        raise BadPacket(Code.MALFORMED, "text that is not UTF-8 (section 1.5.4)")
     return _translate(_parse(packet, header), packet, header), total
 
 
@@ -195,10 +202,11 @@ def _parse(packet: memoryview, header: int) -> mqtt5.Packet:
             raise OldProtocol(Code.PROTOCOL_ERROR, "MQTT 3") from error
         raise BadPacket(Code.MALFORMED, str(error)) from error
     except BaseException as error:
-        # Invalid UTF-8 makes the Rust code panic. The class derives from BaseException and cannot be imported.
+        # Rust code may panic, as it does on text that `is_text` refuses. The class derives from BaseException and
+        # cannot be imported.
         if type(error).__name__ != "PanicException":
             raise
-        raise BadPacket(Code.MALFORMED, "text that is not UTF-8") from None
+        raise BadPacket(Code.MALFORMED, "a packet that cannot be read") from None
     if consumed != len(packet):
         raise BadPacket(Code.MALFORMED, "a packet shorter than its remaining length")
     return parsed

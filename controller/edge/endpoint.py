@@ -17,14 +17,14 @@ from typing import Any, Final
 import structlog
 
 from controller.app.ports import Inbox, Uplinked
+from controller.complaints import Complaints
 from controller.edge.acceptor import Acceptor, listen, shrink_tls_buffers
 from controller.edge.codec import Code
-from controller.edge.complaints import Complaints
-from controller.edge.intake import Farewell, Intake, Message
 from controller.edge.limits import Counts, Limits
 from controller.edge.rounds import Rounds
 from controller.edge.session import Phase, Session
 from controller.edge.wire import Pause, new_buffer
+from controller.intake import Farewell, Intake, Message
 from protocol.ids import Name, TenantId
 from protocol.topics import DownlinkKind, UplinkKind
 
@@ -53,8 +53,10 @@ class Endpoint:
         self._tenant = tenant
         self._instance: Final = instance
         self._buffer = new_buffer()
-        self._complaints = Complaints(self.limits)
-        self._intake = Intake(inbox, limits=self.limits, counts=self.counts, on_pressure=self._press)
+        self._complaints = Complaints(
+            lines_per_second=self.limits.log_lines_per_second, burst=self.limits.log_lines_burst
+        )
+        self._intake = Intake(inbox, limits=self.limits.intake, counts=self.counts, on_pressure=self._press)
         self._acceptor = Acceptor(
             context,
             lambda: Session(self, tenant=self._tenant, buffer=self._buffer),
@@ -100,8 +102,8 @@ class Endpoint:
     async def stop(self) -> None:
         """Refuse new connections, store what has come, say goodbye to all, and end `run`.
 
-        Bounded in time: what cannot be stored in `Limits.drain_timeout_s` is not acknowledged, so its sender offers
-        it again.
+        Bounded in time: what cannot be stored in `IntakeLimits.drain_timeout_s` is not acknowledged, so its sender
+        offers it again.
         """
         if self._is_stopping:
             await self._stopped.wait()
@@ -136,8 +138,11 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.limits.sweep_s)
-            for session in self._rounds.due(loop.time()):
-                session.sweep(loop.time())
+            self._sweep(loop.time())
+
+    def _sweep(self, at: float) -> None:
+        for session in self._rounds.due(at):
+            session.sweep(at)
 
     # --- the port -------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from controller.intake import IntakeCounts, IntakeLimits
 from protocol.messages import MESSAGE_BYTES_MAX
 
 PACKET_HEADROOM_BYTES: Final = 1_024
@@ -43,24 +44,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     write_buffer_bytes_max: int = 65_536
     read_buffer_bytes_max: int = 32_768
 
-    batch_max: int = 500
-    gather_s: float = 0.02
-    """How long messages gather after a batch was stored, unless they fill one. A commit costs as much for one message
-    as for ten, so devices at work wait a little; whoever speaks after a silence does not."""
-    intake_high: int = 4_000
-    intake_low: int = 2_000
-    farewells_max: int = 40_000
-    retry_first_s: float = 0.1
-    retry_max_s: float = 5.0
-    farewell_tries_max: int = 5
-    drain_timeout_s: float = 10.0
+    intake: IntakeLimits = IntakeLimits()
 
     log_lines_per_second: float = 5.0
     log_lines_burst: int = 50
 
 
 @dataclass(slots=True)
-class Counts:
+class Counts(IntakeCounts):
     """What happened since the start; `controller.edge.metrics` tells it. All keys are constants of the code."""
 
     accepted: int = 0
@@ -68,39 +59,11 @@ class Counts:
     taken_over: int = 0
     keepalive_ended: int = 0
     received: int = 0
-    stored: int = 0
     written: int = 0
     write_refused: int = 0
     forbidden_publishes: int = 0
     forbidden_subscribes: int = 0
     throttled: int = 0
-    paused: int = 0
-    batches: int = 0
-    batches_failed: int = 0
-    farewells_lost: int = 0
     handshakes_failed: Counter[str] = field(default_factory=Counter)
     connects_refused: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
-    dispositions: Counter[str] = field(default_factory=Counter)
-
-
-class Bucket:
-    """A token bucket: so many in a row, then so many a second."""
-
-    __slots__ = ("_at", "_burst", "_left", "_rate")
-
-    def __init__(self, *, rate: float, burst: float) -> None:
-        """Take the rate, per second, and how many may come at once."""
-        self._rate = rate
-        self._burst = burst
-        self._left = burst
-        self._at = 0.0
-
-    def take(self, at: float) -> bool:
-        """Take one at the time *at*, in seconds of any clock that never goes back; say whether there was one."""
-        self._left = min(self._burst, self._left + (at - self._at) * self._rate)
-        self._at = at
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

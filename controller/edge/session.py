@@ -16,12 +16,13 @@ from typing import Final, Protocol
 
 from controller.app.errors import NotAuthenticated
 from controller.app.ports import Disposition, Uplinked
+from controller.bucket import Bucket
 from controller.edge import codec
 from controller.edge.codec import BadPacket, Code, Packet
 from controller.edge.identity import name_of_peer
-from controller.edge.intake import Message
-from controller.edge.limits import Bucket, Counts, Limits
+from controller.edge.limits import Counts, Limits
 from controller.edge.wire import Pause, Wire
+from controller.intake import Message
 from protocol.ids import Name, TenantId
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind
 
@@ -29,6 +30,7 @@ PACKET_ID_MAX: Final = 65_535
 
 _ANSWERS: Final = {
     Disposition.STORED: Code.SUCCESS,
+    Disposition.STALE: Code.SUCCESS,
     Disposition.MALFORMED: Code.PAYLOAD_INVALID,
     Disposition.UNTRUSTED: Code.NOT_AUTHORIZED,
 }

@@ -29,7 +29,8 @@ class Pause(Flag):
 class Wire(asyncio.BufferedProtocol, ABC):
     """One connection. A plain `asyncio.Protocol` would allocate 256 KiB for every message (measured: twice the time).
 
-    `heard` is when it was last read, in seconds of the loop's clock.
+    `heard` is when its last whole packet came (section 3.1.2.10), or it was first read, or read again after a pause, in
+    seconds of the loop's clock. Bytes alone do not count: whoever sends one a second would never be too late.
     """
 
     def __init__(self, *, limits: Limits, buffer: memoryview) -> None:
@@ -70,6 +71,7 @@ class Wire(asyncio.BufferedProtocol, ABC):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        self.heard = self._loop.time()
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes_max)
         # A paused TLS transport goes on gathering what comes, by default up to 256 KiB.
         set_read_limits = getattr(transport, "set_read_buffer_limits", None)
@@ -77,10 +79,16 @@ class Wire(asyncio.BufferedProtocol, ABC):
             set_read_limits(high=self._limits.read_buffer_bytes_max)
         self.opened(self._transport)
 
+    def eof_received(self) -> None:
+        """Let go at once of a peer that has gone: until TLS has ended, what is written to it would only be logged."""
+        if not self._is_finished and self._transport is not None:
+            self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """End; `exc` only tells how the peer vanished."""
         self._is_finished = True
         self.lost()
+        self._transport = None  # a TLS transport knows us: the circle would wait for the collector, with 50 KiB
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Return where to read into."""
@@ -90,7 +98,6 @@ class Wire(asyncio.BufferedProtocol, ABC):
         """Take *nbytes* new bytes."""
         if self._is_finished:
             return
-        self.heard = self._loop.time()
         fresh = self._buffer[:nbytes]
         if self._tail or self.pauses:
             self._tail += fresh
@@ -117,6 +124,7 @@ class Wire(asyncio.BufferedProtocol, ABC):
                     break
                 packet, length = found
                 at += length
+                self.heard = self._loop.time()
                 self.packet(packet)
         except BadPacket as error:
             self.failed(error)

@@ -1,6 +1,6 @@
 """The API as an ASGI application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -24,6 +24,7 @@ from controller.http.routes import (
     system,
     tokens,
 )
+from protocol.profiles import Profile
 
 API_VERSION: Final = "1.0.0"
 OPENAPI_PATH: Final = "/v1/openapi.json"
@@ -58,6 +59,8 @@ def create_app(
     *,
     mqtt_host: str,
     mqtt_port: int,
+    mqtt_profile: Profile = Profile.MQTT5,
+    transport_faults: Callable[[], Sequence[str]] = tuple,
     metrics: Callable[[], bytes | str] = bytes,
     downloads_in_flight_max: int = DOWNLOADS_IN_FLIGHT_MAX,
 ) -> FastAPI:
@@ -67,6 +70,8 @@ def create_app(
         controller: what the routes hand to the use cases.
         mqtt_host: where devices that enrol are told to connect to.
         mqtt_port: the port there.
+        mqtt_profile: how they are told to speak MQTT there.
+        transport_faults: returns what keeps devices from being reached, in words.
         metrics: returns the text of ``/metrics``.
         downloads_in_flight_max: beyond that many, downloads are answered with 503 and ``Retry-After``.
     """
@@ -83,6 +88,8 @@ def create_app(
     app.state.controller = controller
     app.state.mqtt_host = mqtt_host
     app.state.mqtt_port = mqtt_port
+    app.state.mqtt_profile = mqtt_profile
+    app.state.transport_faults = transport_faults
     app.state.metrics = metrics
     app.state.flat_routes = [route for router in _ROUTERS for route in router.routes]
     app.state.downloads = Slots(downloads_in_flight_max)

@@ -21,6 +21,7 @@ from controller.app.groups import NAMED_MAX
 from controller.documents import to_document
 from controller.domain.pipeline import Pipeline
 from controller.domain.query import LENGTH_MAX
+from protocol.profiles import Profile
 from protocol.trust import instant_of
 
 V = TypeVar("V")
@@ -381,6 +382,7 @@ class Enrolled(BaseModel):
     release_root: Base64
     mqtt_host: str
     mqtt_port: int
+    mqtt_profile: Profile
 
 
 class Renew(Body):

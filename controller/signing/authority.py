@@ -41,12 +41,17 @@ HOSTS_MAX: Final = 32
 
 CA_SPAN: Final = timedelta(days=3_650)
 SERVER_SPAN: Final = timedelta(days=90)
+BROKER_SPAN: Final = timedelta(days=365)
+"""Nobody renews it but a person."""
 DEVICE_SPAN: Final = timedelta(days=7)
+BROKER_CLIENT_SPAN: Final = timedelta(days=1)
 BACKDATED: Final = timedelta(minutes=5)
 """Clocks of devices may be behind ours by this much."""
 
 COMMON_NAME_LENGTH_MAX: Final = 64
 SAN_PREFIX: Final = "urn:tidegate:"
+CONTROLLER_NAME: Final = "tidegate-controller"
+"""What brokers know the controller by; no device's name, since those hold a colon."""
 
 
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -55,7 +60,7 @@ _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 
 
 class ServerCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate of the controller itself, with its private key, both in PEM."""
+    """A certificate of the controller itself, as a server or a client, with its private key, both in PEM."""
 
     certificate_pem: bytes
     key_pem: bytes
@@ -134,12 +139,38 @@ class Authority:
         Raises:
             InvalidRequest: when there is no host, there are too many, or one is neither a name nor an address.
         """
+        return self._server("tidegate controller", hosts, span=_span(at, SERVER_SPAN))
+
+    def broker_certificate(self, hosts: Sequence[str], *, at: Instant) -> ServerCertificate:
+        """Issue a certificate of one year, with a new key, for an external broker at *hosts* (names or addresses).
+
+        Raises:
+            InvalidRequest: as `server_certificate` does.
+        """
+        return self._server("tidegate broker", hosts, span=_span(at, BROKER_SPAN))
+
+    def _server(self, common_name: str, hosts: Sequence[str], *, span: tuple[datetime, datetime]) -> ServerCertificate:
         if not 1 <= len(hosts) <= HOSTS_MAX:
             raise InvalidRequest(f"{len(hosts)} hosts: expected 1 to {HOSTS_MAX}")
-        key = new_key()
         san = x509.SubjectAlternativeName([_host(host) for host in hosts])
-        usage, span = ExtendedKeyUsageOID.SERVER_AUTH, _span(at, SERVER_SPAN)
-        leaf = self._leaf(_name("tidegate controller"), key.public_key(), san, usage=usage, span=span)
+        return self._own(common_name, san, usage=ExtendedKeyUsageOID.SERVER_AUTH, span=span)
+
+    def broker_client_certificate(self, *, at: Instant) -> ServerCertificate:
+        """Issue a certificate of one day, with a new key, that the controller shows to a broker."""
+        san = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(SAN_PREFIX + CONTROLLER_NAME)])
+        usage, span = ExtendedKeyUsageOID.CLIENT_AUTH, _span(at, BROKER_CLIENT_SPAN)
+        return self._own(CONTROLLER_NAME, san, usage=usage, span=span)
+
+    def _own(
+        self,
+        common_name: str,
+        san: x509.SubjectAlternativeName,
+        *,
+        usage: x509.ObjectIdentifier,
+        span: tuple[datetime, datetime],
+    ) -> ServerCertificate:
+        key = new_key()
+        leaf = self._leaf(_name(common_name), key.public_key(), san, usage=usage, span=span)
         return ServerCertificate(
             certificate_pem=leaf.public_bytes(Encoding.PEM),
             key_pem=to_pem(key),

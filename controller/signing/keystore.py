@@ -23,7 +23,7 @@ from controller.app.errors import InvalidRequest
 from controller.signing.authority import Authority, ServerCertificate
 from controller.signing.keyfile import PRIVATE, read_ed25519, read_file, read_p256, read_private, write_file
 from controller.signing.roots import keyid_of
-from controller.signing.tls import server_context
+from controller.signing.tls import client_context, server_context
 from protocol.keys import Ed25519Signing
 from protocol.trust import DIRECTOR, TIME, FleetRole, instant_of
 from protocol.units import Instant
@@ -80,6 +80,21 @@ class Keystore:
         read_private(server)  # for its check of the mode
         ca = self.folder / CA_CERTIFICATE if require_client else None
         return server_context(certificate=server, key=server, ca=ca, require_client=require_client)
+
+    def broker_context(self, ca: Path | None = None, *, at: Instant) -> ssl.SSLContext:
+        """Return the TLS context of one connection to a broker, with a client certificate made for it alone.
+
+        Args:
+            ca: the CA that the broker's certificate must come from; without one, the installation's own.
+            at: now.
+        """
+        client = self.authority().broker_client_certificate(at=at)
+        trusted = ca or self.folder / CA_CERTIFICATE
+        read_file(trusted)  # for its errors
+        try:
+            return client_context(ca=trusted, certificate_pem=client.certificate_pem, key_pem=client.key_pem)
+        except ssl.SSLError as error:
+            raise InvalidRequest(f"{trusted}: expected the broker's CA in PEM: {error}") from error
 
     def server_expires(self) -> Instant:
         """Return when the controller's own certificate ends; renew it at two thirds of its span."""

@@ -1,5 +1,6 @@
-"""TLS as the controller serves it: which peers get in, and with which versions."""
+"""TLS as the controller speaks it: which peers get in, and whom it trusts where it is the client."""
 
+import os
 import ssl
 from pathlib import Path
 
@@ -39,3 +40,30 @@ def server_context(
         # Nobody resumes a session with a client certificate; tickets cost a fifth of the handshake (measured).
         context.num_tickets = 0
     return context
+
+
+def client_context(*, ca: Path, certificate_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
+    """Return the context of a client that shows a certificate which no disk has seen.
+
+    Args:
+        ca: the CA that the server's certificate must come from, PEM; its host name is checked too.
+        certificate_pem: the client's certificate.
+        key_pem: its private key.
+
+    Raises:
+        ssl.SSLError: when certificate and key do not belong together, or *ca* is no PEM.
+        OSError: when *ca* cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(ca)
+    _load_from_memory(context, key_pem + certificate_pem)
+    return context
+
+
+def _load_from_memory(context: ssl.SSLContext, pem: bytes) -> None:
+    """Load a certificate and its key; the library takes them from a file only, so the file has no name and no disk."""
+    with os.fdopen(os.memfd_create("tidegate-client"), "wb") as file:
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")

@@ -1,14 +1,14 @@
 """`controller.app.repositories.Devices` in SQL."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import starmap
+from itertools import islice, starmap
 from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import Candidate, DeviceRecord, Sender
+from controller.app.records import Candidate, DeviceRecord, Sender, Sighted
 from controller.domain.pipeline import Targets
 from controller.domain.query import Formula, version_key
 from controller.domain.selector import formula_of
@@ -16,7 +16,7 @@ from controller.store import device_rows
 from controller.store.columns import Bulk, one_of
 from controller.store.queries import condition
 from controller.store.tables import AGENT, device, device_app, device_label
-from protocol.ids import DeviceId, Name
+from protocol.ids import DeviceId, Name, partition_of
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
 
@@ -65,6 +65,12 @@ SAVE_GONE: Final = (
     .where(_d.id == _b_id, _d.connection == sa.bindparam("b_connection"))
     .values(instance=0, last_seen_at=sa.bindparam("at"))
 )
+SIGHTED: Final = (
+    sa.select(*(_d[name] for name in Sighted.__struct_fields__))
+    .where(_d.id > sa.bindparam("after"), _d.instance > 0)
+    .order_by(_d.id)
+)
+SET_GONE: Final = sa.update(device).where(one_of(_d.id, "ids")).values(instance=0)
 SET_LABELS: Final = sa.update(device).where(_d.device == sa.bindparam("b_device")).values(labels=sa.bindparam("labels"))
 SET_BLOCKED: Final = (
     sa.update(device).where(_d.device == sa.bindparam("b_device")).values(is_blocked=sa.bindparam("is_blocked"))
@@ -173,6 +179,14 @@ class SqlDevices:
     def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
         done = self._connection.execute(SAVE_GONE, {"b_id": device_id, "b_connection": connection, "at": at})
         return done.rowcount > 0
+
+    def sighted(self, partitions: Collection[int], *, after: int, limit: int) -> list[Sighted]:
+        rows = self._connection.execute(SIGHTED, {"after": after})
+        found = (row for row in starmap(Sighted, rows) if partition_of(row.name) in partitions)
+        return list(islice(found, limit))
+
+    def set_gone(self, ids: Collection[int]) -> None:
+        self._connection.execute(SET_GONE, {"ids": list(ids)})
 
     def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
         found: int | None = self._connection.scalar(ID_OF_DEVICE, {"b_device": device})

@@ -17,6 +17,7 @@ from rich.console import Console
 from controller.app.errors import ControllerError
 from controller.cli.failures import CliError, ExitCode
 from controller.http.app import OPENAPI_PATH
+from simulator.brokers import BrokerFailed, BrokerMissing
 from simulator.demo.scenario import APP, Cast, Scenario
 from simulator.demo.screen import RunTooLong, Screen
 from simulator.demo.stream import Lasting
@@ -24,7 +25,16 @@ from simulator.demo.verdict import BAD, Story, faults, report
 from simulator.installation import Installation, InstallationFailed
 from simulator.processes import Processes, ProcessFailed
 
-_FAILURES: Final = (InstallationFailed, ProcessFailed, RunTooLong, CliError, ControllerError, OSError)
+_FAILURES: Final = (
+    InstallationFailed,
+    BrokerMissing,
+    BrokerFailed,
+    ProcessFailed,
+    RunTooLong,
+    CliError,
+    ControllerError,
+    OSError,
+)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REPEAT_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.5

@@ -10,8 +10,9 @@ import msgspec
 
 from controller.app.views import RunView
 from controller.clock import SystemClock
+from simulator.brokers import Kind
 from simulator.demo.screen import Screen
-from simulator.demo.verdict import BAD, GOOD, HEALTHY, Played, Service, Story
+from simulator.demo.verdict import BAD, BUILT_IN, GOOD, HEALTHY, Played, Service, Story
 from simulator.installation import Installation, InstallationFailed, RealAgent
 from simulator.live.behaviour import Plan, draw, parse_behaviours
 from simulator.operations import Operator, sign
@@ -35,11 +36,12 @@ _POLL_SECONDS: Final = 0.1
 
 
 class Cast(msgspec.Struct, frozen=True, kw_only=True):
-    """Who plays: how many simulated devices and real agents, drawn from which seed."""
+    """Who plays: how many simulated devices and real agents, drawn from which seed, and what carries the messages."""
 
     devices: int = 200
     agents: int = 3
     seed: int = 1
+    broker: Kind | None = None
 
     @property
     def total(self) -> int:
@@ -81,6 +83,10 @@ class Scenario:
     def _begin(self) -> Installation:
         self._screen.say("making keys, roots and certificates (tidegate init)")
         self.installation = Installation.create(self._folder, self._processes)
+        if self._cast.broker is not None:
+            self._screen.say(f"starting {self._cast.broker} (tidegate broker config {self._cast.broker})")
+            broker = self.installation.go_through(self._cast.broker)
+            self._screen.say(f"{self._cast.broker} takes devices at {broker.devices}, over mutual TLS")
         self._screen.say("starting the controller (tidegate serve)")
         self.installation.serve()
         self._screen.say(f"the controller is ready at {self.installation.url}")
@@ -171,6 +177,7 @@ class Scenario:
         while True:
             story = Story(
                 seconds=self._screen.seconds,
+                broker=str(self._cast.broker or BUILT_IN),
                 expected_devices=self._cast.total,
                 runs=runs,
                 devices_on_version=_versions(operator),

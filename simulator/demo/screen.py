@@ -140,6 +140,7 @@ class Screen:
         for device, service in story.services.items():
             told = f"{service.status}, version {service.version or 'unknown'}"
             self.tell_words(f"The real service on {device} answers {told}.")
+        self.tell_words(f"Every message between controller and devices went through {story.broker}.")
         self._tell_time(story)
         for fault in faults(story):
             self.tell_words(f"NOT AS EXPECTED: {fault}")

@@ -17,6 +17,7 @@ from protocol.reasons import BLAME, Blame, reason_from
 GOOD: Final = "1.0.0"
 BAD: Final = "1.1.0"
 HEALTHY: Final = 200
+BUILT_IN: Final = "the built-in endpoint"
 _INSTALLING: Final = frozenset({AttemptState.INSTALLING, AttemptState.VERIFYING, AttemptState.SUCCEEDED})
 _TOUCHED: Final = frozenset({Left.NEW, Left.BROKEN})
 
@@ -78,13 +79,14 @@ def is_exposed(target: TargetView) -> bool:
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """All that happened. `services` are those of the real agents, by device."""
+    """All that happened. `services` are those of the real agents, by device; `broker` is what carried the messages."""
 
     seconds: float
     expected_devices: int
     runs: tuple[Played, ...]
     devices_on_version: Mapping[str, int]
     services: Mapping[str, Service]
+    broker: str = BUILT_IN
 
     @property
     def installs_per_second(self) -> float:
@@ -126,6 +128,7 @@ def report(story: Story, *, seed: int) -> dict[str, object]:
         "runs": [_run(played) for played in story.runs],
         "devices_on_version": dict(story.devices_on_version),
         "services": {device: msgspec.to_builtins(service) for device, service in story.services.items()},
+        "broker": story.broker,
         "installs_per_second": story.installs_per_second,
         "seconds": round(story.seconds, 1),
         "seed": seed,

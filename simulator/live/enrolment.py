@@ -18,6 +18,7 @@ from agent.core.backoff import full_jitter
 from agent.identity import new_tls_key, signing_request
 from protocol.ids import Name
 from protocol.keys import Ed25519Signing
+from protocol.profiles import Profile
 
 IN_FLIGHT_MAX: Final = 8
 TRIES_MAX: Final = 6
@@ -71,6 +72,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     release_root: bytes
     mqtt_host: str
     mqtt_port: int
+    mqtt_profile: Profile = Profile.MQTT5
 
 
 class _Enrolled(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,7 @@ class _Enrolled(msgspec.Struct, frozen=True, kw_only=True):
     release_root: bytes
     mqtt_host: str
     mqtt_port: int
+    mqtt_profile: Profile = Profile.MQTT5
 
 
 class _Keys(msgspec.Struct, frozen=True):
@@ -120,7 +123,7 @@ async def enrol(
         on_enrolled: told how many are done.
 
     Raises:
-        EnrolFailed: when one is refused, or the controller stays unreachable.
+        EnrolFailed: when one is refused, the controller stays unreachable, or devices are to speak MQTT 3.1.1.
     """
     room = asyncio.Semaphore(IN_FLIGHT_MAX)
     done: list[Papers | None] = [None] * len(devices)
@@ -148,6 +151,7 @@ async def enrol(
         release_root=first.release_root,
         mqtt_host=first.mqtt_host,
         mqtt_port=first.mqtt_port,
+        mqtt_profile=first.mqtt_profile,
     )
 
 
@@ -168,9 +172,13 @@ def _body(keys: _Keys, device: str, *, claim: str, model: str) -> bytes:
 async def _ask(client: httpx.AsyncClient, body: bytes) -> _Enrolled:
     answer = await call(client, "POST", "/v1/enrol", content=body)
     try:
-        return msgspec.json.decode(answer.content, type=_Enrolled)
+        enrolled = msgspec.json.decode(answer.content, type=_Enrolled)
     except msgspec.MsgspecError as error:
         raise EnrolFailed(f"the controller's answer to an enrolment cannot be used: {error}") from error
+    if not enrolled.mqtt_profile.is_mqtt5:
+        why = "simulated devices speak MQTT 5 alone: run agents, or use a broker of MQTT 5"
+        raise EnrolFailed(f"devices are to speak {enrolled.mqtt_profile}, and {why}")
+    return enrolled
 
 
 async def call(

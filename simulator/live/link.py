@@ -22,6 +22,7 @@ CONNECT_SECONDS: Final = 30
 RECEIVE_MAX: Final = 16
 PACKET_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 1_024
 PACKET_ID_MAX: Final = 65_535
+_WITH_WILL: Final = mqtt5.DisconnectReasonCode.DISCONNECT_WITH_WILL_MESSAGE
 _SUBSCRIBE_ID: Final = 1
 _BUFFER: Final = memoryview(bytearray(65_536))
 _PING: Final = mqtt5.PingReqPacket().write()
@@ -226,8 +227,8 @@ class Link(asyncio.BufferedProtocol):
         self._end(why)
 
     def leave(self) -> None:
-        """Say goodbye and close: there is no will to publish."""
-        self._write(mqtt5.DisconnectPacket().write())
+        """Say goodbye and close; the will is published, since a broker tells the controller in no other way."""
+        self._write(mqtt5.DisconnectPacket(reason_code=_WITH_WILL).write())
         if self._transport is not None:
             self._transport.close()
         self._end("the device has left")

@@ -2,15 +2,16 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from heapq import nsmallest
+from itertools import islice
 from typing import Final
 
 import msgspec
 
-from controller.app.records import Candidate, DeviceRecord, Sender
+from controller.app.records import Candidate, DeviceRecord, Sender, Sighted
 from controller.domain.pipeline import Targets
 from controller.domain.query import Described, Formula, matches
 from controller.domain.selector import formula_of
-from protocol.ids import DeviceId, Name
+from protocol.ids import DeviceId, Name, partition_of
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
 from simulator.memory.journal import Journal
@@ -150,6 +151,18 @@ class MemoryDevices:
             return False
         self._change(device_id, instance=0, last_seen_at=at)
         return True
+
+    def sighted(self, partitions: Collection[int], *, after: int, limit: int) -> list[Sighted]:
+        found = (
+            Sighted(row.id, row.name, row.incarnation)
+            for row in self._rows.values()
+            if row.id > after and row.instance > 0 and partition_of(row.name) in partitions
+        )
+        return list(islice(found, limit))
+
+    def set_gone(self, ids: Collection[int]) -> None:
+        for id_ in sorted(set(ids)):
+            self._change(id_, instance=0)
 
     def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
         self._change(self._named.get(device, 0), labels=dict(labels))

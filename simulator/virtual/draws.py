@@ -8,6 +8,7 @@ True
 """
 
 import random
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -57,6 +58,34 @@ class NetworkDraw(msgspec.Struct, frozen=True, kw_only=True):
     cut_gap_ms: int
     cut_ms: int
     window: int
+
+
+class Keeps(StrEnum):
+    """What a broker still has of the lanes' sessions after a restart."""
+
+    ALL = "all"
+    SESSIONS = "sessions"
+    NOTHING = "nothing"
+
+
+class BrokerDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares of downlink messages, lane breaks and wills; spans in milliseconds; a gap is a mean time, 0 for never.
+
+    `redelivery_late_ms` is how long new messages may overtake those that are offered again; `will_late_ms` how late
+    the will of a connection that was taken over may come.
+    """
+
+    keeps: Keeps
+    window: int
+    downlink_loss: float
+    restart_gap_ms: int
+    down_ms: int
+    lane_gap_ms: int
+    forgets: float
+    redelivery_late_ms: int
+    wills_at_takeover: float
+    wills_at_restart: float
+    will_late_ms: int
 
 
 class ControllerDraw(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +145,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     controller: ControllerDraw
     device: DeviceDraw
     operator: OperatorDraw
+    broker: BrokerDraw | None
     chaos_ms: int
     floors: tuple[int, ...]
 
@@ -141,6 +171,7 @@ def draw(seed: int) -> Draws:
         controller=_controller(chance),
         device=_device(chance),
         operator=_operator(chance, random.Random(f"{seed}/rare")),
+        broker=_broker(random.Random(f"{seed}/draws/broker")),
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )
@@ -166,6 +197,25 @@ def _network(chance: random.Random) -> NetworkDraw:
         cut_gap_ms=_gap(chance, 20 * SECOND, 3 * MINUTE),
         cut_ms=int(chance.uniform(1, 120) * SECOND),
         window=chance.choice((1, 2, 16)),
+    )
+
+
+def _broker(chance: random.Random) -> BrokerDraw | None:
+    """Draw from a chance of its own, so that all else in a world is the same with a broker and without."""
+    if chance.randrange(3):
+        return None
+    return BrokerDraw(
+        keeps=chance.choice(tuple(Keeps)),
+        window=chance.choice((3, 16, 64)),
+        downlink_loss=_maybe(chance, 0.01, 0.3),
+        restart_gap_ms=_gap(chance, MINUTE, 4 * MINUTE),
+        down_ms=chance.choice((100, 5_000, 60_000)),
+        lane_gap_ms=_gap(chance, 20 * SECOND, 3 * MINUTE),
+        forgets=_maybe(chance, 0.1, 0.8),
+        redelivery_late_ms=_gap(chance, SECOND, 30 * SECOND),
+        wills_at_takeover=_maybe(chance, 0.2, 1.0),
+        wills_at_restart=_maybe(chance, 0.2, 1.0),
+        will_late_ms=chance.choice((10, 1_000, 30_000)),
     )
 
 

@@ -1,31 +1,21 @@
 """The endpoint of one life of the controller: sessions, the batches of what they say, and who ended.
 
-It stands in for `controller.edge`: the same port down, the same promises up. One batch at a time; a message is
-acknowledged only after the batch was stored; a batch that was refused is offered again.
+It stands in for `controller.edge`: the same port down, the same promises up.
 """
 
 import random
-from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
 
 from controller.app.errors import ControllerError
 from controller.app.inbox import Inbox
-from controller.app.ports import Disposition, Uplinked
+from controller.app.ports import Uplinked
 from protocol.ids import Name
 from protocol.topics import DownlinkKind, UplinkKind
 from simulator.virtual.connection import NOTICE_MS_MAX, Connection, Settled
+from simulator.virtual.intake import RETRY_MS, Handed, Intake, Perils, Spawn
 from simulator.virtual.picture import Session
-from simulator.virtual.ports import Killed
-from simulator.virtual.scheduler import Act, suspend
+from simulator.virtual.scheduler import Act
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
-
-RETRY_MS: Final = 500
-BATCH_MAX: Final = 50
-
-Handed = Callable[[Name, DownlinkKind, bytes], None]
-Spawn = Callable[[Coroutine[Any, Any, Any]], None]
 
 
 class Endpoint:
@@ -42,9 +32,8 @@ class Endpoint:
         self._live: dict[Name, Connection] = {}
         self._checked: dict[Connection, None] = {}
         self._last_number = 0
-        self._queue: deque[tuple[Uplinked, Settled | None]] = deque()
-        self._is_storing = False
-        self._has_written = False
+        self._intake = Intake(world, inbox, spawn)
+        self._perils = Perils(world, chance)
         self.instance = self._chance.randrange(1, 2**31)
 
     # --- the controller's port ----------------------------------------------------------------------------------
@@ -70,20 +59,12 @@ class Endpoint:
         connection = self._live.get(name)
         if connection is None:
             return False
-        self._perhaps_die(kind)
+        self._perils.perhaps_die(kind)
         if not connection.down(kind, payload):
             return False
         self._handed(name, kind, payload)
-        self._has_written = kind is DownlinkKind.COMMAND
+        self._perils.written(kind)
         return True
-
-    def _perhaps_die(self, kind: DownlinkKind) -> None:
-        if kind is DownlinkKind.COMMAND and self._world.strikes(
-            self._world.draws.controller.kill_at_publish, self._chance
-        ):
-            if self._has_written:
-                self._world.sometimes(Sometimes.KILLED_WHILE_SENDING)
-            raise Killed
 
     def close(self, name: Name, *, reason: str) -> None:
         """End the device's session, and refuse one that is just being checked."""
@@ -128,15 +109,7 @@ class Endpoint:
         if self._live.get(connection.name) is connection:
             del self._live[connection.name]
         self.take(Uplinked(name=connection.name, kind=UplinkKind.GONE, payload=connection.will), None)
-        self._spawn(self._note_end(connection.name, number))
-
-    async def _note_end(self, name: Name, number: int) -> None:
-        while self._queue or self._is_storing:
-            await suspend(lambda go_on: self._world.scheduler.after(RETRY_MS, go_on))
-        try:
-            await self._inbox.disconnected(name, number)
-        except ControllerError:
-            self._world.say("endpoint", f"the end of {name} is not noted")
+        self._spawn(self._intake.note_end(connection.name, number))
 
     def restart(self) -> None:
         """Begin anew: every session is gone, nobody is told, and presence under the old number is void."""
@@ -149,7 +122,7 @@ class Endpoint:
 
     def die(self) -> None:
         """End with the controller: devices notice sooner or later."""
-        self._queue.clear()
+        self._intake.clear()
         for connection in list(self._numbers):
             connection.cut(notice_ms_max=RETRY_MS if self._chance.randrange(5) else NOTICE_MS_MAX)
         self._numbers.clear()
@@ -159,26 +132,4 @@ class Endpoint:
 
     def take(self, message: Uplinked, settled: Settled | None) -> None:
         """Queue a message for the next batch."""
-        self._queue.append((message, settled))
-        if not self._is_storing:
-            self._is_storing = True
-            self._spawn(self._store_all())
-
-    async def _store_all(self) -> None:
-        while self._queue:
-            count = min(BATCH_MAX, len(self._queue))
-            batch = [self._queue.popleft() for _ in range(count)]
-            for disposition in await self._insist([message for message, _ in batch]):
-                if disposition is not Disposition.STORED and self._world.draws.network.hostility:
-                    self._world.sometimes(Sometimes.UPLINK_REFUSED)
-            for _, settled in batch:
-                if settled is not None:
-                    settled()
-        self._is_storing = False
-
-    async def _insist(self, batch: list[Uplinked]) -> list[Disposition]:
-        while True:
-            try:
-                return list(await self._inbox.receive(batch))
-            except ControllerError:
-                await suspend(lambda go_on: self._world.scheduler.after(RETRY_MS, go_on))
+        self._intake.put(message, None if settled is None else lambda _: settled())

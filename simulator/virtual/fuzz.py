@@ -128,7 +128,7 @@ def _outcomes(seeds: Sequence[int], workers: int, backend: Backend) -> Generator
         for outcomes in pool.map(partial(_chunk, backend), chunks):
             yield from outcomes
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _ready() -> None:

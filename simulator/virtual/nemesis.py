@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from simulator.virtual.broker import LANES
 from simulator.virtual.connection import NOTICE_MS_MAX
 from simulator.virtual.device import Device
+from simulator.virtual.endpoint import Endpoint
 from simulator.virtual.network import Network
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
@@ -31,6 +33,9 @@ class Nemesis:
         self._every(draws.device.power_gap_ms, self._power_cut)
         self._every(draws.controller.jump_gap_ms, self._jump)
         self._every(draws.controller.endpoint_gap_ms, self._restart_endpoint)
+        if draws.broker is not None:
+            self._every(draws.broker.restart_gap_ms, self._restart_broker)
+            self._every(draws.broker.lane_gap_ms, self._break_lane)
         self._world.scheduler.after(draws.chaos_ms, self._set_right)
 
     def _every(self, gap_ms: int, strike: Callable[[], None]) -> None:
@@ -81,7 +86,15 @@ class Nemesis:
             self._shift(behind_ms)
 
     def _restart_endpoint(self) -> None:
-        if self._server.life is not None:
+        if self._server.life is not None and isinstance(self._server.life.transport, Endpoint):
             self._world.sometimes(Sometimes.ENDPOINT_RESTARTED)
             self._world.say("endpoint", "restarts")
-            self._server.life.endpoint.restart()
+            self._server.life.transport.restart()
+
+    def _restart_broker(self) -> None:
+        assert self._server.broker is not None, "only a world with a broker restarts one"
+        self._server.broker.restart()
+
+    def _break_lane(self) -> None:
+        assert self._server.broker is not None, "only a world with a broker has lanes"
+        self._server.broker.break_lane(self._chance.randrange(LANES))

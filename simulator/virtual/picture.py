@@ -37,6 +37,8 @@ class Commit:
     hellos: list[DeviceRecord]
     voided: list[int]
     described: dict[int, list[Described]]
+    gone: list[int]
+    unseen: list[int]
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class Picture:
 
     `down_ms` has each span from a death of the controller to the next commit, which is that of its recovery.
     `session` returns the live session of a device, None where it has none or an unnoticed break has made it useless.
+    Behind a broker `connection` returns by which connection a device is there, None where it is not, and `is_lane_up`
+    whether the controller hears and reaches it.
     """
 
     true_now: Callable[[], Instant]
@@ -65,6 +69,8 @@ class Picture:
     died_at: int | None = None
     down_ms: list[int] = field(default_factory=list)
     session: Callable[[Name], Session | None] = lambda _: None
+    connection: Callable[[Name], str | None] = lambda _: None
+    is_lane_up: Callable[[Name], bool] = lambda _: False
     names: dict[Name, DeviceRecord] = field(default_factory=dict)
     described: dict[int, Described] = field(default_factory=dict)
 
@@ -98,6 +104,8 @@ class Picture:
             hellos=changes.hellos,
             voided=changes.voided,
             described=described,
+            gone=changes.gone,
+            unseen=changes.unseen,
         )
 
     def died(self) -> None:

@@ -15,9 +15,11 @@ from controller.observe import Meters
 from protocol.ids import Name, TenantId, tenant_id
 from protocol.messages import RootVersions
 from protocol.units import SECOND
+from simulator.virtual.broker import Broker
 from simulator.virtual.connection import Connection, DeviceEnd
 from simulator.virtual.endpoint import Endpoint
 from simulator.virtual.keys import Keys
+from simulator.virtual.lanes import Lanes
 from simulator.virtual.network import Network
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.picture import Session
@@ -58,11 +60,11 @@ class Life:
         self._server = server
         clock, compute, inbox = VirtualClock(world, server.wall), SlowCompute(world), Inbox()
         store = MortalStore(server.store, world, committed=server.oracle.committed, told=server.oracle.told)
-        self.endpoint = Endpoint(world, inbox, chance=server.endpoint_chance, spawn=self.spawn, handed=self._handed)
+        self.transport = self._new_transport(inbox)
         self._store = store
         dispatcher = Dispatcher(
             store=store,
-            transport=self.endpoint,
+            transport=self.transport,
             director=keys.pair(DIRECTOR),
             clock=clock,
             compute=compute,
@@ -74,7 +76,7 @@ class Life:
             clock=clock,
             chance=server.chance,
             compute=compute,
-            transport=self.endpoint,
+            transport=self.transport,
             artifacts=NoArtifacts(),
             authority=Stamp(),
             time_key=keys.pair(TIME),
@@ -93,6 +95,13 @@ class Life:
         self.is_up = False
         self.spawn(self._run())
 
+    def _new_transport(self, inbox: Inbox) -> Endpoint | Lanes:
+        server = self._server
+        world, broker, chance = server.world, server.broker, server.transport_chance
+        if broker is None:
+            return Endpoint(world, inbox, chance=chance, spawn=self.spawn, handed=self._handed)
+        return Lanes(world, inbox, broker, chance=chance, spawn=self.spawn, handed=self._handed)
+
     def _handed(self, name: Name, kind: Any, payload: bytes) -> None:
         self._store.has_unmarked = True
         self._server.oracle.handed(name, kind, payload)
@@ -102,6 +111,8 @@ class Life:
         await self._server.store.read(self._server.oracle.restarted)
         await wakeups.recover(self.controller)
         self.is_up = True
+        if isinstance(self.transport, Lanes):
+            self.transport.begin()
         await wakeups.run_for_ever(self.controller)
 
     def _kick(self) -> None:
@@ -149,7 +160,7 @@ class Life:
         for task in self._tasks:
             task.kill()
         self._tasks = []
-        self.endpoint.die()
+        self.transport.die()
 
 
 class Server:
@@ -164,12 +175,16 @@ class Server:
         self.oracle: Final = oracle
         self.wall: Final = wall
         self.chance: Final = SeededChance(world)
-        self.endpoint_chance: Final = world.chance("endpoint")
+        self.transport_chance: Final = world.chance("endpoint")
+        self.broker: Final = None if world.draws.broker is None else Broker(network)
         self.kicks: Final = world.chance("controller/kicks")
         self.life: Life | None = None
         self._network = network
         self._down = world.chance("controller/down")
         oracle.picture.session = self._session
+        if self.broker is not None:
+            oracle.picture.connection = self.broker.connection
+            oracle.picture.is_lane_up = self._is_lane_up
 
     def boot(self) -> None:
         """Begin a life."""
@@ -198,7 +213,10 @@ class Server:
             life.end()
 
     def _session(self, name: Name) -> Session | None:
-        return None if self.life is None else self.life.endpoint.whole_session(name)
+        return None if self.life is None else self.life.transport.whole_session(name)
+
+    def _is_lane_up(self, name: Name) -> bool:
+        return self.life is not None and isinstance(self.life.transport, Lanes) and self.life.transport.is_up(name)
 
     def request(
         self, work: Callable[[Controller], Coroutine[Any, Any, Any]], *, answered: Answered, failed: Failed
@@ -213,9 +231,19 @@ class Server:
         self, name: Name, device: DeviceEnd, *, will: bytes, admitted: Callable[[Connection], None], refused: Act
     ) -> None:
         """Let a device try to connect."""
-        life = self.life
-        if life is None or not life.is_up or self._network.is_cut_off(name):
+        end = self._end()
+        if end is None or self._network.is_cut_off(name):
             refused()
             return
-        connection = Connection(self._network, name, device=device, endpoint=life.endpoint, will=will)
-        life.endpoint.arrive(connection, admitted=lambda: admitted(connection), refused=refused)
+        connection = Connection(self._network, name, device=device, endpoint=end, will=will)
+        end.arrive(connection, admitted=lambda: admitted(connection), refused=refused)
+
+    def _end(self) -> Endpoint | Broker | None:
+        """Return whom devices connect to, None where nobody is there."""
+        if self.broker is not None:
+            return self.broker
+        life = self.life
+        if life is None or not life.is_up:
+            return None
+        assert isinstance(life.transport, Endpoint), "without a broker there is an endpoint"
+        return life.transport

@@ -8,6 +8,7 @@ from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, Ru
 from controller.app.repositories import Transaction
 from protocol.ids import DeviceId
 from protocol.messages import InstalledRelease
+from protocol.units import Instant
 
 
 @dataclass(slots=True)
@@ -25,6 +26,8 @@ class Changes:
     installed: list[tuple[int, bool]] = field(default_factory=list)
     said: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     grouped: list[tuple[str, Collection[int], bool]] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+    unseen: list[int] = field(default_factory=list)
     is_mark: bool = False
 
 
@@ -51,6 +54,16 @@ class _Devices(_Watched):
     def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
         self._inner.set_labels(device, labels)
         self._changes.labelled.append((device, dict(labels)))
+
+    def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
+        is_current: bool = self._inner.save_gone(device_id, connection=connection, at=at)
+        if is_current:
+            self._changes.gone.append(device_id)
+        return is_current
+
+    def set_gone(self, ids: Collection[int]) -> None:
+        self._inner.set_gone(ids)
+        self._changes.unseen.extend(ids)
 
     def save_hello(self, device: DeviceRecord) -> None:
         self._inner.save_hello(device)

@@ -97,6 +97,10 @@ class Witness(Observer):
 
     def answered_device(self, name: Name, answer: Ack | HelloReply) -> Complaints:
         """Tell what was answered."""
+        if isinstance(answer, Ack) and answer.hello_within_ms:
+            self._world.sometimes(Sometimes.HELLO_ASKED)
+            self._world.say("transport", f"to {name}: say hello within {answer.hello_within_ms} ms")
+            return ()
         shown = f"ack {answer.stored}" if isinstance(answer, Ack) else f"reply, permit {answer.work}"
         self._world.say("transport", f"to {name}: {shown}")
         return ()

@@ -60,6 +60,8 @@ class Hub:
         self.disconnects: list[str] = []
         self.wills: list[bytes] = []
         self.deaf = False
+        self.told: dict[str, str] = {}
+        """What an enrolment is told besides."""
         self.connack = mqtt5.ConnAckReasonCode.SUCCESS
         self.suback = mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE
         self.subscribe_count = 0
@@ -259,6 +261,7 @@ class Hub:
                 "release_root": base64.b64encode(self.trustees.release_root()).decode(),
                 "mqtt_host": "127.0.0.1",
                 "mqtt_port": self._listener.getsockname()[1],
+                **self.told,
             }
         ).encode()
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import urllib3
 from cryptography import x509
@@ -28,6 +29,7 @@ from agent.https import Answer, Https, unreachable
 from agent.https import Identity as Caller
 from agent.identity import Enrolment, Identity
 from agent.trust import TrustStore
+from protocol.profiles import Profile
 from protocol.trust import instant_of
 from protocol.units import Instant
 from tests.agent import papers
@@ -274,3 +276,24 @@ def test_a_lock_has_one_holder(tmp_path: Path) -> None:
         with sole_user(tmp_path / "lock") as second:
             assert (first, second) == (True, False)
         assert threading.active_count() >= 1
+
+
+def test_an_enrolment_tells_how_to_speak_mqtt(hub: Hub, tmp_path: Path) -> None:
+    hub.told = {"mqtt_profile": "mqtt3.1.1-qos0"}
+    identity = Identity(tmp_path / "other")
+    enrol(CLAIM, controller=hub.url, ca=hub.ca, identity=identity, sleep=no_sleep)
+    assert identity.enrolment().mqtt_profile is Profile.MQTT311_QOS0
+
+
+def test_an_enrolment_of_before_there_were_profiles_speaks_mqtt_5(identity: Identity) -> None:
+    path = identity.folder / "enrolment.json"
+    kept = msgspec.json.decode(path.read_bytes())
+    del kept["mqtt_profile"]
+    path.write_bytes(msgspec.json.encode(kept))
+    assert identity.enrolment().mqtt_profile is Profile.MQTT5
+
+
+def test_a_way_to_speak_that_this_agent_does_not_know_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.told = {"mqtt_profile": "mqtt6"}
+    with pytest.raises(EnrolRefused, match="mqtt6"):
+        enrol(CLAIM, controller=hub.url, ca=hub.ca, identity=Identity(tmp_path / "other"), sleep=no_sleep)

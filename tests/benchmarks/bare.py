@@ -6,7 +6,7 @@ The same TLS, sessions, batches and limits as in production; what is missing is 
 import asyncio
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -65,6 +65,9 @@ class RawInbox:
 
     async def disconnected(self, name: Name, session: int) -> None:
         """Do nothing: presence is the controller's."""
+
+    async def lost_sight(self, partitions: Collection[int]) -> None:
+        """Do nothing, for the same reason."""
 
 
 class Bare:

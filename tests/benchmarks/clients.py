@@ -15,7 +15,7 @@ import msgspec
 from controller.edge.acceptor import shrink_tls_buffers
 from tests.benchmarks import orders
 from tests.benchmarks.control import Order, obey
-from tests.benchmarks.light import Ears, LightDevice, Papers
+from tests.benchmarks.light import Ears, LightDevice, Papers, SilentDevice
 
 DIALS_MAX: Final = 8
 CONNECT_SECONDS: Final = 600.0
@@ -27,10 +27,10 @@ _POLL_SECONDS: Final = 0.02
 class Crowd:
     """All devices of the process."""
 
-    def __init__(self, papers: Sequence[Papers], *, ca: str) -> None:
-        """Take who they are, and the CA that the server's certificate chains to."""
+    def __init__(self, papers: Sequence[Papers], *, ca: str, kind: type[LightDevice] = LightDevice) -> None:
+        """Take who they are, the CA that the server's certificate chains to, and what they are like."""
         self._heard = Ears()
-        self._waiting = [LightDevice(each, self._heard) for each in reversed(papers)]
+        self._waiting = [kind(each, self._heard) for each in reversed(papers)]
         self._ca = ca
         self._devices: list[LightDevice] = []
         self._watched_at = 0
@@ -137,9 +137,9 @@ class Crowd:
                 await asyncio.sleep(_POLL_SECONDS)
 
 
-def main(socket: str, papers: str, ca: str) -> None:
-    """Run the devices in the file *papers* until the benchmark ends."""
+def main(socket: str, papers: str, ca: str, manner: str = "speaking") -> None:
+    """Run the devices in the file *papers*, which speak or are "silent", until the benchmark ends."""
     shrink_tls_buffers()
     loaded = msgspec.msgpack.decode(Path(papers).read_bytes(), type=list[Papers])
-    crowd = Crowd(loaded, ca=Path(ca).read_text())
+    crowd = Crowd(loaded, ca=Path(ca).read_text(), kind=SilentDevice if manner == "silent" else LightDevice)
     asyncio.run(obey(socket, crowd.carry_out))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from agent.mqtt import KEEPALIVE_SECONDS
+from agent.connection import KEEPALIVE_SECONDS
 from simulator.processes import Processes
 from tests.benchmarks import orders
 from tests.benchmarks.measure import Count, Measured, Share, cpu_seconds, progress

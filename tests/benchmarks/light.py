@@ -151,3 +151,13 @@ class LightDevice:
         kind, payload, token = self.prepared[index]
         self.link.publish(kind, payload, token=token)
         return token is not None
+
+
+class SilentDevice(LightDevice):
+    """One that connects, subscribes and says nothing."""
+
+    __slots__ = ()
+
+    def up(self, link: Link) -> None:
+        """Say no hello."""
+        self._ears.up_count += 1

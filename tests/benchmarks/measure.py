@@ -112,6 +112,26 @@ class Share(Measured):
 
 
 @dataclass(frozen=True)
+class Cost(Measured):
+    """What one of many things takes, in a unit of its own."""
+
+    unit: str
+    amount: float
+    bound: str
+    bound_amount: float
+
+    @property
+    def ratio(self) -> float:
+        """Return how many times the bound it takes."""
+        return self.amount / self.bound_amount
+
+    def line(self) -> str:
+        """Return the figure for people."""
+        share = f"{self.ratio:5.2f} times {self.bound_amount:,.2f} {self.unit}  {self.bound}"
+        return f"{self.name:34} {self.amount:10,.2f} {self.unit}  {share}"
+
+
+@dataclass(frozen=True)
 class Count(Measured):
     """How many of some things are so, such as 0 of 5,000."""
 
@@ -156,6 +176,12 @@ def percentile(samples: Sequence[float], percent: float) -> float:
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time of a process with all its threads, as /proc/PID/stat tells it, but in nanoseconds."""
     return time.clock_gettime((~pid << 3) | _CPU_OF_PROCESS)
+
+
+def resident_kib(pid: int) -> float:
+    """Return how much memory a process occupies, in KiB: what of it lies in RAM, shared pages included."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1_024
 
 
 def progress(text: str) -> None:

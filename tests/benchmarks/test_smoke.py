@@ -9,9 +9,9 @@ import pytest
 
 from simulator.processes import left_behind
 from tests.benchmarks import __main__ as program
-from tests.benchmarks import dispatch, envelopes, idle, latency, orders, wire
+from tests.benchmarks import connections, dispatch, envelopes, idle, latency, orders, wire
 from tests.benchmarks.latency import Pause
-from tests.benchmarks.measure import BenchmarkFailed, Count, Figure, Latency, Measured, machine, percentile
+from tests.benchmarks.measure import BenchmarkFailed, Cost, Count, Figure, Latency, Measured, machine, percentile
 from tests.benchmarks.probe import Handed, Seen
 from tests.benchmarks.site import Side, Site, open_site
 
@@ -49,6 +49,20 @@ def test_idle(sides: tuple[Site, Side, Side], monkeypatch: pytest.MonkeyPatch) -
     silent = ["idle, 2 devices, 10 runs", "idle, 5 devices, 10 runs"]
     names = [*silent, "the same, with 0 pings/s", "idle, statements over all devices"]
     _check(idle.measure(*sides, few=2, span_s=1.2), names)
+
+
+def test_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "REST_S", 0.0)
+    found = list(connections.figures(devices=60, span_s=1.2))
+    names = ["memory of 60 connections, each", "connects, with the devices' work", "server's CPU for one connect"]
+    _check(iter(found), [*names, "idle, 60 connections"])
+    assert isinstance(found[0], Cost)
+    assert 20 < found[0].amount < 200  # KiB
+
+
+def test_more_connections_than_files_are_refused() -> None:
+    with pytest.raises(BenchmarkFailed, match="raise ulimit -n"):
+        list(connections.figures(devices=100_000_000))
 
 
 def _check(figures: Iterator[Measured], names: list[str]) -> None:

@@ -6,12 +6,10 @@ from typing import Final
 
 import pytest
 
-from simulator.live.history import read_history
 from tests.chaos.chance import drawn, repeating
-from tests.chaos.evidence import read_agent_log, read_database, read_journal
-from tests.chaos.history import ALWAYS, CHECKS, Evidence, assert_clean, unsettled
-from tests.chaos.world import PATIENT, VERSIONS, active_runs, define
-from tests.integration.world import APP, JOB, World, until, world
+from tests.chaos.history import ALWAYS, CHECKS, assert_clean, unsettled
+from tests.chaos.world import PATIENT, VERSIONS, active_runs, define, evidence_of
+from tests.integration.world import APP, JOB, until, world
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -20,19 +18,6 @@ DEVICES: Final = 200
 AGENTS: Final = 3
 KILLS: Final = 2
 SETTLE_SECONDS: Final = 90.0
-
-
-def evidence(w: World, history: Path) -> Evidence:
-    """Return all that is known; the devices' word is read first, so that it never runs ahead of the database's."""
-    journals = [read_journal(agent.folder) for agent in w.agents]
-    told = [
-        entry
-        for agent, (durable, _) in zip(w.agents, journals, strict=True)
-        for entry in read_agent_log(w.processes.logs / f"{agent.device}.log", durable.name)
-    ]
-    entries = [*read_history(history), *told]
-    database = read_database(w.installation.online)
-    return Evidence(database=database, entries=entries, memories=[memory for _, memory in journals])
 
 
 def test_a_run_over_a_fleet_ends_well_though_the_controller_and_an_agent_are_killed(tmp_path: Path) -> None:
@@ -49,15 +34,15 @@ def test_a_run_over_a_fleet_ends_well_though_the_controller_and_an_agent_are_kil
             w.installation.kill()
             unlucky = chance.choice(w.agents)
             unlucky.kill()
-            assert_clean(evidence(w, history), checks=ALWAYS, repeat=repeat)
+            assert_clean(evidence_of(w, history), checks=ALWAYS, repeat=repeat)
             w.installation.serve()
             unlucky.run(app=APP)
         until(lambda: not active_runs(w), seconds=SETTLE_SECONDS, why=f"the run ends; {repeat}")
         until(
-            lambda: not list(unsettled(evidence(w, history))),
+            lambda: not list(unsettled(evidence_of(w, history))),
             seconds=SETTLE_SECONDS,
             why=f"every report is acknowledged; {repeat}",
         )
-        assert_clean(evidence(w, history), checks=CHECKS, repeat=repeat)
+        assert_clean(evidence_of(w, history), checks=CHECKS, repeat=repeat)
         view = w.ended(run)
         assert (view.state, view.stages[0].counters.succeeded) == ("succeeded", DEVICES + AGENTS)

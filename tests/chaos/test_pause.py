@@ -19,7 +19,7 @@ import msgspec
 import pytest
 import structlog
 
-from controller import bootstrap, serving
+from controller import bootstrap, serving, ways
 from controller.app import runs
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
@@ -148,7 +148,7 @@ async def busy_controller(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asyn
         await serve(controller, endpoint, server, **others)
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    monkeypatch.setattr(bootstrap, "Endpoint", WatchedEndpoint)
+    monkeypatch.setattr(ways, "Endpoint", WatchedEndpoint)
     monkeypatch.setattr(serving, "run", run)
     with Processes(folder) as processes:
         installation = await asyncio.to_thread(Installation.create, folder, processes)

@@ -16,10 +16,10 @@ from simulator.installation import InstallationFailed
 from simulator.live.behaviour import Plan, draw
 from simulator.live.enrolment import Addresses
 from simulator.live.fleet import LiveFleet
-from simulator.live.history import Entry
+from simulator.live.history import Entry, read_history
 from simulator.live.steps import Load
 from simulator.processes import ProcessFailed
-from tests.chaos.evidence import memories_of, read_database
+from tests.chaos.evidence import memories_of, read_agent_log, read_database, read_journal
 from tests.chaos.history import CHECKS, Check, Evidence, assert_clean
 from tests.chaos.tracer import traced
 from tests.integration.world import APP, JOB, World, world
@@ -141,6 +141,19 @@ def active_runs(w: World) -> list[str]:
     with closing(sqlite3.connect(w.installation.online / "tidegate.db", timeout=10)) as connection:
         connection.execute("PRAGMA query_only = ON")
         return [uid for (uid,) in connection.execute("SELECT uid FROM run WHERE is_active")]
+
+
+def evidence_of(w: World, history: Path) -> Evidence:
+    """Return all that is known; the devices' word is read first, so that it never runs ahead of the database's."""
+    journals = [read_journal(agent.folder) for agent in w.agents]
+    told = [
+        entry
+        for agent, (durable, _) in zip(w.agents, journals, strict=True)
+        for entry in read_agent_log(w.processes.logs / f"{agent.device}.log", durable.name)
+    ]
+    entries = [*read_history(history), *told]
+    database = read_database(w.installation.online)
+    return Evidence(database=database, entries=entries, memories=[memory for _, memory in journals])
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.cli.app import build
+from controller.mqtt.limits import LANES
+from simulator.brokers import Kind
 from simulator.processes import left_behind
+from tests.brokers import needs
 
 pytestmark = pytest.mark.timeout(118)
 
@@ -35,11 +39,27 @@ def test_the_demo_tells_what_happened_as_json(tmp_path: Path) -> None:
         ("harbour-1.0.0", "succeeded"),
         ("harbour-1.1.0", "failed"),
     ]
+    assert told["broker"] == "the built-in endpoint"
     assert told["devices_on_version"] == {"1.0.0": 21}
     for run in told["runs"]:
         assert [stage["name"] for stage in run["stages"]] == ["canary", "eu", "us", "rest"]
     assert sum(stage[name] for stage in told["runs"][0]["stages"] for name in COUNTERS) == 21
     assert 1 <= len(told["runs"][1]["reached"]) <= 4
+    assert left_behind(tmp_path) == []
+
+
+@needs(Kind.MOSQUITTO)
+def test_the_demo_goes_through_mosquitto(tmp_path: Path) -> None:
+    few = ["--devices", "20", "--agents", "2", "--broker", "mosquitto"]
+    done = CliRunner().invoke(build(), ["demo", "-o", "json", *few, "--dir", str(tmp_path)])
+    assert done.exit_code == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["broker"]) == (True, "mosquitto")
+    assert told["devices_on_version"] == {"1.0.0": 22}
+    connected = set(re.findall(r"New client connected .* as (\S+) ", (tmp_path / "logs" / "mosquitto.log").read_text()))
+    lanes = {f"tidegate-demo-lane-{number:02}" for number in range(LANES)}
+    assert lanes <= connected
+    assert len(connected - lanes) == 22
     assert left_behind(tmp_path) == []
 
 

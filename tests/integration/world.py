@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from controller.app.views import RunView, TargetView
 from controller.clock import SystemClock
+from simulator.brokers import Broker, Kind
 from simulator.installation import Installation, RealAgent
 from simulator.operations import Operator, sign
 from simulator.package import build, example
@@ -42,8 +43,11 @@ def until(what: Callable[[], T], *, seconds: float = 20.0, why: str = "") -> T:
 class World:
     """One installation in use."""
 
-    def __init__(self, installation: Installation, processes: Processes, operator: Operator) -> None:
+    def __init__(
+        self, installation: Installation, processes: Processes, operator: Operator, *, broker: Broker | None = None
+    ) -> None:
         self.installation = installation
+        self.broker = broker
         self.processes = processes
         self.operator = operator
         self.agents: list[RealAgent] = []
@@ -120,10 +124,28 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, *, env: Mapping[str, str] = MappingProxyType({})) -> Iterator[World]:
-    """Run an installation for a test, with settings of its own where *env* has some; everything ends with the block."""
+def world(
+    folder: Path, *, env: Mapping[str, str] = MappingProxyType({}), broker: Kind | None = None
+) -> Iterator[World]:
+    """Run an installation for a test; everything ends with the block.
+
+    Args:
+        folder: an empty folder.
+        env: settings of its own.
+        broker: what carries its messages, if not the built-in endpoint.
+    """
     with Processes(folder) as processes:
         installation = Installation.create(folder, processes)
-        installation.serve(env=env)
+        carrier = None if broker is None else started(broker, installation)
+        installation.serve(env={**({} if carrier is None else carrier.environment), **env})
         with installation.operator() as operator:
-            yield World(installation, processes, operator)
+            yield World(installation, processes, operator, broker=carrier)
+
+
+def started(kind: Kind, installation: Installation) -> Broker:
+    """Return a broker for an installation, started."""
+    broker = Broker.create(
+        kind, installation.folder / "broker", keys=installation.online, processes=installation.processes
+    )
+    broker.start()
+    return broker

@@ -89,9 +89,9 @@ def label_device(
 
 @command(group, "block")
 def block_device(session: Session, device: DeviceName, reason: Reason) -> None:
-    """Close a device's connection and send it nothing any more."""
+    """Shut a device out: nothing is sent to it or taken from it. A broker may keep its connection."""
     _require(reason)
-    session.confirm(f"{device} will be disconnected, and its certificate not renewed")
+    session.confirm(f"nothing will be sent to {device} or taken from it, and its certificate not be renewed")
     session.printer.item(session.client.send("POST", f"/v1/devices/{quoted(device)}/block", {"reason": reason}), SHAPE)
 
 

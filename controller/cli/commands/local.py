@@ -19,6 +19,7 @@ DEFAULTS: Final = {
     "http_port": "8443",
     "mqtt_host": "127.0.0.1",
     "mqtt_port": "8883",
+    "broker_profile": "mqtt5",
     "log_format": "text",
     "log_level": "info",
 }
@@ -29,7 +30,7 @@ def _setting(name: str, text: str, *, most: int | None = None) -> Any:
     """Return the option for a setting of `controller.config`; a number lies between 0 and *most*."""
     least = None if most is None else 0
     option = f"--{name.replace('_', '-')}"
-    return typer.Option(option, help=text, min=least, max=most, show_default=DEFAULTS[name])
+    return typer.Option(option, help=text, min=least, max=most, show_default=DEFAULTS.get(name, False))
 
 
 def add_to(app: typer.Typer) -> None:
@@ -72,6 +73,18 @@ def serve(
     http_port: Annotated[int | None, _setting("http_port", "Port of HTTPS; 0: a free one.", most=PORT_MAX)] = None,
     mqtt_host: Annotated[str | None, _setting("mqtt_host", "Address to listen at for MQTT.")] = None,
     mqtt_port: Annotated[int | None, _setting("mqtt_port", "Port of MQTT; 0: a free one.", most=PORT_MAX)] = None,
+    broker_url: Annotated[
+        str | None, _setting("broker_url", "An MQTT broker to use instead of listening: mqtts://host:port.")
+    ] = None,
+    broker_devices: Annotated[
+        str | None, _setting("broker_devices", "Where devices reach that broker: host:port.")
+    ] = None,
+    broker_profile: Annotated[
+        str | None, _setting("broker_profile", "What it can do: mqtt5, mqtt3.1.1 or mqtt3.1.1-qos0.")
+    ] = None,
+    broker_ca: Annotated[
+        Path | None, _setting("broker_ca", "The CA of its certificate, where that is not the installation's.")
+    ] = None,
     log_format: Annotated[str | None, _setting("log_format", "text or json.")] = None,
     log_level: Annotated[str | None, _setting("log_level", "debug, info, warning or error.")] = None,
 ) -> None:
@@ -84,6 +97,10 @@ def serve(
         "http_port": http_port,
         "mqtt_host": mqtt_host,
         "mqtt_port": mqtt_port,
+        "broker_url": broker_url,
+        "broker_devices": broker_devices,
+        "broker_profile": broker_profile,
+        "broker_ca": broker_ca,
         "log_format": log_format,
         "log_level": log_level,
     }
@@ -100,7 +117,7 @@ def _serve(given: dict[str, Any]) -> None:
     try:
         run(Settings(**given))
     except ValidationError as error:
-        details = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        details = [": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in error.errors()]
         raise CliError("the settings are not valid", code=ExitCode.USAGE, details=details) from error
     except ControllerError as error:
         raise CliError(str(error)) from error

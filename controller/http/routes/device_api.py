@@ -38,6 +38,7 @@ async def enrol_device(c: Context, body: schemas.Enrol, request: Request) -> sch
         release_root=enrolment.release_root,
         mqtt_host=request.app.state.mqtt_host,
         mqtt_port=request.app.state.mqtt_port,
+        mqtt_profile=request.app.state.mqtt_profile,
     )
 
 

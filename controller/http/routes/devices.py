@@ -85,7 +85,7 @@ async def set_device_labels(
 
 @router.post("/{device}/block", response_model=schemas.Device, responses=WRITE, summary="Block a device")
 async def block_device(c: Context, actor: Operator, device: Id, body: schemas.WithReason) -> DeviceView:
-    """Close the device's connection, and send and renew nothing any more."""
+    """Send, take and renew nothing any more, and close the device's connection, unless that ends at a broker."""
     await devices.block(c, actor, device=device, reason=body.reason)
     return await devices.get(c, actor, device=device)
 

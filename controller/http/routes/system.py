@@ -27,9 +27,9 @@ async def get_liveness() -> PlainTextResponse:
     response_model=schemas.Health,
     responses={503: {"model": schemas.Health, "description": "It cannot; `faults` says why"}},
 )
-async def get_readiness(c: Context) -> Response:
+async def get_readiness(c: Context, request: Request) -> Response:
     """Ask the database and the transport."""
-    health = await system.health(c)
+    health = await system.health(c, transport_faults=request.app.state.transport_faults())
     answer = schemas.Health.model_validate(health).model_dump()
     return JSONResponse(answer, status_code=200 if health.ready else 503)
 

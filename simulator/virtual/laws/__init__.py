@@ -14,6 +14,7 @@ from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded
+from simulator.virtual.laws.presence import WhoIsThereIsKnown
 from simulator.virtual.laws.recalls import StopsAreTold
 from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChangeNothing
 from simulator.virtual.laws.restart import RestartsWhereItWas
@@ -46,4 +47,5 @@ LAWS: Final[tuple[type[Law], ...]] = (
     WholeOrOld,
     FloorsRiseAtCommit,
     NeverBelowTheFloor,
+    WhoIsThereIsKnown,
 )

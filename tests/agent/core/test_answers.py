@@ -1,12 +1,13 @@
 """Hello, trusted time, permission, and what ends the silence."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from agent.core.answers import HELLO_PATIENCE
-from agent.core.effects import Alarm, FileReport, SayHello
+from agent.core.answers import HELLO_PATIENCE, SILENCE_MIN, SPREAD_MAX
+from agent.core.effects import Alarm, DropReports, FileReport, SayHello
 from agent.core.events import (
     AnswerReceived,
     Connected,
@@ -286,6 +287,108 @@ def test_hello_is_said_again_before_the_silence_is_too_long() -> None:
     (hello,) = stepped.effects
     assert isinstance(hello, SayHello)
     assert (hello.hello.nonce, hello.hello.connection) == (NONCE_2, NONCE)
+
+
+def request(*report_seqs: int, within_ms: int = MINUTE, **changes: Any) -> bytes:
+    """Return an acknowledgement that also asks for a hello."""
+    return ack(*report_seqs, hello_within_ms=within_ms, **changes)
+
+
+def hellos(effects: list[Any]) -> int:
+    return sum(isinstance(effect, SayHello) for effect in effects)
+
+
+def test_a_hello_that_is_asked_for_is_said_once_within_the_span() -> None:
+    state = run(ready(), answered(request(), at=2_000)).state
+    due = next_deadline(state)
+    assert due is not None
+    assert 2_000 <= due <= 2_000 + MINUTE
+    early = run(state, Woke(at=due - 1, nonce=NONCE_2))
+    said = run(early.state, Woke(at=due, nonce=NONCE_2))
+    assert (hellos(early.effects), hellos(said.effects)) == (0, 1)
+    assert said.state.session.nonce == NONCE_2
+    again = run(said.state, answered(reply(nonce=NONCE_2), at=due + 1), Woke(at=due + 2 * MINUTE, nonce="2" * 32))
+    assert hellos(again.effects) == 0
+
+
+def test_devices_scatter_the_hellos_they_are_asked_for() -> None:
+    """Each device, and each request to it, draws another instant."""
+    states = [ready(hello_seq=number) for number in range(20)]
+    asked = [run(state, answered(request(within_ms=1_000_000), at=2_000)).state for state in states]
+    due = sorted(state.session.asked_due_at or 0 for state in asked)
+    assert len(set(due)) == 20
+    assert due[0] < 250_000
+    assert due[-1] > 750_000
+
+
+def test_a_request_also_acknowledges_reports() -> None:
+    busy = run(ready(), received(command())).state
+    filed = busy.durable.filed[0].report_seq
+    stepped = run(busy, answered(request(filed), at=2_000))
+    assert DropReports(report_seqs=(filed,)) in stepped.effects
+    assert stepped.state.session.asked_due_at is not None
+
+
+def test_a_hello_by_request_takes_the_place_of_one_that_is_unanswered() -> None:
+    """That one was lost, at a broker that forgot all, or was heard before the controller lost sight."""
+    asked = run(connected(), answered(request(within_ms=1), at=1_200)).state
+    said = run(asked, Woke(at=1_500, nonce=NONCE_2))
+    assert hellos(said.effects) == 1
+    assert said.state.session.nonce == NONCE_2
+    assert next_deadline(said.state) == 1_500 + HELLO_PATIENCE
+
+
+def test_requests_however_many_cause_a_hello_a_minute_at_most() -> None:
+    state, said_at = ready(), []
+    for at in range(2_000, 2_000 + 5 * MINUTE, 500):
+        stepped = run(state, answered(request(within_ms=1), at=at), Woke(at=at + 10, nonce=NONCE_2))
+        state = stepped.state
+        if hellos(stepped.effects):
+            said_at.append(at + 10)
+            state = run(state, answered(reply(nonce=NONCE_2), at=at + 20)).state
+    assert len(said_at) == 5
+    assert all(later - earlier >= SILENCE_MIN for earlier, later in pairwise(said_at))
+
+
+def test_the_second_request_within_a_minute_waits_and_is_not_forgotten() -> None:
+    first = run(ready(), answered(request(within_ms=1), at=2_000), Woke(at=2_010, nonce=NONCE_2)).state
+    answered_first = run(first, answered(reply(nonce=NONCE_2), at=2_020)).state
+    second = run(answered_first, answered(request(within_ms=1), at=2_030)).state
+    assert next_deadline(second) == 2_010 + SILENCE_MIN
+    assert hellos(run(second, Woke(at=2_010 + SILENCE_MIN, nonce="3" * 32)).effects) == 1
+
+
+def test_any_hello_answers_the_request() -> None:
+    asked = run(ready(), answered(request(within_ms=600_000), at=2_000)).state
+    due = asked.session.hello_due_at
+    assert due is not None
+    late = replace(asked, session=replace(asked.session, asked_due_at=due + 1))
+    said = run(late, Woke(at=due, nonce=NONCE_2))
+    assert (hellos(said.effects), said.state.session.asked_due_at) == (1, None)
+
+
+def test_without_a_connection_a_request_is_worth_nothing() -> None:
+    """The next connection begins with a hello anyway."""
+    asked = run(ready(), answered(request(), at=2_000), Disconnected(at=2_001), answered(request(), at=2_002)).state
+    assert asked.session.asked_due_at is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request(device=Name("acme:other")),
+        request(incarnation="f" * 16),
+        request(key=STRANGER),
+        request(within_ms=0),
+    ],
+)
+def test_a_request_for_somebody_else_is_none(raw: bytes) -> None:
+    assert run(ready(), answered(raw, at=2_000)).state.session.asked_due_at is None
+
+
+def test_the_span_of_a_request_is_bounded() -> None:
+    asked = run(ready(), answered(request(within_ms=2**53 - 1), at=2_000)).state
+    assert 2_000 <= (asked.session.asked_due_at or 0) <= 2_000 + SPREAD_MAX
 
 
 def test_silence_is_an_alarm_once_and_stops_new_work() -> None:

@@ -13,8 +13,7 @@ from typing import Final
 
 import httpx
 
-from simulator.installation import free_port
-from simulator.processes import Child, Processes
+from simulator.processes import Child, Processes, free_port
 
 SETTINGS: Final = """\
 db_uri: sqlite:///{folder}/goosebit.sqlite3

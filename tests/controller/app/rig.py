@@ -24,7 +24,7 @@ from controller.app.controller import Controller
 from controller.app.dispatch import Dispatcher
 from controller.app.errors import InvalidRequest
 from controller.app.inbox import Inbox
-from controller.app.ports import Disposition, IssuedCertificate, Priority, Uplinked
+from controller.app.ports import Disposition, IssuedCertificate, Priority, Transport, Uplinked
 from controller.app.progress import ProgressBoard
 from controller.app.records import DeviceRecord, ReleaseRecord
 from controller.app.repositories import Store
@@ -183,18 +183,25 @@ class Rig:
     make_store: ClassVar[Callable[[], InlineStore | MemoryStore]] = InlineStore
 
     def __init__(
-        self, *, store: Store | None = None, wait: Callable[[Coroutine[Any, Any, Any]], Any] = run_now, **ports: Any
+        self,
+        *,
+        store: Store | None = None,
+        wait: Callable[[Coroutine[Any, Any, Any]], Any] = run_now,
+        inbox: Inbox | None = None,
+        transport: Transport | None = None,
+        **ports: Any,
     ) -> None:
         self.clock = HandClock()
         self.store = store or type(self).make_store()
         self.wait = wait
         self.wire = Wire()
+        self.transport: Transport = transport or self.wire
         self.shelf = Shelf()
         self.chance = Counting()
         self.director = Ed25519Signing(Ed25519PrivateKey.generate())
         self.time_key = Ed25519Signing(Ed25519PrivateKey.generate())
         self.devices: dict[str, Device] = {}
-        self.inbox = Inbox()
+        self.inbox = inbox or Inbox()
         self._ports = ports
         self.controller = self.new_controller()
         self.inbox.open(self.controller)
@@ -205,7 +212,12 @@ class Rig:
         meters, compute = Meters(), Inline()
         director: SigningKey = self.director
         dispatcher = Dispatcher(
-            store=self.store, transport=self.wire, director=director, clock=self.clock, compute=compute, meters=meters
+            store=self.store,
+            transport=self.transport,
+            director=director,
+            clock=self.clock,
+            compute=compute,
+            meters=meters,
         )
         defaults: dict[str, Any] = {
             "tenant": TENANT,
@@ -213,7 +225,7 @@ class Rig:
             "clock": self.clock,
             "chance": self.chance,
             "compute": compute,
-            "transport": self.wire,
+            "transport": self.transport,
             "artifacts": self.shelf,
             "authority": Stamp(),
             "time_key": self.time_key,
@@ -285,10 +297,11 @@ class Rig:
         """Send what is queued and let devices read what was written to them."""
         self.wait(self.controller.dispatcher.pump())
         for name, kind, payload in self.wire.written[self._read :]:
-            self._deliver(self.devices[name.split(":")[1]], kind, payload)
+            self.deliver(self.devices[name.split(":")[1]], kind, payload)
         self._read = len(self.wire.written)
 
-    def _deliver(self, device: Device, kind: DownlinkKind, payload: bytes) -> None:
+    def deliver(self, device: Device, kind: DownlinkKind, payload: bytes) -> None:
+        """Let a device take in what it was written."""
         if kind is DownlinkKind.COMMAND:
             signed = verify(payload, PayloadType.COMMAND, Command, ring_of(self.director.public))
             device.commands.append((signed.digest, signed.value))
@@ -339,6 +352,10 @@ class Rig:
 
     def hello(self, name: str, *, work: WorkInHand | None = None, **changes: Any) -> Disposition:
         """Let a device say hello."""
+        return self.receive([self.said_hello(name, work=work, **changes)])[0]
+
+    def said_hello(self, name: str, *, work: WorkInHand | None = None, **changes: Any) -> Uplinked:
+        """Return a device's next hello, not yet said."""
         device = self.devices[name]
         device.hello_seq += 1
         fields: dict[str, Any] = {
@@ -352,7 +369,13 @@ class Rig:
             "agent": "test",
         }
         message = Hello(**(fields | changes))
-        return self.say(name, UplinkKind.HELLO, seal(encode(message), PayloadType.HELLO, device.key))
+        payload = seal(encode(message), PayloadType.HELLO, device.key)
+        return Uplinked(name=device.name, kind=UplinkKind.HELLO, payload=payload)
+
+    def said_gone(self, name: str, connection: str) -> Uplinked:
+        """Return the will of a device's connection, not yet said."""
+        payload = encode(Gone(connection=connection))
+        return Uplinked(name=self.devices[name].name, kind=UplinkKind.GONE, payload=payload)
 
     def lose(self, *names: str) -> None:
         """Let connections break; their wills are delivered."""

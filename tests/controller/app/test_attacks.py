@@ -226,6 +226,12 @@ def test_a_controller_that_cannot_write_is_not_ready(rig: Rig) -> None:
     assert "could be written" in health.faults[0]
 
 
+def test_a_controller_whose_transport_has_faults_is_not_ready(rig: Rig) -> None:
+    run_now(wakeups.look(rig.controller))
+    health = run_now(system.health(rig.controller, transport_faults=("3 of 16 stand",)))
+    assert (health.ready, health.faults) == (False, ("3 of 16 stand",))
+
+
 def test_the_order_of_many_stages_is_found_at_once() -> None:
     names = [StageName(f"s{number}") for number in range(256)]
     chain = {name: tuple(names[:index]) for index, name in enumerate(names)}

@@ -1,11 +1,11 @@
 """Messages coming in: what is stored, what is refused, and that a bad one harms no other."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
-from controller.app import devices, runs, system
+from controller.app import devices, hello, inbox, runs, system
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Disposition, Uplinked
 from controller.domain import target as targets
@@ -209,11 +209,60 @@ def test_a_device_that_claims_an_absurd_sequence_harms_only_itself(rig: Rig) -> 
 
 
 def test_a_stale_will_changes_nothing(rig: Rig) -> None:
-    rig.say("a", UplinkKind.GONE, b'{"connection":"c0"}')
+    assert rig.say("a", UplinkKind.GONE, b'{"connection":"c0"}') is Disposition.STALE
     assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
 
     rig.lose("a")
     assert not run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_a_will_that_comes_with_its_own_hello_is_that_of_the_connection(rig: Rig) -> None:
+    hello, will = rig.said_hello("a", connection="c9"), rig.said_gone("a", "c9")
+    stale, other = rig.said_gone("a", "c1"), rig.said_gone("b", "c1")
+
+    said = rig.receive([stale, hello, will, other])
+
+    assert said == [Disposition.STALE, Disposition.STORED, Disposition.STORED, Disposition.STORED]
+    assert not run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_a_will_that_overtakes_its_own_hello_still_ends_that_connection(rig: Rig) -> None:
+    """Brokers offer again what was not acknowledged, and some offer the new before the old (NATS, RabbitMQ)."""
+    hello = rig.said_hello("a", connection="c9")
+    assert rig.receive([rig.said_gone("a", "c9")]) == [Disposition.STALE]
+    assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+    assert rig.receive([hello]) == [Disposition.STORED]
+    assert not run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+    assert rig.hello("a", connection="c10") is Disposition.STORED
+    assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_what_is_remembered_of_stale_wills_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "STALE_MAX", 2)
+    hello = rig.said_hello("a", connection="c7")
+    for connection in ("c7", "c8", "c9"):
+        rig.receive([rig.said_gone("a", connection)])
+    assert rig.receive([hello]) == [Disposition.STORED]
+    assert run_now(devices.get(rig.controller, ADMIN, device="a")).online
+
+
+def test_of_a_batch_that_met_a_fault_stale_wills_are_still_told_from_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [rig.said_gone("a", "c0"), rig.said_hello("a"), rig.said_gone("b", "c1")]
+    greet = hello.greet
+
+    def broken(controller: Any, tx: Any, after: Any, hellos: Any) -> Any:
+        assert not hellos, "a fault of ours"
+        return greet(controller, tx, after, hellos)
+
+    monkeypatch.setattr(hello, "greet", broken)
+
+    said = rig.receive(batch)
+
+    assert said == [Disposition.STALE, Disposition.MALFORMED, Disposition.STORED]
 
 
 def test_a_session_that_ends_takes_its_device_offline_unless_it_is_back(rig: Rig) -> None:
@@ -269,6 +318,19 @@ def test_a_device_that_broke_in_an_earlier_attempt_is_broken_though_it_says_so_l
     while rig.last_install("a") == first:
         rig.sleep(MINUTE)
     rig.sleep(wait_ms)
+    rig.report("a", AttemptState.FAILED, reason=Reason.INSTALL_FAILED, left=Left.BROKEN, command=first)
+    assert rig.do(devices.get, device="a").broken
+
+
+def test_an_attempt_that_was_called_off_hides_no_earlier_one_that_broke(rig: Rig) -> None:
+    """Its device refused it, busy with the earlier one, and has told no end of it."""
+    run = rig.start(stage(targets=ONLY_A, retry=Retry(attempts_max=2)))
+    first = rig.last_install("a")
+    while rig.last_install("a") == first:
+        rig.sleep(MINUTE)
+    rig.do(runs.terminate, run=run, reason="enough")
+    rig.refuse("a", RejectCode.BUSY, command=rig.last_install("a"))
+    assert rig.target(run, "a").state == "cancelled"
     rig.report("a", AttemptState.FAILED, reason=Reason.INSTALL_FAILED, left=Left.BROKEN, command=first)
     assert rig.do(devices.get, device="a").broken
 

@@ -313,6 +313,12 @@ def test_without_consent_nothing_happens(line: str, tidegate: Invoke, fake: Fake
     assert {name for name, _ in fake.calls} <= {"runs.get"}
 
 
+def test_blocking_a_device_promises_only_what_holds_behind_a_broker_too(tidegate: Invoke) -> None:
+    result = tidegate("device", "block", "kiosk-1", "--reason", "x")
+    assert "nothing will be sent to kiosk-1 or taken from it, and its certificate not be renewed" in result.stderr
+    assert "disconnected" not in result.stderr
+
+
 def test_ending_a_run_says_what_follows(tidegate: Invoke) -> None:
     result = tidegate("run", "terminate", "run-1", "--reason", "x")
     assert "40 devices will not start, 5 at work are called back" in result.stderr

@@ -190,7 +190,7 @@ def test_a_refusal_of_the_current_command_is_cured_or_ends_the_device(code: Reje
         TargetState.FAILED,
         Reason.REFUSED,
         code.value,
-        Left.OLD,
+        None,
     )
     assert not target.is_blamed
 
@@ -240,7 +240,7 @@ def test_a_device_that_heard_the_recall_and_has_no_work_is_done() -> None:
         TargetState.CANCELLED,
         AttemptState.CANCELLED,
         Reason.CANCELLED,
-        Left.OLD,
+        None,
         None,
     )
     for other in (SENT, after(INSTALLING, CancelRequested(at=50)), Target()):

@@ -8,9 +8,6 @@ from hypothesis import strategies as st
 from controller.edge import codec
 from controller.edge.codec import BadPacket, Code, OldProtocol, Packet, frame, read
 
-# Each panic of the Rust code also leaves an error without an owner, which pytest reports.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 CAP = 17_408
 QOS1 = mqtt5.QoS.AT_LEAST_ONCE
 
@@ -233,6 +230,60 @@ def test_an_error_that_is_no_panic_passes(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(mqtt5, "read", stop)
     with pytest.raises(KeyboardInterrupt):
         parsed(b"\xc0\x00")
+
+
+def test_a_panic_of_the_library_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No input is known that makes it panic; those that did are refused before."""
+
+    class PanicException(BaseException):
+        pass
+
+    def panic(data: memoryview) -> None:
+        raise PanicException
+
+    monkeypatch.setattr(mqtt5, "read", panic)
+    assert refused(b"\xc0\x00") is Code.MALFORMED
+
+
+def test_a_packet_that_is_not_what_its_type_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt5, "read", lambda data: (mqtt5.ConnAckPacket(), 2))
+
+    assert refused(b"\xc0\x00") is Code.PROTOCOL_ERROR
+
+
+TEXTS = {
+    "client id": mqtt5.ConnectPacket("MARK").write(),
+    "user name": mqtt5.ConnectPacket("", username="MARK").write(),
+    "authentication method": mqtt5.ConnectPacket("", authentication_method="MARK").write(),
+    "user property": mqtt5.ConnectPacket("", user_properties=[("a", "MARK")]).write(),
+    "will topic": mqtt5.ConnectPacket("", will=mqtt5.Will("MARK", payload=b"\xff")).write(),
+    "will content type": mqtt5.ConnectPacket("", will=mqtt5.Will("a", content_type="MARK")).write(),
+    "topic": mqtt5.PublishPacket("MARK", b"\xff").write(),
+    "topic at qos 1": mqtt5.PublishPacket("MARK", b"\xff", qos=QOS1, packet_id=0x80FF).write(),
+    "response topic": mqtt5.PublishPacket("a", b"", correlation_data=b"\xff", response_topic="MARK").write(),
+    "last of many properties": mqtt5.PublishPacket(
+        "a",
+        b"",
+        message_expiry_interval=255,
+        payload_format_indicator=1,
+        user_properties=[("x" * 99, "y"), ("MARK", "")],
+    ).write(),
+    "reason of an acknowledgement": mqtt5.PubAckPacket(
+        0xFFFE, reason_code=mqtt5.PubAckReasonCode.NOT_AUTHORIZED, reason_str="MARK"
+    ).write(),
+    "second filter": mqtt5.SubscribePacket(0x80FF, [mqtt5.TopicFilter("a"), mqtt5.TopicFilter("MARK")]).write(),
+    "second filter not wanted": mqtt5.UnsubscribePacket(0x80FF, ["a", "MARK"]).write(),
+    "reason of a goodbye": mqtt5.DisconnectPacket(reason_str="MARK").write(),
+}
+
+
+@pytest.mark.parametrize("data", TEXTS.values(), ids=TEXTS)
+def test_text_that_is_not_utf_8_is_found_wherever_it_is(data: bytes) -> None:
+    """An overlong form, a surrogate, a beginning alone, a byte that is none; not one of them may reach the library."""
+    assert parsed(data) is not None
+    assert parsed(data.replace(b"MARK", "ßü".encode())) is not None
+    for wrong in (b"A\xc0\x80Z", b"\xed\xa0\x80Z", b"ABC\xe2", b"\xffABC"):
+        assert refused(data.replace(b"MARK", wrong)) is Code.MALFORMED
 
 
 def test_a_library_that_reads_too_little_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

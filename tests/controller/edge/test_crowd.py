@@ -1,14 +1,19 @@
 """Several hundred devices at once: everything arrives, once, in order, and is answered."""
 
 import asyncio
+import gc
+import weakref
+from asyncio import BaseProtocol
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import mqtt5
+import pytest
 
 from protocol.ids import Name
 from protocol.topics import DownlinkKind
-from tests.controller.edge.world import Client, World, until, world
+from tests.controller.edge.world import D1, Client, World, until, world
 
 DEVICES = 300
 MESSAGES = 10
@@ -70,3 +75,53 @@ async def test_a_storm_of_connects_leaves_the_loop_responsive(tmp_path: Path) ->
         lags.sort()
         print(f"{DEVICES / spent:,.0f} connects a second, both ends; loop lag p99 {lags[-len(lags) // 100 - 1]:.3f} s")
         assert w.endpoint.counts.handshakes_failed.total() == 0
+
+
+ENDINGS: dict[str, Callable[[Client], object]] = {
+    "cut": lambda device: device.cut(),
+    "goodbye": lambda device: device.goodbye(),
+    "malformed": lambda device: device.send(b"\x00\x00"),
+    "keepalive": lambda device: None,
+}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+async def test_the_memory_of_an_ended_connection_is_free_at_once(tmp_path: Path, how: str) -> None:
+    """In a circle it would wait for the collector: 50 KiB each, and the more devices are connected, the later."""
+    async with world(tmp_path, keepalive_s=1, keepalive_factor=0.1) as w:
+        device = await w.device()
+        session = weakref.ref(w.endpoint._live[D1])
+        tls = weakref.ref(w.endpoint._live[D1]._transport._ssl_protocol)  # type: ignore[union-attr]
+        gc.collect()
+        gc.disable()
+        try:
+            ENDINGS[how](device)
+            await until(lambda: w.inbox.ended and not w.endpoint.connections)
+            await until(lambda: session() is None and tls() is None)
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05junk!"])
+async def test_the_memory_of_a_failed_handshake_is_free_at_once(tmp_path: Path, first: bytes) -> None:
+    """It takes no certificate to fail."""
+    async with world(tmp_path, handshake_timeout_s=0.2) as w:
+        sessions: list[weakref.ref[BaseProtocol]] = []
+        make = w.endpoint._acceptor._factory
+
+        def noted() -> BaseProtocol:
+            made = make()
+            sessions.append(weakref.ref(made))
+            return made
+
+        w.endpoint._acceptor._factory = noted
+        gc.collect()
+        gc.disable()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", w.port)
+            writer.write(first)
+            await until(lambda: w.endpoint.counts.handshakes_failed.total() == 1)
+            await until(lambda: sessions[0]() is None)
+            writer.close()
+        finally:
+            gc.enable()

@@ -13,13 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.app.errors import NotAuthenticated
+from controller.bucket import Bucket
 from controller.edge.identity import name_of_peer
-from controller.edge.limits import Bucket
 from controller.signing.authority import Authority
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind
 from tests.controller.edge.world import D1, D2, TENANT, Client, World, now, until, world
-
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def name_of(reason: Any) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import queue
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -13,6 +13,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from protocol.topics import Downlink, DownlinkKind, Uplink, UplinkKind
 from tests.controller.edge.world import D1, D2, World, until, world
+
+REPORT: Final = str(Uplink(D1, UplinkKind.REPORT))
+COMMAND: Final = str(Downlink(D1, DownlinkKind.COMMAND))
 
 
 class Paho:
@@ -25,10 +28,15 @@ class Paho:
         *,
         client_id: str | None = None,
         version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+        manual_ack: bool = False,
     ) -> None:
         self.events: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self.numbers: queue.Queue[int] = queue.Queue()
         self.client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=name if client_id is None else client_id, protocol=version
+            CallbackAPIVersion.VERSION2,
+            client_id=name if client_id is None else client_id,
+            protocol=version,
+            manual_ack=manual_ack,
         )
         self.client.tls_set_context(w.pki.client_context(w.pki.device(name)))
         self.client.on_connect = self._on_connect
@@ -51,6 +59,7 @@ class Paho:
         self.events.put(("publish", (mid, reason.value)))
 
     def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
+        self.numbers.put(message.mid)
         self.events.put(("message", (message.topic, message.payload, message.qos)))
 
     async def start(self) -> tuple[str, Any]:
@@ -60,6 +69,12 @@ class Paho:
 
     async def event(self) -> tuple[str, Any]:
         return await asyncio.to_thread(self.events.get, timeout=10)
+
+    async def leave(self) -> None:
+        self.client.disconnect()
+        while (await self.event())[0] != "disconnect":
+            pass
+        await self.stop()
 
     async def stop(self) -> None:
         await asyncio.to_thread(self.client.loop_stop)
@@ -91,6 +106,73 @@ async def test_paho_connects_subscribes_publishes_and_receives(tmp_path: Path) -
         await until(lambda: w.inbox.ended)
         await device.stop()
         assert w.inbox.payloads == [b"hello"]
+
+
+async def test_paho_acknowledges_a_command_when_it_says_so(tmp_path: Path) -> None:
+    async with world(tmp_path, window=2) as w:
+        device = Paho(w, manual_ack=True)
+        await device.start()
+        device.client.subscribe(COMMAND, qos=1)
+        await device.event()
+        numbers = []
+        for payload in (b"1", b"2"):
+            assert w.endpoint.write(D1, DownlinkKind.COMMAND, payload)
+            assert (await device.event())[1][:2] == (COMMAND, payload)
+            numbers.append(device.numbers.get_nowait())
+        assert not w.endpoint.write(D1, DownlinkKind.COMMAND, b"3")
+
+        device.client.ack(numbers[0], 1)
+        await until(lambda: len(w.endpoint._live[D1]._unacknowledged) == 1)
+        assert w.endpoint.write(D1, DownlinkKind.COMMAND, b"3")
+        assert (await device.event())[1][:2] == (COMMAND, b"3")
+        await device.leave()
+
+
+async def test_paho_comes_back_by_itself_and_nothing_of_before_with_it(tmp_path: Path) -> None:
+    """What it had not acknowledged is the controller's to send again; what it has not heard answered, it repeats."""
+    async with world(tmp_path) as w:
+        device = Paho(w, manual_ack=True)
+        device.client.reconnect_delay_set(1, 1)
+        await device.start()
+        device.client.subscribe(COMMAND, qos=1)
+        await device.event()
+        assert w.endpoint.write(D1, DownlinkKind.COMMAND, b"unacknowledged")
+        assert (await device.event())[0] == "message"
+        w.inbox.open.clear()
+        info = device.client.publish(REPORT, b"report", qos=1)
+        await until(lambda: w.inbox.offers)
+        w.endpoint._live[D1].abort()
+
+        assert (await device.event())[0] == "disconnect"
+        assert await device.event() == ("connect", 0)
+        w.inbox.open.set()
+        assert await device.event() == ("publish", (info.mid, 0))
+        assert w.inbox.payloads == [b"report", b"report"]
+        assert not w.endpoint.write(D1, DownlinkKind.COMMAND, b"not subscribed any more")
+        await device.leave()
+
+
+async def test_paho_publishes_a_tick_without_an_answer(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        device = Paho(w)
+        await device.start()
+        info = device.client.publish(str(Uplink(D1, UplinkKind.TICK)), b"tick", qos=0)
+        await until(lambda: w.inbox.payloads == [b"tick"])
+        assert info.rc == 0
+        await device.leave()
+
+
+async def test_paho_is_refused_qos_0_for_commands_and_qos_2_for_reports(tmp_path: Path) -> None:
+    """QoS 0 down has no window; QoS 2 is above the maximum of our CONNACK, which paho does not look at."""
+    async with world(tmp_path) as w:
+        device = Paho(w)
+        await device.start()
+        device.client.subscribe(COMMAND, qos=0)
+        assert await device.event() == ("subscribe", [0x83])
+        device.client.publish(REPORT, b"twice", qos=2)
+        assert await device.event() == ("disconnect", 0x9B)
+        await device.stop()
+        assert w.inbox.payloads == []
 
 
 async def test_paho_learns_what_is_forbidden(tmp_path: Path) -> None:

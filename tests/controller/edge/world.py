@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import mqtt5
 from controller.app.ports import Disposition, Uplinked
 from controller.edge.endpoint import Endpoint
 from controller.edge.limits import Limits
+from controller.intake import IntakeLimits
 from controller.signing.authority import Authority, new_key
 from controller.signing.keyfile import to_pem
 from controller.signing.tls import server_context
@@ -117,6 +118,9 @@ class FakeInbox:
             raise OSError("the disk is full")
         self.ended.append((name, session))
 
+    async def lost_sight(self, partitions: Collection[int]) -> None:
+        raise AssertionError(f"the endpoint sees every session end: {partitions}")
+
 
 async def until(what: Any) -> None:
     """Wait until *what* returns something true."""
@@ -142,8 +146,7 @@ class World:
         return await self.connect_with(context, name)
 
     async def connect_with(self, context: ssl.SSLContext, name: str = D1) -> "Client":
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context, server_hostname="localhost")
-        client = Client(reader, writer, Name(name))
+        client = await open_client(context, self.port, name)
         self.clients.append(client)
         return client
 
@@ -155,9 +158,21 @@ class World:
         return client
 
 
+async def open_client(context: ssl.SSLContext, port: int, name: str) -> "Client":
+    """Open a TLS connection as *name*, without CONNECT."""
+    made = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+    return Client(*made, Name(name))
+
+
+def limits_of(**given: Any) -> Limits:
+    """Return limits of the endpoint and of its intake, told apart by their names."""
+    intake = {name: given.pop(name) for name in IntakeLimits.__struct_fields__ if name in given}
+    return Limits(intake=IntakeLimits(**intake), **given)
+
+
 @asynccontextmanager
 async def world(folder: Path, **limits: Any) -> AsyncIterator[World]:
-    """Run an endpoint for a test."""
+    """Run an endpoint for a test; *limits* are those of the endpoint and of its intake."""
     fast: dict[str, Any] = {
         "retry_first_s": 0.02,
         "retry_max_s": 0.05,
@@ -165,7 +180,7 @@ async def world(folder: Path, **limits: Any) -> AsyncIterator[World]:
         "drain_timeout_s": 3.0,
         "sweep_s": 0.05,
     }
-    made = World(Pki(folder), Limits(**(fast | limits)))
+    made = World(Pki(folder), limits_of(**(fast | limits)))
     [(_, made.port)] = made.endpoint.listen("127.0.0.1", 0)
     running = asyncio.create_task(made.endpoint.run())
     try:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from protocol.profiles import Profile
 from tests.controller.http.fake import FakeApp
 
 
@@ -24,6 +25,7 @@ def api(fake: FakeApp) -> FastAPI:
         fake.controller,
         mqtt_host="mqtt.example",
         mqtt_port=8883,
+        mqtt_profile=Profile.MQTT311,
         metrics=lambda: b"tidegate_up 1\n",
         downloads_in_flight_max=2,
     )

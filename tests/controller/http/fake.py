@@ -315,7 +315,8 @@ class FakeApp:
     async def _document(self, c: Controller) -> bytes:
         return DOCUMENT
 
-    async def _health(self, c: Controller) -> views.Health:
+    async def _health(self, c: Controller, **given: Any) -> views.Health:
+        self.calls.append(("system.health", given))
         return HEALTH
 
 

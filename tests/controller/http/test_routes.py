@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from msgspec.structs import replace
 
 from controller.app.conditions import ANYTHING, Expected
@@ -341,6 +342,7 @@ async def test_enrolment_answers_with_certificate_roots_and_endpoint(client: htt
         "release_root": base64.b64encode(b"release").decode(),
         "mqtt_host": "mqtt.example",
         "mqtt_port": 8883,
+        "mqtt_profile": "mqtt3.1.1",
     }
     [(_, arguments)] = fake.calls
     assert arguments["signing_key"] == b"s" * 32
@@ -374,10 +376,13 @@ async def test_renewal_takes_a_signed_request(client: httpx.AsyncClient, fake: F
     ]
 
 
-async def test_probes_and_metrics_need_no_token(client: httpx.AsyncClient, fake: FakeApp) -> None:
+async def test_probes_and_metrics_need_no_token(client: httpx.AsyncClient, fake: FakeApp, api: FastAPI) -> None:
     client.headers.pop("Authorization")
     assert (await client.get("/livez")).text == "ok\n"
     assert (await client.get("/readyz")).json() == {"ready": True, "faults": [], "online": 3, "unsent": 0}
+    api.state.transport_faults = lambda: ("0 of 16",)
+    await client.get("/readyz")
+    assert fake.calls[-1] == ("system.health", {"transport_faults": ("0 of 16",)})
     metrics = await client.get("/metrics")
     assert metrics.text == "tidegate_up 1\n"
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -14,7 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.app.errors import InvalidRequest
+from controller.app.errors import InvalidRequest, NotAuthenticated
+from controller.edge.identity import name_of_peer
 from controller.signing.authority import Authority, new_key
 from controller.signing.roots import moment_of
 from protocol.errors import InvalidName
@@ -172,6 +173,18 @@ def test_the_controllers_certificate_names_its_hosts() -> None:
         ExtendedKeyUsageOID.SERVER_AUTH
     ]
     assert server.expires == later(AT, 90 * DAY)
+
+
+def test_a_broker_is_shown_a_certificate_that_is_no_devices() -> None:
+    shown = AUTHORITY.broker_client_certificate(at=AT)
+    leaf = x509.load_pem_x509_certificate(shown.certificate_pem)
+    assert leaf.subject.rfc4514_string() == "CN=tidegate-controller"
+    usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert shown.expires == later(AT, DAY)
+    [uri] = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    with pytest.raises(NotAuthenticated):
+        name_of_peer({"subjectAltName": (("URI", uri.value),)}, TenantId("acme"))
 
 
 @pytest.mark.parametrize("hosts", [[], [""], ["bücher.example"], ["h"] * 33, ["a b"], ["*"], ["http://x"]])

@@ -2,14 +2,16 @@
 
 import ssl
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from controller.app.errors import Conflict, InvalidRequest, NotFound, StorageUnavailable
+from controller.clock import SystemClock
 from controller.signing import keyfile
-from controller.signing.authority import new_key
+from controller.signing.authority import Authority, new_key
 from controller.signing.installation import initialise, read_tenant
 from controller.signing.keyfile import read_ed25519, read_file, read_p256, write_file, write_key
 from controller.signing.keystore import Keystore
@@ -48,6 +50,42 @@ def test_a_new_installation_has_everything(tmp_path: Path) -> None:
     assert set(keystore.server_hosts()) == {"localhost", "127.0.0.1"}
     assert keystore.server_context().verify_mode is ssl.CERT_REQUIRED
     assert keystore.server_context(require_client=False).verify_mode is ssl.CERT_NONE
+
+
+def test_a_broker_sees_a_certificate_that_never_was_a_file(tmp_path: Path) -> None:
+    tenant, at = ACME, SystemClock().now()
+    keystore = initialise(
+        tmp_path / "keys", tmp_path / "offline", tenant=tenant, hosts=["localhost"], at=at, password=None
+    )
+    before = set((tmp_path / "keys").iterdir())
+    subject = shaken(keystore.broker_context(at=at), keystore.server_context())
+    assert subject == ((("commonName", "tidegate-controller"),),)
+    assert set((tmp_path / "keys").iterdir()) == before
+
+    other = tmp_path / "other.crt"
+    other.write_bytes(Authority.create(tenant, at=at).certificate_pem)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shaken(keystore.broker_context(other, at=at), keystore.server_context())
+
+
+def test_a_brokers_authority_that_is_none_is_said_so(tmp_path: Path) -> None:
+    keystore = installed(tmp_path)
+    with pytest.raises(NotFound, match=r"nowhere\.crt"):
+        keystore.broker_context(tmp_path / "nowhere.crt", at=AT)
+    (tmp_path / "text").write_text("no certificate")
+    with pytest.raises(InvalidRequest, match="expected the broker's CA in PEM"):
+        keystore.broker_context(tmp_path / "text", at=AT)
+
+
+def shaken(client: ssl.SSLContext, server: ssl.SSLContext) -> object:
+    """Shake hands in memory; return the subject that the server saw."""
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(down, up, server_hostname="localhost")
+    theirs = server.wrap_bio(up, down, server_side=True)
+    for side in (ours, theirs, ours, theirs):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return (theirs.getpeercert() or {}).get("subject")
 
 
 def test_an_installation_knows_its_tenant(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ HOT: dict[str, Callable[[SqlTransaction], object]] = {
     "save_installed": lambda tx: tx.devices.save_installed([(1, (), True), (2, [installed("till", "1")], None)]),
     "by_names": lambda tx: tx.devices.by_names([Name("acme:kiosk-0001"), Name("x")]),
     "allocate_seqs": lambda tx: tx.devices.allocate_seqs([1, 2], at=NOW),
+    "sighted": lambda tx: tx.devices.sighted({1}, after=0, limit=9),
+    "set_gone": lambda tx: tx.devices.set_gone([1, 2]),
     "save_gone": lambda tx: tx.devices.save_gone(1, connection="", at=NOW),
     "commands.due": lambda tx: tx.commands.due(NOW, limit=9),
     "commands.next_due": lambda tx: tx.commands.next_due(),

@@ -8,6 +8,7 @@ import pytest
 
 from controller.cli.failures import CliError
 from controller.http.app import OPENAPI_PATH
+from simulator.brokers import BrokerMissing
 from simulator.demo import program
 from simulator.demo.program import Options
 from simulator.demo.scenario import Cast
@@ -54,6 +55,7 @@ def test_a_folder_that_was_named_stays(monkeypatch: pytest.MonkeyPatch, tmp_path
     [
         (msgspec.structs.replace(STORY, devices_on_version={"1.1.0": 3}), 1, "NOT AS EXPECTED"),
         (CliError("the controller cannot be reached"), 1, "The demo failed: the controller cannot be reached"),
+        (BrokerMissing("mosquitto is not installed"), 1, "The demo failed: mosquitto is not installed"),
         (ProcessFailed("simulate ended"), 1, "The demo failed: simulate ended"),
         (KeyboardInterrupt(), 3, "every process has ended"),
     ],

@@ -66,6 +66,7 @@ def test_the_end_says_who_was_exposed_and_why(is_terminal: bool) -> None:
         "box-1",
         "verify_failed: answers 500",
         f"3 on {GOOD}",
+        "went through the built-in endpoint.",
         "The good run took 2.0 s, its waits for gates included: 1.5 installs a second.",
     ):
         assert part in text

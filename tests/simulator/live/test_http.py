@@ -19,7 +19,7 @@ from protocol.keys import Ed25519Signing
 from protocol.reasons import Reason
 from protocol.trust import ReleaseInfo
 from protocol.units import Instant
-from simulator.live.enrolment import Addresses, EnrolFailed, Papers, call
+from simulator.live.enrolment import Addresses, EnrolFailed, Papers, _ask, call
 from simulator.live.fetching import Fetching
 from simulator.live.trust import SharedTrust
 
@@ -239,3 +239,19 @@ async def test_a_request_is_sent_again_while_the_controller_is_busy_and_given_up
     async with Server(answer(503, b"busy")).client() as client:
         with pytest.raises(EnrolFailed, match="503 busy"):
             await call(client, "POST", "/v1/enrol", content=b"{}")
+
+
+async def test_simulated_devices_refuse_what_they_do_not_speak(tmp_path: Path) -> None:
+    enrolled = {
+        "name": "acme:sim-1",
+        "certificate": "",
+        "ca_chain": "",
+        "fleet_root": "",
+        "release_root": "",
+        "mqtt_host": "broker",
+        "mqtt_port": 1,
+        "mqtt_profile": "mqtt3.1.1",
+    }
+    async with Server(httpx.Response(201, json=enrolled)).client() as client:
+        with pytest.raises(EnrolFailed, match=r"mqtt3\.1\.1.*MQTT 5 alone"):
+            await _ask(client, b"{}")

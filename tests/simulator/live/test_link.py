@@ -100,6 +100,17 @@ async def test_it_connects_with_a_will_subscribes_and_is_up_then() -> None:
     link.leave()
 
 
+async def test_a_device_that_leaves_has_its_will_published() -> None:
+    """A broker tells the controller in no other way."""
+    link, wire, owner = connected()
+    accept(link)
+    link.leave()
+    goodbye = wire.packets()[-1]
+    assert isinstance(goodbye, mqtt5.DisconnectPacket)
+    assert goodbye.reason_code is mqtt5.DisconnectReasonCode.DISCONNECT_WITH_WILL_MESSAGE
+    assert owner.told[0] == "up"
+
+
 async def test_a_message_is_acknowledged_once_the_device_has_taken_it_however_its_bytes_come() -> None:
     link, wire, owner = connected()
     accept(link)
@@ -176,7 +187,7 @@ def test_it_pings_within_the_keepalive_that_the_server_asked_for() -> None:
 
     written = run_virtually(play())
     assert written.count(mqtt5.PingReqPacket().write()) == 2
-    assert written[-1] == mqtt5.DisconnectPacket().write()
+    assert isinstance(mqtt5.read(memoryview(written[-1]))[0], mqtt5.DisconnectPacket)
 
 
 def test_a_server_that_is_not_heard_between_two_pings_is_gone() -> None:

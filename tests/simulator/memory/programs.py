@@ -26,7 +26,7 @@ from controller.domain.pipeline import Targets
 from controller.domain.query import Formula, render
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
-from protocol.ids import DeviceId, Name
+from protocol.ids import PARTITIONS, DeviceId, Name
 from protocol.messages import Op
 from tests.controller.domain.query.trees import PATHS, entries, trees, versions
 from tests.controller.store.samples import (
@@ -143,6 +143,14 @@ def remove_group(tx: Transaction, path: str) -> Any:
 
 def save_gone(tx: Transaction, number: int, life: int, when: int) -> Any:
     return tx.devices.save_gone(number, connection=f"c{life}", at=at(when))
+
+
+def sighted(tx: Transaction, after: int, limit: int) -> Any:
+    return tx.devices.sighted(range(0, PARTITIONS, 2), after=after, limit=limit)
+
+
+def set_gone(tx: Transaction, numbers: list[int]) -> Any:
+    return tx.devices.set_gone(numbers)
 
 
 def set_labels(tx: Transaction, number: int, value: str) -> Any:
@@ -401,6 +409,8 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     change_group: (st.sampled_from(PATHS), _numbers, st.booleans()),
     remove_group: (st.sampled_from(PATHS),),
     save_gone: (_number, _life, _when),
+    sighted: (_number, _limit),
+    set_gone: (_numbers,),
     set_labels: (_number, _word),
     set_blocked: (_number, st.booleans()),
     set_certificate: (_number, _word, _when),

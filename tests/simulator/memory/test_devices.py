@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app.records import Candidate, DeviceRecord
+from controller.app.records import Candidate, DeviceRecord, Sighted
 from controller.app.repositories import Transaction
 from controller.domain.pipeline import Targets
-from protocol.ids import DeviceId, Name
+from protocol.ids import PARTITIONS, DeviceId, Name, partition_of
 from protocol.units import Instant
 from tests.controller.store.samples import add_devices, at, device, installed
 from tests.simulator.memory.both import Either, write
@@ -138,6 +138,25 @@ def test_only_the_newest_connection_can_say_that_a_device_is_gone(tx: Transactio
     assert only(tx).instance == 3
     assert tx.devices.save_gone(1, connection="new", at=at(2))
     assert (only(tx).instance, only(tx).last_seen_at) == (0, at(2))
+
+
+def test_whoever_was_online_in_any_life_is_found_in_pages_by_partition(tx: Transaction) -> None:
+    for number, life in enumerate((3, 0, 9, 9, 3), 1):
+        tx.devices.add(device(number, instance=life, incarnation=f"i{number}"))
+    first = tx.devices.sighted(range(PARTITIONS), after=0, limit=2)
+    assert first == [Sighted(1, Name("acme:kiosk-0001"), "i1"), Sighted(3, Name("acme:kiosk-0003"), "i3")]
+    assert [one.id for one in tx.devices.sighted(range(PARTITIONS), after=3, limit=2)] == [4, 5]
+    assert tx.devices.sighted(range(PARTITIONS), after=5, limit=2) == []
+    fourth = partition_of(Name("acme:kiosk-0004"))
+    assert [one.id for one in tx.devices.sighted({fourth}, after=0, limit=9)] == [4]
+
+
+def test_devices_can_be_marked_offline_whatever_their_connection(tx: Transaction) -> None:
+    for number in (1, 2):
+        tx.devices.add(device(number, instance=3, connection="c", last_seen_at=at(1)))
+    tx.devices.set_gone([1, 9])
+    assert (only(tx).instance, only(tx).connection, only(tx).last_seen_at) == (0, "c", at(1))
+    assert only(tx, 2).instance == 3
 
 
 def test_a_block_is_set_and_lifted(tx: Transaction) -> None:

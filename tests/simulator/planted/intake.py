@@ -49,9 +49,9 @@ def acknowledged_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 @planted("Reports are acknowledged although their commit failed.", AcknowledgedIsStored)
 def acknowledged_although_the_commit_failed(patch: pytest.MonkeyPatch) -> None:
     def around(store: Any) -> Any:
-        async def stored(self: Inbox, batch: Sequence[Any]) -> None:
+        async def stored(self: Inbox, batch: Sequence[Any]) -> Any:
             try:
-                await store(self, batch)
+                return await store(self, batch)
             except StorageUnavailable:
                 signed = [(d, c) for d, c in batch if isinstance(c, Verified) and not isinstance(c.value, Hello)]
                 await self._answer(reports._acks(signed))

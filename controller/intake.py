@@ -1,27 +1,29 @@
-"""One queue for what all sessions say: gathered into batches, stored, and only then acknowledged.
+"""One queue for what all devices say: gathered into batches, stored, and only then acknowledged.
+
+Whichever way in they come by, it ends here.
 
 The rules this module keeps:
 
 1. One `Inbox.receive` at a time; while it runs, the next batch gathers, so that commits grow with the load.
 2. A message is answered after the return of the call that stored it. When the call raises, nothing is answered and
    the same batch is offered again; meanwhile reading stays paused by the queue's own length.
-3. The next batch also gathers for `Limits.gather_s` after the last one was stored, unless it is full: a few devices
-   at work share their commits, and a lone message is stored at once.
+3. The next batch also gathers for `IntakeLimits.gather_s` after the last one was stored, unless it is full: a few
+   devices at work share their commits, and a lone message is stored at once.
 4. Order is kept: per session, and between a session's last message, its will and the note that it ended.
 """
 
 import asyncio
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 import structlog
 
 from controller.app.ports import Disposition, Inbox, Uplinked
-from controller.edge.limits import Counts, Limits
 from protocol.ids import Name
 
 Answer = Callable[[Disposition], None]
@@ -44,10 +46,40 @@ class Farewell(msgspec.Struct, frozen=True):
     session: int
 
 
+class IntakeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is taken in, and how hard is tried to store it."""
+
+    batch_max: int = 500
+    gather_s: float = 0.02
+    """How long messages gather after a batch was stored, unless they fill one. A commit costs as much for one message
+    as for ten, so devices at work wait a little; whoever speaks after a silence does not."""
+    intake_high: int = 4_000
+    intake_low: int = 2_000
+    farewells_max: int = 40_000
+    retry_first_s: float = 0.1
+    retry_max_s: float = 5.0
+    farewell_tries_max: int = 5
+    drain_timeout_s: float = 10.0
+
+
+@dataclass(slots=True)
+class IntakeCounts:
+    """What happened since the start; each way in adds its own to these."""
+
+    stored: int = 0
+    paused: int = 0
+    batches: int = 0
+    batches_failed: int = 0
+    farewells_lost: int = 0
+    dispositions: Counter[str] = field(default_factory=Counter)
+
+
 class Intake:
     """The queue and the two loops that empty it."""
 
-    def __init__(self, inbox: Inbox, *, limits: Limits, counts: Counts, on_pressure: Callable[[bool], None]) -> None:
+    def __init__(
+        self, inbox: Inbox, *, limits: IntakeLimits, counts: IntakeCounts, on_pressure: Callable[[bool], None]
+    ) -> None:
         """Take where messages go, and whom to tell that the queue is too long, or short again."""
         self._inbox = inbox
         self._limits = limits
@@ -56,6 +88,7 @@ class Intake:
         self._queue: Final[deque[Message | Farewell]] = deque()
         self._farewells: Final[deque[Farewell]] = deque()
         self._filled = asyncio.Event()
+        self._batch_full = asyncio.Event()
         self._farewell_due = asyncio.Event()
         self._idle = asyncio.Event()
         self._busy = 0
@@ -78,6 +111,8 @@ class Intake:
         self._queue.append(item)
         self._filled.set()
         self._idle.clear()
+        if len(self._queue) >= self._limits.batch_max:
+            self._batch_full.set()
         if not self.is_pressed and len(self._queue) >= self._limits.intake_high:
             self._press(is_on=True)
 
@@ -89,8 +124,8 @@ class Intake:
     async def run(self) -> None:
         """Empty the queue until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._store_all(), name="edge-intake")
-            tasks.create_task(self._note_all(), name="edge-farewells")
+            tasks.create_task(self._store_all(), name="intake")
+            tasks.create_task(self._note_all(), name="farewells")
 
     async def drain(self) -> bool:
         """Wait until all is stored and noted, but not for ever; say whether it was."""
@@ -112,8 +147,9 @@ class Intake:
 
     async def _gather(self) -> None:
         left_s = self._stored_at + self._limits.gather_s - asyncio.get_running_loop().time()
-        if left_s > 0 and len(self._queue) < self._limits.batch_max:
-            await asyncio.sleep(left_s)
+        if left_s > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._batch_full.wait(), left_s)
 
     def _next_batch(self) -> Sequence[Message | Farewell]:
         count = min(len(self._queue), self._limits.batch_max)
@@ -121,6 +157,8 @@ class Intake:
         self._busy += 1
         if not self._queue:
             self._filled.clear()
+        if len(self._queue) < self._limits.batch_max:
+            self._batch_full.clear()
         return batch
 
     def _done(self, *, stored: bool) -> None:

@@ -2,7 +2,7 @@
 
 import structlog
 
-from controller.edge.limits import Bucket, Limits
+from controller.bucket import Bucket
 
 log = structlog.get_logger()
 
@@ -10,9 +10,9 @@ log = structlog.get_logger()
 class Complaints:
     """Says what peers do wrong, and how many such lines were left out before."""
 
-    def __init__(self, limits: Limits) -> None:
-        """Take the rate."""
-        self._bucket = Bucket(rate=limits.log_lines_per_second, burst=limits.log_lines_burst)
+    def __init__(self, *, lines_per_second: float, burst: int) -> None:
+        """Take how many lines are said a second, and how many at once after a silence."""
+        self._bucket = Bucket(rate=lines_per_second, burst=burst)
         self._suppressed = 0
 
     def say(self, at: float, event: str, **fields: object) -> None:
