@@ -70,6 +70,15 @@ class Candidate(Record, frozen=True):
     instance: int
 
 
+class Enrolled(Record, frozen=True):
+    """A device, and what keeps it out of every stage; as the store selects it."""
+
+    id: int
+    device: DeviceId
+    is_blocked: bool
+    is_broken: bool
+
+
 class GroupRecord(Record, frozen=True):
     """One group. `devices` counts its own members, `devices_below` those of all groups below it, too, each once."""
 

@@ -15,6 +15,7 @@ from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
 from controller.app.once import once
 from controller.app.pipelines import check
+from controller.app.preview import SALT_BYTES, checked_salt
 from controller.app.records import JobRecord, RunRecord
 from controller.app.repositories import Transaction
 from controller.app.standstill import require_reason
@@ -30,19 +31,24 @@ from protocol.messages import ReleaseRef
 Check = Callable[[RunRecord], Event]
 
 
-async def start(controller: Controller, actor: Actor, *, job: str, version: str | None = None) -> RunView:
-    """Start a run of *job*, with another version than the job's where one is given.
+async def start(
+    controller: Controller, actor: Actor, *, job: str, version: str | None = None, salt: str | None = None
+) -> RunView:
+    """Start a run of *job*, with another version than the job's, and the salt of a preview, where they are given.
 
     Raises:
         NotFound: when there is no such job, pipeline or release.
         InvalidDefinition: when the pipeline may not run.
         Conflict: when the job has an active run.
+        InvalidRequest: when the salt is none.
     """
     actor.require(Permission.CONTROL_RUNS)
+    if salt is not None:
+        checked_salt(salt)
 
     def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
-        record = tx.runs.add(_new(controller, tx, job, version))
+        record = tx.runs.add(_new(controller, tx, job, version, salt=salt))
         advance.adopt(record)
         advance.run(record.id, Started(at=advance.at))
         audit.record(tx, actor, "run.start", record.uid, at=advance.at, reason=f"{job} {version or ''}".strip())
@@ -52,13 +58,13 @@ async def start(controller: Controller, actor: Actor, *, job: str, version: str 
     return await once(controller, actor, work, kind=RunView)
 
 
-def _new(controller: Controller, tx: Transaction, job_name: str, version: str | None) -> RunRecord:
+def _new(controller: Controller, tx: Transaction, job_name: str, version: str | None, *, salt: str | None) -> RunRecord:
     job = tx.catalog.job(job_name)
     if job is None:
         raise NotFound(f"there is no job {job_name!r}")
     if job.active_run is not None:
         raise Conflict(f"job {job.name!r} has an active run, {job.active_run}: wait for its end, or terminate it")
-    plan = _plan(tx, job, version or job.operation.version, salt=controller.chance.token(8))
+    plan = _plan(tx, job, version or job.operation.version, salt=salt or controller.chance.token(SALT_BYTES))
     return RunRecord(
         uid=f"r{controller.chance.token(5)}",
         job_id=job.id,

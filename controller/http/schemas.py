@@ -176,12 +176,13 @@ class Event(Answer):
 
 
 class StartRun(Body):
-    """Start a run of a job, at the job's version or another one."""
+    """Start a run of a job, at the job's version or another one; `salt` is that of a preview."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"job": "shop-update", "version": "2.1.0"}]})
 
     job: Word
     version: Word | None = None
+    salt: Word | None = None
 
 
 class WithReason(Body):
@@ -263,6 +264,53 @@ class Difference(Answer):
     edges_removed: list[Edge]
     changed: list[Change]
     is_reordered: bool
+
+
+class LeftOut(Answer):
+    """How many devices a stage would not get, and why; `stage` is the earlier one that gets them, if that is it."""
+
+    reason: str
+    stage: str
+    devices: int
+
+
+class PreviewStage(Answer):
+    """What one stage would get, the first devices to be released, and how many it would not get for which reason."""
+
+    name: str
+    needs: list[str]
+    devices: int
+    first: list[str]
+    left_out: list[LeftOut]
+
+
+class Preview(Answer):
+    """What a run would do: of all `devices`, `placed` get into a stage; compared with the stages of `last_run`."""
+
+    job: str | None
+    pipeline: str
+    revision: int | None
+    salt: str
+    devices: int
+    placed: int
+    stages: list[PreviewStage]
+    last_run: str | None
+    new: int
+    gone: int
+    moved: int
+
+
+class PreviewDevice(Answer):
+    """One device: the stage it would get into and the one it was in `before`, empty where there is none.
+
+    `reason` is why the stage that was asked about would not get it, `in_stage` the earlier one that would.
+    """
+
+    device: str
+    stage: str
+    reason: str
+    in_stage: str
+    before: str
 
 
 class OperationAnswer(Answer):

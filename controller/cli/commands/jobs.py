@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from controller.cli import previews
 from controller.cli.addresses import quoted
-from controller.cli.commands import pairs_of
+from controller.cli.commands import Limit, pairs_of, show_list
 from controller.cli.output import Column, Shape
 from controller.cli.session import Session, command
 
@@ -75,6 +76,29 @@ def change_job(
     if version is not None:
         written["operation"] = {**written["operation"], "version": version}
     session.printer.item(session.client.send("PUT", f"/v1/jobs/{quoted(name)}", written, match=before.match), SHAPE)
+
+
+@command(group, "preview")
+def preview_job(
+    session: Session,
+    *,
+    name: Annotated[str, typer.Argument(help="The job's name.")],
+    salt: previews.Salt = None,
+    stage: previews.StageName = None,
+    reason: previews.ReasonName = None,
+    change: previews.ChangeName = None,
+    limit: Limit = 100,
+) -> None:
+    """Show which devices each stage of a run would get, why not the others, and what is new since the last run."""
+    path = f"/v1/jobs/{quoted(name)}/preview"
+    asked = {"stage": stage, "reason": reason, "change": change}
+    if any(asked.values()):
+        params = {"salt": previews.required(salt), **asked}
+        show_list(session, f"{path}/devices", params, shape=previews.DEVICE, limit=limit)
+        return
+    found = session.client.get(path, {"salt": salt})
+    previews.show(session, found)
+    session.printer.say(f"to start just this: tidegate run start {name} --salt {found['salt']}")
 
 
 @command(group, "archive")

@@ -70,11 +70,12 @@ def start_run(
     *,
     job: Annotated[str, typer.Argument(help="The job's name.")],
     version: Annotated[str | None, typer.Option("--version", help="Another version than the job's.")] = None,
+    salt: Annotated[str | None, typer.Option("--salt", help="That of a preview, to start just what it showed.")] = None,
     wait: Wait = False,
     timeout: Timeout = "",
 ) -> None:
     """Start a run of a job."""
-    run = session.client.send("POST", "/v1/runs", {"job": job, "version": version})
+    run = session.client.send("POST", "/v1/runs", {"job": job, "version": version, "salt": salt})
     if not wait:
         session.printer.item(run, SHAPE)
     for stage in _awaiting(run):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from controller.app import errors
 from controller.app.conditions import ANYTHING, Expected, job_tag, labels_tag
+from controller.app.preview import Asked, Subject
 from controller.app.views import Counters
 from controller.cli import client
 from controller.cli.app import build
@@ -35,8 +36,31 @@ class Call(NamedTuple):
 
 
 CALLS = (
-    Call("run start shop-update", "runs.start", {"job": "shop-update", "version": None}, "run-1"),
-    Call("run start shop-update --version 2.2", "runs.start", {"job": "shop-update", "version": "2.2"}, "running"),
+    Call("run start shop-update", "runs.start", {"job": "shop-update", "version": None, "salt": None}, "run-1"),
+    Call(
+        "run start shop-update --version 2.2 --salt s",
+        "runs.start",
+        {"job": "shop-update", "version": "2.2", "salt": "s"},
+        "running",
+    ),
+    Call(
+        "job preview shop-update --salt s",
+        "preview.show",
+        {"subject": Subject(job="shop-update"), "salt": "s", "first": 10},
+        "94 other labels; 3 in stage canary",
+    ),
+    Call(
+        "job preview shop-update --salt s --stage rest --reason in_stage",
+        "preview.devices",
+        {
+            "subject": Subject(job="shop-update"),
+            "salt": "s",
+            "asked": Asked(stage="rest", reason="in_stage"),
+            "cursor": None,
+            "limit": 100,
+        },
+        "in stage canary",
+    ),
     Call("run pause run-1 --reason crashes", "runs.pause", {"run": "run-1", "reason": "crashes"}, "run-1"),
     Call("run resume run-1", "runs.resume", {"run": "run-1", "override": False, "reason": "", **ANY}, "run-1"),
     Call(
@@ -429,6 +453,17 @@ def test_a_job_is_not_changed_behind_anybodys_back(tidegate: Invoke, fake: FakeA
     assert result.exit_code == 6
     assert "unchanged" in result.stdout
     assert fake.calls[-1][1]["expected"] == Expected(tags=(job_tag(JOB_VIEW),))
+
+
+def test_a_file_is_previewed_and_compared_with_a_job(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("pipeline", "preview", "-", "--job", "shop-update", text=GOOD + JOB)
+    subject = Subject(job="shop-update", definition=PIPELINE)
+    assert fake.calls == [("preview.show", {"subject": subject, "salt": None, "first": 10})]
+    assert "97 devices in a stage, 3 in none" in result.stderr
+    assert "since run run-0: 1 new, 2 gone, 3 in another stage" in result.stderr
+    assert json.loads(tidegate("pipeline", "preview", "-", "-o", "json", text=GOOD).stdout)["salt"] == "5a17"
+    assert tidegate("pipeline", "preview", "-", text=JOB).exit_code == 1
+    assert tidegate("job", "preview", "shop-update", "--change", "new").exit_code == 2
 
 
 def test_a_diff_is_of_revisions_or_of_a_file(tidegate: Invoke, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from controller.app.conditions import ANYTHING, Expected
+from controller.app.preview import Asked, Subject
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
 from protocol.ids import AppName, StageName
-from tests.controller.http.fake import BYTES, DIGEST, PIPELINE_VIEW, FakeApp
+from tests.controller.http.fake import BYTES, DIGEST, PIPELINE, PIPELINE_VIEW, FakeApp
 
 SEEN = Expected(tags=("3",))
 TIME = "2026-01-01T00:00:00.123Z"
@@ -29,7 +30,39 @@ class Route(NamedTuple):
 
 PAGE = {"cursor": None, "limit": 100}
 ROUTES = (
-    Route("POST", "/v1/runs", {"job": "j"}, 201, "runs.start", {"job": "j", "version": None}),
+    Route("POST", "/v1/runs", {"job": "j"}, 201, "runs.start", {"job": "j", "version": None, "salt": None}),
+    Route(
+        "GET",
+        "/v1/jobs/j/preview?salt=s&first=3",
+        None,
+        200,
+        "preview.show",
+        {"subject": Subject(job="j"), "salt": "s", "first": 3},
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/j/preview/devices?salt=s&stage=rest&reason=labels",
+        None,
+        200,
+        "preview.devices",
+        {"subject": Subject(job="j"), "salt": "s", "asked": Asked(stage="rest", reason="labels"), **PAGE},
+    ),
+    Route(
+        "POST",
+        "/v1/preview?job=j",
+        {"name": "shop", "stages": [{"name": "all"}]},
+        200,
+        "preview.show",
+        {"subject": Subject(job="j", definition=PIPELINE), "salt": None, "first": 10},
+    ),
+    Route(
+        "POST",
+        "/v1/preview/devices?salt=s&change=new",
+        {"name": "shop", "stages": [{"name": "all"}]},
+        200,
+        "preview.devices",
+        {"subject": Subject(definition=PIPELINE), "salt": "s", "asked": Asked(change="new"), **PAGE},
+    ),
     Route("GET", "/v1/runs", None, 200, "runs.list_runs", {"job": None, "active": None, **PAGE}),
     Route(
         "GET",
