@@ -30,6 +30,7 @@ from controller.app.progress import ProgressBoard
 from controller.artifacts.folder import ArtifactFolder
 from controller.clock import SystemChance, SystemClock
 from controller.config import Settings
+from controller.documents import resolve
 from controller.edge.acceptor import listen
 from controller.edge.endpoint import Endpoint
 from controller.edge.limits import Limits
@@ -167,6 +168,7 @@ def _controller(
         dispatcher=dispatcher,
         progress=ProgressBoard(),
         meters=meters,
+        resolve=resolve,
     )
 
 

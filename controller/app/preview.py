@@ -20,10 +20,11 @@ from controller.app.pipelines import check
 from controller.app.records import RunRecord
 from controller.app.repositories import Transaction
 from controller.app.views import LeftOutView, Page, PreviewDevice, PreviewStage, PreviewView
-from controller.domain.pipeline import Pipeline
+from controller.domain.parameters import Given, Need, Value
+from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.placement import Fleet, Placement, Reason, placements
 from controller.domain.selector import formula_of, position
-from protocol.ids import StageName
+from protocol.ids import AppName, StageName
 
 FIRST: Final = 10
 """How many devices of a stage are shown unless said otherwise."""
@@ -33,10 +34,14 @@ _SALT: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """What is looked at: a job, or a pipeline that need not be stored, as the job would run it where one is named."""
+    """What is looked at: a job, or a pipeline that need not be stored, as the job would run it where one is named.
+
+    `parameters` are those that the run would be given.
+    """
 
     job: str | None = None
     definition: Pipeline | None = None
+    parameters: Mapping[str, Value] = msgspec.field(default_factory=dict)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +82,7 @@ async def show(
     """
     actor.require(Permission.READ)
     used = controller.chance.token(SALT_BYTES) if salt is None else checked_salt(salt)
-    outcome = await controller.read(lambda tx: _outcome(tx, subject, used, first=first))
+    outcome = await controller.read(lambda tx: _outcome(controller, tx, subject, used, first=first))
     changed = {kind: sum(outcome.has_changed(id_, kind) for id_ in _either(outcome)) for kind in CHANGES}
     return PreviewView(
         job=subject.job,
@@ -113,7 +118,7 @@ async def devices(
     checked_salt(salt)
     _check(asked)
     after = "" if cursor is None else cursors.decode(cursor)
-    outcome = await controller.read(lambda tx: _outcome(tx, subject, salt, first=0, explained=asked.stage))
+    outcome = await controller.read(lambda tx: _outcome(controller, tx, subject, salt, first=0, explained=asked.stage))
     found = sorted((name, id_) for id_, name in outcome.fleet.names.items() if name > after)
     rows = [
         _device(outcome, id_) for _, id_ in islice((row for row in found if _is_asked(outcome, row[1], asked)), limit)
@@ -154,8 +159,10 @@ def _either(outcome: _Outcome) -> set[int]:
     return {*outcome.placed, *outcome.before} if outcome.last is not None else set()
 
 
-def _outcome(tx: Transaction, subject: Subject, salt: str, *, first: int, explained: str | None = None) -> _Outcome:
-    pipeline, revision = _pipeline(tx, subject)
+def _outcome(
+    controller: Controller, tx: Transaction, subject: Subject, salt: str, *, first: int, explained: str | None = None
+) -> _Outcome:
+    pipeline, revision = _pipeline(controller, tx, subject)
     if explained is not None and explained not in {stage.name for stage in pipeline.stages}:
         raise NotFound(f"pipeline {pipeline.name!r} has no stage {explained!r}")
     last, before = _last_run(tx, subject.job)
@@ -181,19 +188,22 @@ def _outcome(tx: Transaction, subject: Subject, salt: str, *, first: int, explai
     return outcome
 
 
-def _pipeline(tx: Transaction, subject: Subject) -> tuple[Pipeline, int | None]:
+def _pipeline(controller: Controller, tx: Transaction, subject: Subject) -> tuple[Pipeline, int | None]:
+    """Return the definition with all values in place, and its revision where it is stored."""
     job = None if subject.job is None else tx.catalog.job(subject.job)
     if subject.job is not None and job is None:
         raise NotFound(f"there is no job {subject.job!r}")
-    if subject.definition is not None:
-        check(subject.definition)
-        return subject.definition, None
-    assert job is not None, "a preview is of a job or of a definition"
-    record = tx.catalog.pipeline(job.pipeline)
-    if record is None:
-        raise NotFound(f"there is no pipeline {job.pipeline!r}")
-    check(record.definition)
-    return record.definition, record.revision
+    definition, revision = subject.definition, None
+    if definition is None:
+        assert job is not None, "a preview is of a job or of a definition"
+        record = tx.catalog.pipeline(job.pipeline)
+        if record is None:
+            raise NotFound(f"there is no pipeline {job.pipeline!r}")
+        definition, revision = record.definition, record.revision
+    check(definition)
+    given = Given(parameters={} if job is None else job.parameters).overridden_by(Given(parameters=subject.parameters))
+    operation = Operation(app=AppName(""), version="") if job is None else job.operation
+    return controller.resolve(definition, operation, given, Need.PARAMETERS).pipeline, revision
 
 
 def _last_run(tx: Transaction, job: str | None) -> tuple[RunRecord | None, dict[int, StageName]]:

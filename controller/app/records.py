@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from controller.domain.model import Plan, Run
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.target import Target
 from protocol.ids import DeviceId, Digest, Name
@@ -208,6 +209,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
     pipeline: str
     operation: Operation
     priority: int = 0
+    parameters: Mapping[str, Value] = {}
     active_run: str | None = None
     created_at: Instant
     archived_at: Instant | None = None

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from protocol.units import Instant
 
@@ -70,6 +71,7 @@ class RunView(View, frozen=True, kw_only=True):
     reason: str
     epoch: int
     salt: str
+    parameters: Mapping[str, Value] = {}
     created_at: Instant
     ended_at: Instant | None
     stages: tuple[StageView, ...]
@@ -239,6 +241,7 @@ class JobView(View, frozen=True, kw_only=True):
     operation: Operation
     priority: int
     active_run: str | None
+    parameters: Mapping[str, Value] = {}
     created_at: Instant
 
 

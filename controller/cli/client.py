@@ -118,7 +118,7 @@ class Client:
         body: Any = None,
         *,
         match: Mapping[str, str] = MappingProxyType({}),
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
     ) -> Any:
         """Send *body* as JSON; return the JSON of the answer, None where there is none.
 

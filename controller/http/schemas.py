@@ -19,7 +19,17 @@ from pydantic import (
 from controller.app.access import Role
 from controller.app.groups import NAMED_MAX
 from controller.documents import to_document
-from controller.domain.pipeline import Pipeline
+from controller.documents.models import (
+    PARAMETERS_MAX,
+    VARIABLES_MAX,
+    Environment,
+    Open,
+    ParameterName,
+    plain_of,
+    secrets_of,
+)
+from controller.domain.parameters import Given
+from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.query import LENGTH_MAX
 from protocol.trust import instant_of
 
@@ -144,6 +154,7 @@ class Run(Answer):
     reason: str
     epoch: int
     salt: str
+    parameters: dict[str, str | int | bool | list[str]] = {}
     created_at: Time
     ended_at: Time | None
     stages: list[Stage]
@@ -176,13 +187,23 @@ class Event(Answer):
 
 
 class StartRun(Body):
-    """Start a run of a job, at the job's version or another one; `salt` is that of a preview."""
+    """Start a run of a job, at the job's version or another one; `salt` is that of a preview.
+
+    `parameters` and `env` override those of the job and of the pipeline.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"job": "shop-update", "version": "2.1.0"}]})
 
     job: Word
     version: Word | None = None
     salt: Word | None = None
+    parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = {}
+    env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
+
+    def given(self) -> Given:
+        """Return what is given for this run alone."""
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in self.parameters.items()}
+        return Given(parameters=values, env=plain_of(self.env), secrets=secrets_of(self.env))
 
 
 class WithReason(Body):
@@ -313,13 +334,28 @@ class PreviewDevice(Answer):
     before: str
 
 
+class SecretAnswer(BaseModel):
+    """A variable whose value is a secret, by the secret's name."""
+
+    secret: str
+
+
+def _operation(operation: Any) -> Any:
+    """Return an operation whose secrets stand among its variables, as in files."""
+    if not isinstance(operation, Operation):
+        return operation
+    secrets = {name: {"secret": key} for name, key in operation.secrets.items()}
+    fields = {name: getattr(operation, name) for name in ("app", "version", "params")}
+    return {**fields, "env": {**operation.env, **secrets}}
+
+
 class OperationAnswer(Answer):
     """What a job does: install one app."""
 
     app: str
     version: str
     params: dict[str, str]
-    env: dict[str, str]
+    env: dict[str, str | SecretAnswer]
 
 
 class Job(Answer):
@@ -327,8 +363,9 @@ class Job(Answer):
 
     name: str
     pipeline: str
-    operation: OperationAnswer
+    operation: Annotated[OperationAnswer, BeforeValidator(_operation)]
     priority: int
+    parameters: dict[str, str | int | bool | list[str]] = {}
     active_run: str | None
     created_at: Time
 

@@ -7,7 +7,7 @@ import typer
 
 from controller.cli import previews
 from controller.cli.addresses import quoted
-from controller.cli.commands import DryRun, Limit, counted, show_list
+from controller.cli.commands import DryRun, Limit, Values, counted, pairs_of, show_list
 from controller.cli.failures import CliError
 from controller.cli.output import Column, Output, Shape
 from controller.cli.session import Session, command
@@ -140,6 +140,7 @@ def preview_file(
     *,
     file: Annotated[Path, typer.Argument(help="A YAML or JSON file of one pipeline; - reads standard input.")],
     job: Annotated[str | None, typer.Option("--job", help="Compare with the last run of this job.")] = None,
+    values: Values = None,
     salt: previews.Salt = None,
 ) -> None:
     """Show which devices each stage of a file would get, and why not the others; nothing is stored."""
@@ -149,7 +150,12 @@ def preview_file(
     found = [definition for definition in _load_all([file]) if isinstance(definition, Pipeline)]
     if len(found) != 1:
         raise CliError(f"{file}: {counted(len(found), 'pipeline')}: expected one")
-    params = {name: value for name, value in (("job", job), ("salt", salt)) if value is not None}
+    given = {
+        "job": job,
+        "salt": salt,
+        "parameter": [f"{name}={value}" for name, value in pairs_of(values or []).items()],
+    }
+    params = {name: value for name, value in given.items() if value is not None}
     previews.show(session, session.client.send("POST", "/v1/preview", to_document(found[0]), params=params))
 
 

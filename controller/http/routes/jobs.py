@@ -32,7 +32,13 @@ async def create_job(c: Context, actor: Operator, request: Request, response: Re
     job = await asyncio.to_thread(load_one, await request.body(), Kind.JOB)
     assert isinstance(job, Job)
     view = await jobs.create(
-        c, actor, name=job.name, pipeline=job.pipeline, operation=job.operation, priority=job.priority
+        c,
+        actor,
+        name=job.name,
+        pipeline=job.pipeline,
+        operation=job.operation,
+        priority=job.priority,
+        parameters=job.parameters,
     )
     response.headers["Location"] = f"/v1/jobs/{view.name}"
     say_tag(response, job_tag(view))
@@ -74,6 +80,7 @@ async def apply_job(
         pipeline=job.pipeline,
         operation=job.operation,
         priority=job.priority,
+        parameters=job.parameters,
         expected=expected,
     )
     say_tag(response, job_tag(view))

@@ -9,16 +9,20 @@ from controller.app import preview
 from controller.app.preview import FIRST, Asked, Subject
 from controller.app.views import Page, PreviewDevice, PreviewView
 from controller.documents import Kind, load_one
+from controller.documents.models import PARAMETERS_MAX
 from controller.domain.pipeline import Pipeline
 from controller.http import schemas
 from controller.http.auth import Context, Operator
 from controller.http.problems import documented
-from controller.http.routes import LIMIT_MAX, READ_ONE, WRITE, Cursor, Id, Limit, require_media_type
+from controller.http.routes import LIMIT_MAX, READ_ONE, WRITE, Cursor, Id, Limit, pairs_of, require_media_type
 from controller.http.routes.pipelines import JSON, YAML, definition_body
 
 router = APIRouter(prefix="/v1", tags=["previews"])
 
 First = Annotated[int, Query(ge=0, le=LIMIT_MAX, description="how many devices of each stage to show")]
+Parameters = Annotated[
+    list[str], Query(alias="parameter", max_length=PARAMETERS_MAX, description="a value, `name=value`; repeatable")
+]
 DrawnSalt = Annotated[str | None, Query(max_length=64, description="decides shares and order; drawn by default")]
 Salt = Annotated[str, Query(max_length=64, description="that of the preview")]
 Job = Annotated[str | None, Query(max_length=128, description="compare with the last run of this job")]
@@ -40,15 +44,26 @@ async def _definition(request: Request) -> Pipeline:
     return definition
 
 
+_NONE: list[str] = []
+
+
 AskedFor = Annotated[Asked, Depends(_asked)]
 
 
 @router.get("/jobs/{name}/preview", response_model=schemas.Preview, responses=READ_ONE, summary="Preview a job's run")
 async def preview_job(
-    c: Context, actor: Operator, name: Id, *, salt: DrawnSalt = None, first: First = FIRST
+    c: Context,
+    actor: Operator,
+    name: Id,
+    *,
+    parameters: Parameters = _NONE,
+    salt: DrawnSalt = None,
+    first: First = FIRST,
 ) -> PreviewView:
     """Return what each stage would get now. Start the run with the same salt to get just that."""
-    return await preview.show(c, actor, subject=Subject(job=name), salt=salt, first=first)
+    return await preview.show(
+        c, actor, subject=Subject(job=name, parameters=pairs_of(parameters, what="parameter")), salt=salt, first=first
+    )
 
 
 @router.get(
@@ -58,10 +73,18 @@ async def preview_job(
     summary="List the devices of a preview",
 )
 async def preview_job_devices(
-    c: Context, actor: Operator, name: Id, *, salt: Salt, asked: AskedFor, cursor: Cursor = None, limit: Limit = 100
+    c: Context,
+    actor: Operator,
+    name: Id,
+    *,
+    parameters: Parameters = _NONE,
+    salt: Salt,
+    asked: AskedFor,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> Page[PreviewDevice]:
     """Return a page of devices by name: the stage of each, or why a stage does not get it."""
-    subject = Subject(job=name)
+    subject = Subject(job=name, parameters=pairs_of(parameters, what="parameter"))
     return await preview.devices(c, actor, subject=subject, salt=salt, asked=asked, cursor=cursor, limit=limit)
 
 
@@ -73,10 +96,17 @@ async def preview_job_devices(
     openapi_extra=definition_body(Kind.PIPELINE),
 )
 async def preview_definition(
-    c: Context, actor: Operator, *, request: Request, job: Job = None, salt: DrawnSalt = None, first: First = FIRST
+    c: Context,
+    actor: Operator,
+    *,
+    request: Request,
+    job: Job = None,
+    parameters: Parameters = _NONE,
+    salt: DrawnSalt = None,
+    first: First = FIRST,
 ) -> PreviewView:
     """Return what each stage of a definition would get now; nothing is stored."""
-    subject = Subject(job=job, definition=await _definition(request))
+    subject = Subject(job=job, definition=await _definition(request), parameters=pairs_of(parameters, what="parameter"))
     return await preview.show(c, actor, subject=subject, salt=salt, first=first)
 
 
@@ -94,10 +124,11 @@ async def preview_definition_devices(
     request: Request,
     salt: Salt,
     asked: AskedFor,
+    parameters: Parameters = _NONE,
     job: Job = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Page[PreviewDevice]:
     """Return a page of devices by name: the stage of each, or why a stage does not get it."""
-    subject = Subject(job=job, definition=await _definition(request))
+    subject = Subject(job=job, definition=await _definition(request), parameters=pairs_of(parameters, what="parameter"))
     return await preview.devices(c, actor, subject=subject, salt=salt, asked=asked, cursor=cursor, limit=limit)

@@ -16,6 +16,7 @@ from controller.app.preview import Asked, Subject
 from controller.app.views import Counters
 from controller.cli import client
 from controller.cli.app import build
+from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
 from protocol.ids import AppName, StageName
 from tests.controller.cli.conftest import Invoke
@@ -36,11 +37,16 @@ class Call(NamedTuple):
 
 
 CALLS = (
-    Call("run start shop-update", "runs.start", {"job": "shop-update", "version": None, "salt": None}, "run-1"),
+    Call(
+        "run start shop-update",
+        "runs.start",
+        {"job": "shop-update", "version": None, "salt": None, "given": Given()},
+        "run-1",
+    ),
     Call(
         "run start shop-update --version 2.2 --salt s",
         "runs.start",
-        {"job": "shop-update", "version": "2.2", "salt": "s"},
+        {"job": "shop-update", "version": "2.2", "salt": "s", "given": Given()},
         "running",
     ),
     Call(
@@ -115,6 +121,7 @@ CALLS = (
             "pipeline": "p",
             "operation": Operation(app=AppName("shop"), version="2.1", params={"a": "b"}, env={"C": "d=e"}),
             "priority": 3,
+            "parameters": {},
         },
         "shop-update",
     ),
@@ -126,6 +133,7 @@ CALLS = (
             "pipeline": "p",
             "operation": Operation(app=AppName("shop"), version="2.2"),
             "priority": 7,
+            "parameters": {},
             "expected": JOB_SEEN,
         },
         "shop-update",

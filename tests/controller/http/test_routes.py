@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from controller.app.conditions import ANYTHING, Expected
 from controller.app.preview import Asked, Subject
+from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
 from protocol.ids import AppName, StageName
 from tests.controller.http.fake import BYTES, DIGEST, PIPELINE, PIPELINE_VIEW, FakeApp
@@ -30,7 +31,14 @@ class Route(NamedTuple):
 
 PAGE = {"cursor": None, "limit": 100}
 ROUTES = (
-    Route("POST", "/v1/runs", {"job": "j"}, 201, "runs.start", {"job": "j", "version": None, "salt": None}),
+    Route(
+        "POST",
+        "/v1/runs",
+        {"job": "j"},
+        201,
+        "runs.start",
+        {"job": "j", "version": None, "salt": None, "given": Given()},
+    ),
     Route(
         "GET",
         "/v1/jobs/j/preview?salt=s&first=3",
@@ -142,7 +150,13 @@ ROUTES = (
         {"name": "j", "pipeline": "p", "operation": {"app": "shop", "version": "2"}, "priority": -2},
         201,
         "jobs.create",
-        {"name": "j", "pipeline": "p", "operation": Operation(app=AppName("shop"), version="2"), "priority": -2},
+        {
+            "name": "j",
+            "pipeline": "p",
+            "operation": Operation(app=AppName("shop"), version="2"),
+            "priority": -2,
+            "parameters": {},
+        },
     ),
     Route(
         "PUT",
@@ -155,6 +169,7 @@ ROUTES = (
             "pipeline": "p",
             "operation": Operation(app=AppName("shop"), version="2"),
             "priority": 0,
+            "parameters": {},
             "expected": SEEN,
         },
     ),
