@@ -73,7 +73,7 @@ def _values(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stages(pipeline: Pipeline) -> list[Any]:
     if pipeline.parameters:
-        return list(pipeline.template)
+        return [msgspec.to_builtins(stage) for stage in pipeline.template]
     return [escaped(_stage(stage)) for stage in pipeline.stages]
 
 

@@ -50,6 +50,23 @@ CALLS = (
         "running",
     ),
     Call(
+        "run start shop-update --set ring=a --env URL=x",
+        "runs.start",
+        {
+            "job": "shop-update",
+            "version": None,
+            "salt": None,
+            "given": Given(parameters={"ring": "a"}, env={"URL": "x"}),
+        },
+        "running",
+    ),
+    Call(
+        "job preview shop-update --set ring=a --salt s",
+        "preview.show",
+        {"subject": Subject(job="shop-update", parameters={"ring": "a"}), "salt": "s", "first": 10},
+        "canary",
+    ),
+    Call(
         "job preview shop-update --salt s",
         "preview.show",
         {"subject": Subject(job="shop-update"), "salt": "s", "first": 10},
@@ -472,6 +489,14 @@ def test_a_file_is_previewed_and_compared_with_a_job(tidegate: Invoke, fake: Fak
     assert json.loads(tidegate("pipeline", "preview", "-", "-o", "json", text=GOOD).stdout)["salt"] == "5a17"
     assert tidegate("pipeline", "preview", "-", text=JOB).exit_code == 1
     assert tidegate("job", "preview", "shop-update", "--change", "new").exit_code == 2
+
+
+def test_a_job_with_values_and_secrets_is_the_same_when_it_is_applied_again(tidegate: Invoke, fake: FakeApp) -> None:
+    operation = Operation(app=AppName("shop"), version="2.1.0", env={"A": "x"}, secrets={"B": "s"})
+    fake.answers["jobs.get"] = replace(JOB_VIEW, operation=operation, parameters={"l": ("a",)})
+    text = JOB.replace("2.1.0}", "2.1.0, env: {A: x, B: {secret: s}}}") + "parameters: {l: [a]}\n"
+    assert "unchanged" in tidegate("pipeline", "apply", "-f", "-", text=text).stdout
+    assert "create" not in tidegate("pipeline", "apply", "-f", "-", "--dry-run", text=text).stdout
 
 
 def test_a_diff_is_of_revisions_or_of_a_file(tidegate: Invoke, tmp_path: Path) -> None:
