@@ -11,7 +11,7 @@ from controller.app.views import Page, PreviewDevice, PreviewView
 from controller.documents import Kind, load_one
 from controller.documents.models import PARAMETERS_MAX
 from controller.domain.pipeline import Pipeline
-from controller.http import schemas
+from controller.http import definitions, schemas
 from controller.http.auth import Context, Operator
 from controller.http.problems import documented
 from controller.http.routes import LIMIT_MAX, READ_ONE, WRITE, Cursor, Id, Limit, pairs_of, require_media_type
@@ -50,7 +50,9 @@ _NONE: list[str] = []
 AskedFor = Annotated[Asked, Depends(_asked)]
 
 
-@router.get("/jobs/{name}/preview", response_model=schemas.Preview, responses=READ_ONE, summary="Preview a job's run")
+@router.get(
+    "/jobs/{name}/preview", response_model=definitions.Preview, responses=READ_ONE, summary="Preview a job's run"
+)
 async def preview_job(
     c: Context,
     actor: Operator,
@@ -68,7 +70,7 @@ async def preview_job(
 
 @router.get(
     "/jobs/{name}/preview/devices",
-    response_model=schemas.Page[schemas.PreviewDevice],
+    response_model=schemas.Page[definitions.PreviewDevice],
     responses=READ_ONE,
     summary="List the devices of a preview",
 )
@@ -90,7 +92,7 @@ async def preview_job_devices(
 
 @router.post(
     "/preview",
-    response_model=schemas.Preview,
+    response_model=definitions.Preview,
     responses=_DEFINITION,
     summary="Preview a pipeline that is not stored",
     openapi_extra=definition_body(Kind.PIPELINE),
@@ -112,7 +114,7 @@ async def preview_definition(
 
 @router.post(
     "/preview/devices",
-    response_model=schemas.Page[schemas.PreviewDevice],
+    response_model=schemas.Page[definitions.PreviewDevice],
     responses=_DEFINITION,
     summary="List the devices of a preview of a pipeline that is not stored",
     openapi_extra=definition_body(Kind.PIPELINE),
