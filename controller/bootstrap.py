@@ -30,6 +30,7 @@ from controller.app.progress import ProgressBoard
 from controller.artifacts.folder import ArtifactFolder
 from controller.clock import SystemChance, SystemClock
 from controller.config import Settings
+from controller.documents import resolve
 from controller.edge.acceptor import listen
 from controller.http.app import create_app
 from controller.observe import Meters, set_up_logs
@@ -163,6 +164,7 @@ def _controller(
         dispatcher=dispatcher,
         progress=ProgressBoard(),
         meters=meters,
+        resolve=resolve,
     )
 
 

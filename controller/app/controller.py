@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from controller.app.consequences import Consequences
 from controller.app.dispatch import Dispatcher
-from controller.app.ports import Artifacts, CertificateAuthority, Chance, Clock, Compute, Priority, Transport
+from controller.app.ports import Artifacts, CertificateAuthority, Chance, Clock, Compute, Priority, Resolve, Transport
 from controller.app.progress import ProgressBoard
 from controller.app.repositories import Store, Transaction
 from controller.observe import Meters
@@ -42,6 +42,7 @@ class Controller:
     dispatcher: Dispatcher
     progress: ProgressBoard
     meters: Meters
+    resolve: Resolve
     keys: Callable[[bytes], KeyRing] = ring_of
     """Returns the ring that a device's messages are checked with, from its stored public key."""
 

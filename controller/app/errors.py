@@ -3,7 +3,8 @@
 ```
 ControllerError
 ├── CallerError         the caller can mend it
-│   ├── InvalidRequest 422 · InvalidDefinition 422 · KeyReused 422 · NotFound 404 · Conflict 409
+│   ├── InvalidRequest 422 · InvalidDefinition 422 · KeyReused 422 · SecretsNotSealed 422
+│   ├── NotFound 404 · Conflict 409
 │   ├── PreconditionRequired 428 · PreconditionFailed 412
 │   └── NotAuthenticated 401 · NotAllowed 403
 └── EnvironmentFault    time or an administrator mends it
@@ -53,6 +54,12 @@ class KeyReused(InvalidRequest):
     """One Idempotency-Key came with two different requests."""
 
     slug = "idempotency-key-reused"
+
+
+class SecretsNotSealed(InvalidRequest):
+    """A run needs secrets, which this version cannot seal to devices."""
+
+    slug = "secrets-not-sealed"
 
 
 class NotFound(CallerError):

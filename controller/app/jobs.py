@@ -1,5 +1,9 @@
 """Jobs: an operation bound to a pipeline. A job may have many runs, one of them active."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from controller.app import audit
 from controller.app.access import Actor, Permission
 from controller.app.conditions import ANYTHING, Expected, job_tag
@@ -10,13 +14,23 @@ from controller.app.once import once
 from controller.app.records import JobRecord
 from controller.app.repositories import Transaction
 from controller.app.views import JobView
+from controller.domain.parameters import Given, Need, Value
 from controller.domain.pipeline import PRIORITY_MAX, Operation
 from protocol.errors import InvalidName
 from protocol.ids import parse_part
 
+NO_VALUES: Final[Mapping[str, Value]] = MappingProxyType({})
+
 
 async def create(
-    controller: Controller, actor: Actor, *, name: str, pipeline: str, operation: Operation, priority: int = 0
+    controller: Controller,
+    actor: Actor,
+    *,
+    name: str,
+    pipeline: str,
+    operation: Operation,
+    priority: int = 0,
+    parameters: Mapping[str, Value] = NO_VALUES,
 ) -> JobView:
     """Bind an operation to a pipeline under a name.
 
@@ -27,17 +41,21 @@ async def create(
         pipeline: what its runs go through.
         operation: what they do.
         priority: which of several runs gets a device first, from -`PRIORITY_MAX` to `PRIORITY_MAX`; higher goes first.
+        parameters: values for the pipeline's parameters; a run may give others.
 
     Raises:
         InvalidRequest: when the name breaks the rule for names, or the priority is out of range.
+        InvalidDefinition: when the pipeline cannot be run with this.
         NotFound: when there is no such pipeline.
         Conflict: when the name is taken.
     """
     actor.require(Permission.EDIT_PIPELINES)
-    wanted = _wanted(controller, name=name, pipeline=pipeline, operation=operation, priority=priority)
+    wanted = _wanted(
+        controller, name=name, pipeline=pipeline, operation=operation, priority=priority, parameters=parameters
+    )
 
     def work(tx: Transaction, _after: Consequences) -> JobView:
-        return _view(_add(tx, actor, wanted))
+        return _view(_add(controller, tx, actor, wanted))
 
     return await once(controller, actor, work, kind=JobView)
 
@@ -50,24 +68,28 @@ async def apply(
     pipeline: str,
     operation: Operation,
     priority: int = 0,
+    parameters: Mapping[str, Value] = NO_VALUES,
     expected: Expected = ANYTHING,
 ) -> JobView:
     """Create a job, or change what is written in it. A run that exists goes on with what it was started with.
 
     Raises:
         InvalidRequest: when the name breaks the rule for names, or the priority is out of range.
+        InvalidDefinition: when the pipeline cannot be run with this.
         NotFound: when there is no such pipeline.
         PreconditionFailed: when it would change something, and the job is not as *expected*.
     """
     actor.require(Permission.EDIT_PIPELINES)
-    wanted = _wanted(controller, name=name, pipeline=pipeline, operation=operation, priority=priority)
+    wanted = _wanted(
+        controller, name=name, pipeline=pipeline, operation=operation, priority=priority, parameters=parameters
+    )
 
     def work(tx: Transaction, _after: Consequences) -> JobRecord:
         known = tx.catalog.job(name)
         if known is not None and job_tag(_view(known)) == job_tag(_view(wanted)):
             return known
         expected.require(None if known is None else job_tag(_view(known)), what=f"job {name!r}")
-        return _add(tx, actor, wanted) if known is None else _change(tx, actor, wanted)
+        return _add(controller, tx, actor, wanted) if known is None else _change(controller, tx, actor, wanted)
 
     return _view(await controller.write(work))
 
@@ -94,7 +116,15 @@ async def archive(controller: Controller, actor: Actor, *, name: str, expected: 
     await controller.write(work)
 
 
-def _wanted(controller: Controller, *, name: str, pipeline: str, operation: Operation, priority: int) -> JobRecord:
+def _wanted(
+    controller: Controller,
+    *,
+    name: str,
+    pipeline: str,
+    operation: Operation,
+    priority: int,
+    parameters: Mapping[str, Value],
+) -> JobRecord:
     try:
         parse_part(name, what="job")
     except InvalidName as error:
@@ -102,26 +132,35 @@ def _wanted(controller: Controller, *, name: str, pipeline: str, operation: Oper
     if abs(priority) > PRIORITY_MAX:
         raise InvalidRequest(f"priority {priority}: expected -{PRIORITY_MAX} to {PRIORITY_MAX}")
     now = controller.clock.now()
-    return JobRecord(name=name, pipeline=pipeline, operation=operation, priority=priority, created_at=now)
+    return JobRecord(
+        name=name,
+        pipeline=pipeline,
+        operation=operation,
+        priority=priority,
+        parameters=dict(parameters),
+        created_at=now,
+    )
 
 
-def _add(tx: Transaction, actor: Actor, wanted: JobRecord) -> JobRecord:
-    _require_pipeline(tx, wanted)
+def _add(controller: Controller, tx: Transaction, actor: Actor, wanted: JobRecord) -> JobRecord:
+    _require_fit(controller, tx, wanted)
     added = tx.catalog.add_job(wanted)
     audit.record(tx, actor, "job.create", wanted.name, at=wanted.created_at)
     return added
 
 
-def _change(tx: Transaction, actor: Actor, wanted: JobRecord) -> JobRecord:
-    _require_pipeline(tx, wanted)
+def _change(controller: Controller, tx: Transaction, actor: Actor, wanted: JobRecord) -> JobRecord:
+    _require_fit(controller, tx, wanted)
     tx.catalog.save_job(wanted)
     audit.record(tx, actor, "job.change", wanted.name, at=wanted.created_at)
     return _find(tx, wanted.name)
 
 
-def _require_pipeline(tx: Transaction, wanted: JobRecord) -> None:
-    if tx.catalog.pipeline(wanted.pipeline) is None:
+def _require_fit(controller: Controller, tx: Transaction, wanted: JobRecord) -> None:
+    pipeline = tx.catalog.pipeline(wanted.pipeline)
+    if pipeline is None:
         raise NotFound(f"there is no pipeline {wanted.pipeline!r}: apply it first")
+    controller.resolve(pipeline.definition, wanted.operation, Given(parameters=wanted.parameters), Need.NOTHING)
 
 
 def _find(tx: Transaction, name: str) -> JobRecord:
@@ -154,6 +193,7 @@ def _view(record: JobRecord) -> JobView:
         pipeline=record.pipeline,
         operation=record.operation,
         priority=record.priority,
+        parameters=record.parameters,
         active_run=record.active_run,
         created_at=record.created_at,
     )

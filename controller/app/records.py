@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from controller.domain.model import Plan, Run
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.target import Target
 from protocol.ids import DeviceId, Digest, Name
@@ -76,6 +77,15 @@ class Candidate(Record, frozen=True):
     device: DeviceId
     name: Name
     instance: int
+
+
+class Enrolled(Record, frozen=True):
+    """A device, and what keeps it out of every stage; as the store selects it."""
+
+    id: int
+    device: DeviceId
+    is_blocked: bool
+    is_broken: bool
 
 
 class GroupRecord(Record, frozen=True):
@@ -207,6 +217,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
     pipeline: str
     operation: Operation
     priority: int = 0
+    parameters: Mapping[str, Value] = {}
     active_run: str | None = None
     created_at: Instant
     archived_at: Instant | None = None

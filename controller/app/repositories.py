@@ -15,6 +15,7 @@ from controller.app.records import (
     ClaimRecord,
     CommandRecord,
     DeviceRecord,
+    Enrolled,
     EventRecord,
     GivenCommand,
     GroupRecord,
@@ -75,6 +76,9 @@ class Devices(Protocol):
 
         Exclusions and the share are left to the caller.
         """
+
+    def roll(self) -> list[Enrolled]:
+        """Return every device, by id."""
 
     def ids(self, where: Formula) -> list[int]:
         """Return the ids of all devices that match, in their order."""
@@ -187,6 +191,9 @@ class Targets(Protocol):
 
     def members(self, run_id: int) -> set[int]:
         """Return the ids of the devices that some stage of the run has frozen."""
+
+    def placed(self, run_id: int) -> dict[int, int]:
+        """Return the stage id of every device that some stage of the run has frozen, by device id."""
 
     def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
         """Return those that exist, by id."""

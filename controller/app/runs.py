@@ -5,6 +5,9 @@ command of the run is handed to a transport.
 """
 
 from collections.abc import Callable
+from typing import Final
+
+import msgspec
 
 from controller.app import audit, cursors, run_views, standstill
 from controller.app.access import Actor, Permission
@@ -15,34 +18,49 @@ from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
 from controller.app.once import once
 from controller.app.pipelines import check
+from controller.app.preview import SALT_BYTES, checked_salt
 from controller.app.records import JobRecord, RunRecord
 from controller.app.repositories import Transaction
 from controller.app.standstill import require_reason
 from controller.app.views import EventView, Page, RunView, TargetView
 from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Started, Terminated
 from controller.domain.model import Plan, create
+from controller.domain.parameters import Given, Need
 from controller.domain.pipeline import Operation
 from controller.domain.settle import BREACH
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
 from protocol.messages import ReleaseRef
 
+NOTHING_GIVEN: Final = Given()
 Check = Callable[[RunRecord], Event]
 
 
-async def start(controller: Controller, actor: Actor, *, job: str, version: str | None = None) -> RunView:
-    """Start a run of *job*, with another version than the job's where one is given.
+async def start(
+    controller: Controller,
+    actor: Actor,
+    *,
+    job: str,
+    version: str | None = None,
+    salt: str | None = None,
+    given: Given = NOTHING_GIVEN,
+) -> RunView:
+    """Start a run of *job*, with another version than the job's, the salt of a preview, and more where it is *given*.
 
     Raises:
         NotFound: when there is no such job, pipeline or release.
-        InvalidDefinition: when the pipeline may not run.
+        InvalidDefinition: when the pipeline may not run with what is given.
+        SecretsNotSealed: when a variable is a secret.
         Conflict: when the job has an active run.
+        InvalidRequest: when the salt is none.
     """
     actor.require(Permission.CONTROL_RUNS)
+    if salt is not None:
+        checked_salt(salt)
 
     def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
-        record = tx.runs.add(_new(controller, tx, job, version))
+        record = tx.runs.add(_new(controller, tx, job, version, salt=salt, given=given))
         advance.adopt(record)
         advance.run(record.id, Started(at=advance.at))
         audit.record(tx, actor, "run.start", record.uid, at=advance.at, reason=f"{job} {version or ''}".strip())
@@ -52,13 +70,17 @@ async def start(controller: Controller, actor: Actor, *, job: str, version: str 
     return await once(controller, actor, work, kind=RunView)
 
 
-def _new(controller: Controller, tx: Transaction, job_name: str, version: str | None) -> RunRecord:
+def _new(
+    controller: Controller, tx: Transaction, job_name: str, version: str | None, *, salt: str | None, given: Given
+) -> RunRecord:
     job = tx.catalog.job(job_name)
     if job is None:
         raise NotFound(f"there is no job {job_name!r}")
     if job.active_run is not None:
         raise Conflict(f"job {job.name!r} has an active run, {job.active_run}: wait for its end, or terminate it")
-    plan = _plan(tx, job, version or job.operation.version, salt=controller.chance.token(8))
+    operation = msgspec.structs.replace(job.operation, version=version or job.operation.version)
+    wanted = Given(parameters=job.parameters).overridden_by(given)
+    plan = _plan(controller, tx, job, operation, wanted, salt=salt or controller.chance.token(SALT_BYTES))
     return RunRecord(
         uid=f"r{controller.chance.token(5)}",
         job_id=job.id,
@@ -69,24 +91,26 @@ def _new(controller: Controller, tx: Transaction, job_name: str, version: str | 
     )
 
 
-def _plan(tx: Transaction, job: JobRecord, version: str, *, salt: str) -> Plan:
+def _plan(
+    controller: Controller, tx: Transaction, job: JobRecord, operation: Operation, given: Given, *, salt: str
+) -> Plan:
     pipeline = tx.catalog.pipeline(job.pipeline)
     if pipeline is None:
         raise NotFound(f"there is no pipeline {job.pipeline!r}")
     check(pipeline.definition)
-    release = tx.catalog.release(job.operation.app, version)
+    resolved = controller.resolve(pipeline.definition, operation, given, Need.EVERYTHING)
+    release = tx.catalog.release(operation.app, operation.version)
     if release is None:
-        known = ", ".join(r.version for r in tx.catalog.releases(job.operation.app)) or "none"
-        raise NotFound(f"version {version!r} of {job.operation.app!r} is not published; published: {known}")
-    operation = Operation(app=job.operation.app, version=version, params=job.operation.params, env=job.operation.env)
-    reference = ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter)
+        known = ", ".join(r.version for r in tx.catalog.releases(operation.app)) or "none"
+        raise NotFound(f"version {operation.version!r} of {operation.app!r} is not published; published: {known}")
     return Plan(
-        pipeline=pipeline.definition,
+        pipeline=resolved.pipeline,
         revision=pipeline.revision,
-        operation=operation,
-        release=reference,
+        operation=msgspec.structs.replace(operation, env=resolved.env, secrets={}),
+        release=ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter),
         salt=salt,
         priority=job.priority,
+        parameters=resolved.parameters,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from protocol.units import Instant
 
@@ -70,6 +71,7 @@ class RunView(View, frozen=True, kw_only=True):
     reason: str
     epoch: int
     salt: str
+    parameters: Mapping[str, Value] = {}
     created_at: Instant
     ended_at: Instant | None
     stages: tuple[StageView, ...]
@@ -181,6 +183,56 @@ class RevisionView(View, frozen=True, kw_only=True):
     archived_at: Instant | None
 
 
+class LeftOutView(View, frozen=True, kw_only=True):
+    """How many devices a stage would not get for one reason; `stage` is the earlier one that gets them, if any."""
+
+    reason: str
+    stage: str
+    devices: int
+
+
+class PreviewStage(View, frozen=True, kw_only=True):
+    """What one stage would get: how many devices, the first ones to be released, and why not the others."""
+
+    name: str
+    needs: tuple[str, ...]
+    devices: int
+    first: tuple[str, ...]
+    left_out: tuple[LeftOutView, ...]
+
+
+class PreviewView(View, frozen=True, kw_only=True):
+    """What a run would do. Of all `devices`, `placed` would get into a stage.
+
+    `new`, `gone` and `moved` compare with the stages that `last_run` has opened.
+    """
+
+    job: str | None
+    pipeline: str
+    revision: int | None
+    salt: str
+    devices: int
+    placed: int
+    stages: tuple[PreviewStage, ...]
+    last_run: str | None
+    new: int
+    gone: int
+    moved: int
+
+
+class PreviewDevice(View, frozen=True, kw_only=True):
+    """One device of a preview: the stage it would get into, the one it was in `before`; each empty where there is none.
+
+    `reason` is why the stage that was asked about would not get it, `in_stage` the earlier one that would.
+    """
+
+    device: str
+    stage: str
+    reason: str
+    in_stage: str
+    before: str
+
+
 class JobView(View, frozen=True, kw_only=True):
     """A job: an operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
 
@@ -189,6 +241,7 @@ class JobView(View, frozen=True, kw_only=True):
     operation: Operation
     priority: int
     active_run: str | None
+    parameters: Mapping[str, Value] = {}
     created_at: Instant
 
 

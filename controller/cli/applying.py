@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from controller.documents import Definition
 
 SHAPE: Final = Shape("name", (Column("KIND", "kind"), Column("NAME", "name"), Column("RESULT", "result")))
-_JOB_FIELDS: Final = ("name", "pipeline", "operation", "priority")
+_JOB_FIELDS: Final = ("name", "pipeline", "operation", "priority", "parameters")
 FOLDERS: Final = {"Pipeline": "/v1/pipelines", "Job": "/v1/jobs"}
 
 

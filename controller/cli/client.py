@@ -111,7 +111,15 @@ class Client:
             raise
         return True
 
-    def send(self, method: str, path: str, body: Any = None, *, match: Mapping[str, str] = MappingProxyType({})) -> Any:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        match: Mapping[str, str] = MappingProxyType({}),
+        params: Params | None = None,
+    ) -> Any:
         """Send *body* as JSON; return the JSON of the answer, None where there is none.
 
         *match* is of what was read, so that nothing else is edited.
@@ -120,7 +128,7 @@ class Client:
         """
         headers = {"Idempotency-Key": SystemChance().token(KEY_BYTES), **match}
         send = self._http.request if method == "DELETE" else partial(_again.copy(), self._http.request)
-        response = self._checked(lambda: send(method, path, json=body, headers=headers))
+        response = self._checked(lambda: send(method, path, json=body, headers=headers, params=params))
         return response.json() if response.content else None
 
     def put_bytes(

@@ -12,6 +12,7 @@ from controller.app.errors import InvalidDefinition
 from controller.documents.difference import Difference, as_text, difference, in_one_line
 from controller.documents.load import BYTES_MAX, Definition, Job, Kind, load, load_one
 from controller.documents.render import render, to_document
+from controller.documents.resolve import resolve
 from controller.documents.schema import json_schema
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "load",
     "load_one",
     "render",
+    "resolve",
     "to_document",
 ]

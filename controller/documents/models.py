@@ -3,6 +3,7 @@
 Defaults are the domain's; a field's name differs from the domain's only where people write a unit (``10m``).
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
@@ -17,9 +18,12 @@ from pydantic import (
     field_validator,
 )
 
+from controller.documents.patterns import checker_of
+from controller.documents.templates import NAME as PARAMETER_NAME
 from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
 from controller.domain import pipeline as domain
 from controller.domain.group import parse_path
+from controller.domain.parameters import Input, Parameter, Type, Value
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
 from controller.domain.query import LENGTH_MAX as QUERY_LENGTH_MAX
 from protocol.ids import parse_part
@@ -30,6 +34,10 @@ COUNT_MAX: Final = 10_000_000
 DEVICES_MAX: Final = 5_000
 GROUPS_MAX: Final = 256
 NEEDS_MAX: Final = 32
+ENUM_MAX: Final = 256
+PARAMETERS_MAX: Final = 64
+VARIABLES_MAX: Final = 256
+PATTERN_LENGTH_MAX: Final = 200
 TEXT_LENGTH_MAX: Final = 2_000
 _SPAN: Final = {
     "type": "string",
@@ -246,6 +254,85 @@ class StagePart(Part):
         )
 
 
+def _text_of(value: object) -> object:
+    """Return a number that a share may be as the text that all shares are kept as."""
+    return render_percent(float(value)) if isinstance(value, float) else value
+
+
+def _variable(name: str) -> str:
+    if "=" in name or "\0" in name:
+        raise ValueError("the name of a variable has neither '=' nor a zero byte")
+    return name
+
+
+def _no_zero(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("the value of a variable has no zero byte")
+    return text
+
+
+Open = Annotated[
+    str | int | bool | list[Text],
+    BeforeValidator(_text_of),
+    WithJsonSchema({"type": ["string", "number", "boolean", "array"], "items": {"type": "string"}}),
+]
+ParameterName = Annotated[str, StringConstraints(pattern=f"^{PARAMETER_NAME}$")]
+Variable = Annotated[Word, AfterValidator(_variable)]
+
+
+class ParameterPart(Part):
+    """What a job or a run decides: its type, what it is by default, and which values it may have."""
+
+    type: Annotated[Type, _Word] = Type.STRING
+    default: Open | None = None
+    enum: Annotated[list[Open], Field(max_length=ENUM_MAX)] = []
+    min: Open | None = None
+    max: Open | None = None
+    description: Text = ""
+
+    def to_domain(self) -> Parameter:
+        """Return the domain's own."""
+        given = {name: _frozen(getattr(self, name)) for name in ("default", "min", "max")}
+        return self.into(Parameter, enum=tuple(map(_frozen, self.enum)), **given)
+
+
+class InputPart(Part):
+    """An environment variable that is understood; all of its value must match the pattern, a regular expression."""
+
+    required: bool = False
+    pattern: Annotated[str, StringConstraints(max_length=PATTERN_LENGTH_MAX)] = ""
+    description: Text = ""
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern(cls, pattern: str) -> str:
+        checker_of(pattern)
+        return pattern
+
+
+class SecretPart(Part):
+    """A variable whose value is a secret, by the secret's name."""
+
+    secret: Name
+
+
+Environment = dict[Variable, Annotated[Text, AfterValidator(_no_zero)] | SecretPart]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def plain_of(env: Mapping[str, str | SecretPart]) -> dict[str, str]:
+    """Return the variables that are text."""
+    return {name: value for name, value in env.items() if isinstance(value, str)}
+
+
+def secrets_of(env: Mapping[str, str | SecretPart]) -> dict[str, str]:
+    """Return the names of secrets by variable."""
+    return {name: value.secret for name, value in env.items() if not isinstance(value, str)}
+
+
 class PipelineFile(Part):
     """A pipeline: stages that need each other, each with its devices, pace and gate."""
 
@@ -253,13 +340,23 @@ class PipelineFile(Part):
     name: Name
     description: Text = ""
     timeout: LongerSpan = _span(domain.Pipeline(name="", stages=()).timeout_ms)
+    parameters: Annotated[dict[ParameterName, ParameterPart], Field(max_length=PARAMETERS_MAX)] = {}
+    inputs: Annotated[dict[Variable, InputPart], Field(max_length=VARIABLES_MAX)] = {}
+    env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
     stages: Annotated[list[StagePart], Field(max_length=domain.STAGES_MAX)]
     renamed: ClassVar[dict[str, str]] = {"timeout": "timeout_ms"}
     only_here: ClassVar[frozenset[str]] = frozenset({"kind"})
 
     def to_domain(self) -> domain.Pipeline:
         """Return the domain's own."""
-        return self.into(domain.Pipeline, stages=tuple(stage.to_domain() for stage in self.stages))
+        return self.into(
+            domain.Pipeline,
+            stages=tuple(stage.to_domain() for stage in self.stages),
+            parameters={name: parameter.to_domain() for name, parameter in self.parameters.items()},
+            inputs={name: one.into(Input) for name, one in self.inputs.items()},
+            env=plain_of(self.env),
+            secrets=secrets_of(self.env),
+        )
 
 
 class OperationPart(Part):
@@ -268,7 +365,11 @@ class OperationPart(Part):
     app: Name
     version: Word
     params: dict[Word, Text] = {}
-    env: dict[Word, Text] = {}
+    env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
+
+    def to_domain(self) -> domain.Operation:
+        """Return the domain's own."""
+        return self.into(domain.Operation, env=plain_of(self.env), secrets=secrets_of(self.env))
 
 
 class JobFile(Part):
@@ -279,3 +380,8 @@ class JobFile(Part):
     pipeline: Name
     operation: OperationPart
     priority: Annotated[int, Field(ge=-domain.PRIORITY_MAX, le=domain.PRIORITY_MAX)] = 0
+    parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = {}
+
+    def given(self) -> dict[str, Value]:
+        """Return the values of parameters as the domain has them."""
+        return {name: _frozen(value) for name, value in self.parameters.items()}

@@ -3,10 +3,13 @@
 Times in a `Run` are in its own run time (`controller.domain.clock`).
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, RunState, StageState
 from protocol.messages import ReleaseRef
@@ -42,7 +45,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run was started with, the signed release included; never changed afterwards.
+    """What a run was started with, the signed release included; never changed afterwards. Nothing in it is left open.
 
     Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest.
     """
@@ -53,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     release: ReleaseRef
     salt: str
     priority: int = 0
+    parameters: Mapping[str, Value] = msgspec.field(default_factory=dict)
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,13 +6,14 @@ what it means as a whole is judged by `validate`, which collects every fault wit
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from controller.domain import graph, query
 from controller.domain.group import parse_path
+from controller.domain.parameters import Input, Parameter, Value
 from protocol.errors import InvalidName
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
@@ -137,21 +138,43 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
-    """A named set of stages; every edit makes a new revision of it."""
+    """A named set of stages; every edit makes a new revision of it.
+
+    With `parameters`, `template` has the stages as they are written, in which ``${name}`` stands for a value; `stages`
+    are those with the defaults, or with some value where there is none. `env` and `secrets` are the variables that
+    all jobs get, a secret by its name.
+    """
 
     name: str
     stages: tuple[Stage, ...]
     timeout_ms: Positive = Millis(30 * DAY)
     description: str = ""
+    parameters: Mapping[str, Parameter] = msgspec.field(default_factory=dict)
+    template: tuple[Any, ...] = ()
+    inputs: Mapping[str, Input] = msgspec.field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job does: install one app. The version may be changed at the start of a run."""
+    """What a job does: install one app. The version may be changed at the start of a run.
+
+    `secrets` are variables whose values are secrets, by the secrets' names.
+    """
 
     app: AppName
     version: str
     params: Mapping[str, str] = msgspec.field(default_factory=dict)
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """A definition in which nothing is left open, the values that made it, and the whole environment."""
+
+    pipeline: Pipeline
+    parameters: Mapping[str, Value]
+    env: Mapping[str, str]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

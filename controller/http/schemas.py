@@ -3,7 +3,7 @@
 import base64
 import binascii
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,8 +18,16 @@ from pydantic import (
 
 from controller.app.access import Role
 from controller.app.groups import NAMED_MAX
-from controller.documents import to_document
-from controller.domain.pipeline import Pipeline
+from controller.documents.models import (
+    PARAMETERS_MAX,
+    VARIABLES_MAX,
+    Environment,
+    Open,
+    ParameterName,
+    plain_of,
+    secrets_of,
+)
+from controller.domain.parameters import Given
 from controller.domain.query import LENGTH_MAX
 from protocol.profiles import Profile
 from protocol.trust import instant_of
@@ -52,10 +60,6 @@ def _key(text: object) -> bytes:
     if len(raw) != KEY_BYTES:
         raise ValueError(f"expected {KEY_BYTES} bytes, found {len(raw)}")
     return raw
-
-
-def _document(definition: Any) -> Any:
-    return to_document(definition) if isinstance(definition, Pipeline) else definition
 
 
 Time = Annotated[
@@ -145,6 +149,7 @@ class Run(Answer):
     reason: str
     epoch: int
     salt: str
+    parameters: dict[str, str | int | bool | list[str]] = {}
     created_at: Time
     ended_at: Time | None
     stages: list[Stage]
@@ -177,12 +182,23 @@ class Event(Answer):
 
 
 class StartRun(Body):
-    """Start a run of a job, at the job's version or another one."""
+    """Start a run of a job, at the job's version or another one; `salt` is that of a preview.
+
+    `parameters` and `env` override those of the job and of the pipeline.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"job": "shop-update", "version": "2.1.0"}]})
 
     job: Word
     version: Word | None = None
+    salt: Word | None = None
+    parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = {}
+    env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
+
+    def given(self) -> Given:
+        """Return what is given for this run alone."""
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in self.parameters.items()}
+        return Given(parameters=values, env=plain_of(self.env), secrets=secrets_of(self.env))
 
 
 class WithReason(Body):
@@ -213,77 +229,6 @@ class PromoteStage(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"stage": "rest"}]})
 
     stage: Word
-
-
-# --- pipelines and jobs -----------------------------------------------------------------------------------------
-
-
-class PipelineAnswer(Answer):
-    """One revision of a pipeline; `definition` has the shape of a pipeline file."""
-
-    name: str
-    revision: int
-    definition: Annotated[dict[str, Any], BeforeValidator(_document)]
-    author: str
-    created_at: Time
-
-
-class Revision(Answer):
-    """One revision of a pipeline; `change` says in one line what it changed. The newest may be archived."""
-
-    revision: int
-    change: str
-    author: str
-    created_at: Time
-    archived_at: Time | None
-
-
-class Change(Answer):
-    """One field that has another value; null stands for its default."""
-
-    place: str
-    old: Any
-    new: Any
-
-
-class Edge(Answer):
-    """One stage that needs another."""
-
-    stage: str
-    needs: str
-
-
-class Difference(Answer):
-    """What is different between two revisions of a pipeline: in one line, as text, and as data."""
-
-    summary: str
-    text: str
-    stages_added: list[str]
-    stages_removed: list[str]
-    edges_added: list[Edge]
-    edges_removed: list[Edge]
-    changed: list[Change]
-    is_reordered: bool
-
-
-class OperationAnswer(Answer):
-    """What a job does: install one app."""
-
-    app: str
-    version: str
-    params: dict[str, str]
-    env: dict[str, str]
-
-
-class Job(Answer):
-    """An operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
-
-    name: str
-    pipeline: str
-    operation: OperationAnswer
-    priority: int
-    active_run: str | None
-    created_at: Time
 
 
 # --- devices ----------------------------------------------------------------------------------------------------

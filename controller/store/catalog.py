@@ -21,7 +21,7 @@ _newest = (
 _by_name = pipeline.c.name == sa.bindparam("name")
 
 _job_is = job.c.name == sa.bindparam("b_name")
-_WRITTEN: Final = ("pipeline", "operation", "priority")
+_WRITTEN: Final = ("pipeline", "operation", "priority", "parameters")
 
 REVISIONS: Final = sa.select(pipeline).where(_by_name).order_by(pipeline.c.revision.desc())
 PIPELINE: Final = REVISIONS.limit(1)

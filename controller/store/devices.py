@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import Candidate, DeviceRecord, Sender, Sighted
+from controller.app.records import Candidate, DeviceRecord, Enrolled, Sender, Sighted
 from controller.domain.pipeline import Targets
 from controller.domain.query import Formula, version_key
 from controller.domain.selector import formula_of
@@ -48,6 +48,7 @@ ID_OF_DEVICE: Final = sa.select(_d.id).where(_d.device == sa.bindparam("b_device
 BY_ID: Final = sa.select(device).where(_d.id == _b_id)
 BY_NAMES: Final = sa.select(device).where(one_of(_d.name, "names"))
 SENDERS: Final = sa.select(*(_d[name] for name in Sender.__struct_fields__)).where(one_of(_d.name, "names"))
+ROLL: Final = sa.select(*(_d[name] for name in Enrolled.__struct_fields__)).order_by(_d.id)
 CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__)).where(~_d.is_blocked, ~_d.is_broken)
 NEXT_SEQS: Final = sa.update(device).where(one_of(_d.id, "ids")).values(seq=_next_seq)
 SEQS: Final = sa.select(_d.id, _d.seq).where(one_of(_d.id, "ids"))
@@ -152,6 +153,9 @@ class SqlDevices:
     def matching(self, targets: Targets) -> list[Candidate]:
         rows = self._connection.execute(CANDIDATES.where(condition(formula_of(targets))))
         return sorted(starmap(Candidate, rows), key=attrgetter("id"))
+
+    def roll(self) -> list[Enrolled]:
+        return list(starmap(Enrolled, self._connection.execute(ROLL)))
 
     def ids(self, where: Formula) -> list[int]:
         return sorted(self._connection.scalars(sa.select(_d.id).where(condition(where))))

@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from controller.app.records import CommandState
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.target import TargetState
 from controller.store.columns import Json, Key, is_exactly
@@ -164,6 +165,7 @@ job = sa.Table(
     _text("pipeline"),
     sa.Column("operation", Json(Operation), nullable=False),
     sa.Column("priority", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("parameters", Json(dict[str, Value]), nullable=False, server_default="{}"),
     _int("created_at"),
     _int("archived_at", nullable=True),
 )

@@ -79,7 +79,12 @@ class MemoryCatalog:
 
     def save_job(self, job: JobRecord) -> None:
         known = self._jobs[job.name]
-        written = {"pipeline": job.pipeline, "operation": job.operation, "priority": job.priority}
+        written = {
+            "pipeline": job.pipeline,
+            "operation": job.operation,
+            "priority": job.priority,
+            "parameters": job.parameters,
+        }
         self._journal.put(self._jobs, job.name, msgspec.structs.replace(known, **written))
 
     def archive_job(self, name: str, *, at: Instant) -> None:

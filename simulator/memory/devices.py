@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from controller.app.records import Candidate, DeviceRecord, Sender, Sighted
+from controller.app.records import Candidate, DeviceRecord, Enrolled, Sender, Sighted
 from controller.domain.pipeline import Targets
 from controller.domain.query import Described, Formula, matches
 from controller.domain.selector import formula_of
@@ -90,6 +90,10 @@ class MemoryDevices:
             for row in self._rows.values()
             if not (row.is_blocked or row.is_broken) and matches(where, self.described(row))
         ]
+
+    def roll(self) -> list[Enrolled]:
+        rows = self._rows.values()
+        return [Enrolled(row.id, row.device, row.is_blocked, row.is_broken) for row in rows]
 
     def ids(self, where: Formula) -> list[int]:
         return [row.id for row in self._rows.values() if matches(where, self.described(row))]

@@ -52,6 +52,9 @@ class MemoryTargets:
     def members(self, run_id: int) -> set[int]:
         return set(self._members[run_id])
 
+    def placed(self, run_id: int) -> dict[int, int]:
+        return {device: id_ >> STAGE_SHIFT for device, id_ in self._members[run_id].items()}
+
     def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
         return {id_: self._rows[id_] for id_ in sorted(set(ids)) if id_ in self._rows}
 

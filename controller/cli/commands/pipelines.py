@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from controller.cli import previews
 from controller.cli.addresses import quoted
-from controller.cli.commands import DryRun, Limit, show_list
+from controller.cli.commands import DryRun, Limit, Values, counted, pairs_of, show_list
 from controller.cli.failures import CliError
 from controller.cli.output import Column, Output, Shape
 from controller.cli.session import Session, command
@@ -131,6 +132,31 @@ def _against_file(session: Session, name: str, revision: int | None, file: Path)
     found = difference(before, after)
     text = as_text(before, after, old=f"{name}@{there['revision']}", new=str(file))
     return {**msgspec.to_builtins(found), "summary": in_one_line(found), "text": text}
+
+
+@command(group, "preview")
+def preview_file(
+    session: Session,
+    *,
+    file: Annotated[Path, typer.Argument(help="A YAML or JSON file of one pipeline; - reads standard input.")],
+    job: Annotated[str | None, typer.Option("--job", help="Compare with the last run of this job.")] = None,
+    values: Values = None,
+    salt: previews.Salt = None,
+) -> None:
+    """Show which devices each stage of a file would get, and why not the others; nothing is stored."""
+    from controller.documents import to_document
+    from controller.domain.pipeline import Pipeline
+
+    found = [definition for definition in _load_all([file]) if isinstance(definition, Pipeline)]
+    if len(found) != 1:
+        raise CliError(f"{file}: {counted(len(found), 'pipeline')}: expected one")
+    given = {
+        "job": job,
+        "salt": salt,
+        "parameter": [f"{name}={value}" for name, value in pairs_of(values or []).items()],
+    }
+    params = {name: value for name, value in given.items() if value is not None}
+    previews.show(session, session.client.send("POST", "/v1/preview", to_document(found[0]), params=params))
 
 
 @command(group, "archive")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from controller.cli.addresses import quoted
-from controller.cli.commands import After, Limit, Reason, counted, show_list, show_log, span_of
+from controller.cli.commands import After, Limit, Reason, Values, counted, pairs_of, show_list, show_log, span_of
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Shape
 from controller.cli.reasons import told_reasons
@@ -70,11 +70,16 @@ def start_run(
     *,
     job: Annotated[str, typer.Argument(help="The job's name.")],
     version: Annotated[str | None, typer.Option("--version", help="Another version than the job's.")] = None,
+    salt: Annotated[str | None, typer.Option("--salt", help="That of a preview, to start just what it showed.")] = None,
+    values: Values = None,
+    env: Annotated[list[str] | None, typer.Option("--env", help="KEY=value for this run's environment.")] = None,
     wait: Wait = False,
     timeout: Timeout = "",
 ) -> None:
     """Start a run of a job."""
-    run = session.client.send("POST", "/v1/runs", {"job": job, "version": version})
+    body: dict[str, Any] = {"job": job, "version": version, "salt": salt}
+    body |= {"parameters": pairs_of(values or []), "env": pairs_of(env or [])}
+    run = session.client.send("POST", "/v1/runs", body)
     if not wait:
         session.printer.item(run, SHAPE)
     for stage in _awaiting(run):

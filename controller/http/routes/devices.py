@@ -6,27 +6,16 @@ from fastapi import APIRouter, Query, Response
 
 from controller.app import devices
 from controller.app.conditions import labels_tag
-from controller.app.errors import InvalidRequest
 from controller.app.views import DeviceView, Page
 from controller.domain.query import LENGTH_MAX
 from controller.http import schemas
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatIsExpected, say_tag
-from controller.http.routes import EDIT, READ, READ_ONE, WRITE, Cursor, Id, Limit
+from controller.http.routes import EDIT, READ, READ_ONE, WRITE, Cursor, Id, Limit, pairs_of
 
 LABELS_MAX = 16
 
 router = APIRouter(prefix="/v1/devices", tags=["devices"])
-
-
-def _labels(pairs: list[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise InvalidRequest(f"label {pair[:80]!r}: expected 'key=value', such as 'region=eu'")
-        labels[key] = value
-    return labels
 
 
 @router.get("", response_model=schemas.Page[schemas.Device], responses=READ, summary="List devices")
@@ -44,7 +33,7 @@ async def list_devices(
     limit: Limit = 100,
 ) -> Page[DeviceView]:
     """Return a page of the devices that match every filter."""
-    labels = _labels(label)
+    labels = pairs_of(label, what="label")
     return await devices.list_devices(
         c,
         actor,

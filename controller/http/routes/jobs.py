@@ -8,7 +8,7 @@ from controller.app import jobs
 from controller.app.conditions import job_tag
 from controller.app.views import JobView
 from controller.documents import Job, Kind, load_one
-from controller.http import schemas
+from controller.http import definitions
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatIsExpected, WhatMayBeExpected, say_tag
 from controller.http.problems import documented
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 @router.post(
     "",
     status_code=201,
-    response_model=schemas.Job,
+    response_model=definitions.Job,
     responses={**WRITE, **documented(415)},
     summary="Create a job",
     openapi_extra=definition_body(Kind.JOB),
@@ -32,20 +32,26 @@ async def create_job(c: Context, actor: Operator, request: Request, response: Re
     job = await asyncio.to_thread(load_one, await request.body(), Kind.JOB)
     assert isinstance(job, Job)
     view = await jobs.create(
-        c, actor, name=job.name, pipeline=job.pipeline, operation=job.operation, priority=job.priority
+        c,
+        actor,
+        name=job.name,
+        pipeline=job.pipeline,
+        operation=job.operation,
+        priority=job.priority,
+        parameters=job.parameters,
     )
     response.headers["Location"] = f"/v1/jobs/{view.name}"
     say_tag(response, job_tag(view))
     return view
 
 
-@router.get("", response_model=list[schemas.Job], responses=READ, summary="List jobs")
+@router.get("", response_model=list[definitions.Job], responses=READ, summary="List jobs")
 async def list_jobs(c: Context, actor: Operator) -> tuple[JobView, ...]:
     """Return every job."""
     return await jobs.list_jobs(c, actor)
 
 
-@router.get("/{name}", response_model=schemas.Job, responses=READ_ONE, summary="Show a job")
+@router.get("/{name}", response_model=definitions.Job, responses=READ_ONE, summary="Show a job")
 async def get_job(c: Context, actor: Operator, name: Id, response: Response) -> JobView:
     """Return one job. Its tag covers what is written in it, and not its runs."""
     view = await jobs.get(c, actor, name=name)
@@ -55,7 +61,7 @@ async def get_job(c: Context, actor: Operator, name: Id, response: Response) -> 
 
 @router.put(
     "/{name}",
-    response_model=schemas.Job,
+    response_model=definitions.Job,
     responses={**EDIT, **documented(415)},
     summary="Create or change a job",
     openapi_extra=definition_body(Kind.JOB),
@@ -74,6 +80,7 @@ async def apply_job(
         pipeline=job.pipeline,
         operation=job.operation,
         priority=job.priority,
+        parameters=job.parameters,
         expected=expected,
     )
     say_tag(response, job_tag(view))

@@ -11,7 +11,7 @@ from controller.app.conditions import pipeline_tag
 from controller.app.views import PipelineView, RevisionView
 from controller.documents import Kind, as_text, difference, in_one_line, json_schema, load_one, render
 from controller.domain.pipeline import Pipeline
-from controller.http import schemas
+from controller.http import definitions, schemas
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatIsExpected, WhatMayBeExpected, say_tag
 from controller.http.problems import documented
@@ -35,7 +35,7 @@ def definition_body(kind: Kind) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-@router.get("/pipelines", response_model=list[schemas.PipelineAnswer], responses=READ, summary="List pipelines")
+@router.get("/pipelines", response_model=list[definitions.PipelineAnswer], responses=READ, summary="List pipelines")
 async def list_pipelines(c: Context, actor: Operator) -> tuple[PipelineView, ...]:
     """Return the newest revision of every pipeline."""
     return await pipelines.list_pipelines(c, actor)
@@ -43,7 +43,7 @@ async def list_pipelines(c: Context, actor: Operator) -> tuple[PipelineView, ...
 
 @router.get(
     "/pipelines/{name}",
-    response_model=schemas.PipelineAnswer,
+    response_model=definitions.PipelineAnswer,
     responses={**READ_ONE, 200: {"content": {YAML: {"schema": {"type": "string"}}}}},
     summary="Show a pipeline",
 )
@@ -66,7 +66,7 @@ async def get_pipeline(
 
 @router.get(
     "/pipelines/{name}/revisions",
-    response_model=schemas.Page[schemas.Revision],
+    response_model=schemas.Page[definitions.Revision],
     responses=READ_ONE,
     summary="List the revisions of a pipeline",
 )
@@ -85,7 +85,7 @@ async def list_revisions(
 
 @router.get(
     "/pipelines/{name}/diff",
-    response_model=schemas.Difference,
+    response_model=definitions.Difference,
     responses=READ_ONE,
     summary="Compare two revisions of a pipeline",
 )
@@ -108,7 +108,7 @@ async def diff_pipeline(
 
 @router.put(
     "/pipelines/{name}",
-    response_model=schemas.PipelineAnswer,
+    response_model=definitions.PipelineAnswer,
     responses={**EDIT, **documented(415)},
     summary="Create or change a pipeline",
     openapi_extra=definition_body(Kind.PIPELINE),

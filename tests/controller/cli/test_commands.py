@@ -12,9 +12,11 @@ from msgspec.structs import replace
 
 from controller.app import errors
 from controller.app.conditions import ANYTHING, Expected, job_tag, labels_tag
+from controller.app.preview import Asked, Subject
 from controller.app.views import Counters
 from controller.cli import client
 from controller.cli.app import build
+from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
 from protocol.ids import AppName, StageName
 from tests.controller.cli.conftest import Invoke
@@ -35,8 +37,53 @@ class Call(NamedTuple):
 
 
 CALLS = (
-    Call("run start shop-update", "runs.start", {"job": "shop-update", "version": None}, "run-1"),
-    Call("run start shop-update --version 2.2", "runs.start", {"job": "shop-update", "version": "2.2"}, "running"),
+    Call(
+        "run start shop-update",
+        "runs.start",
+        {"job": "shop-update", "version": None, "salt": None, "given": Given()},
+        "run-1",
+    ),
+    Call(
+        "run start shop-update --version 2.2 --salt s",
+        "runs.start",
+        {"job": "shop-update", "version": "2.2", "salt": "s", "given": Given()},
+        "running",
+    ),
+    Call(
+        "run start shop-update --set ring=a --env URL=x",
+        "runs.start",
+        {
+            "job": "shop-update",
+            "version": None,
+            "salt": None,
+            "given": Given(parameters={"ring": "a"}, env={"URL": "x"}),
+        },
+        "running",
+    ),
+    Call(
+        "job preview shop-update --set ring=a --salt s",
+        "preview.show",
+        {"subject": Subject(job="shop-update", parameters={"ring": "a"}), "salt": "s", "first": 10},
+        "canary",
+    ),
+    Call(
+        "job preview shop-update --salt s",
+        "preview.show",
+        {"subject": Subject(job="shop-update"), "salt": "s", "first": 10},
+        "94 other labels; 3 in stage canary",
+    ),
+    Call(
+        "job preview shop-update --salt s --stage rest --reason in_stage",
+        "preview.devices",
+        {
+            "subject": Subject(job="shop-update"),
+            "salt": "s",
+            "asked": Asked(stage="rest", reason="in_stage"),
+            "cursor": None,
+            "limit": 100,
+        },
+        "in stage canary",
+    ),
     Call("run pause run-1 --reason crashes", "runs.pause", {"run": "run-1", "reason": "crashes"}, "run-1"),
     Call("run resume run-1", "runs.resume", {"run": "run-1", "override": False, "reason": "", **ANY}, "run-1"),
     Call(
@@ -91,6 +138,7 @@ CALLS = (
             "pipeline": "p",
             "operation": Operation(app=AppName("shop"), version="2.1", params={"a": "b"}, env={"C": "d=e"}),
             "priority": 3,
+            "parameters": {},
         },
         "shop-update",
     ),
@@ -102,6 +150,7 @@ CALLS = (
             "pipeline": "p",
             "operation": Operation(app=AppName("shop"), version="2.2"),
             "priority": 7,
+            "parameters": {},
             "expected": JOB_SEEN,
         },
         "shop-update",
@@ -435,6 +484,25 @@ def test_a_job_is_not_changed_behind_anybodys_back(tidegate: Invoke, fake: FakeA
     assert result.exit_code == 6
     assert "unchanged" in result.stdout
     assert fake.calls[-1][1]["expected"] == Expected(tags=(job_tag(JOB_VIEW),))
+
+
+def test_a_file_is_previewed_and_compared_with_a_job(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("pipeline", "preview", "-", "--job", "shop-update", text=GOOD + JOB)
+    subject = Subject(job="shop-update", definition=PIPELINE)
+    assert fake.calls == [("preview.show", {"subject": subject, "salt": None, "first": 10})]
+    assert "97 devices in a stage, 3 in none" in result.stderr
+    assert "since run run-0: 1 new, 2 gone, 3 in another stage" in result.stderr
+    assert json.loads(tidegate("pipeline", "preview", "-", "-o", "json", text=GOOD).stdout)["salt"] == "5a17"
+    assert tidegate("pipeline", "preview", "-", text=JOB).exit_code == 1
+    assert tidegate("job", "preview", "shop-update", "--change", "new").exit_code == 2
+
+
+def test_a_job_with_values_and_secrets_is_the_same_when_it_is_applied_again(tidegate: Invoke, fake: FakeApp) -> None:
+    operation = Operation(app=AppName("shop"), version="2.1.0", env={"A": "x"}, secrets={"B": "s"})
+    fake.answers["jobs.get"] = replace(JOB_VIEW, operation=operation, parameters={"l": ("a",)})
+    text = JOB.replace("2.1.0}", "2.1.0, env: {A: x, B: {secret: s}}}") + "parameters: {l: [a]}\n"
+    assert "unchanged" in tidegate("pipeline", "apply", "-f", "-", text=text).stdout
+    assert "create" not in tidegate("pipeline", "apply", "-f", "-", "--dry-run", text=text).stdout
 
 
 def test_a_diff_is_of_revisions_or_of_a_file(tidegate: Invoke, tmp_path: Path) -> None:

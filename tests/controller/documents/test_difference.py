@@ -111,3 +111,11 @@ def test_jobs_are_compared_too() -> None:
     before = load_one(str(job).replace("'", '"'), Kind.JOB)
     after = load_one(str({**job, "priority": 3}).replace("'", '"'), Kind.JOB)
     assert in_one_line(difference(before, after)) == "priority default → 3"
+
+
+def test_pipelines_with_parameters_are_compared_as_they_are_written_and_stay_as_they_are() -> None:
+    text = "name: shop\nparameters: {n: {type: int}}\nstages: [{name: all, needs: [], pace: {max_in_flight: '${n}'}}]"
+    before, after = pipeline(text), pipeline(text.replace("'${n}'}}", "'${n}'}, gate: {soak: 1h}}"))
+    for _ in range(2):
+        assert in_one_line(difference(before, after)) == "all: gate.soak default → 1h"
+    assert before == pipeline(text)

@@ -125,6 +125,31 @@ REVISION = views.RevisionView(
     created_at=AT,
     archived_at=None,
 )
+PREVIEW = views.PreviewView(
+    job="shop-update",
+    pipeline="shop",
+    revision=3,
+    salt="5a17",
+    devices=100,
+    placed=97,
+    stages=(
+        views.PreviewStage(
+            name="rest",
+            needs=("canary",),
+            devices=3,
+            first=("kiosk-1",),
+            left_out=(
+                views.LeftOutView(reason="labels", stage="", devices=94),
+                views.LeftOutView(reason="in_stage", stage="canary", devices=3),
+            ),
+        ),
+    ),
+    last_run="run-0",
+    new=1,
+    gone=2,
+    moved=3,
+)
+PREVIEWED = views.PreviewDevice(device="kiosk-1", stage="canary", reason="in_stage", in_stage="canary", before="")
 JOB = views.JobView(
     name="shop-update",
     pipeline="shop",
@@ -192,6 +217,8 @@ ANSWERS: dict[str, Any] = {
     "pipelines.list_pipelines": (PIPELINE_VIEW,),
     "pipelines.get": PIPELINE_VIEW,
     "pipelines.history": views.Page(items=(REVISION,), cursor=None),
+    "preview.show": PREVIEW,
+    "preview.devices": views.Page(items=(PREVIEWED,), cursor=None),
     "jobs.create": JOB,
     "jobs.apply": JOB,
     "jobs.archive": None,

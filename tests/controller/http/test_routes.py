@@ -9,9 +9,11 @@ from fastapi import FastAPI
 from msgspec.structs import replace
 
 from controller.app.conditions import ANYTHING, Expected
+from controller.app.preview import Asked, Subject
+from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
 from protocol.ids import AppName, StageName
-from tests.controller.http.fake import BYTES, DIGEST, PIPELINE_VIEW, FakeApp
+from tests.controller.http.fake import BYTES, DIGEST, JOB, PIPELINE, PIPELINE_VIEW, FakeApp
 
 SEEN = Expected(tags=("3",))
 TIME = "2026-01-01T00:00:00.123Z"
@@ -30,7 +32,46 @@ class Route(NamedTuple):
 
 PAGE = {"cursor": None, "limit": 100}
 ROUTES = (
-    Route("POST", "/v1/runs", {"job": "j"}, 201, "runs.start", {"job": "j", "version": None}),
+    Route(
+        "POST",
+        "/v1/runs",
+        {"job": "j"},
+        201,
+        "runs.start",
+        {"job": "j", "version": None, "salt": None, "given": Given()},
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/j/preview?salt=s&first=3",
+        None,
+        200,
+        "preview.show",
+        {"subject": Subject(job="j"), "salt": "s", "first": 3},
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/j/preview/devices?salt=s&stage=rest&reason=labels",
+        None,
+        200,
+        "preview.devices",
+        {"subject": Subject(job="j"), "salt": "s", "asked": Asked(stage="rest", reason="labels"), **PAGE},
+    ),
+    Route(
+        "POST",
+        "/v1/preview?job=j",
+        {"name": "shop", "stages": [{"name": "all"}]},
+        200,
+        "preview.show",
+        {"subject": Subject(job="j", definition=PIPELINE), "salt": None, "first": 10},
+    ),
+    Route(
+        "POST",
+        "/v1/preview/devices?salt=s&change=new",
+        {"name": "shop", "stages": [{"name": "all"}]},
+        200,
+        "preview.devices",
+        {"subject": Subject(definition=PIPELINE), "salt": "s", "asked": Asked(change="new"), **PAGE},
+    ),
     Route("GET", "/v1/runs", None, 200, "runs.list_runs", {"job": None, "active": None, **PAGE}),
     Route(
         "GET",
@@ -110,7 +151,13 @@ ROUTES = (
         {"name": "j", "pipeline": "p", "operation": {"app": "shop", "version": "2"}, "priority": -2},
         201,
         "jobs.create",
-        {"name": "j", "pipeline": "p", "operation": Operation(app=AppName("shop"), version="2"), "priority": -2},
+        {
+            "name": "j",
+            "pipeline": "p",
+            "operation": Operation(app=AppName("shop"), version="2"),
+            "priority": -2,
+            "parameters": {},
+        },
     ),
     Route(
         "PUT",
@@ -123,6 +170,7 @@ ROUTES = (
             "pipeline": "p",
             "operation": Operation(app=AppName("shop"), version="2"),
             "priority": 0,
+            "parameters": {},
             "expected": SEEN,
         },
     ),
@@ -307,6 +355,37 @@ async def test_the_first_revision_is_compared_with_nothing(client: httpx.AsyncCl
     fake.answers["pipelines.get"] = replace(PIPELINE_VIEW, revision=1)
     found = (await client.get("/v1/pipelines/shop/diff")).json()
     assert (found["stages_added"], found["changed"], len(fake.calls)) == (["all"], [], 1)
+
+
+async def test_what_a_run_is_given_is_read_as_in_files(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    body = {"job": "j", "parameters": {"n": 5, "l": ["a"], "p": 2.5}, "env": {"A": "x", "B": {"secret": "s"}}}
+    assert (await client.post("/v1/runs", json=body)).status_code == 201
+    given = Given(parameters={"n": 5, "l": ("a",), "p": "2.5%"}, env={"A": "x"}, secrets={"B": "s"})
+    assert fake.calls[-1][1]["given"] == given
+    refused: list[dict[str, Any]] = [
+        {"parameters": {"N": 1}},
+        {"parameters": {"n": {}}},
+        {"env": {"A=": "x"}},
+        {"env": {"A": "\0"}},
+    ]
+    for wrong in refused:
+        assert (await client.post("/v1/runs", json={"job": "j", **wrong})).status_code == 422
+
+
+async def test_a_job_shows_its_secrets_among_its_variables_and_its_values(
+    client: httpx.AsyncClient, fake: FakeApp
+) -> None:
+    operation = Operation(app=AppName("shop"), version="1", env={"A": "x"}, secrets={"B": "s"})
+    fake.answers["jobs.get"] = replace(JOB, operation=operation, parameters={"l": ("a",), "n": 5})
+    found = (await client.get("/v1/jobs/j")).json()
+    assert found["operation"]["env"] == {"A": "x", "B": {"secret": "s"}}
+    assert found["parameters"] == {"l": ["a"], "n": 5}
+
+
+async def test_a_preview_takes_values_of_parameters(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    await client.get("/v1/jobs/j/preview?parameter=ring=a=b&parameter=n=5")
+    assert fake.calls[-1][1]["subject"] == Subject(job="j", parameters={"ring": "a=b", "n": "5"})
+    assert (await client.get("/v1/jobs/j/preview?parameter=ring")).status_code == 422
 
 
 async def test_schemas_are_public(client: httpx.AsyncClient) -> None:

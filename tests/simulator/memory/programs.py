@@ -479,11 +479,16 @@ def dump(tx: Transaction) -> list[Any]:
     return [
         runs,
         [tx.groups.counted(), [tx.groups.groups_of(number) for number in numbers]],
-        [tx.devices.page(**everyone, limit=99), tx.devices.matching(Targets())],
+        [tx.devices.page(**everyone, limit=99), tx.devices.roll(), tx.devices.matching(Targets())],
         [(tx.runs.active_ids(), tx.runs.waking(at(9)), tx.runs.next_wake())],
         [tx.targets.page(one.id, stage=None, state=None, after=0, limit=99) for one in runs],
         [
-            (tx.targets.in_flight(one.id), tx.targets.due(one.id, 9, limit=99), tx.targets.members(one.id))
+            (
+                tx.targets.in_flight(one.id),
+                tx.targets.due(one.id, 9, limit=99),
+                tx.targets.members(one.id),
+                tx.targets.placed(one.id),
+            )
             for one in runs
         ],
         [tx.targets.ready(id_, instance=life, now=9, limit=99) for id_ in stages for life in LIVES],

@@ -1,4 +1,4 @@
-"""Pipelines and jobs that are archived."""
+"""Pipelines and jobs that are archived; values that jobs give for parameters."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,9 +11,11 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("pipeline", sa.Column("archived_at", sa.BigInteger(), nullable=True))
+    op.add_column("job", sa.Column("parameters", sa.Text(), nullable=False, server_default="{}"))
     op.add_column("job", sa.Column("archived_at", sa.BigInteger(), nullable=True))
 
 
 def downgrade() -> None:
     op.drop_column("job", "archived_at")
+    op.drop_column("job", "parameters")
     op.drop_column("pipeline", "archived_at")
