@@ -6,6 +6,8 @@ command of the run is handed to a transport.
 
 from collections.abc import Callable
 
+import msgspec
+
 from controller.app import audit, cursors, run_views, standstill
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
@@ -20,10 +22,10 @@ from controller.app.standstill import require_reason
 from controller.app.views import EventView, Page, RunView, TargetView
 from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Started, Terminated
 from controller.domain.model import Plan, create
-from controller.domain.pipeline import Operation
 from controller.domain.settle import BREACH
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
+from controller.domain.trigger import StartRequest
 from protocol.messages import ReleaseRef
 
 Check = Callable[[RunRecord], Event]
@@ -41,23 +43,47 @@ async def start(controller: Controller, actor: Actor, *, job: str, version: str 
 
     def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
-        record = tx.runs.add(_new(controller, tx, job, version))
-        advance.adopt(record)
-        advance.run(record.id, Started(at=advance.at))
-        audit.record(tx, actor, "run.start", record.uid, at=advance.at, reason=f"{job} {version or ''}".strip())
+        found = tx.catalog.job(job)
+        if found is None:
+            raise NotFound(f"there is no job {job!r}")
+        request = StartRequest(by=actor.name, at=advance.at, version=version)
+        record = begin(advance, actor, found, request)
         advance.finish()
         return run_views.run_view(advance.record(record.id))
 
     return await once(controller, actor, work, kind=RunView)
 
 
-def _new(controller: Controller, tx: Transaction, job_name: str, version: str | None) -> RunRecord:
-    job = tx.catalog.job(job_name)
-    if job is None:
-        raise NotFound(f"there is no job {job_name!r}")
+def begin(advance: Advance, actor: Actor, job: JobRecord, request: StartRequest) -> RunRecord:
+    """Start a run of *job* within a transaction, as *request* says; what is raised is raised before any change.
+
+    Raises:
+        NotFound: when there is no such pipeline or release.
+        InvalidDefinition: when the pipeline may not run.
+        Conflict: when the job has an active run.
+    """
+    record = advance.tx.runs.add(_new(advance.controller, advance.tx, job, request))
+    advance.adopt(record)
+    advance.run(record.id, Started(at=advance.at))
+    said = " ".join(filter(None, (job.name, request.version, request.reason)))
+    audit.record(advance.tx, actor, "run.start", record.uid, at=advance.at, reason=said)
+    return record
+
+
+def require_startable(tx: Transaction, job: JobRecord, request: StartRequest) -> None:
+    """Go on only where nothing but an active run keeps a run from beginning.
+
+    Raises:
+        NotFound: when there is no such pipeline or release.
+        InvalidDefinition: when the pipeline may not run.
+    """
+    _plan(tx, job, request, salt="")
+
+
+def _new(controller: Controller, tx: Transaction, job: JobRecord, request: StartRequest) -> RunRecord:
     if job.active_run is not None:
         raise Conflict(f"job {job.name!r} has an active run, {job.active_run}: wait for its end, or terminate it")
-    plan = _plan(tx, job, version or job.operation.version, salt=controller.chance.token(8))
+    plan = _plan(tx, job, request, salt=controller.chance.token(8))
     return RunRecord(
         uid=f"r{controller.chance.token(5)}",
         job_id=job.id,
@@ -68,7 +94,8 @@ def _new(controller: Controller, tx: Transaction, job_name: str, version: str | 
     )
 
 
-def _plan(tx: Transaction, job: JobRecord, version: str, *, salt: str) -> Plan:
+def _plan(tx: Transaction, job: JobRecord, request: StartRequest, *, salt: str) -> Plan:
+    version = request.version or job.operation.version
     pipeline = tx.catalog.pipeline(job.pipeline)
     if pipeline is None:
         raise NotFound(f"there is no pipeline {job.pipeline!r}")
@@ -77,7 +104,7 @@ def _plan(tx: Transaction, job: JobRecord, version: str, *, salt: str) -> Plan:
     if release is None:
         known = ", ".join(r.version for r in tx.catalog.releases(job.operation.app)) or "none"
         raise NotFound(f"version {version!r} of {job.operation.app!r} is not published; published: {known}")
-    operation = Operation(app=job.operation.app, version=version, params=job.operation.params, env=job.operation.env)
+    operation = msgspec.structs.replace(job.operation, version=version, env={**job.operation.env, **request.env})
     reference = ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter)
     return Plan(
         pipeline=pipeline.definition,
@@ -86,6 +113,7 @@ def _plan(tx: Transaction, job: JobRecord, version: str, *, salt: str) -> Plan:
         release=reference,
         salt=salt,
         priority=job.priority,
+        started_by=request.by,
     )
 
 
@@ -101,7 +129,7 @@ async def pause(controller: Controller, actor: Actor, *, run: str, reason: str) 
 
     def decide(record: RunRecord) -> Event:
         _require_running(record)
-        return Paused(at=controller.clock.now(), reason=f"operator:{reason}")
+        return Paused(at=controller.clock.now(), reason=f"operator:{reason}", by=actor.name)
 
     return await _act(controller, actor, run, verb="run.pause", reason=reason, decide=decide)
 
@@ -127,7 +155,7 @@ async def resume(
         if breaches and not override:
             stages = ", ".join(breaches)
             raise Conflict(f"the gate of stage {stages} was breached: resume with override and a reason")
-        return Resumed(at=controller.clock.now())
+        return Resumed(at=controller.clock.now(), reason=reason, by=actor.name)
 
     return await _act(controller, actor, run, verb="run.resume", reason=reason, decide=decide)
 
@@ -145,7 +173,7 @@ async def terminate(controller: Controller, actor: Actor, *, run: str, reason: s
     def decide(record: RunRecord) -> Event:
         if record.run.state.is_terminal:
             raise Conflict(f"run {record.uid} has ended: it {record.run.state}")
-        return Terminated(at=controller.clock.now(), reason=reason)
+        return Terminated(at=controller.clock.now(), reason=reason, by=actor.name)
 
     return await _act(controller, actor, run, verb="run.terminate", reason=reason, decide=decide)
 
@@ -164,7 +192,7 @@ async def promote(controller: Controller, actor: Actor, *, run: str, stage: str)
         state = record.run.stages[index].state
         if state is StageState.BLOCKED:
             raise Conflict(f"stage {stage!r} does not await promotion: it is {state}")
-        return Promoted(at=controller.clock.now(), stage=index)
+        return Promoted(at=controller.clock.now(), stage=index, by=actor.name)
 
     return await _act(
         controller, actor, run, verb="run.promote", reason=stage, decide=decide, permission=Permission.PROMOTE
@@ -187,7 +215,7 @@ async def skip(controller: Controller, actor: Actor, *, run: str, stage: str, re
         state = record.run.stages[index].state
         if state.is_verdict and state is not StageState.SKIPPED:
             raise Conflict(f"stage {stage!r} has its verdict: it {state}")
-        return Skipped(at=controller.clock.now(), stage=index, reason=reason)
+        return Skipped(at=controller.clock.now(), stage=index, reason=reason, by=actor.name)
 
     return await _act(controller, actor, run, verb="run.skip", reason=f"{stage}: {reason}", decide=decide)
 

@@ -10,7 +10,8 @@ stages[0].need | 3:22: unknown field; did you mean 'needs'?
 
 from controller.app.errors import InvalidDefinition
 from controller.documents.load import BYTES_MAX, Definition, Job, Kind, load, load_one
-from controller.documents.render import render, to_document
+from controller.documents.models import JobTriggerPart
+from controller.documents.render import render, to_document, trigger_document
 from controller.documents.schema import json_schema
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "Definition",
     "InvalidDefinition",
     "Job",
+    "JobTriggerPart",
     "Kind",
     "json_schema",
     "load",
     "load_one",
     "render",
     "to_document",
+    "trigger_document",
 ]

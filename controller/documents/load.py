@@ -12,6 +12,7 @@ from controller.documents import faults, skeleton, source
 from controller.documents.models import JobFile, PipelineFile
 from controller.documents.source import BYTES_MAX, FAULTS_MAX, Value
 from controller.domain.pipeline import Fault, Operation, Pipeline, validate
+from controller.domain.trigger import JobTrigger
 
 __all__ = ["BYTES_MAX", "Definition", "Job", "Kind", "load", "load_one"]
 
@@ -30,6 +31,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str
     operation: Operation
     priority: int = 0
+    triggers: tuple[JobTrigger, ...] = ()
 
 
 Definition = Pipeline | Job
@@ -127,7 +129,8 @@ def _parse(root: Value, data: dict[str, Any], kind: Kind) -> Loaded:
 
 def _job(file: JobFile) -> Job:
     operation = file.operation.into(Operation)
-    return Job(name=file.name, pipeline=file.pipeline, operation=operation, priority=file.priority)
+    triggers = tuple(trigger.to_domain() for trigger in file.triggers)
+    return Job(name=file.name, pipeline=file.pipeline, operation=operation, priority=file.priority, triggers=triggers)
 
 
 def _structural(root: Value, data: dict[str, Any], kind: Kind, known: Sequence[Fault]) -> list[Fault]:

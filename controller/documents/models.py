@@ -15,11 +15,16 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
+from controller.app import schedules
+from controller.app.errors import InvalidRequest
+from controller.app.schedules import CRON_LENGTH_MAX
 from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
 from controller.domain import pipeline as domain
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
+from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule
 from protocol.ids import parse_part
 
 T = TypeVar("T")
@@ -244,6 +249,38 @@ class OperationPart(Part):
     env: dict[Word, Text] = {}
 
 
+class JobTriggerPart(Part):
+    """What starts runs by itself: a release in a `channel`, or a schedule, `cron` on the clocks of `zone`."""
+
+    channel: Name | None = None
+    cron: Annotated[str, StringConstraints(max_length=CRON_LENGTH_MAX)] | None = None
+    zone: Word | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "JobTriggerPart":
+        if (self.channel is None) == (self.cron is None):
+            raise ValueError("expected exactly one of 'channel' and 'cron'")
+        if self.channel is not None and self.zone is not None:
+            raise ValueError("expected 'zone' beside 'cron' alone")
+        if self.cron is not None:
+            _comes(self.to_domain())
+        return self
+
+    def to_domain(self) -> JobTrigger:
+        """Return the domain's own."""
+        if self.channel is not None:
+            return OnRelease(channel=self.channel)
+        return OnSchedule(cron=self.cron or "", zone=self.zone or UTC)
+
+
+def _comes(trigger: JobTrigger) -> None:
+    assert isinstance(trigger, OnSchedule)
+    try:
+        schedules.check(trigger)
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from error
+
+
 class JobFile(Part):
     """A job: an operation bound to a pipeline."""
 
@@ -252,3 +289,4 @@ class JobFile(Part):
     pipeline: Name
     operation: OperationPart
     priority: Annotated[int, Field(ge=-domain.PRIORITY_MAX, le=domain.PRIORITY_MAX)] = 0
+    triggers: Annotated[list[JobTriggerPart], Field(max_length=TRIGGERS_MAX)] = []

@@ -9,6 +9,7 @@ import yaml
 from controller.documents.load import Definition, Job
 from controller.documents.units import render_percent, render_span
 from controller.domain.pipeline import FailureLimit, Operation, Pipeline, Stage
+from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
 
 _SPANS: Mapping[str, str] = {
     "accept_ms": "accept",
@@ -33,7 +34,18 @@ def to_document(definition: Definition) -> dict[str, Any]:
             operation = definition.operation
             changed = {"app": operation.app, **_changed(operation, Operation(app=operation.app, version=""))}
             head = {"kind": "Job", "name": definition.name, "pipeline": definition.pipeline, "operation": changed}
-            return head | ({"priority": definition.priority} if definition.priority else {})
+            head |= {"priority": definition.priority} if definition.priority else {}
+            triggers = [trigger_document(trigger) for trigger in definition.triggers]
+            return head | ({"triggers": triggers} if triggers else {})
+
+
+def trigger_document(trigger: JobTrigger) -> dict[str, Any]:
+    """Return a trigger of a job in the shape of its file."""
+    match trigger:
+        case OnRelease(channel=channel):
+            return {"channel": channel}
+        case OnSchedule(cron=cron, zone=zone):
+            return {"cron": cron} | ({} if zone == UTC else {"zone": zone})
 
 
 def render(definition: Definition) -> str:

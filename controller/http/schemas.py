@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from controller.app.access import Role
-from controller.documents import to_document
+from controller.documents import JobTriggerPart, to_document, trigger_document
 from controller.domain.pipeline import Pipeline
+from controller.domain.trigger import TRIGGERS_MAX, OnRelease, OnSchedule
 from protocol.trust import instant_of
 
 V = TypeVar("V")
@@ -48,6 +49,10 @@ def _key(text: object) -> bytes:
     if len(raw) != KEY_BYTES:
         raise ValueError(f"expected {KEY_BYTES} bytes, found {len(raw)}")
     return raw
+
+
+def _trigger(trigger: Any) -> Any:
+    return trigger_document(trigger) if isinstance(trigger, OnRelease | OnSchedule) else trigger
 
 
 def _document(definition: Any) -> Any:
@@ -141,6 +146,7 @@ class Run(Answer):
     reason: str
     epoch: int
     salt: str
+    started_by: str
     created_at: Time
     ended_at: Time | None
     stages: list[Stage]
@@ -233,8 +239,22 @@ class OperationAnswer(Answer):
     env: dict[str, str]
 
 
+class Waiting(Answer):
+    """What begins when the active run has ended, and who or what asked for it."""
+
+    by: str
+    at: Time
+    version: str | None
+    env: dict[str, str]
+    reason: str
+
+
 class Job(Answer):
-    """An operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
+    """An operation bound to a pipeline; `active_run` is the id of its run that has not ended.
+
+    `triggers` have the shape of a job file; `next_at` is when the first schedule comes, `waiting` what begins when the
+    active run has ended.
+    """
 
     name: str
     pipeline: str
@@ -242,6 +262,27 @@ class Job(Answer):
     priority: int
     active_run: str | None
     created_at: Time
+    triggers: list[Annotated[dict[str, str], BeforeValidator(_trigger)]]
+    next_at: Time | None
+    waiting: Waiting | None
+    has_hook: bool
+
+
+class Triggers(Body):
+    """All triggers of a job; those that are not named are removed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"triggers": [{"cron": "0 2 * * MON-FRI", "zone": "Europe/Berlin"}]}]}
+    )
+
+    triggers: Annotated[list[JobTriggerPart], Field(max_length=TRIGGERS_MAX)]
+
+
+class HookAnswer(Answer):
+    """What a delivery led to: the run, or null while it waits for the end of the active one."""
+
+    run: str | None
+    waits: bool
 
 
 # --- devices ----------------------------------------------------------------------------------------------------
@@ -335,6 +376,26 @@ class Release(Answer):
     installer: str
     hardware: list[str]
     published_at: Time
+    channels: list[str]
+
+
+class NewChannel(Body):
+    """The channel to put a release into."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"channel": "stable"}]})
+
+    channel: Word
+
+
+class Channel(Answer):
+    """A release in a channel of its app, and the runs that its appearance started."""
+
+    app: str
+    channel: str
+    version: str
+    at: Time
+    actor: str
+    runs: list[str]
 
 
 class Artifact(BaseModel):

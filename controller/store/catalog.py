@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from controller.app.errors import Conflict
-from controller.app.records import JobRecord, PipelineRecord, ReleaseRecord
+from controller.app.records import ChannelRecord, JobRecord, PipelineRecord, ReleaseRecord
 from controller.domain.pipeline import Pipeline
-from controller.store.tables import job, pipeline, release, release_document, run
+from controller.store.tables import channel, job, pipeline, release, release_document, run
 from protocol.units import Instant
 
 _newest = (
@@ -30,12 +30,32 @@ PIPELINES: Final = (
 LAST_REVISION: Final = sa.select(sa.func.coalesce(sa.func.max(pipeline.c.revision), 0)).where(_by_name)
 LAST_PIPELINE_ID: Final = sa.select(sa.func.coalesce(sa.func.max(pipeline.c.id), 0))
 LAST_JOB_ID: Final = sa.select(sa.func.coalesce(sa.func.max(job.c.id), 0))
-JOBS: Final = (
-    sa.select(job, run.c.uid.label("active_run"))
-    .outerjoin(run, sa.and_(run.c.job_id == job.c.id, run.c.is_active == sa.true()))
-    .order_by(job.c.name)
-)
+_is_active_run = sa.and_(run.c.job_id == job.c.id, run.c.is_active == sa.true())
+JOBS: Final = sa.select(job, run.c.uid.label("active_run")).outerjoin(run, _is_active_run).order_by(job.c.name)
 JOB: Final = JOBS.where(job.c.name == sa.bindparam("name"))
+_waits = job.c.waiting.is_not(None)
+_is_free = run.c.id.is_(None)
+STARTABLE: Final = [
+    JOBS.where(job.c.next_at.is_not(None), job.c.next_at <= sa.bindparam("at")),
+    JOBS.where(_waits, _is_free),
+]
+NEXT_AT: Final = sa.select(sa.func.min(job.c.next_at)).where(job.c.next_at.is_not(None))
+ANY_WAITING: Final = sa.select(job.c.id).outerjoin(run, _is_active_run).where(_waits, _is_free).limit(1)
+SAVE_JOB: Final = (
+    sa.update(job)
+    .where(job.c.id == sa.bindparam("b_id"))
+    .values({name: sa.bindparam(name) for name in ("triggers", "next_at", "waiting", "hook")})
+)
+_in_channel = sa.and_(
+    channel.c.app == sa.bindparam("app"),
+    channel.c.channel == sa.bindparam("channel"),
+    channel.c.version == sa.bindparam("version"),
+)
+CHANNELS: Final = sa.select(*(channel.c[name] for name in ChannelRecord.__struct_fields__)).order_by(
+    channel.c.app, channel.c.channel, channel.c.at.desc(), channel.c.version
+)
+CHANNELS_OF: Final = CHANNELS.where(channel.c.app == sa.bindparam("app"))
+REMOVE_FROM_CHANNEL: Final = sa.delete(channel).where(_in_channel)
 RELEASES: Final = sa.select(*(column for column in release.c if column.name != "id")).order_by(
     release.c.app, release.c.counter, release.c.id
 )
@@ -86,6 +106,33 @@ class SqlCatalog:
         added = msgspec.structs.replace(job, id=self._connection.execute(LAST_JOB_ID).scalar_one() + 1)
         self._insert_job(added)
         return added
+
+    def save_job(self, job: JobRecord) -> None:
+        values = {"triggers": job.triggers, "next_at": job.next_at, "waiting": job.waiting, "hook": job.hook}
+        self._connection.execute(SAVE_JOB, {"b_id": job.id, **values})
+
+    def startable(self, at: Instant) -> list[JobRecord]:
+        found: dict[int, JobRecord] = {}
+        for statement in STARTABLE:
+            for row in self._connection.execute(statement, {"at": at}).mappings():
+                found[row["id"]] = JobRecord(**row)
+        return [found[job_id] for job_id in sorted(found)]
+
+    def next_start(self) -> Instant | None:
+        if self._connection.execute(ANY_WAITING).first() is not None:
+            return Instant(0)
+        return self._connection.execute(NEXT_AT).scalar_one()
+
+    def channels(self, app: str | None = None) -> list[ChannelRecord]:
+        statement, values = (CHANNELS, {}) if app is None else (CHANNELS_OF, {"app": app})
+        return [ChannelRecord(**row) for row in self._connection.execute(statement, values).mappings()]
+
+    def add_to_channel(self, record: ChannelRecord) -> None:
+        self._connection.execute(sa.insert(channel), msgspec.structs.asdict(record))
+
+    def remove_from_channel(self, app: str, channel: str, version: str) -> bool:
+        values = {"app": app, "channel": channel, "version": version}
+        return self._connection.execute(REMOVE_FROM_CHANNEL, values).rowcount > 0
 
     def release(self, app: str, version: str) -> ReleaseRecord | None:
         row = self._connection.execute(RELEASE, {"app": app, "version": version}).mappings().one_or_none()

@@ -85,6 +85,7 @@ class Life:
             dispatcher=dispatcher,
             progress=ProgressBoard(),
             meters=METERS,
+            hook_key=bytes(32),
             keys=keys.ring,
             release_batch_max=world.chance("release-batch").choice(RELEASE_BATCHES_MAX),
         )

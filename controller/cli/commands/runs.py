@@ -42,6 +42,7 @@ SHAPE = Shape(
         Column("ENDED", "ended_at"),
         Column("REASON", "reason"),
         Column("PIPELINE", lambda run: f"{run['pipeline']} r{run['revision']}", is_wide=True),
+        Column("STARTED BY", "started_by", is_wide=True),
         Column("PAUSED FOR", lambda run: told_reasons(run["pause_reasons"]), is_wide=True),
     ),
 )

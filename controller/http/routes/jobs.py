@@ -4,8 +4,8 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from controller.app import jobs
-from controller.app.views import JobView
+from controller.app import hooks, jobs
+from controller.app.views import JobView, NewSecret
 from controller.documents import Job, Kind, load_one
 from controller.http import schemas
 from controller.http.auth import Context, Operator
@@ -30,7 +30,13 @@ async def create_job(c: Context, actor: Operator, request: Request, response: Re
     job = await asyncio.to_thread(load_one, await request.body(), Kind.JOB)
     assert isinstance(job, Job)
     view = await jobs.create(
-        c, actor, name=job.name, pipeline=job.pipeline, operation=job.operation, priority=job.priority
+        c,
+        actor,
+        name=job.name,
+        pipeline=job.pipeline,
+        operation=job.operation,
+        priority=job.priority,
+        triggers=job.triggers,
     )
     response.headers["Location"] = f"/v1/jobs/{view.name}"
     return view
@@ -46,3 +52,24 @@ async def list_jobs(c: Context, actor: Operator) -> tuple[JobView, ...]:
 async def get_job(c: Context, actor: Operator, name: Id) -> JobView:
     """Return one job."""
     return await jobs.get(c, actor, name=name)
+
+
+@router.put("/{name}/triggers", response_model=schemas.Job, responses=WRITE, summary="Set a job's triggers")
+async def set_triggers(c: Context, actor: Operator, name: Id, body: schemas.Triggers) -> JobView:
+    """Replace what starts runs of a job by itself; a run that waits for the end of the active one is forgotten."""
+    triggers = tuple(trigger.to_domain() for trigger in body.triggers)
+    return await jobs.set_triggers(c, actor, name=name, triggers=triggers)
+
+
+@router.post(
+    "/{name}/hook", status_code=201, response_model=schemas.NewSecret, responses=WRITE, summary="Make a job's webhook"
+)
+async def create_hook(c: Context, actor: Operator, name: Id) -> NewSecret:
+    """Return the secret by which calls of the hook are signed, this once; one that the job had is void from now on."""
+    return await hooks.create(c, actor, job=name)
+
+
+@router.delete("/{name}/hook", status_code=204, responses=WRITE, summary="Remove a job's webhook")
+async def remove_hook(c: Context, actor: Operator, name: Id) -> None:
+    """Let nothing that the hook signed count any more."""
+    await hooks.remove(c, actor, job=name)

@@ -224,6 +224,7 @@ class Rig:
             "dispatcher": dispatcher,
             "progress": ProgressBoard(),
             "meters": meters,
+            "hook_key": bytes(32),
         }
         return Controller(**(defaults | self._ports))
 

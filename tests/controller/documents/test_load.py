@@ -37,6 +37,7 @@ from controller.domain.pipeline import (
     Trigger,
     validate,
 )
+from controller.domain.trigger import OnRelease, OnSchedule
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, Millis
 
@@ -66,7 +67,8 @@ stages:
     gate: {failures: {more_than: 3}}
 ---
 {"kind": "Job", "name": "shop-update", "pipeline": "shop",
- "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}, "priority": 7}
+ "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}, "priority": 7,
+ "triggers": [{"channel": "stable"}, {"cron": "0 2 * * MON-FRI", "zone": "Europe/Berlin"}, {"cron": "5 4 * * *"}]}
 """
 
 CANARY = Stage(
@@ -103,6 +105,11 @@ UPDATE = Job(
     pipeline="shop",
     operation=Operation(app=AppName("shop"), version="2.10", params={"a": "b"}, env={"C": "d"}),
     priority=7,
+    triggers=(
+        OnRelease(channel="stable"),
+        OnSchedule(cron="0 2 * * MON-FRI", zone="Europe/Berlin"),
+        OnSchedule(cron="5 4 * * *"),
+    ),
 )
 
 

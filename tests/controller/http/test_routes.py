@@ -5,8 +5,12 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from controller.app.hooks import Delivery
+from controller.app.views import DeliveryView
 from controller.domain.pipeline import Operation, Pipeline, Stage
+from controller.domain.trigger import OnRelease, OnSchedule
 from protocol.ids import AppName, StageName
 from tests.controller.http.fake import BYTES, DIGEST, FakeApp
 
@@ -89,7 +93,13 @@ ROUTES = (
         {"name": "j", "pipeline": "p", "operation": {"app": "shop", "version": "2"}, "priority": -2},
         201,
         "jobs.create",
-        {"name": "j", "pipeline": "p", "operation": Operation(app=AppName("shop"), version="2"), "priority": -2},
+        {
+            "name": "j",
+            "pipeline": "p",
+            "operation": Operation(app=AppName("shop"), version="2"),
+            "priority": -2,
+            "triggers": (),
+        },
     ),
     Route("GET", "/v1/jobs", None, 200, "jobs.list_jobs", {}),
     Route("GET", "/v1/jobs/j", None, 200, "jobs.get", {"name": "j"}),
@@ -153,6 +163,32 @@ ROUTES = (
         201,
         "tokens.create_claim",
         {"uses": 3, "expires_at": 1_767_225_600_000},
+    ),
+    Route(
+        "PUT",
+        "/v1/jobs/j/triggers",
+        {"triggers": [{"channel": "stable"}, {"cron": "0 2 * * *"}]},
+        200,
+        "jobs.set_triggers",
+        {"name": "j", "triggers": (OnRelease(channel="stable"), OnSchedule(cron="0 2 * * *"))},
+    ),
+    Route("POST", "/v1/jobs/j/hook", None, 201, "hooks.create", {"job": "j"}),
+    Route("DELETE", "/v1/jobs/j/hook", None, 204, "hooks.remove", {"job": "j"}),
+    Route(
+        "POST",
+        "/v1/releases/shop/2.1.0/channels",
+        {"channel": "stable"},
+        200,
+        "channels.add",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
+    ),
+    Route(
+        "DELETE",
+        "/v1/releases/shop/2.1.0/channels/stable",
+        None,
+        204,
+        "channels.remove",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
     ),
     Route("POST", "/v1/stop-everything", {"reason": "smoke"}, 200, "standstill.stop", {"reason": "smoke"}),
     Route("POST", "/v1/stop-everything/lift", {"reason": "out"}, 200, "standstill.lift", {"reason": "out"}),
@@ -268,3 +304,32 @@ async def test_probes_and_metrics_need_no_token(client: httpx.AsyncClient, fake:
     metrics = await client.get("/metrics")
     assert metrics.text == "tidegate_up 1\n"
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+SIGNED = {"webhook-id": "m1", "webhook-timestamp": "7", "webhook-signature": "v1,good"}
+
+
+async def test_a_signed_hook_needs_no_token_and_answers_with_the_run(api: FastAPI, fake: FakeApp) -> None:
+    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://tidegate") as anonymous:
+        answer = await anonymous.post("/v1/hooks/j", content=b'{"version": "2"}', headers=SIGNED)
+        refused = await anonymous.post("/v1/hooks/j", content=b"{}")
+    assert (answer.status_code, answer.json()) == (202, {"run": "run-1", "waits": False})
+    assert answer.headers["location"] == "/v1/runs/run-1"
+    delivery = Delivery(id="m1", timestamp="7", signatures="v1,good", body=b'{"version": "2"}')
+    assert fake.calls == [("hooks.receive", {"job": "j", "delivery": delivery})]
+    assert refused.status_code == 401
+
+
+async def test_a_hook_whose_run_waits_tells_no_address(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    fake.delivery = DeliveryView(run=None, waits=True)
+    answer = await client.post("/v1/hooks/j", content=b"{}", headers=SIGNED)
+    assert (answer.status_code, answer.json()) == (202, {"run": None, "waits": True})
+    assert "location" not in answer.headers
+
+
+async def test_a_job_tells_what_starts_it_in_the_shape_of_a_file(client: httpx.AsyncClient) -> None:
+    job = (await client.get("/v1/jobs/shop-update")).json()
+    assert job["triggers"] == [{"channel": "stable"}, {"cron": "0 2 * * *", "zone": "Europe/Berlin"}]
+    assert job["next_at"] == TIME
+    assert job["waiting"] == {"by": "trigger:hook", "at": TIME, "version": None, "env": {"A": "1"}, "reason": ""}
