@@ -16,7 +16,7 @@ from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
 from controller.app.once import once
 from controller.app.pipelines import check
-from controller.app.records import JobRecord, RunRecord
+from controller.app.records import EventRecord, JobRecord, RunRecord
 from controller.app.repositories import Transaction
 from controller.app.standstill import require_reason
 from controller.app.views import EventView, Page, RunView, TargetView
@@ -234,7 +234,7 @@ async def _act(
 
     def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
-        record = _find(tx, uid)
+        record = find(tx, uid)
         advance.run(record.id, decide(record))
         audit.record(tx, actor, verb, uid, at=advance.at, reason=reason)
         advance.finish()
@@ -250,7 +250,7 @@ async def get(controller: Controller, actor: Actor, *, run: str) -> RunView:
         NotFound: when there is no such run.
     """
     actor.require(Permission.READ)
-    return run_views.run_view(await controller.read(lambda tx: _find(tx, run)))
+    return run_views.run_view(await controller.read(lambda tx: find(tx, run)))
 
 
 async def list_runs(
@@ -291,7 +291,7 @@ async def targets(
     after = 0 if cursor is None else cursors.decode_int(cursor)
 
     def work(tx: Transaction) -> Page[TargetView]:
-        record = _find(tx, run)
+        record = find(tx, run)
         index = None if stage is None else _stage_index(record, stage)
         rows = tx.targets.page(record.id, stage=index, state=wanted, after=after, limit=limit)
         next_cursor = cursors.encode(rows[-1].id) if len(rows) == limit else None
@@ -309,11 +309,21 @@ async def events(
         NotFound: when there is no such run.
     """
     actor.require(Permission.READ)
-    records = await controller.read(lambda tx: tx.log.events(_find(tx, run).id, after=after, limit=limit))
-    return tuple(EventView(id=r.id, at=r.at, kind=r.kind, data=r.data) for r in records)
+    records = await controller.read(lambda tx: tx.log.events(find(tx, run).id, after=after, limit=limit))
+    return tuple(event_view(record) for record in records)
 
 
-def _find(tx: Transaction, uid: str) -> RunRecord:
+def event_view(record: EventRecord) -> EventView:
+    """Return an entry of a timeline as people see it."""
+    return EventView(id=record.id, at=record.at, kind=record.kind, data=record.data)
+
+
+def find(tx: Transaction, uid: str) -> RunRecord:
+    """Return a run.
+
+    Raises:
+        NotFound: when there is none of that id.
+    """
     record = tx.runs.by_uid(uid)
     if record is None:
         raise NotFound(f"there is no run {uid!r}")

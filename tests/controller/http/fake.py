@@ -10,6 +10,7 @@ import msgspec
 from controller.app import errors, views
 from controller.app.access import Actor, Permission, Role
 from controller.app.controller import Controller
+from controller.app.following import News
 from controller.app.hooks import Delivery
 from controller.app.ports import IssuedCertificate
 from controller.domain.pipeline import Operation, Pipeline, Stage
@@ -237,6 +238,7 @@ class FakeApp:
         self.answers = dict(ANSWERS)
         self.uploaded = b""
         self.delivery = DELIVERY
+        self.streams = [[News(entries=(EVENT,)), News(), News(ended=RUN)]]
         self.controller = cast("Controller", FakeController(artifacts=Artifacts()))
 
     def install(self, patch: Any) -> None:
@@ -253,6 +255,7 @@ class FakeApp:
             "releases.document": self._document,
             "system.health": self._health,
             "hooks.receive": self._receive,
+            "following.follow": self._follow,
         }
         for name, use_case in special.items():
             module, _, function = name.partition(".")
@@ -316,6 +319,17 @@ class FakeApp:
             raise errors.NotAuthenticated("not signed")
         self.calls.append(("hooks.receive", {"job": job, "delivery": delivery}))
         return self.delivery
+
+    async def _follow(self, c: Controller, actor: Actor, *, run: str, after: int) -> AsyncIterator[News]:
+        actor.require(Permission.READ)
+        self.calls.append(("following.follow", {"run": run, "after": after}))
+        if run == "none":
+            raise errors.NotFound("there is no run 'none'")
+        return self._told(self.streams.pop(0))
+
+    async def _told(self, news: list[News]) -> AsyncIterator[News]:
+        for one in news:
+            yield one
 
     async def _health(self, c: Controller) -> views.Health:
         return HEALTH

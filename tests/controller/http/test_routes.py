@@ -1,6 +1,7 @@
 """Each route calls its use case with what was asked, and answers with its view."""
 
 import base64
+import json
 from typing import Any, NamedTuple
 
 import httpx
@@ -11,6 +12,7 @@ from controller.app.hooks import Delivery
 from controller.app.views import DeliveryView
 from controller.domain.pipeline import Operation, Pipeline, Stage
 from controller.domain.trigger import OnRelease, OnSchedule
+from controller.http.app import STREAMS_MAX
 from protocol.ids import AppName, StageName
 from tests.controller.http.fake import BYTES, DIGEST, FakeApp
 
@@ -77,6 +79,7 @@ ROUTES = (
         {"run": "r", "stage": None, "state": None, **PAGE},
     ),
     Route("GET", "/v1/runs/r/events?after=3", None, 200, "runs.events", {"run": "r", "after": 3, "limit": 100}),
+    Route("GET", "/v1/runs/r/events/stream", None, 200, "following.follow", {"run": "r", "after": 0}),
     Route("GET", "/v1/pipelines", None, 200, "pipelines.list_pipelines", {}),
     Route("GET", "/v1/pipelines/shop", None, 200, "pipelines.get", {"name": "shop", "revision": None}),
     Route(
@@ -333,3 +336,33 @@ async def test_a_job_tells_what_starts_it_in_the_shape_of_a_file(client: httpx.A
     assert job["triggers"] == [{"channel": "stable"}, {"cron": "0 2 * * *", "zone": "Europe/Berlin"}]
     assert job["next_at"] == TIME
     assert job["waiting"] == {"by": "trigger:hook", "at": TIME, "version": None, "env": {"A": "1"}, "reason": ""}
+
+
+async def test_a_run_is_followed_as_server_sent_events(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    answer = await client.get("/v1/runs/r/events/stream?after=3", headers={"Last-Event-ID": "5"})
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert fake.calls == [("following.follow", {"run": "r", "after": 5})]
+    retry, entry, quiet, end, nothing = answer.text.split("\n\n")
+    assert (retry, quiet, nothing) == ("retry: 1000", ": quiet", "")
+    fields = dict(line.split(": ", 1) for line in entry.split("\n"))
+    assert (fields["event"], fields["id"], json.loads(fields["data"])["kind"]) == ("entry", "7", "stage_opened")
+    assert end.startswith("event: end\n")
+    assert '"id":"run-1"' in end
+
+
+async def test_a_stream_of_a_run_that_is_not_there_is_a_problem(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/runs/none/events/stream")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_streams_give_their_slots_back_and_are_limited(
+    api: FastAPI, client: httpx.AsyncClient, fake: FakeApp
+) -> None:
+    fake.streams *= 2
+    await client.get("/v1/runs/r/events/stream")
+    assert api.state.streams.in_flight == 0
+    for _ in range(STREAMS_MAX):
+        api.state.streams.take()
+    answer = await client.get("/v1/runs/r/events/stream")
+    assert answer.status_code == 503
+    assert "streams" in answer.json()["detail"]
