@@ -23,6 +23,7 @@ from controller.app.errors import InvalidRequest
 from controller.app.schedules import CRON_LENGTH_MAX
 from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
 from controller.domain import pipeline as domain
+from controller.domain.condition import LENGTH_MAX
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
 from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule
 from protocol.ids import parse_part
@@ -203,6 +204,7 @@ class StagePart(Part):
     retry: RetryPart = RetryPart()
     on_failure: Annotated[OnFailure, _Word] = OnFailure.STOP_RUN
     allow_empty: bool = False
+    when: Annotated[str, StringConstraints(max_length=LENGTH_MAX)] = ""
 
     @field_validator("trigger", mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from controller.domain import condition as conditions
 from controller.domain import gate as gates
 from controller.domain import graph
 from controller.domain.events import Cancel, Conclude, Effect, Freeze, Hold, Note, Release
@@ -164,8 +165,18 @@ class _Decision:
         self.run = stage_changed(self.run, index, state=StageState.AWAITING_PROMOTION)
 
     def _open(self, index: int) -> None:
+        stage = self.plan.pipeline.stages[index]
+        if stage.when:
+            judgement = conditions.judge(stage.when, {name: self._counts(name) for name in stage.needs})
+            if not judgement.holds:
+                self._verdict(index, StageState.SKIPPED, f"condition: {judgement.numbers}")
+                return
         self.run = stage_changed(self.run, index, state=StageState.ROLLING_OUT, opened_at=self.now)
         self.effects += [Note(kind="opened", stage=self.plan.pipeline.stages[index].name), Freeze(stage=index)]
+
+    def _counts(self, name: StageName) -> conditions.Counts:
+        tally = self.run.stages[self.index_of[name]].tally
+        return {state: getattr(tally, state) for state in conditions.STATES}
 
     def _open_stage(self, index: int) -> None:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]

@@ -99,7 +99,7 @@ triggers:
             "stages[0].gate.failures.morethan | 6:36: unknown field; did you mean 'more_than'?",
             (
                 "stages[0].zzz | 7:5: unknown field; known are allow_empty, gate, name, needs, on_failure, pace, retry, "
-                "targets, timeouts, trigger"
+                "targets, timeouts, trigger, when"
             ),
         ),
     ),

@@ -63,6 +63,7 @@ stages:
     allow_empty: true
   - name: rest
     needs: [canary]
+    when: count("canary", state == "succeeded") > 10
     trigger: {type: automatic, delay: 10m}
     gate: {failures: {more_than: 3}}
 ---
@@ -96,6 +97,7 @@ CANARY = Stage(
 REST = Stage(
     name=StageName("rest"),
     needs=(StageName("canary"),),
+    when='count("canary", state == "succeeded") > 10',
     delay_ms=10 * MINUTE,
     gate=Gate(failures=FailureLimit(count=3)),
 )
@@ -256,7 +258,7 @@ def test_one_document_must_be_what_is_asked_for(text: str, message: str) -> None
 def test_the_schema_names_every_field_and_its_default() -> None:
     schema = json_schema(Kind.PIPELINE)
     stage = schema["$defs"]["StagePart"]["properties"]
-    assert set(stage) == set(to_document(SHOP)["stages"][0]) | {"needs"}
+    assert set(stage) == set(to_document(SHOP)["stages"][0]) | {"needs", "when"}
     assert schema["$defs"]["TimeoutsPart"]["properties"]["accept"]["default"] == "10m"
     assert schema["additionalProperties"] is False
     assert json_schema(Kind.JOB)["required"] == ["name", "pipeline", "operation"]
