@@ -16,7 +16,7 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 import msgspec
 
@@ -143,6 +143,8 @@ def _holds(condition: Condition, counts: Mapping[StageName, Counts]) -> bool:
             return not _holds(part, counts)
         case Joined(is_all=is_all, parts=parts):
             return (all if is_all else any)(_holds(part, counts) for part in parts)
+        case _:
+            assert_never(condition)
 
 
 def _value(value: Number | Measure, counts: Mapping[StageName, Counts]) -> float:
@@ -158,6 +160,8 @@ def _measures(condition: Condition) -> Iterator[Measure]:
         case Joined(parts=parts):
             for part in parts:
                 yield from _measures(part)
+        case _:
+            assert_never(condition)
 
 
 class _Parser:

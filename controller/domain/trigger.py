@@ -4,7 +4,7 @@ A person may start a run of any job; nothing has to be written down for that.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -55,6 +55,8 @@ def told(trigger: JobTrigger) -> str:
             return f"{ACTOR_PREFIX}channel {channel}"
         case OnSchedule(cron=cron, zone=zone):
             return f"{ACTOR_PREFIX}schedule {cron} {zone}"
+        case _:
+            assert_never(trigger)
 
 
 ACTOR_PREFIX: Final = "trigger:"
