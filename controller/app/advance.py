@@ -1,7 +1,7 @@
 """Carrying runs forward: the pure machines decide, this module carries their effects out in the same transaction.
 
 >>> round_of([Release(stage=0, count=2), Note(kind="opened")])
-([Note(kind='opened', stage=None, text='')], [Release(stage=0, count=2)])
+([Note(kind='opened', stage=None, text='', by='', evidence='')], [Release(stage=0, count=2)])
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -281,9 +281,8 @@ class Advance:
         self.control(record, [row for row in rows if not row.target.cancel_requested], mode)
 
     def _note(self, run_id: int, note: Note) -> Sequence[Event]:
-        data: dict[str, str | int] = {"text": note.text} if note.text else {}
-        if note.stage is not None:
-            data["stage"] = note.stage
+        said = {"text": note.text, "stage": note.stage, "by": note.by, "evidence": note.evidence}
+        data: dict[str, str | int] = {name: value for name, value in said.items() if value}
         self.tx.log.add_events([EventRecord(run_id=run_id, at=self.at, kind=note.kind, data=data)])
         return ()
 

@@ -58,8 +58,8 @@ def pipeline_tag(view: PipelineView) -> str:
 
 
 def job_tag(view: JobView) -> str:
-    """Return the tag of a job: what is written in it, and not what its runs do."""
-    return _digest(view.pipeline, view.operation, view.priority, sorted(view.parameters.items()))
+    """Return the tag of a job: what is written in it, its triggers included, and not what they or its runs do."""
+    return _digest(view.pipeline, view.operation, view.priority, sorted(view.parameters.items()), view.triggers)
 
 
 def labels_tag(labels: Mapping[str, str]) -> str:

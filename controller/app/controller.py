@@ -43,6 +43,9 @@ class Controller:
     progress: ProgressBoard
     meters: Meters
     resolve: Resolve
+    hook_key: bytes
+    """What the secrets of hooks are derived from; it is kept apart from the database."""
+
     keys: Callable[[bytes], KeyRing] = ring_of
     """Returns the ring that a device's messages are checked with, from its stored public key."""
 

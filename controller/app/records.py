@@ -9,6 +9,7 @@ from controller.domain.model import Plan, Run
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.target import Target
+from controller.domain.trigger import JobTrigger, StartRequest
 from protocol.ids import DeviceId, Digest, Name
 from protocol.messages import InstalledRelease, Op
 from protocol.units import Instant
@@ -210,7 +211,11 @@ class PipelineRecord(Record, frozen=True, kw_only=True):
 
 
 class JobRecord(Record, frozen=True, kw_only=True):
-    """One job; `active_run` is the uid of its run that has not ended. An archived one is kept for its runs."""
+    """One job; `active_run` is the uid of its run that has not ended. An archived one is kept for its runs.
+
+    `next_at` is when the first of its schedules comes, `waiting` the run that begins when the active one has ended, and
+    `hook` the id of the hook from which its secret is derived.
+    """
 
     id: int = 0
     name: str
@@ -218,6 +223,10 @@ class JobRecord(Record, frozen=True, kw_only=True):
     operation: Operation
     priority: int = 0
     parameters: Mapping[str, Value] = {}
+    triggers: tuple[JobTrigger, ...] = ()
+    next_at: Instant | None = None
+    waiting: StartRequest | None = None
+    hook: str | None = None
     active_run: str | None = None
     created_at: Instant
     archived_at: Instant | None = None
@@ -236,6 +245,16 @@ class ReleaseRecord(Record, frozen=True, kw_only=True):
     installer: str
     hardware: tuple[str, ...]
     published_at: Instant
+
+
+class ChannelRecord(Record, frozen=True, kw_only=True):
+    """One release in one channel of its app."""
+
+    app: str
+    channel: str
+    version: str
+    at: Instant
+    actor: str
 
 
 class StandstillRecord(Record, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from controller.app.records import (
     AnswerRecord,
     AuditRecord,
     Candidate,
+    ChannelRecord,
     ClaimRecord,
     CommandRecord,
     DeviceRecord,
@@ -310,10 +311,28 @@ class Catalog(Protocol):
         """
 
     def save_job(self, job: JobRecord) -> None:
-        """Store what is written in a job that exists."""
+        """Store all of a job that exists but its name and when it was made."""
 
     def archive_job(self, name: str, *, at: Instant) -> None:
         """Archive a job that exists and has no active run."""
+
+    def startable(self, at: Instant) -> list[JobRecord]:
+        """Return, in the order of their ids, the jobs that a start is due of; no archived ones.
+
+        Their `next_at` has come, or they have a `waiting` run and no active one.
+        """
+
+    def next_start(self) -> Instant | None:
+        """Return the earliest `next_at`, or 0 where a waiting run may begin now; no archived job counts."""
+
+    def channels(self, app: str | None = None) -> list[ChannelRecord]:
+        """Return which releases are in which channels, by app and channel, the latest first, then by version."""
+
+    def add_to_channel(self, record: ChannelRecord) -> None:
+        """Insert a release into a channel that it is not in."""
+
+    def remove_from_channel(self, app: str, channel: str, version: str) -> bool:
+        """Take a release out of a channel; say whether it was in it."""
 
     def release(self, app: str, version: str) -> ReleaseRecord | None:
         """Return a release, or None."""

@@ -41,6 +41,7 @@ def run_view(record: RunRecord) -> RunView:
         epoch=run.epoch,
         salt=plan.salt,
         parameters=plan.parameters,
+        started_by=plan.started_by,
         created_at=record.created_at,
         ended_at=record.ended_at,
         stages=tuple(

@@ -19,17 +19,17 @@ from controller.app.errors import Conflict, InvalidRequest, NotFound
 from controller.app.once import once
 from controller.app.pipelines import check
 from controller.app.preview import SALT_BYTES, checked_salt
-from controller.app.records import JobRecord, RunRecord
+from controller.app.records import EventRecord, JobRecord, RunRecord
 from controller.app.repositories import Transaction
 from controller.app.standstill import require_reason
 from controller.app.views import EventView, Page, RunView, TargetView
 from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Started, Terminated
 from controller.domain.model import Plan, create
 from controller.domain.parameters import Given, Need
-from controller.domain.pipeline import Operation
 from controller.domain.settle import BREACH
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
+from controller.domain.trigger import StartRequest
 from protocol.messages import ReleaseRef
 
 NOTHING_GIVEN: Final = Given()
@@ -60,27 +60,49 @@ async def start(
 
     def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
-        record = tx.runs.add(_new(controller, tx, job, version, salt=salt, given=given))
-        advance.adopt(record)
-        advance.run(record.id, Started(at=advance.at))
-        audit.record(tx, actor, "run.start", record.uid, at=advance.at, reason=f"{job} {version or ''}".strip())
+        found = tx.catalog.job(job)
+        if found is None:
+            raise NotFound(f"there is no job {job!r}")
+        request = StartRequest(by=actor.name, at=advance.at, version=version, given=given, salt=salt)
+        record = begin(advance, actor, found, request)
         advance.finish()
         return run_views.run_view(advance.record(record.id))
 
     return await once(controller, actor, work, kind=RunView)
 
 
-def _new(
-    controller: Controller, tx: Transaction, job_name: str, version: str | None, *, salt: str | None, given: Given
-) -> RunRecord:
-    job = tx.catalog.job(job_name)
-    if job is None:
-        raise NotFound(f"there is no job {job_name!r}")
+def begin(advance: Advance, actor: Actor, job: JobRecord, request: StartRequest) -> RunRecord:
+    """Start a run of *job* within a transaction, as *request* says; what is raised is raised before any change.
+
+    Raises:
+        NotFound: when there is no such pipeline or release.
+        InvalidDefinition: when the pipeline may not run with what is given.
+        SecretsNotSealed: when a variable is a secret.
+        Conflict: when the job has an active run.
+    """
+    record = advance.tx.runs.add(_new(advance.controller, advance.tx, job, request))
+    advance.adopt(record)
+    advance.run(record.id, Started(at=advance.at))
+    said = " ".join(filter(None, (job.name, request.version, request.reason)))
+    audit.record(advance.tx, actor, "run.start", record.uid, at=advance.at, reason=said)
+    return record
+
+
+def require_startable(advance: Advance, job: JobRecord, request: StartRequest) -> None:
+    """Go on only where nothing but an active run keeps a run from beginning.
+
+    Raises:
+        NotFound: when there is no such pipeline or release.
+        InvalidDefinition: when the pipeline may not run with what is given.
+        SecretsNotSealed: when a variable is a secret.
+    """
+    _plan(advance.controller, advance.tx, job, request)
+
+
+def _new(controller: Controller, tx: Transaction, job: JobRecord, request: StartRequest) -> RunRecord:
     if job.active_run is not None:
         raise Conflict(f"job {job.name!r} has an active run, {job.active_run}: wait for its end, or terminate it")
-    operation = msgspec.structs.replace(job.operation, version=version or job.operation.version)
-    wanted = Given(parameters=job.parameters).overridden_by(given)
-    plan = _plan(controller, tx, job, operation, wanted, salt=salt or controller.chance.token(SALT_BYTES))
+    plan = _plan(controller, tx, job, request)
     return RunRecord(
         uid=f"r{controller.chance.token(5)}",
         job_id=job.id,
@@ -91,9 +113,9 @@ def _new(
     )
 
 
-def _plan(
-    controller: Controller, tx: Transaction, job: JobRecord, operation: Operation, given: Given, *, salt: str
-) -> Plan:
+def _plan(controller: Controller, tx: Transaction, job: JobRecord, request: StartRequest) -> Plan:
+    operation = msgspec.structs.replace(job.operation, version=request.version or job.operation.version)
+    given = Given(parameters=job.parameters).overridden_by(request.given)
     pipeline = tx.catalog.pipeline(job.pipeline)
     if pipeline is None:
         raise NotFound(f"there is no pipeline {job.pipeline!r}")
@@ -108,9 +130,10 @@ def _plan(
         revision=pipeline.revision,
         operation=msgspec.structs.replace(operation, env=resolved.env, secrets={}),
         release=ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter),
-        salt=salt,
+        salt=request.salt or controller.chance.token(SALT_BYTES),
         priority=job.priority,
         parameters=resolved.parameters,
+        started_by=request.by,
     )
 
 
@@ -126,7 +149,7 @@ async def pause(controller: Controller, actor: Actor, *, run: str, reason: str) 
 
     def decide(record: RunRecord) -> Event:
         _require_running(record)
-        return Paused(at=controller.clock.now(), reason=f"operator:{reason}")
+        return Paused(at=controller.clock.now(), reason=f"operator:{reason}", by=actor.name)
 
     return await _act(controller, actor, run, verb="run.pause", reason=reason, decide=decide)
 
@@ -159,7 +182,7 @@ async def resume(
         if breaches and not override:
             stages = ", ".join(breaches)
             raise Conflict(f"the gate of stage {stages} was breached: resume with override and a reason")
-        return Resumed(at=controller.clock.now())
+        return Resumed(at=controller.clock.now(), reason=reason, by=actor.name)
 
     return await _act(controller, actor, run, verb="run.resume", reason=reason, decide=decide, expected=expected)
 
@@ -177,7 +200,7 @@ async def terminate(controller: Controller, actor: Actor, *, run: str, reason: s
     def decide(record: RunRecord) -> Event:
         if record.run.state.is_terminal:
             raise Conflict(f"run {record.uid} has ended: it {record.run.state}")
-        return Terminated(at=controller.clock.now(), reason=reason)
+        return Terminated(at=controller.clock.now(), reason=reason, by=actor.name)
 
     return await _act(controller, actor, run, verb="run.terminate", reason=reason, decide=decide)
 
@@ -199,7 +222,7 @@ async def promote(
         state = record.run.stages[index].state
         if state is StageState.BLOCKED:
             raise Conflict(f"stage {stage!r} does not await promotion: it is {state}")
-        return Promoted(at=controller.clock.now(), stage=index)
+        return Promoted(at=controller.clock.now(), stage=index, by=actor.name)
 
     return await _act(
         controller,
@@ -232,7 +255,7 @@ async def skip(
         state = record.run.stages[index].state
         if state.is_verdict and state is not StageState.SKIPPED:
             raise Conflict(f"stage {stage!r} has its verdict: it {state}")
-        return Skipped(at=controller.clock.now(), stage=index, reason=reason)
+        return Skipped(at=controller.clock.now(), stage=index, reason=reason, by=actor.name)
 
     said = f"{stage}: {reason}"
     return await _act(controller, actor, run, verb="run.skip", reason=said, decide=decide, expected=expected)
@@ -253,7 +276,7 @@ async def _act(
 
     def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
-        record = _find(tx, uid)
+        record = find(tx, uid)
         expected.require(run_tag(run_views.run_view(record)), what=f"run {uid}")
         advance.run(record.id, decide(record))
         audit.record(tx, actor, verb, uid, at=advance.at, reason=reason)
@@ -270,7 +293,7 @@ async def get(controller: Controller, actor: Actor, *, run: str) -> RunView:
         NotFound: when there is no such run.
     """
     actor.require(Permission.READ)
-    return run_views.run_view(await controller.read(lambda tx: _find(tx, run)))
+    return run_views.run_view(await controller.read(lambda tx: find(tx, run)))
 
 
 async def list_runs(
@@ -311,7 +334,7 @@ async def targets(
     after = 0 if cursor is None else cursors.decode_int(cursor)
 
     def work(tx: Transaction) -> Page[TargetView]:
-        record = _find(tx, run)
+        record = find(tx, run)
         index = None if stage is None else _stage_index(record, stage)
         rows = tx.targets.page(record.id, stage=index, state=wanted, after=after, limit=limit)
         next_cursor = cursors.encode(rows[-1].id) if len(rows) == limit else None
@@ -329,11 +352,21 @@ async def events(
         NotFound: when there is no such run.
     """
     actor.require(Permission.READ)
-    records = await controller.read(lambda tx: tx.log.events(_find(tx, run).id, after=after, limit=limit))
-    return tuple(EventView(id=r.id, at=r.at, kind=r.kind, data=r.data) for r in records)
+    records = await controller.read(lambda tx: tx.log.events(find(tx, run).id, after=after, limit=limit))
+    return tuple(event_view(record) for record in records)
 
 
-def _find(tx: Transaction, uid: str) -> RunRecord:
+def event_view(record: EventRecord) -> EventView:
+    """Return an entry of a timeline as people see it."""
+    return EventView(id=record.id, at=record.at, kind=record.kind, data=record.data)
+
+
+def find(tx: Transaction, uid: str) -> RunRecord:
+    """Return a run.
+
+    Raises:
+        NotFound: when there is none of that id.
+    """
     record = tx.runs.by_uid(uid)
     if record is None:
         raise NotFound(f"there is no run {uid!r}")

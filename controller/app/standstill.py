@@ -36,7 +36,8 @@ async def stop(controller: Controller, actor: Actor, *, reason: str) -> Standsti
         advance = Advance(controller, tx, after)
         if tx.tenant.standstill() is None:
             tx.tenant.stand_still(StandstillRecord(at=advance.at, actor=actor.name, reason=reason))
-        let_happen(advance, {record.id: Paused(at=advance.at, reason=STOP_EVERYTHING) for record in _going(advance)})
+        held = Paused(at=advance.at, reason=STOP_EVERYTHING, by=actor.name)
+        let_happen(advance, {record.id: held for record in _going(advance)})
         audit.record(tx, actor, "everything.stop", EVERYTHING, at=advance.at, reason=reason)
         advance.finish()
         return _view(tx.tenant.standstill())
@@ -57,7 +58,7 @@ async def lift(controller: Controller, actor: Actor, *, reason: str) -> Standsti
         advance = Advance(controller, tx, after)
         if tx.tenant.standstill() is not None:
             tx.tenant.lift_standstill()
-        lifted = Lifted(at=advance.at, reason=STOP_EVERYTHING)
+        lifted = Lifted(at=advance.at, reason=STOP_EVERYTHING, by=actor.name)
         let_happen(advance, dict.fromkeys(tx.runs.active_ids(), lifted))
         audit.record(tx, actor, "everything.lift", EVERYTHING, at=advance.at, reason=reason)
         advance.finish()

@@ -12,6 +12,7 @@ from controller.app.once import once
 from controller.app.records import ClaimRecord, TokenRecord
 from controller.app.repositories import Transaction
 from controller.app.views import NewSecret, TokenView
+from controller.domain.trigger import ACTOR_PREFIX
 from protocol.units import Instant
 
 SECRET_BYTES: Final = 24
@@ -41,8 +42,14 @@ async def authenticate(controller: Controller, secret: str) -> Actor:
 async def create(
     controller: Controller, actor: Actor, *, name: str, role: Role, expires_at: Instant | None
 ) -> NewSecret:
-    """Make a token."""
+    """Make a token.
+
+    Raises:
+        InvalidRequest: when its name is one that a trigger acts under.
+    """
     actor.require(Permission.ADMINISTER)
+    if name.startswith(ACTOR_PREFIX):
+        raise InvalidRequest(f"a token named {name!r} would pass for a trigger: choose another name")
     secret = TOKEN_PREFIX + controller.chance.token(SECRET_BYTES)
     return await adopt(controller, actor, name=name, role=role, secret=secret, expires_at=expires_at)
 

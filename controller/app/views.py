@@ -7,6 +7,7 @@ import msgspec
 
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.trigger import JobTrigger, StartRequest
 from protocol.units import Instant
 
 V = TypeVar("V")
@@ -72,6 +73,7 @@ class RunView(View, frozen=True, kw_only=True):
     epoch: int
     salt: str
     parameters: Mapping[str, Value] = {}
+    started_by: str = ""
     created_at: Instant
     ended_at: Instant | None
     stages: tuple[StageView, ...]
@@ -160,6 +162,7 @@ class ReleaseView(View, frozen=True, kw_only=True):
     installer: str
     hardware: tuple[str, ...]
     published_at: Instant
+    channels: tuple[str, ...] = ()
 
 
 class PipelineView(View, frozen=True, kw_only=True):
@@ -234,7 +237,10 @@ class PreviewDevice(View, frozen=True, kw_only=True):
 
 
 class JobView(View, frozen=True, kw_only=True):
-    """A job: an operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
+    """A job: an operation bound to a pipeline; `active_run` is the id of its run that has not ended.
+
+    `next_at` is when the first of its schedules comes, `waiting` what begins when the active run has ended.
+    """
 
     name: str
     pipeline: str
@@ -243,6 +249,28 @@ class JobView(View, frozen=True, kw_only=True):
     active_run: str | None
     parameters: Mapping[str, Value] = {}
     created_at: Instant
+    triggers: tuple[JobTrigger, ...] = ()
+    next_at: Instant | None = None
+    waiting: StartRequest | None = None
+    has_hook: bool = False
+
+
+class DeliveryView(View, frozen=True, kw_only=True):
+    """What a delivery to a hook led to: a run, or one that begins when the active one has ended."""
+
+    run: str | None
+    waits: bool
+
+
+class ChannelView(View, frozen=True, kw_only=True):
+    """A release in a channel of its app, and the runs that its appearance started."""
+
+    app: str
+    channel: str
+    version: str
+    at: Instant
+    actor: str
+    runs: tuple[str, ...] = ()
 
 
 class TokenView(View, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from controller.documents import Definition
 
 SHAPE: Final = Shape("name", (Column("KIND", "kind"), Column("NAME", "name"), Column("RESULT", "result")))
-_JOB_FIELDS: Final = ("name", "pipeline", "operation", "priority", "parameters")
+JOB_FIELDS: Final = ("name", "pipeline", "operation", "priority", "parameters", "triggers")
+"""What is written in a job, of all that the API tells of one."""
 FOLDERS: Final = {"Pipeline": "/v1/pipelines", "Job": "/v1/jobs"}
 
 
@@ -113,7 +114,7 @@ def definition_of(data: dict[str, Any]) -> "Definition":
     from controller.documents import InvalidDefinition, Kind, load_one
 
     is_pipeline = "definition" in data
-    written = data["definition"] if is_pipeline else {field: data[field] for field in _JOB_FIELDS}
+    written = data["definition"] if is_pipeline else {field: data[field] for field in JOB_FIELDS}
     try:
         return load_one(json.dumps(written), Kind.PIPELINE if is_pipeline else Kind.JOB)
     except InvalidDefinition as error:

@@ -1,5 +1,6 @@
 """The HTTP client of the command line: one place for TLS, tokens, retries, pages and problems."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -12,6 +13,7 @@ import tenacity
 
 from controller.cli.connection import explain, is_passing, require_https, tls_context
 from controller.cli.contexts import Context
+from controller.cli.events import END, ServerEvent, events_of
 from controller.cli.failures import CliError, ExitCode, code_of
 from controller.clock import SystemChance
 
@@ -21,6 +23,10 @@ PAGE_LIMIT: Final = 200
 LOG_PAGE_LIMIT: Final = 500
 LOG_PAGES_MAX: Final = 20_000
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+LAST_ID: Final = "Last-Event-ID"
+STREAMS_MAX: Final = 10_000
+"""How often a stream is asked for again; the controller ends each after a quarter of an hour."""
+STREAM_WAIT_S: Final = 1.0
 UPLOAD_TIMEOUT: Final = httpx.Timeout(600.0, connect=10.0)
 
 Params = Mapping[str, str | int | bool | list[str] | None]
@@ -174,6 +180,26 @@ class Client:
             total += len(page)
         return Entries(list(kept), total)
 
+    def stream(self, path: str, *, after: int) -> Iterator[ServerEvent]:
+        """Yield the server-sent events at *path* that come after an id, until one is `end`.
+
+        A stream that breaks off is asked for again from the last id on.
+        """
+        headers = {"Accept": "text/event-stream"}
+        for _ in range(STREAMS_MAX):
+            try:
+                with self._http.stream("GET", path, headers={**headers, LAST_ID: str(after)}) as response:
+                    self._require_success(response)
+                    for event in events_of(response.iter_lines()):
+                        yield event
+                        after = max(after, event.id)
+                        if event.kind == END:
+                            return
+            except httpx.TransportError as error:
+                if not self._has_answered or not is_passing(error):
+                    raise explain(error, self._context, has_answered=self._has_answered) from error
+            time.sleep(STREAM_WAIT_S)
+
     def _log_pages(self, path: str, *, after: int, limit: int) -> Iterator[list[Any]]:
         while limit > 0:
             asked = min(limit, LOG_PAGE_LIMIT)
@@ -197,10 +223,14 @@ class Client:
             raise CliError(f"{self._context.url} is no address: {error}", code=ExitCode.USAGE) from error
         except httpx.HTTPError as error:
             raise explain(error, self._context, has_answered=self._has_answered) from error
+        self._require_success(response)
+        return response
+
+    def _require_success(self, response: httpx.Response) -> None:
         self._has_answered = True
-        if response.is_success:
-            return response
-        raise _error_of(response)
+        if not response.is_success:
+            response.read()
+            raise _error_of(response)
 
 
 def _chunks(file: Path, on_bytes: Callable[[int], None]) -> Iterator[bytes]:

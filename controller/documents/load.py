@@ -14,6 +14,7 @@ from controller.documents.source import BYTES_MAX, FAULTS_MAX, Value
 from controller.domain.hints import did_you_mean
 from controller.domain.parameters import Value as ParameterValue
 from controller.domain.pipeline import Fault, Operation, Pipeline, validate
+from controller.domain.trigger import JobTrigger
 
 __all__ = ["BYTES_MAX", "Definition", "Job", "Kind", "load", "load_one"]
 
@@ -33,6 +34,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     operation: Operation
     priority: int = 0
     parameters: Mapping[str, ParameterValue] = msgspec.field(default_factory=dict)
+    triggers: tuple[JobTrigger, ...] = ()
 
 
 Definition = Pipeline | Job
@@ -162,6 +164,7 @@ def _job(file: JobFile) -> Job:
         operation=file.operation.to_domain(),
         priority=file.priority,
         parameters=file.given(),
+        triggers=tuple(trigger.to_domain() for trigger in file.triggers),
     )
 
 

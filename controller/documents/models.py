@@ -16,16 +16,22 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
+from controller.app import schedules
+from controller.app.errors import InvalidRequest
+from controller.app.schedules import CRON_LENGTH_MAX
 from controller.documents.patterns import checker_of
 from controller.documents.templates import NAME as PARAMETER_NAME
 from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
 from controller.domain import pipeline as domain
+from controller.domain.condition import LENGTH_MAX
 from controller.domain.group import parse_path
 from controller.domain.parameters import Input, Parameter, Type, Value
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
 from controller.domain.query import LENGTH_MAX as QUERY_LENGTH_MAX
+from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule
 from protocol.ids import parse_part
 
 T = TypeVar("T")
@@ -233,6 +239,7 @@ class StagePart(Part):
     retry: RetryPart = RetryPart()
     on_failure: Annotated[OnFailure, _Word] = OnFailure.STOP_RUN
     allow_empty: bool = False
+    when: Annotated[str, StringConstraints(max_length=LENGTH_MAX)] = ""
 
     @field_validator("trigger", mode="before")
     @classmethod
@@ -372,6 +379,38 @@ class OperationPart(Part):
         return self.into(domain.Operation, env=plain_of(self.env), secrets=secrets_of(self.env))
 
 
+class JobTriggerPart(Part):
+    """What starts runs by itself: a release in a `channel`, or a schedule, `cron` on the clocks of `zone`."""
+
+    channel: Name | None = None
+    cron: Annotated[str, StringConstraints(max_length=CRON_LENGTH_MAX)] | None = None
+    zone: Word | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "JobTriggerPart":
+        if (self.channel is None) == (self.cron is None):
+            raise ValueError("expected exactly one of 'channel' and 'cron'")
+        if self.channel is not None and self.zone is not None:
+            raise ValueError("expected 'zone' beside 'cron' alone")
+        if self.cron is not None:
+            _comes(self.to_domain())
+        return self
+
+    def to_domain(self) -> JobTrigger:
+        """Return the domain's own."""
+        if self.channel is not None:
+            return OnRelease(channel=self.channel)
+        return OnSchedule(cron=self.cron or "", zone=self.zone or UTC)
+
+
+def _comes(trigger: JobTrigger) -> None:
+    assert isinstance(trigger, OnSchedule)
+    try:
+        schedules.check(trigger)
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from error
+
+
 class JobFile(Part):
     """A job: an operation bound to a pipeline."""
 
@@ -381,6 +420,7 @@ class JobFile(Part):
     operation: OperationPart
     priority: Annotated[int, Field(ge=-domain.PRIORITY_MAX, le=domain.PRIORITY_MAX)] = 0
     parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = {}
+    triggers: Annotated[list[JobTriggerPart], Field(max_length=TRIGGERS_MAX)] = []
 
     def given(self) -> dict[str, Value]:
         """Return the values of parameters as the domain has them."""

@@ -10,6 +10,7 @@ from controller.documents.load import Definition, Job
 from controller.documents.templates import escaped
 from controller.documents.units import render_percent, render_span
 from controller.domain.pipeline import FailureLimit, Operation, Pipeline, Stage
+from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
 
 _SPANS: Mapping[str, str] = {
     "accept_ms": "accept",
@@ -35,12 +36,23 @@ def to_document(definition: Definition) -> dict[str, Any]:
             head = {"kind": "Job", "name": definition.name, "pipeline": definition.pipeline}
             head |= {"operation": operation_document(operation)}
             head |= {"priority": definition.priority} if definition.priority else {}
-            return head | ({"parameters": _values(definition.parameters)} if definition.parameters else {})
+            head |= {"parameters": _values(definition.parameters)} if definition.parameters else {}
+            triggers = [trigger_document(trigger) for trigger in definition.triggers]
+            return head | ({"triggers": triggers} if triggers else {})
 
 
 def operation_document(operation: Operation) -> dict[str, Any]:
     """Return an operation in the shape of its file."""
     return _with_secrets({"app": operation.app, **_changed(operation, Operation(app=operation.app, version=""))})
+
+
+def trigger_document(trigger: JobTrigger) -> dict[str, Any]:
+    """Return a trigger of a job in the shape of its file."""
+    match trigger:
+        case OnRelease(channel=channel):
+            return {"channel": channel}
+        case OnSchedule(cron=cron, zone=zone):
+            return {"cron": cron} | ({} if zone == UTC else {"zone": zone})
 
 
 def render(definition: Definition) -> str:

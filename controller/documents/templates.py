@@ -3,7 +3,7 @@ r"""Values in place of ``${name}`` in the stages of a definition.
 The rules this module keeps:
 
 1. Where a reference is all of a text, the value comes in its own type; within a text, as text.
-2. In a query a value is a literal, so that no value can become a condition.
+2. In a query a value is a literal, in the condition of a stage a number: no value can become a part of either.
 3. Names of stages, and thus who needs whom, are the same for all values.
 4. ``$${`` is the text ``${``.
 
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from controller.documents.source import BYTES_MAX, FAULTS_MAX, VALUES_MAX, Path
+from controller.documents.units import shown
 from controller.domain.hints import did_you_mean
 from controller.domain.parameters import Value
 from controller.domain.query.render import quoted
@@ -25,7 +26,9 @@ NAME: Final = r"[a-z][a-z0-9_-]{0,62}"
 _REFERENCE: Final = re.compile(rf"\$\$\{{|\$\{{({NAME})\}}|\$\{{")
 _WHOLE: Final = re.compile(rf"\$\{{({NAME})\}}")
 _FIXED: Final = frozenset({"name", "needs"})
-_QUERY: Final = "query"
+_QUERY: Final = ("targets", "query")
+_CONDITION: Final = ("when",)
+_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?%?")
 
 
 class Expanded(NamedTuple):
@@ -78,14 +81,13 @@ class _Expansion:
                 return data
 
     def _text(self, text: str, path: Path) -> Any:
-        is_query = path[-1] == _QUERY
         whole = _WHOLE.fullmatch(text)
-        if whole is not None and not is_query:
+        if whole is not None and path[2:] not in {_QUERY, _CONDITION}:
             value = self._value(whole[1], path)
             return text if value is None else list(value) if isinstance(value, tuple) else value
-        return "".join(self._pieces(text, path, is_query=is_query))
+        return "".join(self._pieces(text, path))
 
-    def _pieces(self, text: str, path: Path, *, is_query: bool) -> Iterator[str]:
+    def _pieces(self, text: str, path: Path) -> Iterator[str]:
         end = 0
         for match in _REFERENCE.finditer(text):
             yield text[end : match.start()]
@@ -96,12 +98,15 @@ class _Expansion:
                 self._fault(path, "expected a name as in ${name}; the text '${' itself is written '$${'")
             else:
                 value = self._value(match[1], path)
-                yield match[0] if value is None else self._put(value, path, is_query=is_query)
+                yield match[0] if value is None else self._put(value, path)
         yield text[end:]
 
-    def _put(self, value: Value, path: Path, *, is_query: bool) -> str:
-        if is_query:
+    def _put(self, value: Value, path: Path) -> str:
+        if path[2:] == _QUERY:
             return _literal(value)
+        if path[2:] == _CONDITION and not _NUMBER.fullmatch(str(value)):
+            self._fault(path, f"a condition takes numbers and shares alone, found {shown(value)}")
+            return "0"
         if isinstance(value, tuple):
             self._fault(path, "a list cannot stand within a text: let it be all of the value")
             return ""

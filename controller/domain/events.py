@@ -46,12 +46,15 @@ class Paused(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Instant
     reason: str
+    by: str = ""
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     """An operator lifts every pause reason and accepts the failures counted so far."""
 
     at: Instant
+    reason: str = ""
+    by: str = ""
 
 
 class Lifted(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +62,7 @@ class Lifted(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Instant
     reason: str
+    by: str = ""
 
 
 class Terminated(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +70,7 @@ class Terminated(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Instant
     reason: str
+    by: str = ""
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +78,7 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Instant
     stage: int
+    by: str = ""
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +87,7 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     at: Instant
     stage: int
     reason: str
+    by: str = ""
 
 
 class Woken(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,11 +138,13 @@ class Go(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry for the run's timeline."""
+    """An entry for the run's timeline; `by` is who decided it, `evidence` the numbers that did."""
 
     kind: str
     stage: StageName | None = None
     text: str = ""
+    by: str = ""
+    evidence: str = ""
 
 
 class Conclude(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,7 +47,8 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was started with, the signed release included; never changed afterwards. Nothing in it is left open.
 
-    Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest.
+    Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest. `started_by`
+    names the person or the trigger.
     """
 
     pipeline: Pipeline
@@ -57,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
     priority: int = 0
     parameters: Mapping[str, Value] = msgspec.field(default_factory=dict)
+    started_by: str = ""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from controller.domain import condition as conditions
 from controller.domain import graph, query
 from controller.domain.group import parse_path
 from controller.domain.parameters import Input, Parameter, Value
@@ -135,6 +136,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry = Retry()
     on_failure: OnFailure = OnFailure.STOP_RUN
     allow_empty: bool = False
+    when: str = ""
+    """The condition under which the stage opens, else it is skipped; see `controller.domain.condition`."""
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,6 +214,7 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         if need not in names:
             message = f"no stage is named {need!r}; there are {_some(names)}"
             yield Fault(place=f"{place}.needs[{index}]", message=message)
+    yield from _when_faults(f"{place}.when", stage)
     limit = stage.gate.failures
     if (limit.count is None) == (limit.percent is None):
         yield Fault(place=f"{place}.gate.failures", message="expected exactly one of 'count' and 'percent'")
@@ -233,6 +237,20 @@ def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:
         if device in listed:
             message = f"device {device!r} is both listed and excluded"
             yield Fault(place=f"{place}.exclude[{index}]", message=message)
+
+
+def _when_faults(place: str, stage: Stage) -> Iterator[Fault]:
+    """Yield what is wrong with a condition; it may ask about stages that have their verdict when it is judged."""
+    if not stage.when:
+        return
+    try:
+        asked = conditions.stages_of(conditions.parse(stage.when))
+    except conditions.ConditionFault as fault:
+        yield Fault(place=place, message=str(fault))
+        return
+    for name in asked:
+        if name not in stage.needs:
+            yield Fault(place=place, message=f"asks about {name!r}, which is none of the stage's needs")
 
 
 def _some(names: Iterable[StageName]) -> str:

@@ -89,7 +89,7 @@ def _dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
 def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
     match event:
         case Started():
-            return _start(run, event)
+            return _start(plan, run, event)
         case Frozen():
             return _freeze(run, event), ()
         case Folded():
@@ -107,7 +107,7 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
 def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
     match order:
         case Paused():
-            return paused(run, order.reason, order.at)
+            return paused(run, order.reason, order.at, by=order.by)
         case Resumed():
             return _resume(run, order)
         case Lifted():
@@ -122,12 +122,12 @@ def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
             assert_never(order)
 
 
-def _start(run: Run, event: Started) -> Outcome:
+def _start(plan: Plan, run: Run, event: Started) -> Outcome:
     if run.state is not RunState.PENDING:
         return run, ()
     clock = run.clock if run.is_paused else run.clock.started(event.at)
     notes = [Note(kind="paused", text=reason) for reason in run.pause_reasons]
-    return run_changed(run, state=RunState.RUNNING, clock=clock), (Note(kind="started"), *notes)
+    return run_changed(run, state=RunState.RUNNING, clock=clock), (Note(kind="started", by=plan.started_by), *notes)
 
 
 def _freeze(run: Run, event: Frozen) -> Run:
@@ -153,7 +153,7 @@ def _resume(run: Run, event: Resumed) -> Outcome:
         return run, ()
     for index, stage in enumerate(run.stages):
         run = stage_changed(run, index, accepted=stage.tally.blamed)
-    return _going(run, event.at)
+    return _going(run, event.at, Note(kind="resumed", text=event.reason, by=event.by))
 
 
 def _lift(run: Run, event: Lifted) -> Outcome:
@@ -161,13 +161,13 @@ def _lift(run: Run, event: Lifted) -> Outcome:
         return run, ()
     left = tuple(reason for reason in run.pause_reasons if reason != event.reason)
     if left:
-        return run_changed(run, pause_reasons=left), (Note(kind="lifted", text=event.reason),)
-    return _going(run, event.at)
+        return run_changed(run, pause_reasons=left), (Note(kind="lifted", text=event.reason, by=event.by),)
+    return _going(run, event.at, Note(kind="resumed", by=event.by))
 
 
-def _going(run: Run, at: Instant) -> Outcome:
+def _going(run: Run, at: Instant, note: Note) -> Outcome:
     going = run_changed(run, pause_reasons=(), epoch=run.epoch + 1, clock=run.clock.started(at))
-    return going, (Go(), Note(kind="resumed"))
+    return going, (Go(), note)
 
 
 def _terminate(run: Run, event: Terminated) -> Outcome:
@@ -181,19 +181,21 @@ def _terminate(run: Run, event: Terminated) -> Outcome:
         pause_reasons=(),
         clock=run.clock.started(event.at),
     )
-    return ending, (Note(kind="terminating", text=event.reason),)
+    return ending, (Note(kind="terminating", text=event.reason, by=event.by),)
 
 
 def _promote(plan: Plan, run: Run, event: Promoted) -> Outcome:
     if run.state is not RunState.RUNNING or run.stages[event.stage].state is not StageState.AWAITING_PROMOTION:
         return run, ()
     name = plan.pipeline.stages[event.stage].name
-    return stage_changed(run, event.stage, is_promoted=True), (Note(kind="promoted", stage=name),)
+    return stage_changed(run, event.stage, is_promoted=True), (Note(kind="promoted", stage=name, by=event.by),)
 
 
 def _skip(plan: Plan, run: Run, event: Skipped) -> Outcome:
     """Note what an operator wants; a breach of that stage's gate then holds the run no more."""
     if run.state is not RunState.RUNNING or run.stages[event.stage].state.is_verdict:
         return run, ()
+    name = plan.pipeline.stages[event.stage].name
     skipped = stage_changed(run, event.stage, skipped=event.reason)
-    return _lift(skipped, Lifted(at=event.at, reason=breach_of(plan.pipeline.stages[event.stage].name)))
+    lifted, effects = _lift(skipped, Lifted(at=event.at, reason=breach_of(name), by=event.by))
+    return lifted, (Note(kind="skipping", stage=name, text=event.reason, by=event.by), *effects)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from controller.domain import condition as conditions
 from controller.domain import gate as gates
 from controller.domain import graph
 from controller.domain.events import Cancel, Conclude, Effect, Freeze, Hold, Note, Release
@@ -31,11 +32,11 @@ def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
     return decision.run, (*decision.effects, *_releases(plan, decision.run))
 
 
-def paused(run: Run, reason: str, at: Instant) -> Outcome:
+def paused(run: Run, reason: str, at: Instant, *, by: str = "", evidence: str = "") -> Outcome:
     """Return *run* held for *reason*; holding it twice for one reason is once, and only the first raises the epoch."""
     if run.state is not RunState.RUNNING or reason in run.pause_reasons:
         return run, ()
-    note = Note(kind="paused", text=reason)
+    note = Note(kind="paused", text=reason, by=by, evidence=evidence)
     reasons = (*run.pause_reasons, reason)
     if run.is_paused:
         return run_changed(run, pause_reasons=reasons), (note,)
@@ -164,8 +165,18 @@ class _Decision:
         self.run = stage_changed(self.run, index, state=StageState.AWAITING_PROMOTION)
 
     def _open(self, index: int) -> None:
+        stage = self.plan.pipeline.stages[index]
+        if stage.when:
+            judgement = conditions.judge(stage.when, {name: self._counts(name) for name in stage.needs})
+            if not judgement.holds:
+                self._verdict(index, StageState.SKIPPED, f"condition: {judgement.numbers}")
+                return
         self.run = stage_changed(self.run, index, state=StageState.ROLLING_OUT, opened_at=self.now)
         self.effects += [Note(kind="opened", stage=self.plan.pipeline.stages[index].name), Freeze(stage=index)]
+
+    def _counts(self, name: StageName) -> conditions.Counts:
+        tally = self.run.stages[self.index_of[name]].tally
+        return {state: getattr(tally, state) for state in conditions.STATES}
 
     def _open_stage(self, index: int) -> None:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
@@ -185,7 +196,7 @@ class _Decision:
     def _breach(self, index: int) -> None:
         stage, tally = self.plan.pipeline.stages[index], self.run.stages[index].tally
         if stage.gate.on_breach is OnBreach.PAUSE:
-            self._pause(breach_of(stage.name))
+            self._pause(breach_of(stage.name), evidence=gates.read_out(stage.gate, tally))
         else:
             reason = f"{tally.blamed} of {tally.started} started devices failed"
             self._verdict(index, StageState.FAILED, reason)
@@ -218,13 +229,13 @@ class _Decision:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
         is_breached = gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted)
         if is_breached and not self.run.is_stopped:
-            self._pause(breach_of(stage.name))
+            self._pause(breach_of(stage.name), evidence=gates.read_out(stage.gate, at_work.tally))
         is_overdue = self.now >= (at_work.opened_at or 0) + stage.timeouts.stage_ms
         if is_overdue and not at_work.is_recalled and not at_work.tally.is_settled:
             self._recall(index, timed_out=True)
 
-    def _pause(self, reason: str) -> None:
-        self.run, effects = paused(self.run, reason, self.at)
+    def _pause(self, reason: str, *, evidence: str) -> None:
+        self.run, effects = paused(self.run, reason, self.at, evidence=evidence)
         self.effects += effects
 
     def _verdict(self, index: int, verdict: StageState, reason: str) -> None:

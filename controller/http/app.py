@@ -16,6 +16,7 @@ from controller.http.routes import (
     device_api,
     devices,
     groups,
+    hooks,
     jobs,
     pipelines,
     previews,
@@ -29,6 +30,8 @@ from protocol.profiles import Profile
 
 API_VERSION: Final = "1.0.0"
 OPENAPI_PATH: Final = "/v1/openapi.json"
+STREAMS_MAX: Final = 128
+"""How many may follow runs at once: each looks into the database twice a second."""
 DOWNLOADS_IN_FLIGHT_MAX: Final = 200
 
 _ROUTERS: Final = (
@@ -37,6 +40,7 @@ _ROUTERS: Final = (
     pipelines.router,
     jobs.router,
     previews.router,
+    hooks.router,
     devices.router,
     groups.router,
     releases.router,
@@ -95,6 +99,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.flat_routes = [route for router in _ROUTERS for route in router.routes]
     app.state.downloads = Slots(downloads_in_flight_max)
+    app.state.streams = Slots(STREAMS_MAX, what="streams")
     app.add_middleware(BodyLimit)
     app.add_middleware(CarefulHeaders)
     problems.install(app)

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from controller.documents import to_document
+from controller.documents import JobTriggerPart, to_document, trigger_document
+from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pipeline
-from controller.http.schemas import Answer, Time
+from controller.domain.trigger import TRIGGERS_MAX, OnRelease, OnSchedule, StartRequest
+from controller.http.schemas import Answer, Body, Time
 
 
 def _document(definition: Any) -> Any:
@@ -114,13 +116,31 @@ class SecretAnswer(BaseModel):
     secret: str
 
 
+Values = dict[str, str | int | bool | list[str]]
+Variables = dict[str, str | SecretAnswer]
+
+
+def _variables(given: Operation | Given) -> dict[str, Any]:
+    """Return variables with the secrets among them, as in files."""
+    return {**given.env, **{name: {"secret": key} for name, key in given.secrets.items()}}
+
+
 def _operation(operation: Any) -> Any:
-    """Return an operation whose secrets stand among its variables, as in files."""
     if not isinstance(operation, Operation):
         return operation
-    secrets = {name: {"secret": key} for name, key in operation.secrets.items()}
     fields = {name: getattr(operation, name) for name in ("app", "version", "params")}
-    return {**fields, "env": {**operation.env, **secrets}}
+    return {**fields, "env": _variables(operation)}
+
+
+def _trigger(trigger: Any) -> Any:
+    return trigger_document(trigger) if isinstance(trigger, OnRelease | OnSchedule) else trigger
+
+
+def _waiting(request: Any) -> Any:
+    if not isinstance(request, StartRequest):
+        return request
+    fields = {name: getattr(request, name) for name in ("by", "at", "version", "reason")}
+    return {**fields, "parameters": request.given.parameters, "env": _variables(request.given)}
 
 
 class OperationAnswer(Answer):
@@ -129,16 +149,52 @@ class OperationAnswer(Answer):
     app: str
     version: str
     params: dict[str, str]
-    env: dict[str, str | SecretAnswer]
+    env: Variables
+
+
+class Waiting(Answer):
+    """What begins when the active run has ended, and who or what asked for it."""
+
+    by: str
+    at: Time
+    version: str | None
+    parameters: Values
+    env: Variables
+    reason: str
 
 
 class Job(Answer):
-    """An operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
+    """An operation bound to a pipeline; `active_run` is the id of its run that has not ended.
+
+    `triggers` have the shape of a job file; `next_at` is when the first schedule comes, `waiting` what begins when the
+    active run has ended.
+    """
 
     name: str
     pipeline: str
     operation: Annotated[OperationAnswer, BeforeValidator(_operation)]
     priority: int
-    parameters: dict[str, str | int | bool | list[str]]
+    parameters: Values
     active_run: str | None
     created_at: Time
+    triggers: list[Annotated[dict[str, str], BeforeValidator(_trigger)]]
+    next_at: Time | None
+    waiting: Annotated[Waiting | None, BeforeValidator(_waiting)]
+    has_hook: bool
+
+
+class Triggers(Body):
+    """All triggers of a job; those that are not named are removed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"triggers": [{"cron": "0 2 * * MON-FRI", "zone": "Europe/Berlin"}]}]}
+    )
+
+    triggers: Annotated[list[JobTriggerPart], Field(max_length=TRIGGERS_MAX)]
+
+
+class HookAnswer(Answer):
+    """What a delivery led to: the run, or null while it waits for the end of the active one."""
+
+    run: str | None
+    waits: bool

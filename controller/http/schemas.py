@@ -150,6 +150,7 @@ class Run(Answer):
     epoch: int
     salt: str
     parameters: dict[str, str | int | bool | list[str]] = {}
+    started_by: str
     created_at: Time
     ended_at: Time | None
     stages: list[Stage]
@@ -359,6 +360,26 @@ class Release(Answer):
     installer: str
     hardware: list[str]
     published_at: Time
+    channels: list[str]
+
+
+class NewChannel(Body):
+    """The channel to put a release into."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"channel": "stable"}]})
+
+    channel: Word
+
+
+class Channel(Answer):
+    """A release in a channel of its app, and the runs that its appearance started."""
+
+    app: str
+    channel: str
+    version: str
+    at: Time
+    actor: str
+    runs: list[str]
 
 
 class Artifact(BaseModel):

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from controller.app.errors import Conflict
-from controller.app.records import JobRecord, PipelineRecord, ReleaseRecord
+from controller.app.records import ChannelRecord, JobRecord, PipelineRecord, ReleaseRecord
 from controller.domain.pipeline import Pipeline
-from controller.store.tables import job, pipeline, release, release_document, run
+from controller.store.tables import channel, job, pipeline, release, release_document, run
 from protocol.units import Instant
 
 _newest = (
@@ -21,7 +21,7 @@ _newest = (
 _by_name = pipeline.c.name == sa.bindparam("name")
 
 _job_is = job.c.name == sa.bindparam("b_name")
-_WRITTEN: Final = ("pipeline", "operation", "priority", "parameters")
+_WRITTEN: Final = ("pipeline", "operation", "priority", "parameters", "triggers", "next_at", "waiting", "hook")
 
 REVISIONS: Final = sa.select(pipeline).where(_by_name).order_by(pipeline.c.revision.desc())
 PIPELINE: Final = REVISIONS.limit(1)
@@ -40,15 +40,32 @@ ARCHIVE_PIPELINE: Final = (
 LAST_REVISION: Final = sa.select(sa.func.coalesce(sa.func.max(pipeline.c.revision), 0)).where(_by_name)
 LAST_PIPELINE_ID: Final = sa.select(sa.func.coalesce(sa.func.max(pipeline.c.id), 0))
 LAST_JOB_ID: Final = sa.select(sa.func.coalesce(sa.func.max(job.c.id), 0))
+_is_active_run = sa.and_(run.c.job_id == job.c.id, run.c.is_active == sa.true())
+_is_here = job.c.archived_at.is_(None)
 JOBS: Final = (
-    sa.select(job, run.c.uid.label("active_run"))
-    .outerjoin(run, sa.and_(run.c.job_id == job.c.id, run.c.is_active == sa.true()))
-    .where(job.c.archived_at.is_(None))
-    .order_by(job.c.name)
+    sa.select(job, run.c.uid.label("active_run")).outerjoin(run, _is_active_run).where(_is_here).order_by(job.c.name)
 )
 JOB: Final = JOBS.where(job.c.name == sa.bindparam("name"))
 ARCHIVED_JOB: Final = sa.select(job.c.id).where(_job_is, job.c.archived_at.is_not(None))
 SAVE_JOB: Final = sa.update(job).where(_job_is)
+_waits = job.c.waiting.is_not(None)
+_is_free = run.c.id.is_(None)
+STARTABLE: Final = [
+    JOBS.where(job.c.next_at.is_not(None), job.c.next_at <= sa.bindparam("at")),
+    JOBS.where(_waits, _is_free),
+]
+NEXT_AT: Final = sa.select(sa.func.min(job.c.next_at)).where(job.c.next_at.is_not(None), _is_here)
+ANY_WAITING: Final = sa.select(job.c.id).outerjoin(run, _is_active_run).where(_waits, _is_free, _is_here).limit(1)
+_in_channel = sa.and_(
+    channel.c.app == sa.bindparam("app"),
+    channel.c.channel == sa.bindparam("channel"),
+    channel.c.version == sa.bindparam("version"),
+)
+CHANNELS: Final = sa.select(*(channel.c[name] for name in ChannelRecord.__struct_fields__)).order_by(
+    channel.c.app, channel.c.channel, channel.c.at.desc(), channel.c.version
+)
+CHANNELS_OF: Final = CHANNELS.where(channel.c.app == sa.bindparam("app"))
+REMOVE_FROM_CHANNEL: Final = sa.delete(channel).where(_in_channel)
 RELEASES: Final = sa.select(*(column for column in release.c if column.name != "id")).order_by(
     release.c.app, release.c.counter, release.c.id
 )
@@ -121,6 +138,29 @@ class SqlCatalog:
 
     def archive_job(self, name: str, *, at: Instant) -> None:
         self._connection.execute(SAVE_JOB, {"b_name": name, "archived_at": at})
+
+    def startable(self, at: Instant) -> list[JobRecord]:
+        found: dict[int, JobRecord] = {}
+        for statement in STARTABLE:
+            for row in self._connection.execute(statement, {"at": at}).mappings():
+                found[row["id"]] = JobRecord(**row)
+        return [found[job_id] for job_id in sorted(found)]
+
+    def next_start(self) -> Instant | None:
+        if self._connection.execute(ANY_WAITING).first() is not None:
+            return Instant(0)
+        return self._connection.execute(NEXT_AT).scalar_one()
+
+    def channels(self, app: str | None = None) -> list[ChannelRecord]:
+        statement, values = (CHANNELS, {}) if app is None else (CHANNELS_OF, {"app": app})
+        return [ChannelRecord(**row) for row in self._connection.execute(statement, values).mappings()]
+
+    def add_to_channel(self, record: ChannelRecord) -> None:
+        self._connection.execute(sa.insert(channel), msgspec.structs.asdict(record))
+
+    def remove_from_channel(self, app: str, channel: str, version: str) -> bool:
+        values = {"app": app, "channel": channel, "version": version}
+        return self._connection.execute(REMOVE_FROM_CHANNEL, values).rowcount > 0
 
     def release(self, app: str, version: str) -> ReleaseRecord | None:
         row = self._connection.execute(RELEASE, {"app": app, "version": version}).mappings().one_or_none()

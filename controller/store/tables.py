@@ -16,6 +16,7 @@ from controller.app.records import CommandState
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.target import TargetState
+from controller.domain.trigger import JobTrigger, StartRequest
 from controller.store.columns import Json, Key, is_exactly
 from protocol.messages import InstalledRelease
 
@@ -166,9 +167,15 @@ job = sa.Table(
     sa.Column("operation", Json(Operation), nullable=False),
     sa.Column("priority", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("parameters", Json(dict[str, Value]), nullable=False, server_default="{}"),
+    sa.Column("triggers", Json(tuple[JobTrigger, ...]), nullable=False, server_default="[]"),
+    _int("next_at", nullable=True),
+    sa.Column("waiting", Json(StartRequest)),
+    sa.Column("hook", sa.Text),
     _int("created_at"),
     _int("archived_at", nullable=True),
 )
+_partial("ix_job_next", job.c.next_at, where=job.c.next_at.is_not(None))
+_partial("ix_job_waiting", job.c.id, where=job.c.waiting.is_not(None))
 
 release = sa.Table(
     "release",
@@ -185,6 +192,16 @@ release = sa.Table(
     sa.Column("hardware", Json(tuple[str, ...]), nullable=False),
     _int("published_at"),
     sa.UniqueConstraint("app", "version"),
+)
+
+channel = sa.Table(
+    "channel",
+    metadata,
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    _int("at"),
+    _text("actor"),
 )
 
 release_document = sa.Table(

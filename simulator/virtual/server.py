@@ -89,6 +89,7 @@ class Life:
             progress=ProgressBoard(),
             meters=METERS,
             resolve=resolve,
+            hook_key=bytes(32),
             keys=keys.ring,
             release_batch_max=world.chance("release-batch").choice(RELEASE_BATCHES_MAX),
         )

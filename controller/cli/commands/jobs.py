@@ -6,11 +6,36 @@ import typer
 
 from controller.cli import previews
 from controller.cli.addresses import quoted
+from controller.cli.applying import JOB_FIELDS
 from controller.cli.commands import Limit, Values, pairs_of, show_list
 from controller.cli.output import Column, Shape
 from controller.cli.session import Session, command
 
 group = typer.Typer()
+
+Channels = Annotated[
+    list[str] | None, typer.Option("--channel", help="Start on each new release in this channel; repeatable.")
+]
+Crons = Annotated[
+    list[str] | None, typer.Option("--cron", help="Start by a schedule such as '0 2 * * MON-FRI'; repeatable.")
+]
+Zone = Annotated[str, typer.Option("--zone", help="The time zone of --cron.")]
+Name = Annotated[str, typer.Argument(help="The job's name.")]
+
+
+def _told(trigger: Any) -> str:
+    return f"channel {trigger['channel']}" if "channel" in trigger else " ".join(trigger.values())
+
+
+def _waiting(job: Any) -> str:
+    waiting = job["waiting"]
+    return f"{waiting['version'] or job['operation']['version']} of {waiting['by']}"
+
+
+def _triggers(channels: list[str] | None, crons: list[str] | None, zone: str) -> list[dict[str, str]]:
+    on_release = [{"channel": channel} for channel in channels or []]
+    return [*on_release, *({"cron": cron, "zone": zone} for cron in crons or [])]
+
 
 SHAPE = Shape(
     "name",
@@ -21,11 +46,21 @@ SHAPE = Shape(
         Column("VERSION", lambda job: job["operation"]["version"]),
         Column("PRIORITY", "priority"),
         Column("ACTIVE RUN", "active_run"),
+        Column("STARTS", lambda job: ", ".join(_told(trigger) for trigger in job["triggers"])),
+        Column("NEXT", "next_at"),
+        Column(
+            "WAITING",
+            lambda job: job["waiting"] and _waiting(job),
+            is_wide=True,
+        ),
+        Column("HOOK", "has_hook", is_wide=True),
         Column("CREATED", "created_at", is_wide=True),
         Column("PARAMS", lambda job: job["operation"]["params"], is_wide=True),
         Column("ENV", lambda job: job["operation"]["env"], is_wide=True),
     ),
 )
+
+HOOK = Shape("secret", (Column("JOB", "id"), Column("SECRET", "secret")))
 
 
 @command(group, "create")
@@ -40,12 +75,16 @@ def create_job(
     env: Annotated[list[str] | None, typer.Option("--env", help="KEY=value for the installer's environment.")] = None,
     priority: Annotated[int, typer.Option(help="Which job gets a device first, higher before lower.")] = 0,
     values: Values = None,
+    channel: Channels = None,
+    cron: Crons = None,
+    zone: Zone = "UTC",
 ) -> None:
     """Create a job; --set gives a value for a parameter of its pipeline."""
     operation: dict[str, Any] = {"app": app, "version": version}
     operation |= {"params": pairs_of(param or []), "env": pairs_of(env or [])}
-    body = {"name": name, "pipeline": pipeline, "operation": operation, "priority": priority}
+    body: dict[str, Any] = {"name": name, "pipeline": pipeline, "operation": operation, "priority": priority}
     body |= {"parameters": pairs_of(values)} if values else {}
+    body["triggers"] = _triggers(channel, cron, zone)
     session.printer.item(session.client.send("POST", "/v1/jobs", body), SHAPE)
 
 
@@ -71,9 +110,9 @@ def change_job(
     priority: Annotated[int | None, typer.Option(help="Another priority.")] = None,
     values: Values = None,
 ) -> None:
-    """Change what is written in a job; a run that exists goes on as it was started."""
+    """Change what is written in a job; its triggers stay, and a run that exists goes on as it was started."""
     before = session.client.read(f"/v1/jobs/{quoted(name)}")
-    written = {field: before.data[field] for field in ("name", "pipeline", "operation", "priority", "parameters")}
+    written = {field: before.data[field] for field in JOB_FIELDS}
     changes = {"pipeline": pipeline, "priority": priority}
     written |= {field: value for field, value in changes.items() if value is not None}
     if version is not None:
@@ -115,3 +154,32 @@ def archive_job(session: Session, name: Annotated[str, typer.Argument(help="The 
     session.confirm(f"job {name} is taken away; its runs stay")
     session.client.send("DELETE", path, match=before.match)
     session.printer.say(f"job {name} is archived")
+
+
+@command(group, "triggers")
+def set_triggers(
+    session: Session, *, name: Name, channel: Channels = None, cron: Crons = None, zone: Zone = "UTC"
+) -> None:
+    """Set what starts runs of a job by itself; without options, nothing does."""
+    path = f"/v1/jobs/{quoted(name)}"
+    before = session.client.read(path)
+    body = {"triggers": _triggers(channel, cron, zone)}
+    session.printer.item(session.client.send("PUT", f"{path}/triggers", body, match=before.match), SHAPE)
+
+
+@command(group, "hook")
+def make_hook(
+    session: Session,
+    *,
+    name: Name,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove it instead.")] = False,
+) -> None:
+    """Make a job's webhook and print its secret, this once; one that it had is void from then on."""
+    path = f"/v1/jobs/{quoted(name)}/hook"
+    if remove:
+        session.confirm(f"nothing that the hook of job {name} signed will count any more")
+        session.client.send("DELETE", path)
+        return
+    secret = session.client.send("POST", path)
+    session.printer.say(f"calls go to POST /v1/hooks/{name}; the secret is shown this once")
+    session.printer.item(secret, HOOK)

@@ -5,11 +5,23 @@ from typing import Annotated, Any
 import typer
 
 from controller.cli.addresses import quoted
-from controller.cli.commands import After, Limit, Reason, Values, counted, pairs_of, show_list, show_log, span_of
+from controller.cli.commands import (
+    LIMIT_MAX,
+    After,
+    Limit,
+    Reason,
+    Values,
+    counted,
+    pairs_of,
+    show_list,
+    show_log,
+    span_of,
+)
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Shape
 from controller.cli.reasons import told_reasons
 from controller.cli.session import Session, command
+from controller.cli.timeline import said
 
 group = typer.Typer()
 
@@ -42,6 +54,7 @@ SHAPE = Shape(
         Column("ENDED", "ended_at"),
         Column("REASON", "reason"),
         Column("PIPELINE", lambda run: f"{run['pipeline']} r{run['revision']}", is_wide=True),
+        Column("STARTED BY", "started_by", is_wide=True),
         Column("PAUSED FOR", lambda run: told_reasons(run["pause_reasons"]), is_wide=True),
     ),
 )
@@ -61,6 +74,8 @@ TARGET = Shape(
         Column("UPDATED", "updated_at", is_wide=True),
     ),
 )
+ENTRY = "entry"
+TIMELINE = Shape("id", (Column("AT", "at"), Column("WHAT", said), Column("ID", "id", is_wide=True)))
 EVENT = Shape("id", (Column("ID", "id"), Column("AT", "at"), Column("KIND", "kind"), Column("DATA", "data")))
 
 
@@ -138,6 +153,26 @@ def list_targets(
 def list_events(session: Session, run: RunId, after: After = None, limit: Limit = 100) -> None:
     """Read the newest entries of a run's timeline, the last one last."""
     show_log(session, f"/v1/runs/{quoted(run)}/events", shape=EVENT, after=after, limit=limit)
+
+
+@command(group, "timeline")
+def show_timeline(
+    session: Session,
+    *,
+    run: RunId,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only entries with a greater id.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+) -> None:
+    """Tell what happened in a run, in words: stages, gates with their numbers, who did what and why."""
+    import json
+
+    path = f"/v1/runs/{quoted(run)}/events"
+    if not follow:
+        session.printer.items(session.client.entries(path, after=after, limit=LIMIT_MAX), TIMELINE)
+        return
+    for event in session.client.stream(f"{path}/stream", after=after):
+        if event.kind == ENTRY:
+            session.printer.line(json.loads(event.data), TIMELINE)
 
 
 @command(group, "pause")

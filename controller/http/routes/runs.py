@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
-from controller.app import giving_up, runs
+from controller.app import following, giving_up, runs
 from controller.app.conditions import run_tag
 from controller.app.views import EventView, Page, RunView, TargetView
-from controller.http import schemas
+from controller.http import schemas, streams
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatMayBeExpected, say_tag
 from controller.http.routes import MAYBE_EDIT, READ, READ_ONE, WRITE, After, Cursor, Id, Limit
+from protocol.units import INTEGER_MAX
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -115,3 +116,27 @@ async def list_run_events(
 ) -> tuple[EventView, ...]:
     """Return entries of the timeline, oldest first."""
     return await runs.events(c, actor, run=run, after=after, limit=limit)
+
+
+@router.get(
+    "/{run}/events/stream",
+    response_class=Response,
+    responses={**READ_ONE, 200: {"content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    summary="Follow a run's timeline as server-sent events",
+)
+async def follow_run(
+    c: Context,
+    actor: Operator,
+    request: Request,
+    *,
+    run: Id,
+    after: After = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=INTEGER_MAX, description="goes before `after`")] = None,
+) -> Response:
+    """Send each entry with its id, and `end` with the run when it has ended and all is told.
+
+    While nothing happens a comment comes every 15 seconds. After 15 minutes the stream ends without `end`: ask again
+    with the last id, as browsers do.
+    """
+    news = await following.follow(c, actor, run=run, after=after if last_event_id is None else last_event_id)
+    return streams.Following(news, request.app.state.streams)

@@ -238,6 +238,7 @@ class Rig:
             "progress": ProgressBoard(),
             "meters": meters,
             "resolve": resolve,
+            "hook_key": bytes(32),
         }
         return Controller(**(defaults | self._ports))
 

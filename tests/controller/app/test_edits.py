@@ -10,8 +10,9 @@ from controller.app.access import Actor, Role
 from controller.app.conditions import Expected, job_tag, labels_tag, pipeline_tag, run_tag
 from controller.app.errors import Conflict, NotAllowed, NotFound, PreconditionFailed
 from controller.domain.pipeline import Operation, Pace, Pipeline, Trigger
+from controller.domain.trigger import OnRelease, StartRequest
 from protocol.ids import StageName
-from protocol.units import HOUR
+from protocol.units import HOUR, Instant
 from tests.controller.app.rig import APP, Rig, stage
 
 NEW, THERE, OLD = Expected(is_new=True), Expected(is_there=True), Expected(tags=("0",))
@@ -236,6 +237,18 @@ def test_edits_need_the_permission_and_are_in_the_audit_log(rig: Rig) -> None:
 def test_a_tag_of_a_job_covers_all_that_is_written_in_it(rig: Rig) -> None:
     rig.do(pipelines.apply, definition=definition())
     view = rig.do(jobs.create, **written())
-    changes: list[dict[str, Any]] = [{"pipeline": "x"}, {"priority": 1}, {"operation": operation("2")}]
+    changes: list[dict[str, Any]] = [
+        {"pipeline": "x"},
+        {"priority": 1},
+        {"operation": operation("2")},
+        {"triggers": (OnRelease(channel="stable"),)},
+    ]
     tags = {job_tag(msgspec.structs.replace(view, **change)) for change in [{}, *changes]}
-    assert len(tags) == 4
+    assert len(tags) == 5
+
+
+def test_a_tag_of_a_job_covers_nothing_that_happens_by_itself(rig: Rig) -> None:
+    rig.do(pipelines.apply, definition=definition())
+    view = rig.do(jobs.create, **written())
+    later = msgspec.structs.replace(view, next_at=Instant(1), waiting=StartRequest(by="x", at=Instant(1)))
+    assert job_tag(later) == job_tag(view)

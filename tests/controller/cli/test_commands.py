@@ -1,6 +1,7 @@
 """Each command reaches its use case, prints what it should where it should, and ends with the right code."""
 
 import json
+import shlex
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from controller.cli import client
 from controller.cli.app import build
 from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
+from controller.domain.trigger import OnRelease, OnSchedule
 from protocol.ids import AppName, StageName
 from tests.controller.cli.conftest import Invoke
 from tests.controller.http.fake import JOB as JOB_VIEW
@@ -120,6 +122,34 @@ CALLS = (
         {"run": "run-1", "device": "kiosk-1", "reason": "stolen"},
         "kiosk-1",
     ),
+    Call(
+        "job triggers j --channel stable --cron '0 2 * * *'",
+        "jobs.set_triggers",
+        {"name": "j", "triggers": (OnRelease(channel="stable"), OnSchedule(cron="0 2 * * *")), "expected": JOB_SEEN},
+        "channel stable, 0 2 * * * Europe/Berlin",
+    ),
+    Call("job triggers j", "jobs.set_triggers", {"name": "j", "triggers": (), "expected": JOB_SEEN}, "shop-update"),
+    Call("job hook j", "hooks.create", {"job": "j"}, "tg_secret"),
+    Call("job hook j --remove -y", "hooks.remove", {"job": "j"}, ""),
+    Call("job show j -o wide", "jobs.get", {"name": "j"}, "2.1.0 of trigger:hook"),
+    Call(
+        "run list -o wide",
+        "runs.list_runs",
+        {"job": None, "active": None, "cursor": None, "limit": 50},
+        "trigger:channel",
+    ),
+    Call(
+        "release channel add shop 2.1.0 stable",
+        "channels.add",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
+        "run-1",
+    ),
+    Call(
+        "release channel remove shop 2.1.0 stable",
+        "channels.remove",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
+        "",
+    ),
     Call("stop-everything --reason smoke", "standstill.stop", {"reason": "smoke"}, "yes"),
     Call("stop-everything --lift --reason out -y", "standstill.lift", {"reason": "out"}, "ann"),
     Call("stop-everything --show", "standstill.get", {}, "smoke"),
@@ -131,7 +161,8 @@ CALLS = (
     Call("pipeline show shop", "pipelines.get", {"name": "shop", "revision": None}, "kind: Pipeline"),
     Call("pipeline show shop --revision 2 -o wide", "pipelines.get", {"name": "shop", "revision": 2}, "ann"),
     Call(
-        "job create j --pipeline p --app shop --version 2.1 --param a=b --env C=d=e --priority 3",
+        "job create j --pipeline p --app shop --version 2.1 --param a=b --env C=d=e --priority 3 "
+        "--cron '0 2 * * *' --zone Europe/Berlin",
         "jobs.create",
         {
             "name": "j",
@@ -139,6 +170,7 @@ CALLS = (
             "operation": Operation(app=AppName("shop"), version="2.1", params={"a": "b"}, env={"C": "d=e"}),
             "priority": 3,
             "parameters": {},
+            "triggers": (OnSchedule(cron="0 2 * * *", zone="Europe/Berlin"),),
         },
         "shop-update",
     ),
@@ -151,6 +183,7 @@ CALLS = (
             "operation": Operation(app=AppName("shop"), version="2.2"),
             "priority": 7,
             "parameters": {},
+            "triggers": JOB_VIEW.triggers,
             "expected": JOB_SEEN,
         },
         "shop-update",
@@ -214,7 +247,7 @@ CALLS = (
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.line)
 def test_a_command_reaches_its_use_case(call: Call, tidegate: Invoke, fake: FakeApp) -> None:
-    result = tidegate(*call.line.split())
+    result = tidegate(*shlex.split(call.line))
     assert result.exit_code == 0, result.output
     assert (call.use_case, call.arguments) in fake.calls
     assert call.printed in result.stdout
@@ -419,7 +452,10 @@ def test_promote_finds_the_only_stage_that_waits(tidegate: Invoke, fake: FakeApp
 
 GOOD = "kind: Pipeline\nname: shop\nstages:\n- name: all\n"
 BAD = "kind: Pipeline\nname: shop\nstages:\n- name: all\n  need: []\n  pase: {}\n"
-JOB = "---\nkind: Job\nname: shop-update\npipeline: shop\noperation: {app: shop, version: 2.1.0}\npriority: 5\n"
+JOB = (
+    "---\nkind: Job\nname: shop-update\npipeline: shop\noperation: {app: shop, version: 2.1.0}\npriority: 5\n"
+    "triggers: [{channel: stable}, {cron: 0 2 * * *, zone: Europe/Berlin}]\n"
+)
 
 
 def test_faults_of_a_file_are_listed_and_nothing_is_sent(tidegate: Invoke, fake: FakeApp, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from controller.domain.pipeline import (
     Trigger,
     validate,
 )
+from controller.domain.trigger import OnRelease, OnSchedule
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, Millis
 from tests.controller.domain.query.trees import PATHS, trees
@@ -70,11 +71,13 @@ stages:
     allow_empty: true
   - name: rest
     needs: [canary]
+    when: count("canary", state == "succeeded") > 10
     trigger: {type: automatic, delay: 10m}
     gate: {failures: {more_than: 3}}
 ---
 {"kind": "Job", "name": "shop-update", "pipeline": "shop",
- "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}, "priority": 7}
+ "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}, "priority": 7,
+ "triggers": [{"channel": "stable"}, {"cron": "0 2 * * MON-FRI", "zone": "Europe/Berlin"}, {"cron": "5 4 * * *"}]}
 """
 
 CANARY = Stage(
@@ -104,6 +107,7 @@ CANARY = Stage(
 REST = Stage(
     name=StageName("rest"),
     needs=(StageName("canary"),),
+    when='count("canary", state == "succeeded") > 10',
     delay_ms=10 * MINUTE,
     gate=Gate(failures=FailureLimit(count=3)),
 )
@@ -113,6 +117,11 @@ UPDATE = Job(
     pipeline="shop",
     operation=Operation(app=AppName("shop"), version="2.10", params={"a": "b"}, env={"C": "d"}),
     priority=7,
+    triggers=(
+        OnRelease(channel="stable"),
+        OnSchedule(cron="0 2 * * MON-FRI", zone="Europe/Berlin"),
+        OnSchedule(cron="5 4 * * *"),
+    ),
 )
 
 
@@ -261,7 +270,7 @@ def test_one_document_must_be_what_is_asked_for(text: str, message: str) -> None
 def test_the_schema_names_every_field_and_its_default() -> None:
     schema = json_schema(Kind.PIPELINE)
     stage = schema["$defs"]["StagePart"]["properties"]
-    assert set(stage) == set(to_document(SHOP)["stages"][0]) | {"needs"}
+    assert set(stage) == set(to_document(SHOP)["stages"][0]) | {"needs", "when"}
     assert schema["$defs"]["TimeoutsPart"]["properties"]["accept"]["default"] == "10m"
     assert schema["additionalProperties"] is False
     assert json_schema(Kind.JOB)["required"] == ["name", "pipeline", "operation"]

@@ -63,9 +63,9 @@ def with_values(
     return resolve(pipeline(text), wanted, Given(**given), need)
 
 
-def refused(**arguments: Any) -> dict[str, str]:
+def refused(text: str = TEXT, **arguments: Any) -> dict[str, str]:
     with pytest.raises(InvalidDefinition) as caught:
-        with_values(**arguments)
+        with_values(text, **arguments)
     return {fault.place: fault.message for fault in caught.value.faults}
 
 
@@ -105,6 +105,32 @@ def test_no_value_becomes_a_condition_of_a_query() -> None:
     hostile = 'x" || device != "'
     [first, _] = with_values(text, parameters={"ring": hostile, "soak": "2m"}).pipeline.stages
     assert first.targets.query == r'labels.ring == "x\" || device != \""'
+
+
+def test_a_label_may_have_the_name_of_a_field() -> None:
+    text = TEXT.replace("price: ", "query: '${ring}', when: '${ring}', price: ")
+    [_, rest] = with_values(text, parameters={"soak": "2m"}).pipeline.stages
+    assert rest.targets.labels["query"] == rest.targets.labels["when"] == "canary"
+
+
+CONDITION = '  when: share("first", state == "succeeded") >= ${share} || count("first") < ${count}\n'
+
+
+def test_the_condition_of_a_stage_takes_numbers_and_shares() -> None:
+    [_, rest] = with_values(TEXT + CONDITION, parameters={"soak": "2m", "share": "12.5%"}).pipeline.stages
+    assert rest.when == 'share("first", state == "succeeded") >= 12.5% || count("first") < 3'
+
+
+@pytest.mark.parametrize("hostile", ["0 || 1 == 1", "0) || (1 == 1", 'count("first")', "succeeded", "-1", ""])
+def test_no_value_becomes_a_part_of_a_condition(hostile: str) -> None:
+    text = TEXT.replace("{type: int, default: 3}", '{default: "3"}').replace("'${count}'", "3") + CONDITION
+    assert refused(text, parameters={"soak": "2m", "count": hostile}) == {
+        "stages[1].when": f"a condition takes numbers and shares alone, found {hostile!r}"
+    }
+
+
+def test_no_condition_comes_whole_from_a_value() -> None:
+    assert "stages[1].when" in faults(TEXT + "  when: '${ring}'\n")
 
 
 def test_all_that_is_wrong_with_given_values_is_told_at_once() -> None:

@@ -10,8 +10,12 @@ import msgspec
 from controller.app import errors, views
 from controller.app.access import Actor, Permission, Role
 from controller.app.controller import Controller
+from controller.app.following import News
+from controller.app.hooks import Delivery
 from controller.app.ports import IssuedCertificate
+from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pipeline, Stage
+from controller.domain.trigger import OnRelease, OnSchedule, StartRequest
 from protocol.ids import AppName, Digest, Name, StageName, digest_of
 from protocol.units import Instant
 
@@ -67,6 +71,7 @@ RUN = views.RunView(
     reason="",
     epoch=1,
     salt="5a17",
+    started_by="trigger:channel stable",
     created_at=AT,
     ended_at=None,
     stages=(CANARY, REST),
@@ -114,6 +119,7 @@ RELEASE = views.ReleaseView(
     installer="archive",
     hardware=("k1",),
     published_at=AT,
+    channels=("stable",),
 )
 PIPELINE = Pipeline(name="shop", stages=(Stage(name=StageName("all")),))
 PIPELINE_VIEW = views.PipelineView(name="shop", revision=3, definition=PIPELINE, author="ann", created_at=AT)
@@ -157,7 +163,13 @@ JOB = views.JobView(
     priority=5,
     active_run=None,
     created_at=AT,
+    triggers=(OnRelease(channel="stable"), OnSchedule(cron="0 2 * * *", zone="Europe/Berlin")),
+    next_at=AT,
+    waiting=StartRequest(by="trigger:hook", at=AT, given=Given(parameters={"ring": "one"}, env={"A": "1"})),
+    has_hook=True,
 )
+CHANNEL = views.ChannelView(app="shop", channel="stable", version="2.1.0", at=AT, actor="ann", runs=("run-1",))
+DELIVERY = views.DeliveryView(run="run-1", waits=False)
 TOKEN = views.TokenView(id="t1", name="ci", role="releaser", created_at=AT, expires_at=None, revoked=False)
 SECRET = views.NewSecret(id="t2", secret="tg_secret")
 AUDIT = views.AuditView(id=1, at=AT, actor="ann", verb="pause", subject="run-1", reason="crashes", hash="ab" * 32)
@@ -185,6 +197,11 @@ NEEDS = {
     "jobs.create": _P.EDIT_PIPELINES,
     "jobs.apply": _P.EDIT_PIPELINES,
     "jobs.archive": _P.EDIT_PIPELINES,
+    "jobs.set_triggers": _P.EDIT_PIPELINES,
+    "hooks.create": _P.EDIT_PIPELINES,
+    "hooks.remove": _P.EDIT_PIPELINES,
+    "channels.add": _P.CONTROL_RUNS,
+    "channels.remove": _P.CONTROL_RUNS,
     "runs.start": _P.CONTROL_RUNS,
     "runs.pause": _P.CONTROL_RUNS,
     "runs.resume": _P.CONTROL_RUNS,
@@ -224,6 +241,11 @@ ANSWERS: dict[str, Any] = {
     "jobs.archive": None,
     "jobs.list_jobs": (JOB,),
     "jobs.get": JOB,
+    "jobs.set_triggers": JOB,
+    "hooks.create": SECRET,
+    "hooks.remove": None,
+    "channels.add": CHANNEL,
+    "channels.remove": None,
     "runs.start": RUN,
     "runs.pause": RUN,
     "runs.resume": RUN,
@@ -269,6 +291,8 @@ class FakeApp:
         self.actors: list[Actor] = []
         self.answers = dict(ANSWERS)
         self.uploaded = b""
+        self.delivery = DELIVERY
+        self.streams = [[News(entries=(EVENT,)), News(), News(ended=RUN)]]
         self.controller = cast("Controller", FakeController(artifacts=Artifacts()))
 
     def install(self, patch: Any) -> None:
@@ -284,6 +308,8 @@ class FakeApp:
             "releases.upload": self._upload,
             "releases.document": self._document,
             "system.health": self._health,
+            "hooks.receive": self._receive,
+            "following.follow": self._follow,
         }
         for name, use_case in special.items():
             module, _, function = name.partition(".")
@@ -341,6 +367,23 @@ class FakeApp:
 
     async def _document(self, c: Controller) -> bytes:
         return DOCUMENT
+
+    async def _receive(self, c: Controller, *, job: str, delivery: Delivery) -> views.DeliveryView:
+        if delivery.signatures != "v1,good":
+            raise errors.NotAuthenticated("not signed")
+        self.calls.append(("hooks.receive", {"job": job, "delivery": delivery}))
+        return self.delivery
+
+    async def _follow(self, c: Controller, actor: Actor, *, run: str, after: int) -> AsyncIterator[News]:
+        actor.require(Permission.READ)
+        self.calls.append(("following.follow", {"run": run, "after": after}))
+        if run == "none":
+            raise errors.NotFound("there is no run 'none'")
+        return self._told(self.streams.pop(0))
+
+    async def _told(self, news: list[News]) -> AsyncIterator[News]:
+        for one in news:
+            yield one
 
     async def _health(self, c: Controller, **given: Any) -> views.Health:
         self.calls.append(("system.health", given))

@@ -1,6 +1,7 @@
 """Each route calls its use case with what was asked, and answers with its view."""
 
 import base64
+import json
 from typing import Any, NamedTuple
 
 import httpx
@@ -9,9 +10,13 @@ from fastapi import FastAPI
 from msgspec.structs import replace
 
 from controller.app.conditions import ANYTHING, Expected
+from controller.app.hooks import Delivery
 from controller.app.preview import Asked, Subject
+from controller.app.views import DeliveryView
 from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
+from controller.domain.trigger import OnRelease, OnSchedule
+from controller.http.app import STREAMS_MAX
 from protocol.ids import AppName, StageName
 from tests.controller.http.fake import BYTES, DIGEST, JOB, PIPELINE, PIPELINE_VIEW, FakeApp
 
@@ -125,6 +130,7 @@ ROUTES = (
         {"run": "r", "stage": None, "state": None, **PAGE},
     ),
     Route("GET", "/v1/runs/r/events?after=3", None, 200, "runs.events", {"run": "r", "after": 3, "limit": 100}),
+    Route("GET", "/v1/runs/r/events/stream", None, 200, "following.follow", {"run": "r", "after": 0}),
     Route("GET", "/v1/pipelines", None, 200, "pipelines.list_pipelines", {}),
     Route("GET", "/v1/pipelines/shop", None, 200, "pipelines.get", {"name": "shop", "revision": None}),
     Route(
@@ -157,12 +163,13 @@ ROUTES = (
             "operation": Operation(app=AppName("shop"), version="2"),
             "priority": -2,
             "parameters": {},
+            "triggers": (),
         },
     ),
     Route(
         "PUT",
         "/v1/jobs/j",
-        {"pipeline": "p", "operation": {"app": "shop", "version": "2"}},
+        {"pipeline": "p", "operation": {"app": "shop", "version": "2"}, "triggers": [{"channel": "stable"}]},
         200,
         "jobs.apply",
         {
@@ -171,6 +178,7 @@ ROUTES = (
             "operation": Operation(app=AppName("shop"), version="2"),
             "priority": 0,
             "parameters": {},
+            "triggers": (OnRelease(channel="stable"),),
             "expected": SEEN,
         },
     ),
@@ -290,6 +298,32 @@ ROUTES = (
         201,
         "tokens.create_claim",
         {"uses": 3, "expires_at": 1_767_225_600_000},
+    ),
+    Route(
+        "PUT",
+        "/v1/jobs/j/triggers",
+        {"triggers": [{"channel": "stable"}, {"cron": "0 2 * * *"}]},
+        200,
+        "jobs.set_triggers",
+        {"name": "j", "triggers": (OnRelease(channel="stable"), OnSchedule(cron="0 2 * * *")), "expected": SEEN},
+    ),
+    Route("POST", "/v1/jobs/j/hook", None, 201, "hooks.create", {"job": "j"}),
+    Route("DELETE", "/v1/jobs/j/hook", None, 204, "hooks.remove", {"job": "j"}),
+    Route(
+        "POST",
+        "/v1/releases/shop/2.1.0/channels",
+        {"channel": "stable"},
+        200,
+        "channels.add",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
+    ),
+    Route(
+        "DELETE",
+        "/v1/releases/shop/2.1.0/channels/stable",
+        None,
+        204,
+        "channels.remove",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
     ),
     Route("POST", "/v1/stop-everything", {"reason": "smoke"}, 200, "standstill.stop", {"reason": "smoke"}),
     Route("POST", "/v1/stop-everything/lift", {"reason": "out"}, 200, "standstill.lift", {"reason": "out"}),
@@ -465,3 +499,69 @@ async def test_probes_and_metrics_need_no_token(client: httpx.AsyncClient, fake:
     metrics = await client.get("/metrics")
     assert metrics.text == "tidegate_up 1\n"
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+SIGNED = {"webhook-id": "m1", "webhook-timestamp": "7", "webhook-signature": "v1,good"}
+
+
+async def test_a_signed_hook_needs_no_token_and_answers_with_the_run(api: FastAPI, fake: FakeApp) -> None:
+    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://tidegate") as anonymous:
+        answer = await anonymous.post("/v1/hooks/j", content=b'{"version": "2"}', headers=SIGNED)
+        refused = await anonymous.post("/v1/hooks/j", content=b"{}")
+    assert (answer.status_code, answer.json()) == (202, {"run": "run-1", "waits": False})
+    assert answer.headers["location"] == "/v1/runs/run-1"
+    delivery = Delivery(id="m1", timestamp="7", signatures="v1,good", body=b'{"version": "2"}')
+    assert fake.calls == [("hooks.receive", {"job": "j", "delivery": delivery})]
+    assert refused.status_code == 401
+
+
+async def test_a_hook_whose_run_waits_tells_no_address(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    fake.delivery = DeliveryView(run=None, waits=True)
+    answer = await client.post("/v1/hooks/j", content=b"{}", headers=SIGNED)
+    assert (answer.status_code, answer.json()) == (202, {"run": None, "waits": True})
+    assert "location" not in answer.headers
+
+
+async def test_a_job_tells_what_starts_it_in_the_shape_of_a_file(client: httpx.AsyncClient) -> None:
+    job = (await client.get("/v1/jobs/shop-update")).json()
+    assert job["triggers"] == [{"channel": "stable"}, {"cron": "0 2 * * *", "zone": "Europe/Berlin"}]
+    assert job["next_at"] == TIME
+    assert job["waiting"] == {
+        "by": "trigger:hook",
+        "at": TIME,
+        "version": None,
+        "parameters": {"ring": "one"},
+        "env": {"A": "1"},
+        "reason": "",
+    }
+
+
+async def test_a_run_is_followed_as_server_sent_events(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    answer = await client.get("/v1/runs/r/events/stream?after=3", headers={"Last-Event-ID": "5"})
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert fake.calls == [("following.follow", {"run": "r", "after": 5})]
+    retry, entry, quiet, end, nothing = answer.text.split("\n\n")
+    assert (retry, quiet, nothing) == ("retry: 1000", ": quiet", "")
+    fields = dict(line.split(": ", 1) for line in entry.split("\n"))
+    assert (fields["event"], fields["id"], json.loads(fields["data"])["kind"]) == ("entry", "7", "stage_opened")
+    assert end.startswith("event: end\n")
+    assert '"id":"run-1"' in end
+
+
+async def test_a_stream_of_a_run_that_is_not_there_is_a_problem(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/runs/none/events/stream")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_streams_give_their_slots_back_and_are_limited(
+    api: FastAPI, client: httpx.AsyncClient, fake: FakeApp
+) -> None:
+    fake.streams *= 2
+    await client.get("/v1/runs/r/events/stream")
+    assert api.state.streams.in_flight == 0
+    for _ in range(STREAMS_MAX):
+        api.state.streams.take()
+    answer = await client.get("/v1/runs/r/events/stream")
+    assert answer.status_code == 503
+    assert "streams" in answer.json()["detail"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from controller.app.errors import Conflict
 from controller.app.records import (
     AuditRecord,
+    ChannelRecord,
     ClaimRecord,
     CommandState,
     EventRecord,
@@ -26,6 +27,7 @@ from controller.domain.pipeline import Targets
 from controller.domain.query import Formula, render
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
+from controller.domain.trigger import OnRelease, OnSchedule, StartRequest
 from protocol.ids import PARTITIONS, DeviceId, Name
 from protocol.messages import Op
 from tests.controller.domain.query.trees import PATHS, entries, trees, versions
@@ -315,6 +317,30 @@ def archive_pipeline(tx: Transaction, name: str, when: int) -> Any:
     return pages, tx.catalog.pipeline(name), tx.catalog.pipelines()
 
 
+def save_job(tx: Transaction, name: str, when: int | None, version: str | None) -> Any:
+    job = tx.catalog.job(name)
+    if job is None:
+        return None
+    waiting = None if version is None else StartRequest(by=name, at=NOW, version=version)
+    next_at = None if when is None else at(when)
+    triggers = (OnRelease(channel=name), OnSchedule(cron="0 2 * * *"))
+    changed = msgspec.structs.replace(job, triggers=triggers, next_at=next_at, waiting=waiting, hook=version)
+    tx.catalog.save_job(changed)
+    return tx.catalog.job(name)
+
+
+def startable(tx: Transaction, when: int) -> Any:
+    return tx.catalog.startable(at(when)), tx.catalog.next_start()
+
+
+def add_to_channel(tx: Transaction, app: str, channel: str, version: str, when: int) -> Any:
+    return tx.catalog.add_to_channel(ChannelRecord(app=app, channel=channel, version=version, at=at(when), actor="a"))
+
+
+def remove_from_channel(tx: Transaction, app: str, channel: str, version: str) -> Any:
+    return tx.catalog.remove_from_channel(app, channel, version), tx.catalog.channels(), tx.catalog.channels(app)
+
+
 def add_release(tx: Transaction, app: str, version: str, counter: int) -> Any:
     tx.catalog.add_releases([release(app, version, counter)])
     return tx.catalog.release(app, version)
@@ -444,6 +470,10 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     add_a_job: (_word,),
     change_a_job: (_word | st.sampled_from(JOBS), st.integers(0, 2), _when),
     archive_pipeline: (_word, _when),
+    save_job: (st.sampled_from(JOBS), _maybe_when, st.none() | _version),
+    startable: (_when,),
+    add_to_channel: (_word, _word, _version, _when),
+    remove_from_channel: (_word, _word, _version),
     add_release: (_word, _version, _when),
     add_document: (_when,),
     add_token: (_word, _word, _when),
