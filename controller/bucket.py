@@ -14,8 +14,8 @@ class Bucket:
         self._at = 0.0
 
     def take(self, at: float) -> bool:
-        """Take one at the time *at*, in seconds of any clock that never goes back; say whether there was one."""
-        self._left = min(self._burst, self._left + (at - self._at) * self._rate)
+        """Take one at the time *at*, in seconds; say whether there was one. A clock that goes back adds nothing."""
+        self._left = min(self._burst, self._left + max(0.0, at - self._at) * self._rate)
         self._at = at
         if self._left < 1:
             return False

@@ -5,10 +5,30 @@ Metrics never carry a device as a label; logs never carry secrets, tokens or pay
 
 import logging
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+
+
+def counted(prefix: str, counts: object, *, plain: Mapping[str, str], by_reason: Mapping[str, str]) -> Iterator[Metric]:
+    """Yield what an object has counted, as metrics under *prefix*.
+
+    Args:
+        prefix: how every metric's name begins.
+        counts: what has the counters as attributes.
+        plain: those that are one number, with what they tell.
+        by_reason: those that are mappings from a constant of the code, their label, to a number.
+    """
+    for name, text in plain.items():
+        yield CounterMetricFamily(prefix + name, text, value=getattr(counts, name))
+    for name, text in by_reason.items():
+        family = CounterMetricFamily(prefix + name, text, labels=["reason"])
+        for reason, count in getattr(counts, name).items():
+            family.add_metric([reason], count)
+        yield family
 
 
 class Meters:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Generator, Iterator
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.brokers import missing
 
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXAMPLES = {"dev": 50, "ci": 500, "soak": 20_000}
 
 for name, max_examples in EXAMPLES.items():
@@ -33,6 +35,16 @@ def is_local(family: int, address: object) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+@pytest.fixture(autouse=True)
+def signals_stay() -> Iterator[None]:
+    """Put signal handlers back: a program that a test runs in this process sets its own, and the next test has them."""
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,7 +1,7 @@
 """The controller as the use cases see it: its ports, its keys, and what it keeps in memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from controller.app.consequences import Consequences
@@ -9,11 +9,13 @@ from controller.app.dispatch import Dispatcher
 from controller.app.ports import Artifacts, CertificateAuthority, Chance, Clock, Compute, Priority, Resolve, Transport
 from controller.app.progress import ProgressBoard
 from controller.app.repositories import Store, Transaction
+from controller.complaints import Complaints
 from controller.observe import Meters
 from protocol.envelope import KeyRing, SigningKey
 from protocol.ids import TenantId
 from protocol.keys import ring_of
 from protocol.messages import RootVersions
+from protocol.units import SECOND
 
 T = TypeVar("T")
 
@@ -45,6 +47,8 @@ class Controller:
     resolve: Resolve
     hook_key: bytes
     """What the secrets of hooks are derived from; it is kept apart from the database."""
+    complaints: Complaints = field(default_factory=Complaints)
+    """What devices do wrong is logged through this: one with a key must not be able to fill the disk."""
 
     keys: Callable[[bytes], KeyRing] = ring_of
     """Returns the ring that a device's messages are checked with, from its stored public key."""
@@ -52,6 +56,10 @@ class Controller:
     release_batch_max: int = 256
     """The most devices that one transaction releases: their commands leave while the next one goes on, and neither
     reports nor a pause wait until all are made."""
+
+    def complain(self, event: str, **fields: object) -> None:
+        """Log what a device did wrong, at a bounded rate."""
+        self.complaints.say(self.clock.now() / SECOND, event, **fields)
 
     async def write(self, work: Work[T], *, priority: Priority = Priority.OPERATOR) -> T:
         """Commit *work*, then let its consequences follow: fences first, then commands to the dispatcher."""

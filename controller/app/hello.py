@@ -10,7 +10,6 @@ The rules this module keeps:
 from collections.abc import Sequence
 
 import msgspec
-import structlog
 
 from controller.app.advance import Advance, wake_runs
 from controller.app.commands import outdated
@@ -24,8 +23,6 @@ from protocol.ids import Name
 from protocol.lifecycle import AttemptState
 from protocol.messages import Hello, HelloReply, Mode, WorkInHand, WorkPermit
 from protocol.units import DAY, MINUTE, SECOND, Instant, Millis, later
-
-log = structlog.get_logger()
 
 MAX_SILENCE_MS = Millis(15 * MINUTE)
 SPREAD_MS = Millis(10 * SECOND)
@@ -57,7 +54,7 @@ def _fresh(
         current = known[sender.name]
         if hello.incarnation == current.incarnation and hello.hello_seq <= current.hello_seq:
             controller.meters.refused.labels(reason="hello_replayed").inc()
-            log.warning("hello_replayed", device=sender.name, hello_seq=hello.hello_seq)
+            controller.complain("hello_replayed", device=sender.name, hello_seq=hello.hello_seq)
             continue
         known[sender.name] = _saved(controller, tx, at, current, hello)
         newest[sender.name] = (known[sender.name], hello)

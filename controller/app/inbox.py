@@ -196,7 +196,8 @@ class Inbox:
         is_malformed = isinstance(content, MalformedMessage)
         disposition = Disposition.MALFORMED if is_malformed else Disposition.UNTRUSTED
         self._controller.meters.refused.labels(reason=disposition.value).inc()
-        log.warning("message_refused", device=message.name, kind=message.kind.value, reason=str(content)[:300])
+        reason = str(content)[:300]
+        self._controller.complain("message_refused", device=message.name, kind=message.kind.value, reason=reason)
         return disposition
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controller.edge.endpoint import Endpoint
+from controller.observe import counted
 
 PREFIX: Final = "tidegate_endpoint_"
 
@@ -46,14 +47,7 @@ class EndpointMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it stands."""
-        counts = self._endpoint.counts
-        for name, text in COUNTERS.items():
-            yield CounterMetricFamily(PREFIX + name, text, value=getattr(counts, name))
-        for name, text in BY_REASON.items():
-            family = CounterMetricFamily(PREFIX + name, text, labels=["reason"])
-            for reason, count in getattr(counts, name).items():
-                family.add_metric([reason], count)
-            yield family
+        yield from counted(PREFIX, self._endpoint.counts, plain=COUNTERS, by_reason=BY_REASON)
         yield GaugeMetricFamily(PREFIX + "connections", "Open TLS connections.", value=self._endpoint.connections)
         yield GaugeMetricFamily(PREFIX + "sessions", "Connected devices.", value=self._endpoint.session_count)
         yield GaugeMetricFamily(PREFIX + "waiting", "Messages that wait to be stored.", value=self._endpoint.depth)

@@ -87,7 +87,12 @@ async def _either(request: Request) -> Actor | Name:
     c, signed = await controller_of(request), await _signed(request)
     if signed is not None and signed.scheme.lower() == DEVICE_SCHEME.lower():
         return await _device(c, request, signed)
-    return await _operator(c, request, await _bearer(request))
+    bearer = await _bearer(request)
+    if bearer is None:
+        raise NotAuthenticated(
+            f"expected the header 'Authorization: Bearer <token>' or 'Authorization: {DEVICE_SCHEME} <base64 envelope>'"
+        )
+    return await _operator(c, request, bearer)
 
 
 Operator = Annotated[Actor, Depends(_operator)]

@@ -95,7 +95,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     details = error.errors()
     if any(detail["type"] == "json_invalid" for detail in details):
         return problem_response(request, status=400, slug="bad-request", detail="the body is no valid JSON")
-    faults = [_fault_of(detail) for detail in details]
+    sent = request.headers.get("content-type", "none")
+    faults = [_fault_of(detail, sent) for detail in details]
     return problem_response(
         request,
         status=422,
@@ -105,7 +106,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     )
 
 
-def _fault_of(detail: Mapping[str, Any]) -> Fault:
+def _fault_of(detail: Mapping[str, Any], sent: str) -> Fault:
+    if tuple(detail["loc"]) == ("body",) and isinstance(detail.get("input"), bytes):  # only JSON is parsed
+        return Fault(place="body", message=f"expected JSON, with 'Content-Type: application/json'; found {sent[:100]}")
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
     return Fault(place=place.removeprefix("."), message=detail["msg"].removeprefix("Value error, "))
 

@@ -22,6 +22,9 @@ from controller.mqtt.limits import Counts, Limits, partitions_of
 from controller.mqtt.retries import Retries
 from protocol.ids import TenantId
 
+PASSWORD_REFUSALS: Final = {"Not authorized", "Bad user name or password"}
+"""How brokers answer a wrong password (MQTT 5.0, section 3.2.2.2): Mosquitto by the first."""
+
 log = structlog.get_logger()
 
 
@@ -165,7 +168,9 @@ class Lane:
 
 
 def _say(end: ConnectionEnded, *, has_lived: bool, **fields: object) -> None:
-    if end.how in {How.NOT_SUBSCRIBED, How.REFUSED}:
+    if end.how is How.REFUSED and str(end) in PASSWORD_REFUSALS:
+        log.error("lane_refused", **fields, hint="the broker may still have older 'passwords': restart it")
+    elif end.how in {How.NOT_SUBSCRIBED, How.REFUSED}:
         log.error("lane_refused", **fields)
     elif end.how is How.LOST and not has_lived:
         log.error("lane_refused", **fields, hint="ended before any answer: brokers refuse certificates that way")

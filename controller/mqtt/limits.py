@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from controller.complaints import LINES_BURST, LINES_PER_SECOND
 from controller.intake import IntakeCounts, IntakeLimits
 from protocol.ids import PARTITIONS
 from protocol.messages import MESSAGE_BYTES_MAX
@@ -60,8 +61,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     intake: IntakeLimits = IntakeLimits()
 
-    log_lines_per_second: float = 5.0
-    log_lines_burst: int = 50
+    log_lines_per_second: float = LINES_PER_SECOND
+    log_lines_burst: int = LINES_BURST
 
 
 @dataclass(slots=True)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controller.mqtt.broker import Broker
+from controller.observe import counted
 
 PREFIX: Final = "tidegate_broker_"
 
@@ -43,14 +44,7 @@ class BrokerMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it stands."""
-        counts = self._broker.counts
-        for name, text in COUNTERS.items():
-            yield CounterMetricFamily(PREFIX + name, text, value=getattr(counts, name))
-        for name, text in BY_REASON.items():
-            family = CounterMetricFamily(PREFIX + name, text, labels=["reason"])
-            for reason, count in getattr(counts, name).items():
-                family.add_metric([reason], count)
-            yield family
+        yield from counted(PREFIX, self._broker.counts, plain=COUNTERS, by_reason=BY_REASON)
         yield GaugeMetricFamily(PREFIX + "lanes", "Lanes that stand.", value=self._broker.lanes_standing)
         yield GaugeMetricFamily(PREFIX + "sessions", "Connected devices.", value=self._broker.session_count)
         yield GaugeMetricFamily(PREFIX + "unsettled", "Messages not acknowledged.", value=self._broker.unsettled)

@@ -11,8 +11,10 @@ from protocol.ids import Name, partition_of
 from protocol.keys import ring_of
 from protocol.messages import PayloadType
 from protocol.topics import Uplink, parse
-from tests.conformance.vectors import FOLDER, MADE, load, text_of
-from tests.protocol.samples import MESSAGES
+from protocol.trust import read_fleet_root, read_releases
+from protocol.units import DAY
+from tests.conformance.vectors import FOLDER, MADE, RELEASE, load, text_of
+from tests.protocol.samples import AT, DIGEST, MESSAGES
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -41,6 +43,16 @@ def test_every_message_is_read_and_written() -> None:
     for vector in load("messages"):
         kind = type(MESSAGES[vector["name"]])
         assert encode(decode(vector["json"].encode(), kind)).decode() == vector["json"]
+
+
+def test_every_document_is_verified() -> None:
+    fleet, release, file = (json.dumps(document).encode() for document in load("documents").values())
+    root = read_fleet_root(fleet)
+    assert (root.issued, root.expires - root.issued) == (AT, 365 * DAY)
+    assert list(root.director) == [load("documents")["fleet_root"]["signed"]["roles"]["targets"]["keyids"][0]]
+    assert list(root.time) != list(root.director)
+    listed = read_releases(file, release, at=AT).releases[RELEASE.path]
+    assert (listed.sha256, listed.counter, listed.floor, listed.hardware) == (DIGEST, 7, 3, ("k1",))
 
 
 def test_every_envelope_is_verified() -> None:

@@ -8,11 +8,16 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from controller.signing.releases import NewRelease, add_release, new_release_file
+from controller.signing.roots import RoleKeys, fleet_roles, new_root, release_roles
 from protocol.codec import encode
 from protocol.envelope import pae, seal
-from protocol.ids import Name, digest_of, partition_of
+from protocol.ids import AppName, Name, digest_of, partition_of
 from protocol.topics import Downlink, DownlinkKind, Topic, Uplink, UplinkKind
-from tests.protocol.samples import MESSAGES, RFC8032_KEY, SIGNED, signing_key
+from protocol.units import DAY, Instant
+from tests.protocol.samples import AT, DIGEST, MESSAGES, RFC8032_KEY, SIGNED, signing_key
 
 FOLDER: Final = Path(__file__).parent
 NAMES: Final = ("acme:kiosk-17", "a:b", "acme:0", "tenant-1:device-000001", "a" * 63 + ":" + "z" * 63)
@@ -21,6 +26,17 @@ PAE: Final = (
     ("", b""),
     ("type", b"\x00\xff\n"),
     ("ключ", "grüß dich".encode()),
+)
+RELEASE: Final = NewRelease(
+    app=AppName("shop"),
+    version="2.1",
+    filename="shop-2.1.tar.gz",
+    sha256=DIGEST,
+    length=1_048_576,
+    installer="archive",
+    hardware=("k1",),
+    counter=7,
+    floor=3,
 )
 
 
@@ -83,12 +99,29 @@ def envelopes() -> dict[str, object]:
     }
 
 
+def documents() -> dict[str, object]:
+    """Return a fleet root, a release root and a release file; director and release key are the key of `envelopes`."""
+    key, root, time = map(Ed25519PrivateKey.from_private_bytes, (RFC8032_KEY, bytes(32), bytes([1] * 32)))
+    mine, offline, expires = RoleKeys((key.public_key(),)), RoleKeys((root.public_key(),)), Instant(AT + 365 * DAY)
+    roles = fleet_roles(root=offline, director=key.public_key(), time=time.public_key())
+    fleet = new_root(roles, [root], issued=AT, expires=expires)
+    release = new_root(release_roles(root=offline, release=mine), [root], issued=AT, expires=expires)
+    empty = new_release_file(release, [key], expires=expires)
+    file = add_release(empty, RELEASE, release_root=release, signers=[key], expires=expires)
+    return {
+        "fleet_root": json.loads(fleet),
+        "release_root": json.loads(release),
+        "release_file": json.loads(file),
+    }
+
+
 MADE: Final = {
     "topics": topics,
     "partitions": partitions,
     "pae": encodings,
     "messages": messages,
     "envelopes": envelopes,
+    "documents": documents,
 }
 
 

@@ -52,6 +52,11 @@ def envelope(name: str) -> str:
     return "\n\n".join(f"{what}:\n\n{fenced(text)}" for what, text in steps.items())
 
 
+def document(name: str) -> str:
+    """Return the golden TUF document of that name, spread over lines."""
+    return fenced(json.dumps(load("documents")[name], indent=2))
+
+
 def partitions(_: str) -> str:
     """Return names and their partitions."""
     rows = [(f"`{vector['name']}`", str(vector["partition"])) for vector in load("partitions")[:-1]]
@@ -61,6 +66,7 @@ def partitions(_: str) -> str:
 MAKERS: Final[Mapping[str, Callable[[str], str]]] = {
     "fields": tables.fields,
     "message": message,
+    "document": document,
     "envelope": envelope,
     "partitions": partitions,
     "reject-codes": lambda _: tables.reject_codes(),

@@ -125,7 +125,12 @@ MESSAGES: Final[dict[str, Message]] = {
     "tick": Tick(progress=(Progress(run="r-1", attempt=2, state=AttemptState.DOWNLOADING, done=512, total=1_024),)),
     "gone": Gone(connection="c-1"),
     "request": DeviceRequest(
-        device=NAME, method="GET", path="/d/v1/releases", at=AT, nonce=NONCE, body_sha256=Digest(digest_of(b""))
+        device=NAME,
+        method="GET",
+        path="/v1/releases/targets.json",
+        at=AT,
+        nonce=NONCE,
+        body_sha256=Digest(digest_of(b"")),
     ),
 }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FINDINGS: Final = Shape("check", (Column("CHECK", "check"), Column("VERDICT", "verdict"), Column("FOUND", "found")))
 FAILURES: Final = {"warning", "unsafe"}
+NOT_CHECKED: Final = "not checked"
 RESTART_SECONDS: Final = 60.0
 
 
@@ -45,7 +46,8 @@ def check(
         typer.Option("--ca", envvar="TIDEGATE_BROKER_CA", help="CA of the broker's certificate, PEM; else ours."),
     ] = None,
     allow_restart: Annotated[
-        str, typer.Option("--allow-restart", help="A command that kills and restarts the broker, to see what is kept.")
+        str,
+        typer.Option("--allow-restart", help="A command that kills the broker and starts it again: what is kept?"),
     ] = "",
     output: Annotated[Output, typer.Option("--output", "-o", help="Form of the output.")] = Output.TABLE,
 ) -> None:
@@ -170,7 +172,10 @@ def _show(printer: Printer, report: "Report") -> None:
     if not printer.is_for_people:
         printer.item({"verdict": report.verdict.value, "profile": profile, "checks": _rows(report)}, FINDINGS)
         return
-    printer.items(_rows(report), FINDINGS)
+    missing = [] if report.profile else [one for one in report.findings if one.verdict == NOT_CHECKED]
+    printer.items([row for row in _rows(report) if not missing or row["verdict"] != NOT_CHECKED], FINDINGS)
+    if missing:
+        printer.raw(f"\n{NOT_CHECKED}: {len(missing)} more: {missing[0].found}")
     for finding in report.findings:
         if finding.verdict in FAILURES:
             printer.raw(f"\n{finding.verdict}: {finding.name}: {finding.check.asks} {finding.found}.")

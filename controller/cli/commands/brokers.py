@@ -129,12 +129,14 @@ def _write(session: Session, *, folder: Path, to: Path, plan: "Plan", rendered: 
 def _say_next(session: Session, plan: "Plan", rendered: "Rendered", *, settings: Path, folder: Path) -> None:
     """Say how broker and controller are started, without the password."""
     say = session.printer.say
-    say("\nThe broker's certificate ends in a year: before then, write all of it anew with --force.")
+    say("\nThe broker's certificate ends in a year: before then, write all of it anew: the same options, and --force.")
     if rendered.preparation:
+        say(f"\nFirst move {settings.name} to where the controller's user alone can read it: the broker must not.")
         say(f"\nWhere root starts the broker, it becomes {plan.user}, who must own the files:")
         say(f"  {rendered.preparation}")
     say(f"\nStart the broker:\n  {rendered.command}")
-    say(f"\nThen the controller, with the settings in {settings}, which holds its password:")
+    secret = ", which holds its password" if plan.password in rendered.url else ""
+    say(f"\nThen the controller, with the settings in {settings}{secret}:")
     for name, value in rendered.settings.items():
         say(f"  {name}={value.replace(plan.password, '…')}")
     say(f"  set -a; . {settings}; set +a; tidegate serve --folder {folder}")

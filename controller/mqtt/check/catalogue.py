@@ -47,6 +47,15 @@ _OK, _WARNING, _UNSAFE = Verdict.OK, Verdict.WARNING, Verdict.UNSAFE
 CHECKS: Final = (
     # --- who gets in ---
     Check(
+        "reachable",
+        Family.DOORS,
+        _UNSAFE,
+        "Does the broker listen where it is said to be?",
+        "Nothing else can be asked, and the controller cannot reach it from here either.",
+        "Start the broker; look at TIDEGATE_BROKER_URL and TIDEGATE_BROKER_DEVICES, and at the --host of "
+        "'tidegate broker config'.",
+    ),
+    Check(
         "tls",
         Family.DOORS,
         _UNSAFE,

@@ -15,6 +15,8 @@ from controller.mqtt.check.site import FIRST, Site
 
 VERSIONS: Final = (("mqtt5", MQTTProtocolVersion.MQTTv5), ("mqtt3.1.1", MQTTProtocolVersion.MQTTv311))
 SPOKEN: Final = "spoken"
+OTHER_NAME: Final = {62, 64}
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (OpenSSL, x509_vfy.h)."""
 CONNECT_S: Final = 3.0
 """Where a firewall says nothing."""
 
@@ -23,8 +25,12 @@ def check_doors(site: Site) -> Iterator[Finding]:
     """Check who gets in.
 
     Raises:
-        Refused: when TLS is not what it should be, so that nothing else can be asked.
+        Refused: when nobody listens, or TLS is not what it should be, so that nothing else can be asked.
     """
+    reachable = _reachable(site)
+    yield reachable
+    if reachable.verdict is not Verdict.OK:
+        raise Refused(reachable.found)
     tls = _tls(site)
     yield tls
     yield _plain(site)
@@ -41,6 +47,18 @@ def accepted_versions(found: Collection[Finding]) -> list[MQTTProtocolVersion]:
     return [version for name, version in VERSIONS if passed(name, SPOKEN) in found]
 
 
+def _reachable(site: Site) -> Finding:
+    doors = site.doors(site.identities.nobody)
+    for door in doors:
+        try:
+            socket.create_connection((door.host, door.port), ANSWER_S).close()
+        except socket.gaierror:
+            return failed("reachable", f"unreachable: {door.host} does not resolve here")
+        except OSError as error:
+            return failed("reachable", f"unreachable: {_place(door)}: {error.strerror or error}")
+    return passed("reachable", ", ".join(map(_place, doors)))
+
+
 def _tls(site: Site) -> Finding:
     spoken = []
     for door in site.doors(site.identities.devices[FIRST]):
@@ -48,6 +66,11 @@ def _tls(site: Site) -> Finding:
             return failed("tls", f"not spoken at {_place(door)}, by the address given (mqtt://)")
         try:
             spoken.append(f"{_handshake(door, door.context)} at {_place(door)}")
+        except ssl.SSLCertVerificationError as error:
+            hint = (
+                f"; write its certificate anew, with --host {door.host} too" if error.verify_code in OTHER_NAME else ""
+            )
+            return failed("tls", f"{_place(door)}: {error}{hint}")
         except (OSError, ValueError) as error:
             return failed("tls", f"{_place(door)}: {error}")
     return passed("tls", ", ".join(spoken))

@@ -24,6 +24,8 @@ DELAY_MS_MAX: Final = 80.0
 EACH: Final = 8
 """Subscriptions of one client: on brokers where they are dear, it is their number in all that counts."""
 ROUNDS: Final = 2
+TRIES: Final = 2
+"""A machine that is busy with something else makes one measurement slow, a broker makes both."""
 DEARER: Final = 3.0
 """How much slower acknowledged subscriptions may be: our own work makes them slower too, though not twice."""
 
@@ -69,15 +71,18 @@ def _subscriptions(site: Site) -> Finding:
     with ExitStack() as stack:
         crowd = [stack.enter_context(site.lane(f"crowd-{number}")) for number in range(clients)]
         device = stack.enter_context(site.device(FIRST))
-        plain = _messages_per_s(site, crowd, device, qos=0)
-        try:
-            acknowledged = _messages_per_s(site, crowd, device, qos=1)
-        except Refused as error:
-            return failed(
-                "subscriptions", f"at QoS 0 {plain:.0f} messages/s to {count} subscriptions; at QoS 1 {error}"
-            )
+        for _ in range(TRIES):
+            plain = _messages_per_s(site, crowd, device, qos=0)
+            try:
+                acknowledged = _messages_per_s(site, crowd, device, qos=1)
+            except Refused as error:
+                found = f"at QoS 0 {plain:.0f} messages/s to {count} subscriptions; at QoS 1 {error}"
+                return failed("subscriptions", found)
+            is_good = acknowledged * DEARER >= plain
+            if is_good:
+                break
     found = f"{acknowledged:.0f} messages/s to {count} subscriptions at QoS 1, {plain:.0f} at QoS 0"
-    return judged("subscriptions", found, is_good=acknowledged * DEARER >= plain)
+    return judged("subscriptions", found, is_good=is_good)
 
 
 def _messages_per_s(site: Site, crowd: Sequence[Peer], device: Peer, *, qos: int) -> float:

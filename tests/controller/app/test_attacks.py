@@ -4,17 +4,19 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from controller.app import cursors, devices, jobs, runs, system, wakeups
 from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.errors import InvalidRequest
+from controller.complaints import LINES_BURST
 from controller.domain import graph
 from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Operation, Pace, Retry, Targets, Timeouts
 from protocol.ids import StageName, device_id
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import Mode, WorkInHand
 from protocol.reasons import Reason, RejectCode
-from protocol.topics import DownlinkKind
+from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import DAY, HOUR, MINUTE, SECOND, later
 from simulator.virtual.scheduler import run_now
 from tests.controller.app.rig import ADMIN, APP, Inline, Rig, stage
@@ -328,3 +330,16 @@ def test_a_look_at_the_deadlines_sends_nothing_that_the_dispatcher_is_sending(ri
     run_now(runs.start(rig.controller, ADMIN, job="job"))
     due = run_now(rig.store.read(lambda tx: tx.commands.next_due()))
     assert due == later(rig.clock.time, RESEND_FIRST_MS)
+
+
+def test_a_device_that_floods_does_not_fill_the_log(rig: Rig) -> None:
+    rig.enrol("loud")
+    with capture_logs() as logs:
+        for _ in range(1_000):
+            rig.say("loud", UplinkKind.REPORT, b"junk")
+    lines = [line for line in logs if line["event"] == "message_refused"]
+    assert len(lines) == LINES_BURST
+    rig.sleep(10_000)
+    with capture_logs() as later:
+        rig.say("loud", UplinkKind.REPORT, b"junk")
+    assert later[-1]["suppressed"] == 1_000 - LINES_BURST

@@ -1,6 +1,7 @@
 """`tidegate broker-check`: what it prints, and how it ends."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from controller.cli.app import build
 from controller.mqtt.check import program
+from controller.mqtt.check.catalogue import CHECKS
 from controller.mqtt.check.findings import Finding, Report, failed, not_checked, passed
 from controller.mqtt.check.site import Site
 from protocol.profiles import Profile
@@ -77,6 +79,21 @@ def test_the_table_ends_with_what_is_wrong_and_the_profile(world: World, monkeyp
     refused = check(*line)
     assert refused.exit_code == 5
     assert "no profile was found" in refused.stdout
+
+
+@needs(Kind.MOSQUITTO)
+def test_a_broker_that_is_not_there_is_one_finding_and_one_line(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+    result = check(f"mqtts://127.0.0.1:{port}", "--folder", str(world.keys))
+
+    assert result.exit_code == 5, result.output
+    assert f"unreachable: 127.0.0.1:{port}: Connection refused" in result.stdout
+    lines = [line for line in result.stdout.splitlines() if line.startswith("not checked")]
+    assert lines == [
+        f"not checked: {len(CHECKS) - 1} more: unreachable: 127.0.0.1:{port}: Connection refused",
+    ]
 
 
 @needs(Kind.MOSQUITTO)

@@ -48,6 +48,14 @@ def test_it_writes_what_the_broker_needs_and_says_what_comes_next(
     assert f"{to / 'tidegate.env'}" in done.stderr
 
 
+def test_no_secret_is_spoken_of_where_there_is_none(keys: Path, tmp_path: Path) -> None:
+    line = ("--folder", keys, "--host", "mqtt.example")
+    assert "holds its password" in run("nats", *line, "--to", tmp_path / "shared").stderr
+    own = run("nats", *line, "--to", tmp_path / "own", "--device", "acme:kiosk-17")
+    assert "@" not in (tmp_path / "own" / "tidegate.env").read_text()
+    assert "password" not in own.stderr
+
+
 def _names(done: Result) -> list[str]:
     return [Path(line).name for line in done.stdout.splitlines()]
 

@@ -27,6 +27,14 @@ async def answer(client: httpx.AsyncClient, route: Route, authorization: str | N
     return await client.request(route.method, route.path, headers=headers, **sent)
 
 
+@pytest.mark.parametrize("path", EITHER)
+async def test_where_operators_and_devices_are_let_in_both_ways_are_told(path: str, client: httpx.AsyncClient) -> None:
+    client.headers.pop("Authorization", None)
+    detail = (await client.get(path)).json()["detail"]
+    assert "'Authorization: Bearer <token>'" in detail
+    assert "'Authorization: Tidegate-DSSE <base64 envelope>'" in detail
+
+
 def name_of(route: Route) -> str:
     return f"{route.method} {route.path}"
 

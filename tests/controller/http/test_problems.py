@@ -115,6 +115,15 @@ async def test_the_frameworks_own_errors_are_problems(
     assert fake.calls == []
 
 
+@pytest.mark.parametrize(("headers", "found"), [({"Content-Type": "text/plain"}, "text/plain"), ({}, "none")])
+async def test_a_body_that_does_not_say_it_is_json_is_told_to(
+    headers: dict[str, str], found: str, client: httpx.AsyncClient
+) -> None:
+    body = problem(await client.post("/v1/runs", content=b'{"job": "j"}', headers=headers))
+    message = f"expected JSON, with 'Content-Type: application/json'; found {found}"
+    assert (body["status"], body["faults"]) == (422, [{"place": "body", "message": message}])
+
+
 async def test_a_body_without_a_length_is_limited_as_it_arrives(client: httpx.AsyncClient) -> None:
     async def chunks() -> Any:
         for _ in range(200):

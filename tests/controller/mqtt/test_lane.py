@@ -6,6 +6,7 @@ from typing import Any
 
 import mqtt5
 import pytest
+from structlog.testing import capture_logs
 
 from controller.mqtt.limits import LANES
 from protocol.ids import PARTITIONS, partition_of
@@ -58,6 +59,27 @@ async def test_a_refused_connection_is_tried_again() -> None:
         await until(lambda: w.broker.counts.ended["refused"] >= LANES)
         fake.accept = lambda _: mqtt5.ConnAckPacket()
         await w.stand()
+
+
+@pytest.mark.parametrize(
+    ("code", "hints"),
+    [
+        (mqtt5.ConnAckReasonCode.NOT_AUTHORIZED, ["the broker may still have older 'passwords': restart it"]),
+        (
+            mqtt5.ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD,
+            ["the broker may still have older 'passwords': restart it"],
+        ),
+        (mqtt5.ConnAckReasonCode.BANNED, []),
+    ],
+)
+async def test_a_refused_password_is_told_with_a_hint(code: Any, hints: list[str]) -> None:
+    async with fake_broker() as fake, over(fake) as w:
+        fake.accept = lambda _: mqtt5.ConnAckPacket(reason_code=code)
+        with capture_logs() as logs:
+            await until(lambda: w.broker.counts.ended["refused"] >= LANES)
+    refusals = [entry for entry in logs if entry["event"] == "lane_refused"]
+    assert refusals
+    assert all([entry["hint"]] == hints if "hint" in entry else hints == [] for entry in refusals)
 
 
 async def test_a_broker_without_a_word_is_not_waited_for_for_ever() -> None:

@@ -33,7 +33,7 @@ def agent_obeys_commands_for_others(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_for_this_device", lambda _: lambda _verified, _durable: None)
 
 
-@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=750)
+@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=1350)
 def agent_obeys_expired_commands(patch: pytest.MonkeyPatch) -> None:
     def around(in_time: Any) -> Any:
         return lambda verified, now, *, is_fresh: in_time(

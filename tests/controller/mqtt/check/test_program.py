@@ -4,7 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from controller.clock import monotonic_s
 from controller.mqtt.check.catalogue import CHECKS, Family, Verdict
 from controller.mqtt.check.doors import check_doors
-from controller.mqtt.check.findings import Report, failed, not_checked, passed
+from controller.mqtt.check.findings import Finding, Report, failed, not_checked, passed
 from controller.mqtt.check.peer import Refused
 from controller.mqtt.check.program import probe
 from controller.mqtt.check.redelivery import PURPOSE as REDELIVERY
@@ -143,6 +143,42 @@ def test_a_broker_of_another_authority_is_not_trusted_and_nothing_more_is_asked(
     assert report.of("plain").verdict is Verdict.OK
     assert report.profile is None
     assert report.of("traffic") == not_checked("traffic", "nobody was let in; there is no trusted TLS")
+
+
+@mosquitto
+def test_a_name_that_does_not_resolve_is_one_finding(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    site = make(Kind.MOSQUITTO).site()
+    report = probe(msgspec.structs.replace(site, devices=msgspec.structs.replace(site.devices, host="broker.test")))
+
+    assert report.of("reachable") == failed("reachable", "unreachable: broker.test does not resolve here")
+    assert {one.verdict for one in report.findings if one.name != "reachable"} == {Verdict.NOT_CHECKED}
+    assert report.profile is None
+
+
+@mosquitto
+def test_a_certificate_for_another_name_is_told_with_what_to_add(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        "socket.getaddrinfo", lambda host, *rest: resolve("localhost" if host == "broker.test" else host, *rest)
+    )
+    world = make(Kind.MOSQUITTO)
+    world.broker.start()
+    site = world.site()
+    elsewhere = msgspec.structs.replace(site.devices, host="broker.test")
+
+    found = verdicts(check_doors_until_refused, msgspec.structs.replace(site, devices=elsewhere))
+
+    assert found["tls"].verdict is Verdict.UNSAFE
+    assert found["tls"].found.endswith("; write its certificate anew, with --host broker.test too")
+
+
+def check_doors_until_refused(site: Site) -> Iterator[Finding]:
+    with suppress(Refused):
+        yield from check_doors(site)
 
 
 @mosquitto
