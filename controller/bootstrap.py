@@ -30,6 +30,7 @@ from controller.app.progress import ProgressBoard
 from controller.artifacts.folder import ArtifactFolder
 from controller.clock import SystemChance, SystemClock
 from controller.config import Settings
+from controller.documents import resolve
 from controller.edge.acceptor import listen
 from controller.http.app import create_app
 from controller.observe import Meters, set_up_logs
@@ -52,6 +53,7 @@ SWITCH_INTERVAL_S: Final = 0.0005
 COMPUTE_THREADS: Final = 2
 SHARE_MIN: Final = 8
 """The fewest items that are worth waking another thread for: a signature takes some 30 microseconds, a thread 50."""
+HOOK_KEY_BYTES: Final = 32
 HTTP_BACKLOG: Final = 512
 GRACEFUL_S: Final = 5
 SETUP: Final = Actor(name="setup", role=Role.ADMIN)
@@ -163,7 +165,17 @@ def _controller(
         dispatcher=dispatcher,
         progress=ProgressBoard(),
         meters=meters,
+        resolve=resolve,
+        hook_key=_hook_key(settings),
     )
+
+
+def _hook_key(settings: Settings) -> bytes:
+    """Return what the secrets of hooks are derived from, made by the first controller that needs it."""
+    path = settings.hook_key_file
+    if not path.exists():
+        write_file(path, SystemChance().token(HOOK_KEY_BYTES).encode() + b"\n", mode=PRIVATE)
+    return bytes.fromhex(read_private(path).decode().strip())
 
 
 async def _first_administrator(settings: Settings, controller: Controller) -> None:

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
         return self.folder / "artifacts"
 
     @property
+    def hook_key_file(self) -> Path:
+        """Where the key is from which the secrets of webhooks are derived."""
+        return self.folder / "hooks.key"
+
+    @property
     def admin_token_file(self) -> Path:
         """Where the first administrator finds its token."""
         return self.folder / "admin.token"

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     NOT_ACCEPTED = "not_accepted"
     NEVER_STARTED = "never_started"
     CANCELLED = "cancelled"
+    GIVEN_UP = "given_up"
     SUPERSEDED = "superseded"
     DEVICE_BLOCKED = "device_blocked"
 
@@ -76,6 +77,7 @@ BLAME: Final[Mapping[Reason, Blame]] = {
     _R.NOT_ACCEPTED: Blame.CONTROL,
     _R.NEVER_STARTED: Blame.CONTROL,
     _R.CANCELLED: Blame.CONTROL,
+    _R.GIVEN_UP: Blame.CONTROL,
     _R.SUPERSEDED: Blame.CONTROL,
     _R.DEVICE_BLOCKED: Blame.CONTROL,
 }

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from controller.app.views import DeviceView, EventView, RunView, TargetView
 from controller.cli import wire
-from controller.cli.client import Client
+from controller.cli.client import ANY, Client
 from controller.cli.commands import time_after
 from controller.cli.contexts import Context
 from controller.signing.keyfile import read_ed25519
@@ -48,7 +48,7 @@ class Operator:
 
     def label(self, device: str, **labels: str) -> None:
         """Replace a device's labels."""
-        self._client.send("PUT", f"/v1/devices/{device}/labels", {"labels": labels})
+        self._client.send("PUT", f"/v1/devices/{device}/labels", {"labels": labels}, match=ANY)
 
     # --- releases -------------------------------------------------------------------------------------------
 
@@ -65,8 +65,9 @@ class Operator:
 
     def apply(self, pipeline: Path) -> None:
         """Create or change the pipeline of a file that is named after it."""
-        raw = pipeline.read_bytes()
-        self._client.put_bytes(f"/v1/pipelines/{pipeline.stem}", raw, media_type="application/yaml")
+        path = f"/v1/pipelines/{pipeline.stem}"
+        match = self._client.find(path).match
+        self._client.put_bytes(path, pipeline.read_bytes(), media_type="application/yaml", match=match)
 
     def create_job(self, name: str, *, pipeline: str, app: str, version: str, priority: int = 0) -> None:
         """Bind an operation to a pipeline."""

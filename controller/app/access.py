@@ -28,6 +28,8 @@ class Permission(StrEnum):
 
     READ = "read"
     CONTROL_RUNS = "control_runs"
+    STOP_EVERYTHING = "stop_everything"
+    LIFT_STANDSTILL = "lift_standstill"
     PROMOTE = "promote"
     EDIT_PIPELINES = "edit_pipelines"
     EDIT_DEVICES = "edit_devices"
@@ -39,18 +41,28 @@ _P = Permission
 
 GRANTS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEWER: frozenset({_P.READ}),
-    Role.OPERATOR: frozenset({_P.READ, _P.CONTROL_RUNS, _P.PROMOTE, _P.EDIT_PIPELINES, _P.EDIT_DEVICES}),
-    Role.RELEASER: frozenset({_P.READ, _P.PUBLISH}),
-    Role.APPROVER: frozenset({_P.READ, _P.PROMOTE}),
+    Role.OPERATOR: frozenset(
+        {_P.READ, _P.CONTROL_RUNS, _P.STOP_EVERYTHING, _P.PROMOTE, _P.EDIT_PIPELINES, _P.EDIT_DEVICES}
+    ),
+    Role.RELEASER: frozenset({_P.READ, _P.STOP_EVERYTHING, _P.PUBLISH}),
+    Role.APPROVER: frozenset({_P.READ, _P.STOP_EVERYTHING, _P.PROMOTE}),
     Role.ADMIN: frozenset(Permission),
 }
 
 
+class RequestKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller named a request by, to be able to send it again; `fingerprint` is of what it asks."""
+
+    key: str
+    fingerprint: str
+
+
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """A person or program that calls; `name` goes into the audit log."""
+    """A person or program that calls; `name` goes into the audit log. `request` names the call, where it has a name."""
 
     name: str
     role: Role
+    request: RequestKey | None = None
 
     def may(self, permission: Permission) -> bool:
         """Say whether the actor's role grants *permission*."""

@@ -1,7 +1,7 @@
 """Carrying runs forward: the pure machines decide, this module carries their effects out in the same transaction.
 
 >>> round_of([Release(stage=0, count=2), Note(kind="opened")])
-([Note(kind='opened', stage=None, text='')], [Release(stage=0, count=2)])
+([Note(kind='opened', stage=None, text='', by='', evidence='')], [Release(stage=0, count=2)])
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ from controller.domain.events import (
     Release,
     Woken,
 )
-from controller.domain.selector import exclusion, position
+from controller.domain.selector import is_left_out, position
 from controller.domain.target import CancelRequested, Delta, Policy, Reissued, Released, Target, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
@@ -158,8 +158,8 @@ class Advance:
         members = self.tx.targets.members(run_id)
         chosen = [
             candidate
-            for candidate in self.tx.devices.candidates()
-            if candidate.id not in members and exclusion(wanted, candidate.device, candidate.labels, salt=salt) is None
+            for candidate in self.tx.devices.matching(wanted)
+            if candidate.id not in members and not is_left_out(wanted, candidate.device, salt=salt)
         ]
         chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
         first = record.stage_ids[stage] << 32
@@ -281,9 +281,8 @@ class Advance:
         self.control(record, [row for row in rows if not row.target.cancel_requested], mode)
 
     def _note(self, run_id: int, note: Note) -> Sequence[Event]:
-        data: dict[str, str | int] = {"text": note.text} if note.text else {}
-        if note.stage is not None:
-            data["stage"] = note.stage
+        said = {"text": note.text, "stage": note.stage, "by": note.by, "evidence": note.evidence}
+        data: dict[str, str | int] = {name: value for name, value in said.items() if value}
         self.tx.log.add_events([EventRecord(run_id=run_id, at=self.at, kind=note.kind, data=data)])
         return ()
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from controller.app.consequences import Consequences
 from controller.app.dispatch import Dispatcher
-from controller.app.ports import Artifacts, CertificateAuthority, Chance, Clock, Compute, Priority, Transport
+from controller.app.ports import Artifacts, CertificateAuthority, Chance, Clock, Compute, Priority, Resolve, Transport
 from controller.app.progress import ProgressBoard
 from controller.app.repositories import Store, Transaction
 from controller.complaints import Complaints
@@ -44,6 +44,9 @@ class Controller:
     dispatcher: Dispatcher
     progress: ProgressBoard
     meters: Meters
+    resolve: Resolve
+    hook_key: bytes
+    """What the secrets of hooks are derived from; it is kept apart from the database."""
     complaints: Complaints = field(default_factory=Complaints)
     """What devices do wrong is logged through this: one with a key must not be able to fill the disk."""
 

@@ -5,10 +5,12 @@ from typing import Final
 
 from controller.app import audit, cursors, tokens
 from controller.app.access import Actor, Permission
+from controller.app.conditions import ANYTHING, Expected, labels_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotAuthenticated, NotFound
 from controller.app.ports import IssuedCertificate
+from controller.app.queries import formula_from
 from controller.app.records import DeviceRecord
 from controller.app.repositories import Transaction
 from controller.app.views import DeviceView, Enrolment, InstalledView, Page
@@ -153,16 +155,30 @@ async def list_devices(
     online: bool | None = None,
     app: str | None = None,
     version: str | None = None,
+    query: str | None = None,
+    group: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Page[DeviceView]:
-    """Return devices that match every filter, by id."""
+    """Return devices that match every filter, by id; *group* takes in the groups below it.
+
+    Raises:
+        InvalidRequest: when *query* is no query, *group* no path, or *cursor* none that a page gave.
+    """
     actor.require(Permission.READ)
+    where = formula_from(query, group)
     after = "" if cursor is None else cursors.decode(cursor)
     instance = controller.transport.instance
     records = await controller.read(
         lambda tx: tx.devices.page(
-            labels=labels, online=online, instance=instance, app=app, version=version, after=after, limit=limit
+            labels=labels,
+            online=online,
+            instance=instance,
+            app=app,
+            version=version,
+            after=after,
+            limit=limit,
+            where=where,
         )
     )
     next_cursor = cursors.encode(records[-1].device) if len(records) == limit else None
@@ -179,11 +195,14 @@ async def get(controller: Controller, actor: Actor, *, device: str) -> DeviceVie
     return _view(controller, await controller.read(lambda tx: _find(controller, tx, device)))
 
 
-async def set_labels(controller: Controller, actor: Actor, *, device: str, labels: Mapping[str, str]) -> DeviceView:
+async def set_labels(
+    controller: Controller, actor: Actor, *, device: str, labels: Mapping[str, str], expected: Expected = ANYTHING
+) -> DeviceView:
     """Replace a device's labels.
 
     Raises:
         NotFound: when it is not enrolled.
+        PreconditionFailed: when it would change something, and the labels are not as *expected*.
         InvalidRequest: when there are too many labels, or one is too long.
     """
     actor.require(Permission.EDIT_DEVICES)
@@ -193,6 +212,9 @@ async def set_labels(controller: Controller, actor: Actor, *, device: str, label
 
     def work(tx: Transaction, _after: Consequences) -> DeviceRecord:
         found = _find(controller, tx, device)
+        if found.labels == labels:
+            return found
+        expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
         tx.devices.set_labels(found.device, labels)
         audit.record(tx, actor, "device.label", device, at=controller.clock.now())
         return _find(controller, tx, device)

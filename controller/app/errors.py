@@ -3,7 +3,9 @@
 ```
 ControllerError
 ├── CallerError         the caller can mend it
-│   ├── InvalidRequest 422 · InvalidDefinition 422 · NotFound 404 · Conflict 409
+│   ├── InvalidRequest 422 · InvalidDefinition 422 · KeyReused 422 · SecretsNotSealed 422
+│   ├── NotFound 404 · Conflict 409
+│   ├── PreconditionRequired 428 · PreconditionFailed 412
 │   └── NotAuthenticated 401 · NotAllowed 403
 └── EnvironmentFault    time or an administrator mends it
     └── StorageUnavailable 503 · Overloaded 503
@@ -48,6 +50,18 @@ class InvalidDefinition(InvalidRequest):
         self.faults = tuple(faults)
 
 
+class KeyReused(InvalidRequest):
+    """One Idempotency-Key came with two different requests."""
+
+    slug = "idempotency-key-reused"
+
+
+class SecretsNotSealed(InvalidRequest):
+    """A run needs secrets, which this version cannot seal to devices."""
+
+    slug = "secrets-not-sealed"
+
+
 class NotFound(CallerError):
     """There is no such thing."""
 
@@ -60,6 +74,20 @@ class Conflict(CallerError):
 
     status = 409
     slug = "conflict"
+
+
+class PreconditionRequired(CallerError):
+    """An edit does not say which version it was made from (RFC 6585, section 3)."""
+
+    status = 428
+    slug = "precondition-required"
+
+
+class PreconditionFailed(CallerError):
+    """The thing is another one by now than the edit was made from (RFC 9110, section 15.5.13)."""
+
+    status = 412
+    slug = "precondition-failed"
 
 
 class NotAuthenticated(CallerError):

@@ -10,6 +10,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from controller.domain.parameters import Given, Need
+from controller.domain.pipeline import Operation, Pipeline, Resolved
 from protocol.ids import Digest, Name
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import Instant
@@ -165,6 +167,10 @@ class Artifacts(Protocol):
 
 
 # --- database ---------------------------------------------------------------------------------------------------
+
+
+Resolve = Callable[[Pipeline, Operation, Given, Need], Resolved]
+"""Puts what is given into a definition; raises `InvalidDefinition` with every fault. `controller.documents` does it."""
 
 
 class Priority(IntEnum):

@@ -6,8 +6,10 @@ from enum import StrEnum
 import msgspec
 
 from controller.domain.model import Plan, Run
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.target import Target
+from controller.domain.trigger import JobTrigger, StartRequest
 from protocol.ids import DeviceId, Digest, Name
 from protocol.messages import InstalledRelease, Op
 from protocol.units import Instant
@@ -70,13 +72,30 @@ class Sighted(Record, frozen=True):
 
 
 class Candidate(Record, frozen=True):
-    """What of a device decides whether it belongs to a stage; as the store selects it."""
+    """A device that fulfils what a stage asks for; as the store selects it."""
 
     id: int
     device: DeviceId
     name: Name
-    labels: Mapping[str, str]
     instance: int
+
+
+class Enrolled(Record, frozen=True):
+    """A device, and what keeps it out of every stage; as the store selects it."""
+
+    id: int
+    device: DeviceId
+    is_blocked: bool
+    is_broken: bool
+
+
+class GroupRecord(Record, frozen=True):
+    """One group. `devices` counts its own members, `devices_below` those of all groups below it, too, each once."""
+
+    path: str
+    created_at: Instant
+    devices: int
+    devices_below: int
 
 
 class TargetRecord(Record, frozen=True, kw_only=True):
@@ -180,7 +199,7 @@ class ReportRecord(Record, frozen=True, kw_only=True):
 
 
 class PipelineRecord(Record, frozen=True, kw_only=True):
-    """One revision of a pipeline."""
+    """One revision of a pipeline. The newest one says whether, and since when, the pipeline is archived."""
 
     id: int = 0
     name: str
@@ -188,18 +207,29 @@ class PipelineRecord(Record, frozen=True, kw_only=True):
     definition: Pipeline
     author: str
     created_at: Instant
+    archived_at: Instant | None = None
 
 
 class JobRecord(Record, frozen=True, kw_only=True):
-    """One job; `active_run` is the uid of its run that has not ended."""
+    """One job; `active_run` is the uid of its run that has not ended. An archived one is kept for its runs.
+
+    `next_at` is when the first of its schedules comes, `waiting` the run that begins when the active one has ended, and
+    `hook` the id of the hook from which its secret is derived.
+    """
 
     id: int = 0
     name: str
     pipeline: str
     operation: Operation
     priority: int = 0
+    parameters: Mapping[str, Value] = {}
+    triggers: tuple[JobTrigger, ...] = ()
+    next_at: Instant | None = None
+    waiting: StartRequest | None = None
+    hook: str | None = None
     active_run: str | None = None
     created_at: Instant
+    archived_at: Instant | None = None
 
 
 class ReleaseRecord(Record, frozen=True, kw_only=True):
@@ -215,6 +245,34 @@ class ReleaseRecord(Record, frozen=True, kw_only=True):
     installer: str
     hardware: tuple[str, ...]
     published_at: Instant
+
+
+class ChannelRecord(Record, frozen=True, kw_only=True):
+    """One release in one channel of its app."""
+
+    app: str
+    channel: str
+    version: str
+    at: Instant
+    actor: str
+
+
+class StandstillRecord(Record, frozen=True, kw_only=True):
+    """Everything is stopped: since when, by whom, and why."""
+
+    at: Instant
+    actor: str
+    reason: str
+
+
+class AnswerRecord(Record, frozen=True, kw_only=True):
+    """What a request with an Idempotency-Key was answered; `answer` is None where it held a secret."""
+
+    actor: str
+    key: str
+    fingerprint: str
+    answer: bytes | None
+    at: Instant
 
 
 class TokenRecord(Record, frozen=True, kw_only=True):

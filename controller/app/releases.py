@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from controller.app import audit
+from controller.app import audit, channels
 from controller.app.access import Actor, Permission
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
@@ -82,8 +82,8 @@ def _check_new(controller: Controller, tx: Transaction, info: ReleaseInfo) -> No
 async def list_releases(controller: Controller, actor: Actor, *, app: str | None = None) -> tuple[ReleaseView, ...]:
     """Return releases, by app and counter."""
     actor.require(Permission.READ)
-    records = await controller.read(lambda tx: tx.catalog.releases(app))
-    return tuple(_view(record) for record in records)
+    records, listed = await controller.read(lambda tx: (tx.catalog.releases(app), tx.catalog.channels(app)))
+    return tuple(_view(record, channels.of(record, listed)) for record in records)
 
 
 async def document(controller: Controller) -> bytes:
@@ -114,7 +114,7 @@ def record_of(info: ReleaseInfo, published_at: Instant) -> ReleaseRecord:
     )
 
 
-def _view(record: ReleaseRecord) -> ReleaseView:
+def _view(record: ReleaseRecord, in_channels: tuple[str, ...] = ()) -> ReleaseView:
     return ReleaseView(
         app=record.app,
         version=record.version,
@@ -126,4 +126,5 @@ def _view(record: ReleaseRecord) -> ReleaseView:
         installer=record.installer,
         hardware=record.hardware,
         published_at=record.published_at,
+        channels=in_channels,
     )

@@ -9,13 +9,17 @@ from typing import Protocol, TypeVar
 
 from controller.app.ports import Priority
 from controller.app.records import (
+    AnswerRecord,
     AuditRecord,
     Candidate,
+    ChannelRecord,
     ClaimRecord,
     CommandRecord,
     DeviceRecord,
+    Enrolled,
     EventRecord,
     GivenCommand,
+    GroupRecord,
     JobRecord,
     PipelineRecord,
     ReleaseRecord,
@@ -24,10 +28,13 @@ from controller.app.records import (
     SecurityRecord,
     Sender,
     Sighted,
+    StandstillRecord,
     TargetRecord,
     TokenRecord,
 )
 from controller.domain.pipeline import Pipeline
+from controller.domain.pipeline import Targets as Wanted
+from controller.domain.query import Formula
 from controller.domain.target import TargetState
 from protocol.ids import DeviceId, Digest, Name
 from protocol.messages import InstalledRelease
@@ -61,11 +68,21 @@ class Devices(Protocol):
         version: str | None,
         after: str,
         limit: int,
+        where: Formula | None = None,
     ) -> list[DeviceRecord]:
         """Return up to *limit* devices whose id sorts after *after*, in that order, that match every filter."""
 
-    def candidates(self) -> list[Candidate]:
-        """Return every device that is neither blocked nor broken."""
+    def matching(self, targets: Wanted) -> list[Candidate]:
+        """Return the devices for which `formula_of` *targets* holds, by id; none that is blocked or broken.
+
+        Exclusions and the share are left to the caller.
+        """
+
+    def roll(self) -> list[Enrolled]:
+        """Return every device, by id."""
+
+    def ids(self, where: Formula) -> list[int]:
+        """Return the ids of all devices that match, in their order."""
 
     def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
         """Give each device its next command sequence number: max(last + 1, *at*), stored."""
@@ -105,6 +122,34 @@ class Devices(Protocol):
 
     def installed_counts(self, app: str) -> dict[str, int]:
         """Return the number of devices on each version of *app*."""
+
+
+class Groups(Protocol):
+    """Named sets of devices, in a tree by their paths."""
+
+    def paths(self) -> set[str]:
+        """Return the path of every group."""
+
+    def counted(self) -> list[GroupRecord]:
+        """Return every group with its counts, by path."""
+
+    def add(self, paths: Sequence[str], *, at: Instant) -> None:
+        """Insert groups that there are not."""
+
+    def remove(self, path: str) -> None:
+        """Delete a group and all below it, with their memberships."""
+
+    def add_members(self, path: str, ids: Collection[int]) -> int:
+        """Make devices members of a group that exists; return how many were none."""
+
+    def drop_members(self, path: str, ids: Collection[int]) -> int:
+        """Take devices out of a group; return how many were members."""
+
+    def groups_of(self, device_id: int) -> list[str]:
+        """Return the paths of a device's groups, in order."""
+
+    def ids_of(self, devices: Collection[DeviceId]) -> dict[DeviceId, int]:
+        """Return the ids of those devices that exist."""
 
 
 class Runs(Protocol):
@@ -148,6 +193,9 @@ class Targets(Protocol):
     def members(self, run_id: int) -> set[int]:
         """Return the ids of the devices that some stage of the run has frozen."""
 
+    def placed(self, run_id: int) -> dict[int, int]:
+        """Return the stage id of every device that some stage of the run has frozen, by device id."""
+
     def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
         """Return those that exist, by id."""
 
@@ -163,6 +211,9 @@ class Targets(Protocol):
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         """Return a run's devices at work."""
+
+    def find(self, run_id: int, device_id: int) -> TargetRecord | None:
+        """Return a device's row in a run, or None where it is no member."""
 
     def at_work(self, device_id: int) -> TargetRecord | None:
         """Return the one run's row in which the device is at work."""
@@ -232,26 +283,56 @@ class Catalog(Protocol):
     """Pipelines, jobs and releases."""
 
     def pipeline(self, name: str, revision: int | None = None) -> PipelineRecord | None:
-        """Return a revision, the newest by default."""
+        """Return a revision, or None; by default the newest of a pipeline that is not archived."""
 
     def pipelines(self) -> list[PipelineRecord]:
-        """Return the newest revision of each, by name."""
+        """Return the newest revision of each that is not archived, by name."""
+
+    def revisions(self, name: str, *, before: int | None, limit: int) -> list[PipelineRecord]:
+        """Return up to *limit* revisions below *before*, the newest first; those of an archived pipeline too."""
 
     def add_revision(self, name: str, definition: Pipeline, *, author: str, at: Instant) -> PipelineRecord:
-        """Insert the next revision of a pipeline."""
+        """Insert the next revision of a pipeline; that of an archived one brings it back."""
+
+    def archive_pipeline(self, name: str, *, at: Instant) -> None:
+        """Archive a pipeline that exists."""
 
     def job(self, name: str) -> JobRecord | None:
-        """Return a job, or None."""
+        """Return a job, or None; an archived one is none."""
 
     def jobs(self) -> list[JobRecord]:
-        """Return all jobs, by name."""
+        """Return all jobs that are not archived, by name."""
 
     def add_job(self, job: JobRecord) -> JobRecord:
-        """Insert a job.
+        """Insert a job, or bring an archived one of the same name back with what is written in this one.
 
         Raises:
             controller.app.errors.Conflict: when the name is taken.
         """
+
+    def save_job(self, job: JobRecord) -> None:
+        """Store all of a job that exists but its name and when it was made."""
+
+    def archive_job(self, name: str, *, at: Instant) -> None:
+        """Archive a job that exists and has no active run."""
+
+    def startable(self, at: Instant) -> list[JobRecord]:
+        """Return, in the order of their ids, the jobs that a start is due of; no archived ones.
+
+        Their `next_at` has come, or they have a `waiting` run and no active one.
+        """
+
+    def next_start(self) -> Instant | None:
+        """Return the earliest `next_at`, or 0 where a waiting run may begin now; no archived job counts."""
+
+    def channels(self, app: str | None = None) -> list[ChannelRecord]:
+        """Return which releases are in which channels, by app and channel, the latest first, then by version."""
+
+    def add_to_channel(self, record: ChannelRecord) -> None:
+        """Insert a release into a channel that it is not in."""
+
+    def remove_from_channel(self, app: str, channel: str, version: str) -> bool:
+        """Take a release out of a channel; say whether it was in it."""
 
     def release(self, app: str, version: str) -> ReleaseRecord | None:
         """Return a release, or None."""
@@ -267,6 +348,19 @@ class Catalog(Protocol):
 
     def add_release_document(self, version: int, document: bytes, *, at: Instant) -> None:
         """Insert a release file."""
+
+
+class Tenant(Protocol):
+    """What holds for everything at once."""
+
+    def standstill(self) -> StandstillRecord | None:
+        """Return the standstill, or None while nothing stops everything."""
+
+    def stand_still(self, record: StandstillRecord) -> None:
+        """Store that everything is stopped; there must be no standstill."""
+
+    def lift_standstill(self) -> None:
+        """Store that nothing stops everything any more."""
 
 
 class Credentials(Protocol):
@@ -315,6 +409,15 @@ class Log(Protocol):
     def last_audit(self) -> AuditRecord | None:
         """Return the newest audit entry."""
 
+    def answer(self, actor: str, key: str) -> AnswerRecord | None:
+        """Return what *actor* was answered under *key*, or None."""
+
+    def add_answer(self, answer: AnswerRecord) -> None:
+        """Insert an answer; there must be none under its actor and key."""
+
+    def forget_answers(self, *, before: Instant) -> None:
+        """Delete the answers given before an instant."""
+
     def add_audit(self, entry: AuditRecord) -> None:
         """Insert an audit entry."""
 
@@ -336,6 +439,10 @@ class Transaction(Protocol):
         """Enrolled devices."""
 
     @property
+    def groups(self) -> Groups:
+        """Groups of devices."""
+
+    @property
     def runs(self) -> Runs:
         """Runs and their stages."""
 
@@ -350,6 +457,10 @@ class Transaction(Protocol):
     @property
     def catalog(self) -> Catalog:
         """Pipelines, jobs and releases."""
+
+    @property
+    def tenant(self) -> Tenant:
+        """What holds for everything at once."""
 
     @property
     def credentials(self) -> Credentials:

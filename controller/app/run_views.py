@@ -40,6 +40,8 @@ def run_view(record: RunRecord) -> RunView:
         reason=run.reason,
         epoch=run.epoch,
         salt=plan.salt,
+        parameters=plan.parameters,
+        started_by=plan.started_by,
         created_at=record.created_at,
         ended_at=record.ended_at,
         stages=tuple(

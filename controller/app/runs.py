@@ -7,86 +7,133 @@ command of the run is handed to a transport.
 from collections.abc import Callable
 from typing import Final
 
-from controller.app import audit, cursors, run_views
+import msgspec
+
+from controller.app import audit, cursors, run_views, standstill
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
+from controller.app.conditions import ANYTHING, Expected, run_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
+from controller.app.once import once
 from controller.app.pipelines import check
-from controller.app.records import JobRecord, RunRecord
+from controller.app.preview import SALT_BYTES, checked_salt
+from controller.app.records import EventRecord, JobRecord, RunRecord
 from controller.app.repositories import Transaction
+from controller.app.standstill import require_reason
 from controller.app.views import EventView, Page, RunView, TargetView
-from controller.domain.events import Event, Paused, Promoted, Resumed, Started, Terminated
+from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Started, Terminated
 from controller.domain.model import Plan, create
-from controller.domain.pipeline import Operation
+from controller.domain.parameters import Given, Need
+from controller.domain.settle import BREACH
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
+from controller.domain.trigger import StartRequest
 from protocol.messages import ReleaseRef
 
-REASON_LENGTH_MAX: Final = 500
-BREACH: Final = "breach:"
-
+NOTHING_GIVEN: Final = Given()
 Check = Callable[[RunRecord], Event]
 
 
-async def start(controller: Controller, actor: Actor, *, job: str, version: str | None = None) -> RunView:
-    """Start a run of *job*, with another version than the job's where one is given.
+async def start(
+    controller: Controller,
+    actor: Actor,
+    *,
+    job: str,
+    version: str | None = None,
+    salt: str | None = None,
+    given: Given = NOTHING_GIVEN,
+) -> RunView:
+    """Start a run of *job*, with another version than the job's, the salt of a preview, and more where it is *given*.
 
     Raises:
         NotFound: when there is no such job, pipeline or release.
-        InvalidDefinition: when the pipeline may not run.
+        InvalidDefinition: when the pipeline may not run with what is given.
+        SecretsNotSealed: when a variable is a secret.
         Conflict: when the job has an active run.
+        InvalidRequest: when the salt is none.
     """
     actor.require(Permission.CONTROL_RUNS)
+    if salt is not None:
+        checked_salt(salt)
 
-    def work(tx: Transaction, after: Consequences) -> RunRecord:
+    def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
-        record = tx.runs.add(_new(controller, tx, job, version))
-        advance.adopt(record)
-        advance.run(record.id, Started(at=advance.at))
-        audit.record(tx, actor, "run.start", record.uid, at=advance.at, reason=f"{job} {version or ''}".strip())
+        found = tx.catalog.job(job)
+        if found is None:
+            raise NotFound(f"there is no job {job!r}")
+        request = StartRequest(by=actor.name, at=advance.at, version=version, given=given, salt=salt)
+        record = begin(advance, actor, found, request)
         advance.finish()
-        return advance.record(record.id)
+        return run_views.run_view(advance.record(record.id))
 
-    return run_views.run_view(await controller.write(work))
+    return await once(controller, actor, work, kind=RunView)
 
 
-def _new(controller: Controller, tx: Transaction, job_name: str, version: str | None) -> RunRecord:
-    job = tx.catalog.job(job_name)
-    if job is None:
-        raise NotFound(f"there is no job {job_name!r}")
+def begin(advance: Advance, actor: Actor, job: JobRecord, request: StartRequest) -> RunRecord:
+    """Start a run of *job* within a transaction, as *request* says; what is raised is raised before any change.
+
+    Raises:
+        NotFound: when there is no such pipeline or release.
+        InvalidDefinition: when the pipeline may not run with what is given.
+        SecretsNotSealed: when a variable is a secret.
+        Conflict: when the job has an active run.
+    """
+    record = advance.tx.runs.add(_new(advance.controller, advance.tx, job, request))
+    advance.adopt(record)
+    advance.run(record.id, Started(at=advance.at))
+    said = " ".join(filter(None, (job.name, request.version, request.reason)))
+    audit.record(advance.tx, actor, "run.start", record.uid, at=advance.at, reason=said)
+    return record
+
+
+def require_startable(advance: Advance, job: JobRecord, request: StartRequest) -> None:
+    """Go on only where nothing but an active run keeps a run from beginning.
+
+    Raises:
+        NotFound: when there is no such pipeline or release.
+        InvalidDefinition: when the pipeline may not run with what is given.
+        SecretsNotSealed: when a variable is a secret.
+    """
+    _plan(advance.controller, advance.tx, job, request)
+
+
+def _new(controller: Controller, tx: Transaction, job: JobRecord, request: StartRequest) -> RunRecord:
     if job.active_run is not None:
         raise Conflict(f"job {job.name!r} has an active run, {job.active_run}: wait for its end, or terminate it")
-    plan = _plan(tx, job, version or job.operation.version, salt=controller.chance.token(8))
+    plan = _plan(controller, tx, job, request)
     return RunRecord(
         uid=f"r{controller.chance.token(5)}",
         job_id=job.id,
         job=job.name,
         plan=plan,
-        run=create(plan),
+        run=create(plan, pause_reasons=standstill.holds(tx)),
         created_at=controller.clock.now(),
     )
 
 
-def _plan(tx: Transaction, job: JobRecord, version: str, *, salt: str) -> Plan:
+def _plan(controller: Controller, tx: Transaction, job: JobRecord, request: StartRequest) -> Plan:
+    operation = msgspec.structs.replace(job.operation, version=request.version or job.operation.version)
+    given = Given(parameters=job.parameters).overridden_by(request.given)
     pipeline = tx.catalog.pipeline(job.pipeline)
     if pipeline is None:
         raise NotFound(f"there is no pipeline {job.pipeline!r}")
     check(pipeline.definition)
-    release = tx.catalog.release(job.operation.app, version)
+    resolved = controller.resolve(pipeline.definition, operation, given, Need.EVERYTHING)
+    release = tx.catalog.release(operation.app, operation.version)
     if release is None:
-        known = ", ".join(r.version for r in tx.catalog.releases(job.operation.app)) or "none"
-        raise NotFound(f"version {version!r} of {job.operation.app!r} is not published; published: {known}")
-    operation = Operation(app=job.operation.app, version=version, params=job.operation.params, env=job.operation.env)
-    reference = ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter)
+        known = ", ".join(r.version for r in tx.catalog.releases(operation.app)) or "none"
+        raise NotFound(f"version {operation.version!r} of {operation.app!r} is not published; published: {known}")
     return Plan(
-        pipeline=pipeline.definition,
+        pipeline=resolved.pipeline,
         revision=pipeline.revision,
-        operation=operation,
-        release=reference,
-        salt=salt,
+        operation=msgspec.structs.replace(operation, env=resolved.env, secrets={}),
+        release=ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter),
+        salt=request.salt or controller.chance.token(SALT_BYTES),
         priority=job.priority,
+        parameters=resolved.parameters,
+        started_by=request.by,
     )
 
 
@@ -98,37 +145,46 @@ async def pause(controller: Controller, actor: Actor, *, run: str, reason: str) 
         Conflict: when it has ended or is ending.
         InvalidRequest: when no reason is given.
     """
-    _require_reason(reason)
+    require_reason(reason)
 
     def decide(record: RunRecord) -> Event:
         _require_running(record)
-        return Paused(at=controller.clock.now(), reason=f"operator:{reason}")
+        return Paused(at=controller.clock.now(), reason=f"operator:{reason}", by=actor.name)
 
     return await _act(controller, actor, run, verb="run.pause", reason=reason, decide=decide)
 
 
 async def resume(
-    controller: Controller, actor: Actor, *, run: str, override: bool = False, reason: str = ""
+    controller: Controller,
+    actor: Actor,
+    *,
+    run: str,
+    override: bool = False,
+    reason: str = "",
+    expected: Expected = ANYTHING,
 ) -> RunView:
     """Lift every pause reason; over a breached gate only with *override* and a reason. Idempotent.
 
     Raises:
         NotFound: when there is no such run.
-        Conflict: when it has ended or is ending, or a gate was breached and *override* is not set.
+        Conflict: when it has ended or is ending, everything is stopped, or a gate was breached and *override* is not
+            set.
+        PreconditionFailed: when it is not as *expected*.
         InvalidRequest: when *override* comes without a reason.
     """
     if override:
-        _require_reason(reason)
+        require_reason(reason)
 
     def decide(record: RunRecord) -> Event:
         _require_running(record)
+        standstill.require_lifted(record)
         breaches = [r.removeprefix(BREACH) for r in record.run.pause_reasons if r.startswith(BREACH)]
         if breaches and not override:
             stages = ", ".join(breaches)
             raise Conflict(f"the gate of stage {stages} was breached: resume with override and a reason")
-        return Resumed(at=controller.clock.now())
+        return Resumed(at=controller.clock.now(), reason=reason, by=actor.name)
 
-    return await _act(controller, actor, run, verb="run.resume", reason=reason, decide=decide)
+    return await _act(controller, actor, run, verb="run.resume", reason=reason, decide=decide, expected=expected)
 
 
 async def terminate(controller: Controller, actor: Actor, *, run: str, reason: str) -> RunView:
@@ -139,22 +195,25 @@ async def terminate(controller: Controller, actor: Actor, *, run: str, reason: s
         Conflict: when it has ended.
         InvalidRequest: when no reason is given.
     """
-    _require_reason(reason)
+    require_reason(reason)
 
     def decide(record: RunRecord) -> Event:
         if record.run.state.is_terminal:
             raise Conflict(f"run {record.uid} has ended: it {record.run.state}")
-        return Terminated(at=controller.clock.now(), reason=reason)
+        return Terminated(at=controller.clock.now(), reason=reason, by=actor.name)
 
     return await _act(controller, actor, run, verb="run.terminate", reason=reason, decide=decide)
 
 
-async def promote(controller: Controller, actor: Actor, *, run: str, stage: str) -> RunView:
+async def promote(
+    controller: Controller, actor: Actor, *, run: str, stage: str, expected: Expected = ANYTHING
+) -> RunView:
     """Open a stage that awaits promotion. Promoting it again changes nothing.
 
     Raises:
         NotFound: when there is no such run or stage.
         Conflict: when the run is not running, or the stage is not there yet.
+        PreconditionFailed: when the run is not as *expected*.
     """
 
     def decide(record: RunRecord) -> Event:
@@ -163,11 +222,43 @@ async def promote(controller: Controller, actor: Actor, *, run: str, stage: str)
         state = record.run.stages[index].state
         if state is StageState.BLOCKED:
             raise Conflict(f"stage {stage!r} does not await promotion: it is {state}")
-        return Promoted(at=controller.clock.now(), stage=index)
+        return Promoted(at=controller.clock.now(), stage=index, by=actor.name)
 
     return await _act(
-        controller, actor, run, verb="run.promote", reason=stage, decide=decide, permission=Permission.PROMOTE
+        controller,
+        actor,
+        run,
+        verb="run.promote",
+        reason=stage,
+        decide=decide,
+        permission=Permission.PROMOTE,
+        expected=expected,
     )
+
+
+async def skip(
+    controller: Controller, actor: Actor, *, run: str, stage: str, reason: str, expected: Expected = ANYTHING
+) -> RunView:
+    """Pass over a stage: its devices are called back, and what needs it goes on. Skipping it again changes nothing.
+
+    Raises:
+        NotFound: when there is no such run or stage.
+        Conflict: when the run is not running, or the stage has another verdict.
+        PreconditionFailed: when the run is not as *expected*.
+        InvalidRequest: when no reason is given.
+    """
+    require_reason(reason)
+
+    def decide(record: RunRecord) -> Event:
+        _require_running(record)
+        index = _stage_index(record, stage)
+        state = record.run.stages[index].state
+        if state.is_verdict and state is not StageState.SKIPPED:
+            raise Conflict(f"stage {stage!r} has its verdict: it {state}")
+        return Skipped(at=controller.clock.now(), stage=index, reason=reason, by=actor.name)
+
+    said = f"{stage}: {reason}"
+    return await _act(controller, actor, run, verb="run.skip", reason=said, decide=decide, expected=expected)
 
 
 async def _act(
@@ -179,18 +270,20 @@ async def _act(
     reason: str,
     decide: Check,
     permission: Permission = Permission.CONTROL_RUNS,
+    expected: Expected = ANYTHING,
 ) -> RunView:
     actor.require(permission)
 
-    def work(tx: Transaction, after: Consequences) -> RunRecord:
+    def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
-        record = _find(tx, uid)
+        record = find(tx, uid)
+        expected.require(run_tag(run_views.run_view(record)), what=f"run {uid}")
         advance.run(record.id, decide(record))
         audit.record(tx, actor, verb, uid, at=advance.at, reason=reason)
         advance.finish()
-        return advance.record(record.id)
+        return run_views.run_view(advance.record(record.id))
 
-    return run_views.run_view(await controller.write(work))
+    return await once(controller, actor, work, kind=RunView)
 
 
 async def get(controller: Controller, actor: Actor, *, run: str) -> RunView:
@@ -200,7 +293,7 @@ async def get(controller: Controller, actor: Actor, *, run: str) -> RunView:
         NotFound: when there is no such run.
     """
     actor.require(Permission.READ)
-    return run_views.run_view(await controller.read(lambda tx: _find(tx, run)))
+    return run_views.run_view(await controller.read(lambda tx: find(tx, run)))
 
 
 async def list_runs(
@@ -241,7 +334,7 @@ async def targets(
     after = 0 if cursor is None else cursors.decode_int(cursor)
 
     def work(tx: Transaction) -> Page[TargetView]:
-        record = _find(tx, run)
+        record = find(tx, run)
         index = None if stage is None else _stage_index(record, stage)
         rows = tx.targets.page(record.id, stage=index, state=wanted, after=after, limit=limit)
         next_cursor = cursors.encode(rows[-1].id) if len(rows) == limit else None
@@ -259,11 +352,21 @@ async def events(
         NotFound: when there is no such run.
     """
     actor.require(Permission.READ)
-    records = await controller.read(lambda tx: tx.log.events(_find(tx, run).id, after=after, limit=limit))
-    return tuple(EventView(id=r.id, at=r.at, kind=r.kind, data=r.data) for r in records)
+    records = await controller.read(lambda tx: tx.log.events(find(tx, run).id, after=after, limit=limit))
+    return tuple(event_view(record) for record in records)
 
 
-def _find(tx: Transaction, uid: str) -> RunRecord:
+def event_view(record: EventRecord) -> EventView:
+    """Return an entry of a timeline as people see it."""
+    return EventView(id=record.id, at=record.at, kind=record.kind, data=record.data)
+
+
+def find(tx: Transaction, uid: str) -> RunRecord:
+    """Return a run.
+
+    Raises:
+        NotFound: when there is none of that id.
+    """
     record = tx.runs.by_uid(uid)
     if record is None:
         raise NotFound(f"there is no run {uid!r}")
@@ -287,8 +390,3 @@ def _target_state(text: str | None) -> TargetState | None:
 def _require_running(record: RunRecord) -> None:
     if record.run.state is not RunState.RUNNING:
         raise Conflict(f"run {record.uid} is not running: it is {record.run.state}")
-
-
-def _require_reason(reason: str) -> None:
-    if not 1 <= len(reason.strip()) <= REASON_LENGTH_MAX:
-        raise InvalidRequest(f"expected a reason of 1 to {REASON_LENGTH_MAX} characters; it is kept in the audit log")

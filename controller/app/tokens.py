@@ -8,9 +8,11 @@ from controller.app.access import Actor, Permission, Role
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import InvalidRequest, NotAuthenticated, NotFound
+from controller.app.once import once
 from controller.app.records import ClaimRecord, TokenRecord
 from controller.app.repositories import Transaction
 from controller.app.views import NewSecret, TokenView
+from controller.domain.trigger import ACTOR_PREFIX
 from protocol.units import Instant
 
 SECRET_BYTES: Final = 24
@@ -40,8 +42,14 @@ async def authenticate(controller: Controller, secret: str) -> Actor:
 async def create(
     controller: Controller, actor: Actor, *, name: str, role: Role, expires_at: Instant | None
 ) -> NewSecret:
-    """Make a token."""
+    """Make a token.
+
+    Raises:
+        InvalidRequest: when its name is one that a trigger acts under.
+    """
     actor.require(Permission.ADMINISTER)
+    if name.startswith(ACTOR_PREFIX):
+        raise InvalidRequest(f"a token named {name!r} would pass for a trigger: choose another name")
     secret = TOKEN_PREFIX + controller.chance.token(SECRET_BYTES)
     return await adopt(controller, actor, name=name, role=role, secret=secret, expires_at=expires_at)
 
@@ -68,7 +76,7 @@ async def adopt(
         audit.record(tx, actor, "token.create", token.id, at=token.created_at, reason=f"{name}: {role}")
         return NewSecret(id=token.id, secret=secret)
 
-    return await controller.write(work)
+    return await once(controller, actor, work, kind=NewSecret, is_secret=True)
 
 
 async def revoke(controller: Controller, actor: Actor, *, token: str) -> None:
@@ -127,4 +135,4 @@ async def create_claim(controller: Controller, actor: Actor, *, uses: int, expir
         audit.record(tx, actor, "claim.create", claim.id, at=now, reason=f"{uses} uses")
         return NewSecret(id=claim.id, secret=secret)
 
-    return await controller.write(work)
+    return await once(controller, actor, work, kind=NewSecret, is_secret=True)

@@ -5,7 +5,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.trigger import JobTrigger, StartRequest
 from protocol.units import Instant
 
 V = TypeVar("V")
@@ -70,6 +72,8 @@ class RunView(View, frozen=True, kw_only=True):
     reason: str
     epoch: int
     salt: str
+    parameters: Mapping[str, Value] = {}
+    started_by: str = ""
     created_at: Instant
     ended_at: Instant | None
     stages: tuple[StageView, ...]
@@ -128,6 +132,23 @@ class DeviceView(View, frozen=True, kw_only=True):
     certificate_expires_at: Instant
 
 
+class GroupView(View, frozen=True, kw_only=True):
+    """One group. `devices` counts its own members; `devices_below` those of groups below it, too, each once."""
+
+    path: str
+    devices: int
+    devices_below: int
+    created_at: Instant
+
+
+class GroupChange(View, frozen=True, kw_only=True):
+    """What became of a request for members: how many devices it meant, and for how many it changed something."""
+
+    path: str
+    found: int
+    changed: int
+
+
 class ReleaseView(View, frozen=True, kw_only=True):
     """One release as the release key signed it."""
 
@@ -141,6 +162,7 @@ class ReleaseView(View, frozen=True, kw_only=True):
     installer: str
     hardware: tuple[str, ...]
     published_at: Instant
+    channels: tuple[str, ...] = ()
 
 
 class PipelineView(View, frozen=True, kw_only=True):
@@ -153,15 +175,102 @@ class PipelineView(View, frozen=True, kw_only=True):
     created_at: Instant
 
 
+class RevisionView(View, frozen=True, kw_only=True):
+    """One revision of a pipeline with the one before it, so that it can be said what was changed."""
+
+    revision: int
+    definition: Pipeline
+    previous: Pipeline | None
+    author: str
+    created_at: Instant
+    archived_at: Instant | None
+
+
+class LeftOutView(View, frozen=True, kw_only=True):
+    """How many devices a stage would not get for one reason; `stage` is the earlier one that gets them, if any."""
+
+    reason: str
+    stage: str
+    devices: int
+
+
+class PreviewStage(View, frozen=True, kw_only=True):
+    """What one stage would get: how many devices, the first ones to be released, and why not the others."""
+
+    name: str
+    needs: tuple[str, ...]
+    devices: int
+    first: tuple[str, ...]
+    left_out: tuple[LeftOutView, ...]
+
+
+class PreviewView(View, frozen=True, kw_only=True):
+    """What a run would do. Of all `devices`, `placed` would get into a stage.
+
+    `new`, `gone` and `moved` compare with the stages that `last_run` has opened.
+    """
+
+    job: str | None
+    pipeline: str
+    revision: int | None
+    salt: str
+    devices: int
+    placed: int
+    stages: tuple[PreviewStage, ...]
+    last_run: str | None
+    new: int
+    gone: int
+    moved: int
+
+
+class PreviewDevice(View, frozen=True, kw_only=True):
+    """One device of a preview: the stage it would get into, the one it was in `before`; each empty where there is none.
+
+    `reason` is why the stage that was asked about would not get it, `in_stage` the earlier one that would.
+    """
+
+    device: str
+    stage: str
+    reason: str
+    in_stage: str
+    before: str
+
+
 class JobView(View, frozen=True, kw_only=True):
-    """A job: an operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
+    """A job: an operation bound to a pipeline; `active_run` is the id of its run that has not ended.
+
+    `next_at` is when the first of its schedules comes, `waiting` what begins when the active run has ended.
+    """
 
     name: str
     pipeline: str
     operation: Operation
     priority: int
     active_run: str | None
+    parameters: Mapping[str, Value] = {}
     created_at: Instant
+    triggers: tuple[JobTrigger, ...] = ()
+    next_at: Instant | None = None
+    waiting: StartRequest | None = None
+    has_hook: bool = False
+
+
+class DeliveryView(View, frozen=True, kw_only=True):
+    """What a delivery to a hook led to: a run, or one that begins when the active one has ended."""
+
+    run: str | None
+    waits: bool
+
+
+class ChannelView(View, frozen=True, kw_only=True):
+    """A release in a channel of its app, and the runs that its appearance started."""
+
+    app: str
+    channel: str
+    version: str
+    at: Instant
+    actor: str
+    runs: tuple[str, ...] = ()
 
 
 class TokenView(View, frozen=True, kw_only=True):
@@ -213,6 +322,15 @@ class AuditView(View, frozen=True, kw_only=True):
     subject: str
     reason: str
     hash: str
+
+
+class StandstillView(View, frozen=True, kw_only=True):
+    """Whether everything is stopped; `since`, `by` and `reason` tell of the one who did."""
+
+    stopped: bool
+    since: Instant | None
+    by: str
+    reason: str
 
 
 class Health(View, frozen=True, kw_only=True):

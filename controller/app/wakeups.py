@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from controller.app import heartbeat, presence
+from controller.app import heartbeat, once, presence, triggers
 from controller.app.advance import Advance, let_happen, policy_of
 from controller.app.commands import outdated
 from controller.app.consequences import Consequences
@@ -74,21 +74,25 @@ async def run_for_ever(controller: Controller) -> None:
 async def look(controller: Controller) -> Instant:
     """Do what is due now, and return when to look again."""
     now = controller.clock.now()
-    wake_at, resend_at, beat = await controller.read(
-        lambda tx: (tx.runs.next_wake(), tx.commands.next_due(), tx.log.heartbeat())
+    start_at, wake_at, resend_at, beat = await controller.read(
+        lambda tx: (tx.catalog.next_start(), tx.runs.next_wake(), tx.commands.next_due(), tx.log.heartbeat())
     )
     if beat is None or heartbeat.is_due(beat, now):
         await controller.write(lambda tx, after: _beat(controller, tx, after), priority=Priority.HOUSEKEEPING)
         beat = now
+    if start_at is not None and start_at <= now:
+        await controller.write(lambda tx, after: triggers.start_due(controller, tx, after))
+        return later(now, 1)
     if (wake_at is not None and wake_at <= now) or (resend_at is not None and resend_at <= now):
         await controller.write(lambda tx, after: _work(controller, tx, after), priority=Priority.DISPATCH)
         return later(now, 1)
-    return min(at for at in (wake_at, resend_at, later(beat, BEAT_MS)) if at is not None)
+    return min(at for at in (start_at, wake_at, resend_at, later(beat, BEAT_MS)) if at is not None)
 
 
 def _beat(controller: Controller, tx: Transaction, after: Consequences) -> None:
     advance = Advance(controller, tx, after)
     advance.finish()
+    tx.log.forget_answers(before=Instant(advance.at - once.KEPT_MS))
     tx.log.beat(advance.at)
 
 

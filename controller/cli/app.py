@@ -10,11 +10,13 @@ from controller.cli.commands import (
     brokers,
     contexts,
     devices,
+    groups,
     jobs,
     local,
     pipelines,
     releases,
     runs,
+    standstill,
     system,
     tokens,
 )
@@ -39,6 +41,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_common)
     local.add_to(app)
+    standstill.add_to(app)
     broker_check.add_to(app)
     nouns = {
         "run": (runs.group, "Start, watch and steer runs."),
@@ -46,6 +49,7 @@ def build() -> typer.Typer:
         "job": (jobs.group, "Bind operations to pipelines."),
         "release": (releases.group, "Sign and publish releases."),
         "device": (devices.group, "Find and manage devices."),
+        "group": (groups.group, "Sort devices into a tree of groups."),
         "token": (tokens.group, "Manage API tokens."),
         "claim": (tokens.claims, "Make tokens that devices enrol with."),
         "broker": (brokers.group, "Connect through an external MQTT broker."),

@@ -1,8 +1,11 @@
 """The HTTP client of the command line: one place for TLS, tokens, retries, pages and problems."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -10,13 +13,20 @@ import tenacity
 
 from controller.cli.connection import explain, is_passing, require_https, tls_context
 from controller.cli.contexts import Context
+from controller.cli.events import END, ServerEvent, events_of
 from controller.cli.failures import CliError, ExitCode, code_of
+from controller.clock import SystemChance
 
 ATTEMPTS_MAX: Final = 4
+KEY_BYTES: Final = 16
 PAGE_LIMIT: Final = 200
 LOG_PAGE_LIMIT: Final = 500
 LOG_PAGES_MAX: Final = 20_000
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+LAST_ID: Final = "Last-Event-ID"
+STREAMS_MAX: Final = 10_000
+"""How often a stream is asked for again; the controller ends each after a quarter of an hour."""
+STREAM_WAIT_S: Final = 1.0
 UPLOAD_TIMEOUT: Final = httpx.Timeout(600.0, connect=10.0)
 
 Params = Mapping[str, str | int | bool | list[str] | None]
@@ -39,6 +49,19 @@ class Entries(NamedTuple):
 
     shown: list[Any]
     total: int
+
+
+class Tagged(NamedTuple):
+    """Something that can be edited: its JSON, and the headers with which only this version of it is edited."""
+
+    data: Any
+    match: Mapping[str, str]
+
+
+NEW: Final[Mapping[str, str]] = {"If-None-Match": "*"}
+"""What is sent to create, and to change nothing that is there."""
+ANY: Final[Mapping[str, str]] = {"If-Match": "*"}
+"""What is sent to change something whatever it is by now."""
 
 
 class Client:
@@ -66,6 +89,20 @@ class Client:
         """Return the JSON at *path*."""
         return self._send_again("GET", path, params).json()
 
+    def read(self, path: str) -> Tagged:
+        """Return the JSON at *path* to be edited."""
+        response = self._send_again("GET", path, None)
+        return Tagged(response.json(), {"If-Match": response.headers["ETag"]})
+
+    def find(self, path: str) -> Tagged:
+        """Return the JSON at *path* to be edited, and None to be created where there is nothing."""
+        try:
+            return self.read(path)
+        except CliError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return Tagged(None, NEW)
+            raise
+
     def get_bytes(self, path: str, *, accept: str = "*/*", params: Params | None = None) -> bytes:
         """Return the bytes at *path*."""
         return self._send_again("GET", path, params, accept=accept).content
@@ -80,14 +117,31 @@ class Client:
             raise
         return True
 
-    def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Send *body* as JSON, once; return the JSON of the answer, None where there is none."""
-        response = self._checked(lambda: self._http.request(method, path, json=body))
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        match: Mapping[str, str] = MappingProxyType({}),
+        params: Params | None = None,
+    ) -> Any:
+        """Send *body* as JSON; return the JSON of the answer, None where there is none.
+
+        *match* is of what was read, so that nothing else is edited.
+
+        What is lost on the way is sent again, under one Idempotency-Key: it has one effect.
+        """
+        headers = {"Idempotency-Key": SystemChance().token(KEY_BYTES), **match}
+        send = self._http.request if method == "DELETE" else partial(_again.copy(), self._http.request)
+        response = self._checked(lambda: send(method, path, json=body, headers=headers, params=params))
         return response.json() if response.content else None
 
-    def put_bytes(self, path: str, content: bytes, *, media_type: str) -> Any:
+    def put_bytes(
+        self, path: str, content: bytes, *, media_type: str, match: Mapping[str, str] = MappingProxyType({})
+    ) -> Any:
         """Send *content* as it is."""
-        headers = {"Content-Type": media_type}
+        headers = {"Content-Type": media_type, **match}
         return self._checked(lambda: self._http.put(path, content=content, headers=headers)).json()
 
     def upload(self, path: str, file: Path, *, length: int, on_bytes: Callable[[int], None]) -> None:
@@ -126,6 +180,26 @@ class Client:
             total += len(page)
         return Entries(list(kept), total)
 
+    def stream(self, path: str, *, after: int) -> Iterator[ServerEvent]:
+        """Yield the server-sent events at *path* that come after an id, until one is `end`.
+
+        A stream that breaks off is asked for again from the last id on.
+        """
+        headers = {"Accept": "text/event-stream"}
+        for _ in range(STREAMS_MAX):
+            try:
+                with self._http.stream("GET", path, headers={**headers, LAST_ID: str(after)}) as response:
+                    self._require_success(response)
+                    for event in events_of(response.iter_lines()):
+                        yield event
+                        after = max(after, event.id)
+                        if event.kind == END:
+                            return
+            except httpx.TransportError as error:
+                if not self._has_answered or not is_passing(error):
+                    raise explain(error, self._context, has_answered=self._has_answered) from error
+            time.sleep(STREAM_WAIT_S)
+
     def _log_pages(self, path: str, *, after: int, limit: int) -> Iterator[list[Any]]:
         while limit > 0:
             asked = min(limit, LOG_PAGE_LIMIT)
@@ -149,10 +223,14 @@ class Client:
             raise CliError(f"{self._context.url} is no address: {error}", code=ExitCode.USAGE) from error
         except httpx.HTTPError as error:
             raise explain(error, self._context, has_answered=self._has_answered) from error
+        self._require_success(response)
+        return response
+
+    def _require_success(self, response: httpx.Response) -> None:
         self._has_answered = True
-        if response.is_success:
-            return response
-        raise _error_of(response)
+        if not response.is_success:
+            response.read()
+            raise _error_of(response)
 
 
 def _chunks(file: Path, on_bytes: Callable[[int], None]) -> Iterator[bytes]:

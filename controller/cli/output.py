@@ -103,6 +103,17 @@ class Printer:
             case Output.JSONL | Output.NAME:
                 self.items([item], shape)
 
+    def line(self, item: Any, shape: Shape) -> None:
+        """Print one thing of a stream on one line, at once; for programs always as JSON, or by its name."""
+        if self.is_for_people:
+            columns = [column for column in shape.columns if self.output is Output.WIDE or not column.is_wide]
+            self.raw("  ".join(str(_plain(column.cell(item))) for column in columns))
+        elif self.output is Output.NAME:
+            self.raw(str(item[shape.name]))
+        else:
+            self.raw(json.dumps(item, ensure_ascii=False))
+        sys.stdout.flush()
+
     def raw(self, text: str) -> None:
         """Print text as it is."""
         sys.stdout.write(text + "\n")

@@ -9,19 +9,29 @@ stages[0].need | 3:22: unknown field; did you mean 'needs'?
 """
 
 from controller.app.errors import InvalidDefinition
+from controller.documents.difference import Difference, as_text, difference, in_one_line
 from controller.documents.load import BYTES_MAX, Definition, Job, Kind, load, load_one
-from controller.documents.render import render, to_document
+from controller.documents.models import JobTriggerPart
+from controller.documents.render import render, to_document, trigger_document
+from controller.documents.resolve import resolve
 from controller.documents.schema import json_schema
 
 __all__ = [
     "BYTES_MAX",
     "Definition",
+    "Difference",
     "InvalidDefinition",
     "Job",
+    "JobTriggerPart",
     "Kind",
+    "as_text",
+    "difference",
+    "in_one_line",
     "json_schema",
     "load",
     "load_one",
     "render",
+    "resolve",
     "to_document",
+    "trigger_document",
 ]

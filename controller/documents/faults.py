@@ -1,7 +1,6 @@
 """What is wrong with a file, in words an operator can act on, each with its place, line and column."""
 
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, get_args
 
@@ -9,10 +8,8 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from controller.documents.source import Path, Value
+from controller.domain.hints import SHOWN_LENGTH_MAX, did_you_mean
 from controller.domain.pipeline import Fault
-
-_LISTED_MAX: Final = 12
-_SHOWN_LENGTH_MAX: Final = 60
 
 _MESSAGES: Final[Mapping[str, str]] = {
     "int_type": "expected a whole number, found {found}",
@@ -29,19 +26,6 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "string_too_short": "expected some text, found none",
     "string_too_long": "expected at most {max_length} characters",
 }
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint which of the *known* words was meant.
-
-    >>> did_you_mean("need", ["name", "needs"])
-    "did you mean 'needs'?"
-    """
-    choices = sorted(map(str, known))
-    if close := get_close_matches(word[:_SHOWN_LENGTH_MAX].lower(), choices, n=1):
-        return f"did you mean {close[0]!r}?"
-    more = ", …" if len(choices) > _LISTED_MAX else ""
-    return f"known are {', '.join(choices[:_LISTED_MAX])}{more}"
 
 
 def place_of(path: Path) -> str:
@@ -116,7 +100,7 @@ def _found(root: Value, path: Path) -> str:
             return "a list"
         case value:
             text = value.text
-            shown = text if len(text) <= _SHOWN_LENGTH_MAX else f"{text[:_SHOWN_LENGTH_MAX]}…"
+            shown = text if len(text) <= SHOWN_LENGTH_MAX else f"{text[:SHOWN_LENGTH_MAX]}…"
             return shown if isinstance(value.data, int | float) else repr(shown)
 
 

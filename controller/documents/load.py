@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, TypeVar
 
 import msgspec
 from pydantic import ValidationError
 
 from controller.app.errors import InvalidDefinition
-from controller.documents import faults, skeleton, source
+from controller.documents import drafts, faults, skeleton, source, templates
 from controller.documents.models import JobFile, PipelineFile
 from controller.documents.source import BYTES_MAX, FAULTS_MAX, Value
+from controller.domain.hints import did_you_mean
+from controller.domain.parameters import Value as ParameterValue
 from controller.domain.pipeline import Fault, Operation, Pipeline, validate
+from controller.domain.trigger import JobTrigger
 
 __all__ = ["BYTES_MAX", "Definition", "Job", "Kind", "load", "load_one"]
 
@@ -30,14 +33,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str
     operation: Operation
     priority: int = 0
+    parameters: Mapping[str, ParameterValue] = msgspec.field(default_factory=dict)
+    triggers: tuple[JobTrigger, ...] = ()
 
 
 Definition = Pipeline | Job
-
-_MODELS: Final[Mapping[Kind, type[PipelineFile] | type[JobFile]]] = {
-    Kind.PIPELINE: PipelineFile,
-    Kind.JOB: JobFile,
-}
+F = TypeVar("F", PipelineFile, JobFile)
 
 
 def load(raw: bytes | str) -> tuple[Definition, ...]:
@@ -108,34 +109,63 @@ def _unknown_kind(root: Value, word: object, kinds: Sequence[Kind]) -> Fault:
     expected = " or ".join(f"'{kind}'" for kind in kinds)
     if word is None:
         return faults.fault_at(root, ("kind",), f"the field 'kind' is missing: expected {expected}")
-    hint = faults.did_you_mean(str(word).capitalize(), kinds)
+    hint = did_you_mean(str(word).capitalize(), kinds)
     return faults.fault_at(root, ("kind",), f"unknown kind {str(word)[:40]!r}; {hint}")
 
 
 def _parse(root: Value, data: dict[str, Any], kind: Kind) -> Loaded:
+    if kind is Kind.JOB:
+        parsed, found = _validated(root, data, JobFile)
+        return (None if parsed is None else _job(parsed)), _sorted(found)
+    return _pipeline(root, data)
+
+
+def _pipeline(root: Value, data: dict[str, Any]) -> Loaded:
+    """Check a pipeline with its defaults, or stand-ins, in place of its parameters."""
+    declared = drafts.declared(data)
+    expanded = templates.expand(data.get("stages", []), declared.values)
+    known = [faults.fault_at(root, path, message) for path, message in (*declared.faults, *expanded.faults)]
+    whole = {**data, "stages": expanded.stages} if "stages" in data else data
+    parsed, found = _validated(root, whole, PipelineFile)
+    _add_new(known, found)
+    _add_new(known, [_unused(root, name) for name in sorted(declared.names - expanded.used)])
+    if parsed is None:
+        _add_new(known, _located(root, skeleton.pipeline_of(whole)))
+        return None, _sorted(known)
+    pipeline = parsed.to_domain()
+    if pipeline.parameters:
+        pipeline = msgspec.structs.replace(pipeline, template=tuple(data["stages"]))
+    _add_new(known, _located(root, pipeline))
+    return pipeline, _sorted(known)
+
+
+def _add_new(known: list[Fault], found: Sequence[Fault]) -> None:
+    """Add faults, but for places that are faults already."""
+    places = {fault.place for fault in known}
+    known += [fault for fault in found if fault.place not in places]
+
+
+def _unused(root: Value, name: str) -> Fault:
+    return faults.fault_at(root, ("parameters", name), "no stage uses this parameter", of_key=True)
+
+
+def _validated(root: Value, data: dict[str, Any], model: type[F]) -> tuple[F | None, list[Fault]]:
     try:
-        parsed = _MODELS[kind].model_validate(data)
+        return model.model_validate(data), []
     except ValidationError as error:
         details = error.errors(include_url=False)[:FAULTS_MAX]
-        found = [faults.explain(root, detail, _MODELS[kind]) for detail in details]
-        return None, _sorted([*found, *_structural(root, data, kind, found)])
-    if isinstance(parsed, JobFile):
-        return _job(parsed), ()
-    pipeline = parsed.to_domain()
-    return pipeline, _sorted(_located(root, pipeline))
+        return None, [faults.explain(root, detail, model) for detail in details]
 
 
 def _job(file: JobFile) -> Job:
-    operation = file.operation.into(Operation)
-    return Job(name=file.name, pipeline=file.pipeline, operation=operation, priority=file.priority)
-
-
-def _structural(root: Value, data: dict[str, Any], kind: Kind, known: Sequence[Fault]) -> list[Fault]:
-    """Return what the domain finds wrong with a broken pipeline, but for places that are faults already."""
-    if kind is not Kind.PIPELINE:
-        return []
-    places = {fault.place for fault in known}
-    return [fault for fault in _located(root, skeleton.pipeline_of(data)) if fault.place not in places]
+    return Job(
+        name=file.name,
+        pipeline=file.pipeline,
+        operation=file.operation.to_domain(),
+        priority=file.priority,
+        parameters=file.given(),
+        triggers=tuple(trigger.to_domain() for trigger in file.triggers),
+    )
 
 
 def _located(root: Value, pipeline: Pipeline) -> list[Fault]:

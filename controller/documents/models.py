@@ -3,6 +3,7 @@
 Defaults are the domain's; a field's name differs from the domain's only where people write a unit (``10m``).
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
@@ -15,18 +16,34 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
+from controller.app import schedules
+from controller.app.errors import InvalidRequest
+from controller.app.schedules import CRON_LENGTH_MAX
+from controller.documents.patterns import checker_of
+from controller.documents.templates import NAME as PARAMETER_NAME
 from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
 from controller.domain import pipeline as domain
+from controller.domain.condition import LENGTH_MAX
+from controller.domain.group import parse_path
+from controller.domain.parameters import Input, Parameter, Type, Value
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
+from controller.domain.query import LENGTH_MAX as QUERY_LENGTH_MAX
+from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule
 from protocol.ids import parse_part
 
 T = TypeVar("T")
 
 COUNT_MAX: Final = 10_000_000
 DEVICES_MAX: Final = 5_000
+GROUPS_MAX: Final = 256
 NEEDS_MAX: Final = 32
+ENUM_MAX: Final = 256
+PARAMETERS_MAX: Final = 64
+VARIABLES_MAX: Final = 256
+PATTERN_LENGTH_MAX: Final = 200
 TEXT_LENGTH_MAX: Final = 2_000
 _SPAN: Final = {
     "type": "string",
@@ -77,6 +94,17 @@ def _share(value: object) -> Share:
 
 
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"})]
+GroupPath = Annotated[
+    str,
+    AfterValidator(parse_path),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^[a-z0-9][a-z0-9-]{0,62}(/[a-z0-9][a-z0-9-]{0,62}){0,7}$",
+            "examples": ["eu/berlin"],
+        }
+    ),
+]
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
@@ -110,8 +138,20 @@ class Part(BaseModel):
 
 
 class TargetsPart(Part):
-    """Which devices: all whose labels equal `labels`, and the listed ones, without the excluded ones."""
+    """Which devices: those for which all of this holds; all devices where nothing is given.
 
+    `query` is over labels, facts and installed versions; `groups` are those of which a device must belong to one, or to
+    one below it; `labels` must be equal; `devices` are the only ones that may belong, `exclude` those that do not.
+    """
+
+    query: Annotated[
+        str,
+        Field(
+            max_length=QUERY_LENGTH_MAX,
+            json_schema_extra={"examples": ['labels.region == "eu" && app("shop").version < "2.1"']},
+        ),
+    ] = ""
+    groups: Annotated[list[GroupPath], Field(max_length=GROUPS_MAX)] = []
     labels: dict[Word, Text] = {}
     devices: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
     exclude: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
@@ -119,7 +159,8 @@ class TargetsPart(Part):
 
     def to_domain(self) -> domain.Targets:
         """Return the domain's own."""
-        return self.into(domain.Targets, devices=tuple(self.devices), exclude=tuple(self.exclude))
+        lists = {"groups": self.groups, "devices": self.devices, "exclude": self.exclude}
+        return self.into(domain.Targets, **{name: tuple(entries) for name, entries in lists.items()})
 
 
 class TriggerPart(Part):
@@ -198,6 +239,7 @@ class StagePart(Part):
     retry: RetryPart = RetryPart()
     on_failure: Annotated[OnFailure, _Word] = OnFailure.STOP_RUN
     allow_empty: bool = False
+    when: Annotated[str, StringConstraints(max_length=LENGTH_MAX)] = ""
 
     @field_validator("trigger", mode="before")
     @classmethod
@@ -219,6 +261,85 @@ class StagePart(Part):
         )
 
 
+def _text_of(value: object) -> object:
+    """Return a number that a share may be as the text that all shares are kept as."""
+    return render_percent(float(value)) if isinstance(value, float) else value
+
+
+def _variable(name: str) -> str:
+    if "=" in name or "\0" in name:
+        raise ValueError("the name of a variable has neither '=' nor a zero byte")
+    return name
+
+
+def _no_zero(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("the value of a variable has no zero byte")
+    return text
+
+
+Open = Annotated[
+    str | int | bool | list[Text],
+    BeforeValidator(_text_of),
+    WithJsonSchema({"type": ["string", "number", "boolean", "array"], "items": {"type": "string"}}),
+]
+ParameterName = Annotated[str, StringConstraints(pattern=f"^{PARAMETER_NAME}$")]
+Variable = Annotated[Word, AfterValidator(_variable)]
+
+
+class ParameterPart(Part):
+    """What a job or a run decides: its type, what it is by default, and which values it may have."""
+
+    type: Annotated[Type, _Word] = Type.STRING
+    default: Open | None = None
+    enum: Annotated[list[Open], Field(max_length=ENUM_MAX)] = []
+    min: Open | None = None
+    max: Open | None = None
+    description: Text = ""
+
+    def to_domain(self) -> Parameter:
+        """Return the domain's own."""
+        given = {name: _frozen(getattr(self, name)) for name in ("default", "min", "max")}
+        return self.into(Parameter, enum=tuple(map(_frozen, self.enum)), **given)
+
+
+class InputPart(Part):
+    """An environment variable that is understood; all of its value must match the pattern, a regular expression."""
+
+    required: bool = False
+    pattern: Annotated[str, StringConstraints(max_length=PATTERN_LENGTH_MAX)] = ""
+    description: Text = ""
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern(cls, pattern: str) -> str:
+        checker_of(pattern)
+        return pattern
+
+
+class SecretPart(Part):
+    """A variable whose value is a secret, by the secret's name."""
+
+    secret: Name
+
+
+Environment = dict[Variable, Annotated[Text, AfterValidator(_no_zero)] | SecretPart]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def plain_of(env: Mapping[str, str | SecretPart]) -> dict[str, str]:
+    """Return the variables that are text."""
+    return {name: value for name, value in env.items() if isinstance(value, str)}
+
+
+def secrets_of(env: Mapping[str, str | SecretPart]) -> dict[str, str]:
+    """Return the names of secrets by variable."""
+    return {name: value.secret for name, value in env.items() if not isinstance(value, str)}
+
+
 class PipelineFile(Part):
     """A pipeline: stages that need each other, each with its devices, pace and gate."""
 
@@ -226,13 +347,23 @@ class PipelineFile(Part):
     name: Name
     description: Text = ""
     timeout: LongerSpan = _span(domain.Pipeline(name="", stages=()).timeout_ms)
+    parameters: Annotated[dict[ParameterName, ParameterPart], Field(max_length=PARAMETERS_MAX)] = {}
+    inputs: Annotated[dict[Variable, InputPart], Field(max_length=VARIABLES_MAX)] = {}
+    env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
     stages: Annotated[list[StagePart], Field(max_length=domain.STAGES_MAX)]
     renamed: ClassVar[dict[str, str]] = {"timeout": "timeout_ms"}
     only_here: ClassVar[frozenset[str]] = frozenset({"kind"})
 
     def to_domain(self) -> domain.Pipeline:
         """Return the domain's own."""
-        return self.into(domain.Pipeline, stages=tuple(stage.to_domain() for stage in self.stages))
+        return self.into(
+            domain.Pipeline,
+            stages=tuple(stage.to_domain() for stage in self.stages),
+            parameters={name: parameter.to_domain() for name, parameter in self.parameters.items()},
+            inputs={name: one.into(Input) for name, one in self.inputs.items()},
+            env=plain_of(self.env),
+            secrets=secrets_of(self.env),
+        )
 
 
 class OperationPart(Part):
@@ -241,7 +372,43 @@ class OperationPart(Part):
     app: Name
     version: Word
     params: dict[Word, Text] = {}
-    env: dict[Word, Text] = {}
+    env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
+
+    def to_domain(self) -> domain.Operation:
+        """Return the domain's own."""
+        return self.into(domain.Operation, env=plain_of(self.env), secrets=secrets_of(self.env))
+
+
+class JobTriggerPart(Part):
+    """What starts runs by itself: a release in a `channel`, or a schedule, `cron` on the clocks of `zone`."""
+
+    channel: Name | None = None
+    cron: Annotated[str, StringConstraints(max_length=CRON_LENGTH_MAX)] | None = None
+    zone: Word | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "JobTriggerPart":
+        if (self.channel is None) == (self.cron is None):
+            raise ValueError("expected exactly one of 'channel' and 'cron'")
+        if self.channel is not None and self.zone is not None:
+            raise ValueError("expected 'zone' beside 'cron' alone")
+        if self.cron is not None:
+            _comes(self.to_domain())
+        return self
+
+    def to_domain(self) -> JobTrigger:
+        """Return the domain's own."""
+        if self.channel is not None:
+            return OnRelease(channel=self.channel)
+        return OnSchedule(cron=self.cron or "", zone=self.zone or UTC)
+
+
+def _comes(trigger: JobTrigger) -> None:
+    assert isinstance(trigger, OnSchedule)
+    try:
+        schedules.check(trigger)
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from error
 
 
 class JobFile(Part):
@@ -252,3 +419,9 @@ class JobFile(Part):
     pipeline: Name
     operation: OperationPart
     priority: Annotated[int, Field(ge=-domain.PRIORITY_MAX, le=domain.PRIORITY_MAX)] = 0
+    parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = {}
+    triggers: Annotated[list[JobTriggerPart], Field(max_length=TRIGGERS_MAX)] = []
+
+    def given(self) -> dict[str, Value]:
+        """Return the values of parameters as the domain has them."""
+        return {name: _frozen(value) for name, value in self.parameters.items()}

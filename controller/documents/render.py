@@ -7,8 +7,10 @@ import msgspec
 import yaml
 
 from controller.documents.load import Definition, Job
+from controller.documents.templates import escaped
 from controller.documents.units import render_percent, render_span
 from controller.domain.pipeline import FailureLimit, Operation, Pipeline, Stage
+from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
 
 _SPANS: Mapping[str, str] = {
     "accept_ms": "accept",
@@ -27,13 +29,30 @@ def to_document(definition: Definition) -> dict[str, Any]:
     """Return a definition in the shape of its file, as plain data that loads back equal."""
     match definition:
         case Pipeline():
-            head = _changed(definition, Pipeline(name="", stages=definition.stages))
-            return {"kind": "Pipeline", **head, "stages": [_stage(stage) for stage in definition.stages]}
+            head = _changed(definition, Pipeline(name="", stages=definition.stages, template=definition.template))
+            return {"kind": "Pipeline", **_with_secrets(head), "stages": _stages(definition)}
         case Job():
             operation = definition.operation
-            changed = {"app": operation.app, **_changed(operation, Operation(app=operation.app, version=""))}
-            head = {"kind": "Job", "name": definition.name, "pipeline": definition.pipeline, "operation": changed}
-            return head | ({"priority": definition.priority} if definition.priority else {})
+            head = {"kind": "Job", "name": definition.name, "pipeline": definition.pipeline}
+            head |= {"operation": operation_document(operation)}
+            head |= {"priority": definition.priority} if definition.priority else {}
+            head |= {"parameters": _values(definition.parameters)} if definition.parameters else {}
+            triggers = [trigger_document(trigger) for trigger in definition.triggers]
+            return head | ({"triggers": triggers} if triggers else {})
+
+
+def operation_document(operation: Operation) -> dict[str, Any]:
+    """Return an operation in the shape of its file."""
+    return _with_secrets({"app": operation.app, **_changed(operation, Operation(app=operation.app, version=""))})
+
+
+def trigger_document(trigger: JobTrigger) -> dict[str, Any]:
+    """Return a trigger of a job in the shape of its file."""
+    match trigger:
+        case OnRelease(channel=channel):
+            return {"channel": channel}
+        case OnSchedule(cron=cron, zone=zone):
+            return {"cron": cron} | ({} if zone == UTC else {"zone": zone})
 
 
 def render(definition: Definition) -> str:
@@ -52,6 +71,22 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent_text)
+
+
+def _with_secrets(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document whose secrets stand where a file has them: among the variables."""
+    secrets = {name: {"secret": key} for name, key in document.pop("secrets", {}).items()}
+    return {**document, "env": {**document.get("env", {}), **secrets}} if secrets else document
+
+
+def _values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()}
+
+
+def _stages(pipeline: Pipeline) -> list[Any]:
+    if pipeline.parameters:
+        return [msgspec.to_builtins(stage) for stage in pipeline.template]
+    return [escaped(_stage(stage)) for stage in pipeline.stages]
 
 
 def _stage(stage: Stage) -> dict[str, Any]:
@@ -73,6 +108,8 @@ def _changed(value: msgspec.Struct, default: msgspec.Struct) -> dict[str, Any]:
 
 
 def _plain(name: str, now: Any, before: Any) -> Any:
+    if isinstance(now, Mapping):
+        return {key: _of_mapping(value) for key, value in now.items()}
     if isinstance(now, FailureLimit):
         return _failures(now)
     if isinstance(now, msgspec.Struct):
@@ -82,6 +119,11 @@ def _plain(name: str, now: Any, before: Any) -> Any:
     if name in _SPANS:
         return render_span(now)
     return list(now) if isinstance(now, tuple) else msgspec.to_builtins(now)
+
+
+def _of_mapping(value: Any) -> Any:
+    """Return what a mapping holds: text, or a parameter or an input without its defaults."""
+    return _changed(value, type(value)()) if isinstance(value, msgspec.Struct) else msgspec.to_builtins(value)
 
 
 def _failures(limit: FailureLimit) -> dict[str, Any]:

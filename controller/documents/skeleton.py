@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from controller.documents.models import DEVICES_MAX, NEEDS_MAX
+from controller.documents.models import DEVICES_MAX, GROUPS_MAX, NEEDS_MAX
 from controller.domain.pipeline import STAGES_MAX, Pipeline, Stage, Targets
 from protocol.ids import DeviceId, StageName
 
 
 def pipeline_of(data: dict[str, Any]) -> Pipeline:
-    """Return a pipeline with the names, needs and devices that can be read; the rest is left at its default.
+    """Return a pipeline with the names, needs and targets that can be read; the rest is left at its default.
 
     Indices stay those of the file, whose lists are cut at their limits. Fit for `validate` and for nothing else.
     """
@@ -23,6 +23,8 @@ def _stage(data: dict[str, Any], index: int) -> Stage:
         name=StageName(_text(data.get("name")) or f"?{index}"),
         needs=tuple(StageName(_text(need)) for need in _list(data.get("needs"))[:NEEDS_MAX]),
         targets=Targets(
+            query=_text(targets.get("query")),
+            groups=tuple(map(_text, _list(targets.get("groups"))[:GROUPS_MAX])),
             devices=tuple(DeviceId(_text(device)) for device in _list(targets.get("devices"))[:DEVICES_MAX]),
             exclude=tuple(DeviceId(_text(device)) for device in _list(targets.get("exclude"))[:DEVICES_MAX]),
         ),

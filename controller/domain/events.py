@@ -46,12 +46,23 @@ class Paused(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Instant
     reason: str
+    by: str = ""
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     """An operator lifts every pause reason and accepts the failures counted so far."""
 
     at: Instant
+    reason: str = ""
+    by: str = ""
+
+
+class Lifted(msgspec.Struct, frozen=True, kw_only=True):
+    """One reason to hold the run is no more; the last one lets it go on, and no failure is accepted by that."""
+
+    at: Instant
+    reason: str
+    by: str = ""
 
 
 class Terminated(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +70,7 @@ class Terminated(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Instant
     reason: str
+    by: str = ""
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +78,16 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Instant
     stage: int
+    by: str = ""
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator passes over a stage that has no verdict: its devices are called back, and what needs it goes on."""
+
+    at: Instant
+    stage: int
+    reason: str
+    by: str = ""
 
 
 class Woken(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +103,10 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Event = Started | Frozen | Folded | Issued | Paused | Resumed | Terminated | Promoted | Woken | Recovered
+Order = Paused | Resumed | Lifted | Terminated | Promoted | Skipped
+"""What people, or a broken gate in their place, decide."""
+
+Event = Started | Frozen | Folded | Issued | Order | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,11 +138,13 @@ class Go(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry for the run's timeline."""
+    """An entry for the run's timeline; `by` is who decided it, `evidence` the numbers that did."""
 
     kind: str
     stage: StageName | None = None
     text: str = ""
+    by: str = ""
+    evidence: str = ""
 
 
 class Conclude(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,10 +3,13 @@
 Times in a `Run` are in its own run time (`controller.domain.clock`).
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, RunState, StageState
 from protocol.messages import ReleaseRef
@@ -16,7 +19,8 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     """One stage at work.
 
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
-    devices may be ready than the last transaction released; `accepted` is the k that an operator resumed over.
+    devices may be ready than the last transaction released; `skipped` is why an operator passes it over; `accepted` is
+    the k that an operator resumed over.
     """
 
     state: StageState = StageState.BLOCKED
@@ -26,6 +30,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     is_promoted: bool = False
     is_recalled: bool = False
     is_cut: bool = False
+    skipped: str = ""
     accepted: int = 0
     met_at: int | None = None
     opened_at: int | None = None
@@ -40,9 +45,10 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run was started with, the signed release included; never changed afterwards.
+    """What a run was started with, the signed release included; never changed afterwards. Nothing in it is left open.
 
-    Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest.
+    Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest. `started_by`
+    names the person or the trigger.
     """
 
     pipeline: Pipeline
@@ -51,6 +57,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     release: ReleaseRef
     salt: str
     priority: int = 0
+    parameters: Mapping[str, Value] = msgspec.field(default_factory=dict)
+    started_by: str = ""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,9 +92,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def create(plan: Plan) -> Run:
-    """Return the run of *plan* before its start."""
-    return Run(stages=tuple(StageRun() for _ in plan.pipeline.stages))
+def create(plan: Plan, *, pause_reasons: tuple[str, ...] = ()) -> Run:
+    """Return the run of *plan* before its start; with *pause_reasons* it begins paused."""
+    return Run(stages=tuple(StageRun() for _ in plan.pipeline.stages), pause_reasons=pause_reasons)
 
 
 def run_changed(run: Run, **changes: object) -> Run:

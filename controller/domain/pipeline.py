@@ -6,12 +6,16 @@ what it means as a whole is judged by `validate`, which collects every fault wit
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from controller.domain import graph
+from controller.domain import condition as conditions
+from controller.domain import graph, query
+from controller.domain.group import parse_path
+from controller.domain.parameters import Input, Parameter, Value
+from protocol.errors import InvalidName
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
 
@@ -55,12 +59,15 @@ class Denominator(StrEnum):
 
 
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
-    """Who: devices whose labels equal all of `labels`, plus the listed `devices`, minus `exclude`.
+    """Who: devices for which all of this holds; with nothing given, every device.
 
-    With neither labels nor devices every device matches. `percent` keeps a sticky share: the same salt and device
-    always fall on the same side, so 5 → 25 → 100 extend each other.
+    Its labels equal all of `labels`; it belongs to one of `groups` or to a group below one; `query` holds
+    (`controller.domain.query`); it is one of the listed `devices`; it is none of `exclude`. `percent` keeps a sticky
+    share of these: the same salt and device always fall on the same side, so 5 → 25 → 100 extend each other.
     """
 
+    query: str = ""
+    groups: tuple[str, ...] = ()
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     devices: tuple[DeviceId, ...] = ()
     exclude: tuple[DeviceId, ...] = ()
@@ -129,24 +136,48 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry = Retry()
     on_failure: OnFailure = OnFailure.STOP_RUN
     allow_empty: bool = False
+    when: str = ""
+    """The condition under which the stage opens, else it is skipped; see `controller.domain.condition`."""
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
-    """A named set of stages; every edit makes a new revision of it."""
+    """A named set of stages; every edit makes a new revision of it.
+
+    With `parameters`, `template` has the stages as they are written, in which ``${name}`` stands for a value; `stages`
+    are those with the defaults, or with some value where there is none. `env` and `secrets` are the variables that
+    all jobs get, a secret by its name.
+    """
 
     name: str
     stages: tuple[Stage, ...]
     timeout_ms: Positive = Millis(30 * DAY)
     description: str = ""
+    parameters: Mapping[str, Parameter] = msgspec.field(default_factory=dict)
+    template: tuple[Any, ...] = ()
+    inputs: Mapping[str, Input] = msgspec.field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job does: install one app. The version may be changed at the start of a run."""
+    """What a job does: install one app. The version may be changed at the start of a run.
+
+    `secrets` are variables whose values are secrets, by the secrets' names.
+    """
 
     app: AppName
     version: str
     params: Mapping[str, str] = msgspec.field(default_factory=dict)
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """A definition in which nothing is left open, the values that made it, and the whole environment."""
+
+    pipeline: Pipeline
+    parameters: Mapping[str, Value]
+    env: Mapping[str, str]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,14 +214,43 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         if need not in names:
             message = f"no stage is named {need!r}; there are {_some(names)}"
             yield Fault(place=f"{place}.needs[{index}]", message=message)
+    yield from _when_faults(f"{place}.when", stage)
     limit = stage.gate.failures
     if (limit.count is None) == (limit.percent is None):
         yield Fault(place=f"{place}.gate.failures", message="expected exactly one of 'count' and 'percent'")
-    listed = set(stage.targets.devices)
-    for index, device in enumerate(stage.targets.exclude):
+    yield from _target_faults(f"{place}.targets", stage.targets)
+
+
+def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:
+    if targets.query:
+        try:
+            query.parse(targets.query)
+        except query.InvalidQuery as error:
+            yield Fault(place=f"{place}.query", message=f"query {error}")
+    for index, group in enumerate(targets.groups):
+        try:
+            parse_path(group)
+        except InvalidName as error:
+            yield Fault(place=f"{place}.groups[{index}]", message=str(error))
+    listed = set(targets.devices)
+    for index, device in enumerate(targets.exclude):
         if device in listed:
             message = f"device {device!r} is both listed and excluded"
-            yield Fault(place=f"{place}.targets.exclude[{index}]", message=message)
+            yield Fault(place=f"{place}.exclude[{index}]", message=message)
+
+
+def _when_faults(place: str, stage: Stage) -> Iterator[Fault]:
+    """Yield what is wrong with a condition; it may ask about stages that have their verdict when it is judged."""
+    if not stage.when:
+        return
+    try:
+        asked = conditions.stages_of(conditions.parse(stage.when))
+    except conditions.ConditionFault as fault:
+        yield Fault(place=place, message=str(fault))
+        return
+    for name in asked:
+        if name not in stage.needs:
+            yield Fault(place=place, message=f"asks about {name!r}, which is none of the stage's needs")
 
 
 def _some(names: Iterable[StageName]) -> str:

@@ -23,18 +23,21 @@ from controller.domain.events import (
     Frozen,
     Go,
     Issued,
+    Lifted,
     Note,
+    Order,
     Paused,
     Promoted,
     Recovered,
     Resumed,
+    Skipped,
     Started,
     Terminated,
     Woken,
 )
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.pipeline import Stage
-from controller.domain.settle import paused, room, settle
+from controller.domain.settle import breach_of, paused, room, settle
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
 
@@ -86,33 +89,45 @@ def _dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
 def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
     match event:
         case Started():
-            return _start(run, event)
+            return _start(plan, run, event)
         case Frozen():
             return _freeze(run, event), ()
         case Folded():
             return _fold(run, event), ()
         case Issued():
             return _issue(run, event), ()
-        case Paused():
-            return paused(run, event.reason, event.at)
-        case Resumed():
-            return _resume(run, event)
-        case Terminated():
-            return _terminate(run, event)
-        case Promoted():
-            return _promote(plan, run, event)
         case Recovered():
             return run_changed(run, clock=run.clock.skipped(event.gap_ms)), ()
         case Woken():
             return run, ()
         case _:
-            assert_never(event)
+            return _obey(plan, run, event)
 
 
-def _start(run: Run, event: Started) -> Outcome:
+def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
+    match order:
+        case Paused():
+            return paused(run, order.reason, order.at, by=order.by)
+        case Resumed():
+            return _resume(run, order)
+        case Lifted():
+            return _lift(run, order)
+        case Terminated():
+            return _terminate(run, order)
+        case Promoted():
+            return _promote(plan, run, order)
+        case Skipped():
+            return _skip(plan, run, order)
+        case _:
+            assert_never(order)
+
+
+def _start(plan: Plan, run: Run, event: Started) -> Outcome:
     if run.state is not RunState.PENDING:
         return run, ()
-    return run_changed(run, state=RunState.RUNNING, clock=run.clock.started(event.at)), (Note(kind="started"),)
+    clock = run.clock if run.is_paused else run.clock.started(event.at)
+    notes = [Note(kind="paused", text=reason) for reason in run.pause_reasons]
+    return run_changed(run, state=RunState.RUNNING, clock=clock), (Note(kind="started", by=plan.started_by), *notes)
 
 
 def _freeze(run: Run, event: Frozen) -> Run:
@@ -138,8 +153,21 @@ def _resume(run: Run, event: Resumed) -> Outcome:
         return run, ()
     for index, stage in enumerate(run.stages):
         run = stage_changed(run, index, accepted=stage.tally.blamed)
-    gone = run_changed(run, pause_reasons=(), epoch=run.epoch + 1, clock=run.clock.started(event.at))
-    return gone, (Go(), Note(kind="resumed"))
+    return _going(run, event.at, Note(kind="resumed", text=event.reason, by=event.by))
+
+
+def _lift(run: Run, event: Lifted) -> Outcome:
+    if run.state is not RunState.RUNNING or event.reason not in run.pause_reasons:
+        return run, ()
+    left = tuple(reason for reason in run.pause_reasons if reason != event.reason)
+    if left:
+        return run_changed(run, pause_reasons=left), (Note(kind="lifted", text=event.reason, by=event.by),)
+    return _going(run, event.at, Note(kind="resumed", by=event.by))
+
+
+def _going(run: Run, at: Instant, note: Note) -> Outcome:
+    going = run_changed(run, pause_reasons=(), epoch=run.epoch + 1, clock=run.clock.started(at))
+    return going, (Go(), note)
 
 
 def _terminate(run: Run, event: Terminated) -> Outcome:
@@ -153,11 +181,21 @@ def _terminate(run: Run, event: Terminated) -> Outcome:
         pause_reasons=(),
         clock=run.clock.started(event.at),
     )
-    return ending, (Note(kind="terminating", text=event.reason),)
+    return ending, (Note(kind="terminating", text=event.reason, by=event.by),)
 
 
 def _promote(plan: Plan, run: Run, event: Promoted) -> Outcome:
     if run.state is not RunState.RUNNING or run.stages[event.stage].state is not StageState.AWAITING_PROMOTION:
         return run, ()
     name = plan.pipeline.stages[event.stage].name
-    return stage_changed(run, event.stage, is_promoted=True), (Note(kind="promoted", stage=name),)
+    return stage_changed(run, event.stage, is_promoted=True), (Note(kind="promoted", stage=name, by=event.by),)
+
+
+def _skip(plan: Plan, run: Run, event: Skipped) -> Outcome:
+    """Note what an operator wants; a breach of that stage's gate then holds the run no more."""
+    if run.state is not RunState.RUNNING or run.stages[event.stage].state.is_verdict:
+        return run, ()
+    name = plan.pipeline.stages[event.stage].name
+    skipped = stage_changed(run, event.stage, skipped=event.reason)
+    lifted, effects = _lift(skipped, Lifted(at=event.at, reason=breach_of(name), by=event.by))
+    return lifted, (Note(kind="skipping", stage=name, text=event.reason, by=event.by), *effects)

@@ -1,7 +1,9 @@
 """Deciding what should hold now, by looking at the whole run; see the rules in `controller.domain.run`."""
 
 from collections.abc import Iterator
+from typing import Final
 
+from controller.domain import condition as conditions
 from controller.domain import gate as gates
 from controller.domain import graph
 from controller.domain.events import Cancel, Conclude, Effect, Freeze, Hold, Note, Release
@@ -12,6 +14,10 @@ from protocol.ids import StageName
 from protocol.units import Instant
 
 Outcome = tuple[Run, tuple[Effect, ...]]
+
+BREACH: Final = "breach:"
+CALLED_BACK: Final = STOPS | {StageState.SKIPPED}
+"""Verdicts after which a stage's devices are called back."""
 
 
 def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
@@ -26,16 +32,21 @@ def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
     return decision.run, (*decision.effects, *_releases(plan, decision.run))
 
 
-def paused(run: Run, reason: str, at: Instant) -> Outcome:
+def paused(run: Run, reason: str, at: Instant, *, by: str = "", evidence: str = "") -> Outcome:
     """Return *run* held for *reason*; holding it twice for one reason is once, and only the first raises the epoch."""
     if run.state is not RunState.RUNNING or reason in run.pause_reasons:
         return run, ()
-    note = Note(kind="paused", text=reason)
+    note = Note(kind="paused", text=reason, by=by, evidence=evidence)
     reasons = (*run.pause_reasons, reason)
     if run.is_paused:
         return run_changed(run, pause_reasons=reasons), (note,)
     held = run_changed(run, pause_reasons=reasons, epoch=run.epoch + 1, clock=run.clock.stopped(at))
     return held, (Hold(), note)
+
+
+def breach_of(stage: StageName) -> str:
+    """Return the pause reason of a breached gate."""
+    return f"{BREACH}{stage}"
 
 
 def room(stage: Stage, at_work: StageRun) -> int:
@@ -104,6 +115,9 @@ class _Decision:
             self.run = run_changed(self.run, epoch=self.run.epoch + 1, reason=reason, pause_reasons=(), clock=clock)
 
     def _stage(self, index: int) -> None:
+        at_work = self.run.stages[index]
+        if at_work.skipped and not at_work.state.is_verdict:
+            self._verdict(index, StageState.SKIPPED, at_work.skipped)
         match self.run.stages[index].state:
             case StageState.BLOCKED:
                 self._blocked(index)
@@ -117,7 +131,7 @@ class _Decision:
         at_work = self.run.stages[index]
         if at_work.state is StageState.PASSED:
             self._tail(index)
-        elif at_work.state in STOPS and not at_work.is_recalled and not at_work.tally.is_settled:
+        elif at_work.state in CALLED_BACK and not at_work.is_recalled and not at_work.tally.is_settled:
             self._recall(index, timed_out=at_work.state is StageState.TIMED_OUT)
 
     def _blocked(self, index: int) -> None:
@@ -151,8 +165,18 @@ class _Decision:
         self.run = stage_changed(self.run, index, state=StageState.AWAITING_PROMOTION)
 
     def _open(self, index: int) -> None:
+        stage = self.plan.pipeline.stages[index]
+        if stage.when:
+            judgement = conditions.judge(stage.when, {name: self._counts(name) for name in stage.needs})
+            if not judgement.holds:
+                self._verdict(index, StageState.SKIPPED, f"condition: {judgement.numbers}")
+                return
         self.run = stage_changed(self.run, index, state=StageState.ROLLING_OUT, opened_at=self.now)
         self.effects += [Note(kind="opened", stage=self.plan.pipeline.stages[index].name), Freeze(stage=index)]
+
+    def _counts(self, name: StageName) -> conditions.Counts:
+        tally = self.run.stages[self.index_of[name]].tally
+        return {state: getattr(tally, state) for state in conditions.STATES}
 
     def _open_stage(self, index: int) -> None:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
@@ -172,7 +196,7 @@ class _Decision:
     def _breach(self, index: int) -> None:
         stage, tally = self.plan.pipeline.stages[index], self.run.stages[index].tally
         if stage.gate.on_breach is OnBreach.PAUSE:
-            self._pause(f"breach:{stage.name}")
+            self._pause(breach_of(stage.name), evidence=gates.read_out(stage.gate, tally))
         else:
             reason = f"{tally.blamed} of {tally.started} started devices failed"
             self._verdict(index, StageState.FAILED, reason)
@@ -205,13 +229,13 @@ class _Decision:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
         is_breached = gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted)
         if is_breached and not self.run.is_stopped:
-            self._pause(f"breach:{stage.name}")
+            self._pause(breach_of(stage.name), evidence=gates.read_out(stage.gate, at_work.tally))
         is_overdue = self.now >= (at_work.opened_at or 0) + stage.timeouts.stage_ms
         if is_overdue and not at_work.is_recalled and not at_work.tally.is_settled:
             self._recall(index, timed_out=True)
 
-    def _pause(self, reason: str) -> None:
-        self.run, effects = paused(self.run, reason, self.at)
+    def _pause(self, reason: str, *, evidence: str) -> None:
+        self.run, effects = paused(self.run, reason, self.at, evidence=evidence)
         self.effects += effects
 
     def _verdict(self, index: int, verdict: StageState, reason: str) -> None:
@@ -219,7 +243,7 @@ class _Decision:
         stage = self.plan.pipeline.stages[index]
         self.run = stage_changed(self.run, index, state=verdict, reason=reason, ended_at=self.now)
         self.effects.append(Note(kind=verdict.value, stage=stage.name, text=reason))
-        if verdict in STOPS and not self.run.stages[index].tally.is_settled:
+        if verdict in CALLED_BACK and not self.run.stages[index].tally.is_settled:
             self._recall(index, timed_out=verdict is StageState.TIMED_OUT)
         if verdict is StageState.FAILED and stage.on_failure is OnFailure.STOP_RUN:
             self.stop(f"stage {stage.name} failed: {reason}")

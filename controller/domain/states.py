@@ -58,10 +58,10 @@ _S = StageState
 STOPS: Final = frozenset({_S.FAILED, _S.CANCELLED, _S.TIMED_OUT})
 
 STAGE_TRANSITIONS: Final[Mapping[StageState, frozenset[StageState]]] = {
-    _S.BLOCKED: frozenset({_S.AWAITING_PROMOTION, _S.ROLLING_OUT, _S.CANCELLED, _S.TIMED_OUT}),
-    _S.AWAITING_PROMOTION: frozenset({_S.ROLLING_OUT, _S.CANCELLED, _S.TIMED_OUT}),
+    _S.BLOCKED: frozenset({_S.AWAITING_PROMOTION, _S.ROLLING_OUT, _S.SKIPPED, _S.CANCELLED, _S.TIMED_OUT}),
+    _S.AWAITING_PROMOTION: frozenset({_S.ROLLING_OUT, _S.SKIPPED, _S.CANCELLED, _S.TIMED_OUT}),
     _S.ROLLING_OUT: frozenset({_S.SOAKING, _S.PASSED, _S.SKIPPED}) | STOPS,
-    _S.SOAKING: frozenset({_S.PASSED}) | STOPS,
+    _S.SOAKING: frozenset({_S.PASSED, _S.SKIPPED}) | STOPS,
     _S.PASSED: frozenset(),
     _S.FAILED: frozenset(),
     _S.SKIPPED: frozenset(),

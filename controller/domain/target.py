@@ -45,7 +45,7 @@ class TargetState(StrEnum):
 _T = TargetState
 
 TRANSITIONS: Final[Mapping[TargetState, frozenset[TargetState]]] = {
-    _T.QUEUED: frozenset({_T.IN_PROGRESS, _T.CANCELLED, _T.TIMED_OUT, _T.REMOVED}),
+    _T.QUEUED: frozenset({_T.IN_PROGRESS, _T.FAILED, _T.CANCELLED, _T.TIMED_OUT, _T.REMOVED}),
     _T.IN_PROGRESS: frozenset(
         {_T.QUEUED, _T.SUCCEEDED, _T.FAILED, _T.REJECTED, _T.TIMED_OUT, _T.CANCELLED, _T.REMOVED}
     ),
@@ -165,7 +165,14 @@ class RecallHeard(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
-Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested | RecallHeard
+class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator waits for this device no longer: it counts as failed, and the build is not to blame."""
+
+    at: int
+    detail: str
+
+
+Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested | RecallHeard | GivenUp
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +231,8 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
             return _cancel_requested(target, event)
         case RecallHeard():
             return _recall_heard(target)
+        case GivenUp():
+            return _given_up(target, event), ()
         case _:
             assert_never(event)
 
@@ -359,3 +368,19 @@ def _called_off(target: Target) -> Target:
     """End an attempt that was recalled before the device began anything; what it was left with it has not told."""
     end = AttemptState.CANCELLED
     return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED)
+
+
+def _given_up(target: Target, event: GivenUp) -> Target:
+    """End the device's part at once; what it may still report of its attempt comes late."""
+    if target.state.is_terminal:
+        return target
+    attempt_state = AttemptState.FAILED if target.state is TargetState.IN_PROGRESS else target.attempt_state
+    return _changed(
+        target,
+        state=TargetState.FAILED,
+        attempt_state=attempt_state,
+        due=None,
+        reason=Reason.GIVEN_UP,
+        detail=event.detail,
+        left=None,
+    )

@@ -15,10 +15,14 @@ from controller.http.routes import (
     artifacts,
     device_api,
     devices,
+    groups,
+    hooks,
     jobs,
     pipelines,
+    previews,
     releases,
     runs,
+    standstill,
     system,
     tokens,
 )
@@ -26,6 +30,8 @@ from protocol.profiles import Profile
 
 API_VERSION: Final = "1.0.0"
 OPENAPI_PATH: Final = "/v1/openapi.json"
+STREAMS_MAX: Final = 128
+"""How many may follow runs at once: each looks into the database twice a second."""
 DOWNLOADS_IN_FLIGHT_MAX: Final = 200
 
 _ROUTERS: Final = (
@@ -33,17 +39,24 @@ _ROUTERS: Final = (
     runs.router,
     pipelines.router,
     jobs.router,
+    previews.router,
+    hooks.router,
     devices.router,
+    groups.router,
     releases.router,
     tokens.router,
     device_api.router,
+    standstill.router,
     system.router,
     system.probes,
 )
 """Artifacts come first: every device asks for them, and the framework tries one route after the other."""
 _DESCRIPTION: Final = """\
 Rolls app releases out to device fleets, stage by stage. Times are RFC 3339 in UTC. Lists that can be long are paged:
-pass `cursor` of one page to get the next. Every error is a problem document (RFC 9457); its `type` names the kind.
+pass `cursor` of one page to get the next. A `POST` with the header `Idempotency-Key` may be sent again: within a day it
+has one effect and one answer. A `PUT` that edits needs `If-Match` with the `ETag` of what was read, or
+`If-None-Match: *` to create; putting what is there already changes nothing.
+Every error is a problem document (RFC 9457); its `type` names the kind.
 """
 
 
@@ -86,6 +99,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.flat_routes = [route for router in _ROUTERS for route in router.routes]
     app.state.downloads = Slots(downloads_in_flight_max)
+    app.state.streams = Slots(STREAMS_MAX, what="streams")
     app.add_middleware(BodyLimit)
     app.add_middleware(CarefulHeaders)
     problems.install(app)

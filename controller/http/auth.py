@@ -4,19 +4,22 @@ import base64
 import binascii
 from typing import Annotated, Any, Final
 
+import msgspec
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.http import HTTPBase
 
 from controller.app import devices, tokens
-from controller.app.access import Actor
+from controller.app.access import Actor, RequestKey
 from controller.app.controller import Controller
-from controller.app.errors import NotAuthenticated
-from protocol.ids import Name
+from controller.app.errors import InvalidRequest, NotAuthenticated
+from protocol.ids import Name, digest_of
 from protocol.messages import MESSAGE_BYTES_MAX
 
 DEVICE_SCHEME = "Tidegate-DSSE"
 SECRET_LENGTH_MAX = 512
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+KEY_LENGTH_MAX: Final = 128
 
 _bearer = HTTPBearer(scheme_name="token", description="An API token", auto_error=False)
 _signed = HTTPBase(
@@ -41,12 +44,25 @@ async def controller_of(request: Request) -> Controller:
 Context = Annotated[Controller, Depends(controller_of)]
 
 
-async def _operator(c: Context, header: BearerHeader) -> Actor:
+async def _operator(c: Context, request: Request, header: BearerHeader) -> Actor:
     if header is None:
         raise NotAuthenticated("expected the header 'Authorization: Bearer <token>'")
     if len(header.credentials) > SECRET_LENGTH_MAX:
         raise NotAuthenticated("the token is not valid: unknown, expired or revoked")
-    return await tokens.authenticate(c, header.credentials)
+    actor = await tokens.authenticate(c, header.credentials)
+    key = await _request_key(request)
+    return actor if key is None else msgspec.structs.replace(actor, request=key)
+
+
+async def _request_key(request: Request) -> RequestKey | None:
+    """Return by what a caller may send a request again; only POST needs it, all else is idempotent."""
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is None or request.method != "POST":
+        return None
+    if not 1 <= len(key) <= KEY_LENGTH_MAX or not key.isprintable():
+        raise InvalidRequest(f"{IDEMPOTENCY_KEY}: expected 1 to {KEY_LENGTH_MAX} printable characters")
+    asked = f"{request.url.path}?{request.url.query}\0".encode() + await request.body()
+    return RequestKey(key=key, fingerprint=digest_of(asked))
 
 
 async def _device(c: Context, request: Request, header: SignedHeader) -> Name:
@@ -76,7 +92,7 @@ async def _either(request: Request) -> Actor | Name:
         raise NotAuthenticated(
             f"expected the header 'Authorization: Bearer <token>' or 'Authorization: {DEVICE_SCHEME} <base64 envelope>'"
         )
-    return await _operator(c, bearer)
+    return await _operator(c, request, bearer)
 
 
 Operator = Annotated[Actor, Depends(_operator)]

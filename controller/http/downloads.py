@@ -11,10 +11,11 @@ from controller.app.errors import Overloaded
 
 
 class Slots:
-    """How many downloads are under way; a slot is taken when an answer is decided and given back when it ends."""
+    """How many long answers are under way; a slot is taken when one is decided and given back when it ends."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, what: str = "downloads") -> None:
         self._limit = limit
+        self._what = what
         self.in_flight = 0
 
     def take(self) -> None:
@@ -24,7 +25,7 @@ class Slots:
             Overloaded: when none is left.
         """
         if self.in_flight >= self._limit:
-            raise Overloaded(f"{self.in_flight} downloads are under way, which is the limit; try again soon")
+            raise Overloaded(f"{self.in_flight} {self._what} are under way, which is the limit; try again soon")
         self.in_flight += 1
 
     def give_back(self) -> None:

@@ -169,8 +169,10 @@ _MEANINGS: Final[Mapping[int, str]] = {
     411: "The length of the body has to be said",
     413: "The body is too large",
     415: "The body is of another type",
+    412: "The thing is another one by now than the edit was made from; `ETag` of a `GET` says which",
     416: "The range lies outside the artifact",
     422: "The request's content breaks a rule; `faults` lists which",
+    428: "The edit lacks `If-Match` with the `ETag` it was made from, or `If-None-Match: *` to create",
     503: "The controller cannot do this now; try again after `Retry-After`",
 }
 

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,8 +17,18 @@ from pydantic import (
 )
 
 from controller.app.access import Role
-from controller.documents import to_document
-from controller.domain.pipeline import Pipeline
+from controller.app.groups import NAMED_MAX
+from controller.documents.models import (
+    PARAMETERS_MAX,
+    VARIABLES_MAX,
+    Environment,
+    Open,
+    ParameterName,
+    plain_of,
+    secrets_of,
+)
+from controller.domain.parameters import Given
+from controller.domain.query import LENGTH_MAX
 from protocol.profiles import Profile
 from protocol.trust import instant_of
 
@@ -27,6 +37,7 @@ V = TypeVar("V")
 KEY_BYTES = 32
 REASON_LENGTH_MAX = 500
 PEM_LENGTH_MAX = 16_384
+GROUP_PATH_LENGTH_MAX = 600
 
 
 def rfc3339(instant: int) -> str:
@@ -49,10 +60,6 @@ def _key(text: object) -> bytes:
     if len(raw) != KEY_BYTES:
         raise ValueError(f"expected {KEY_BYTES} bytes, found {len(raw)}")
     return raw
-
-
-def _document(definition: Any) -> Any:
-    return to_document(definition) if isinstance(definition, Pipeline) else definition
 
 
 Time = Annotated[
@@ -142,6 +149,8 @@ class Run(Answer):
     reason: str
     epoch: int
     salt: str
+    parameters: dict[str, str | int | bool | list[str]] = {}
+    started_by: str
     created_at: Time
     ended_at: Time | None
     stages: list[Stage]
@@ -174,12 +183,23 @@ class Event(Answer):
 
 
 class StartRun(Body):
-    """Start a run of a job, at the job's version or another one."""
+    """Start a run of a job, at the job's version or another one; `salt` is that of a preview.
+
+    `parameters` and `env` override those of the job and of the pipeline.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"job": "shop-update", "version": "2.1.0"}]})
 
     job: Word
     version: Word | None = None
+    salt: Word | None = None
+    parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = {}
+    env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
+
+    def given(self) -> Given:
+        """Return what is given for this run alone."""
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in self.parameters.items()}
+        return Given(parameters=values, env=plain_of(self.env), secrets=secrets_of(self.env))
 
 
 class WithReason(Body):
@@ -187,6 +207,13 @@ class WithReason(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "support reports crashes"}]})
 
+    reason: Reason
+
+
+class SkipStage(Body):
+    """The stage to pass over, and why; it is kept in the audit log."""
+
+    stage: str
     reason: Reason
 
 
@@ -203,39 +230,6 @@ class PromoteStage(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"stage": "rest"}]})
 
     stage: Word
-
-
-# --- pipelines and jobs -----------------------------------------------------------------------------------------
-
-
-class PipelineAnswer(Answer):
-    """One revision of a pipeline; `definition` has the shape of a pipeline file."""
-
-    name: str
-    revision: int
-    definition: Annotated[dict[str, Any], BeforeValidator(_document)]
-    author: str
-    created_at: Time
-
-
-class OperationAnswer(Answer):
-    """What a job does: install one app."""
-
-    app: str
-    version: str
-    params: dict[str, str]
-    env: dict[str, str]
-
-
-class Job(Answer):
-    """An operation bound to a pipeline; `active_run` is the id of its run that has not ended."""
-
-    name: str
-    pipeline: str
-    operation: OperationAnswer
-    priority: int
-    active_run: str | None
-    created_at: Time
 
 
 # --- devices ----------------------------------------------------------------------------------------------------
@@ -274,6 +268,42 @@ class Labels(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"labels": {"region": "eu", "ring": "canary"}}]})
 
     labels: dict[Word, Annotated[str, Field(max_length=256)]]
+
+
+class Group(Answer):
+    """One group. `devices` counts its own members; `devices_below` those of groups below it, too, each once."""
+
+    path: str
+    devices: int
+    devices_below: int
+    created_at: Time
+
+
+class NewGroup(Body):
+    """A group, named by its path; groups above it are made with it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "eu/berlin"}]})
+
+    path: Annotated[str, Field(max_length=GROUP_PATH_LENGTH_MAX)]
+
+
+class Members(Body):
+    """Devices by their ids, those that a query finds now, or both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"devices": ["kiosk-1"]}, {"query": 'labels.city == "berlin"'}]}
+    )
+
+    devices: Annotated[list[Word], Field(max_length=NAMED_MAX)] = []
+    query: Annotated[str, Field(max_length=LENGTH_MAX)] | None = None
+
+
+class MembersChanged(Answer):
+    """How many devices were meant, and how many of them were not as asked for before."""
+
+    path: str
+    found: int
+    changed: int
 
 
 class Enrol(Body):
@@ -330,6 +360,26 @@ class Release(Answer):
     installer: str
     hardware: list[str]
     published_at: Time
+    channels: list[str]
+
+
+class NewChannel(Body):
+    """The channel to put a release into."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"channel": "stable"}]})
+
+    channel: Word
+
+
+class Channel(Answer):
+    """A release in a channel of its app, and the runs that its appearance started."""
+
+    app: str
+    channel: str
+    version: str
+    at: Time
+    actor: str
+    runs: list[str]
 
 
 class Artifact(BaseModel):
@@ -402,6 +452,15 @@ class AuditEntry(Answer):
     subject: str
     reason: str
     hash: str
+
+
+class Standstill(Answer):
+    """Whether everything is stopped; `since`, `by` and `reason` tell of the one who did."""
+
+    stopped: bool
+    since: Time | None
+    by: str
+    reason: str
 
 
 class Health(Answer):

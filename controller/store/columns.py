@@ -40,8 +40,8 @@ class Bulk:
     again, which takes longer than SQLite does.
     """
 
-    def __init__(self, statement: sa.Insert | sa.Update, names: Sequence[str] | None = None) -> None:
-        """Take an update with its values, or an insert and the *names* of its columns."""
+    def __init__(self, statement: sa.Insert | sa.Update | sa.Delete, names: Sequence[str] | None = None) -> None:
+        """Take an update with its values, a delete, or an insert and the *names* of its columns."""
         self._sql: Final = str(statement.compile(dialect=sqlite.dialect(), column_keys=names))
 
     @classmethod

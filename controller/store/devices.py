@@ -2,14 +2,20 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice, starmap
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import Candidate, DeviceRecord, Sender, Sighted
+from controller.app.records import Candidate, DeviceRecord, Enrolled, Sender, Sighted
+from controller.domain.pipeline import Targets
+from controller.domain.query import Formula, version_key
+from controller.domain.selector import formula_of
+from controller.store import device_rows
 from controller.store.columns import Bulk, one_of
-from controller.store.tables import device
+from controller.store.queries import condition
+from controller.store.tables import AGENT, device, device_app, device_label
 from protocol.ids import DeviceId, Name, partition_of
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -38,8 +44,11 @@ _KEPT: Final = frozenset({"id", "labels", "seq", "is_blocked"})
 INSERT: Final = sa.insert(device)
 LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_d.id), 0))
 ID_OF: Final = sa.select(_d.id).where(_d.name == sa.bindparam("b_name"))
+ID_OF_DEVICE: Final = sa.select(_d.id).where(_d.device == sa.bindparam("b_device"))
+BY_ID: Final = sa.select(device).where(_d.id == _b_id)
 BY_NAMES: Final = sa.select(device).where(one_of(_d.name, "names"))
 SENDERS: Final = sa.select(*(_d[name] for name in Sender.__struct_fields__)).where(one_of(_d.name, "names"))
+ROLL: Final = sa.select(*(_d[name] for name in Enrolled.__struct_fields__)).order_by(_d.id)
 CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__)).where(~_d.is_blocked, ~_d.is_broken)
 NEXT_SEQS: Final = sa.update(device).where(one_of(_d.id, "ids")).values(seq=_next_seq)
 SEQS: Final = sa.select(_d.id, _d.seq).where(one_of(_d.id, "ids"))
@@ -94,6 +103,7 @@ class SqlDevices:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._loaded: dict[int, DeviceRecord] = {}
 
     def add(self, device: DeviceRecord) -> int:
         row = msgspec.structs.asdict(device)
@@ -101,13 +111,18 @@ class SqlDevices:
         if known is not None:
             kept = {name: value for name, value in row.items() if name not in _KEPT}
             self._connection.execute(ENROL_ANEW, {**kept, "b_id": known})
+            self._save_said(known, device)
             return known
         added: int = self._connection.execute(LAST_ID).scalar_one() + 1
         self._connection.execute(INSERT, {**row, "id": added})
+        device_rows.save_labels(self._connection, added, device.labels)
+        self._save_said(added, device)
         return added
 
     def by_names(self, names: Collection[Name]) -> dict[Name, DeviceRecord]:
-        return {record.name: record for record in self._all(BY_NAMES, {"names": list(names)})}
+        found = self._all(BY_NAMES, {"names": list(names)})
+        self._loaded.update((record.id, record) for record in found)
+        return {record.name: record for record in found}
 
     def senders(self, names: Collection[Name]) -> dict[Name, Sender]:
         rows = self._connection.execute(SENDERS, {"names": list(names)}).all()
@@ -123,6 +138,7 @@ class SqlDevices:
         version: str | None,
         after: str,
         limit: int,
+        where: Formula | None = None,
     ) -> list[DeviceRecord]:
         statement = sa.select(device).where(_d.device > after).order_by(_d.device).limit(limit)
         filters = [_has_label(key, value) for key, value in labels.items()]
@@ -130,10 +146,19 @@ class SqlDevices:
             filters.append(_is_online(instance) if online else ~_is_online(instance))
         if app is not None or version is not None:
             filters.append(_has_installed(app, version))
+        if where is not None:
+            filters.append(condition(where))
         return self._all(statement.where(*filters), {})
 
-    def candidates(self) -> list[Candidate]:
-        return list(starmap(Candidate, self._connection.execute(CANDIDATES).all()))
+    def matching(self, targets: Targets) -> list[Candidate]:
+        rows = self._connection.execute(CANDIDATES.where(condition(formula_of(targets))))
+        return sorted(starmap(Candidate, rows), key=attrgetter("id"))
+
+    def roll(self) -> list[Enrolled]:
+        return list(starmap(Enrolled, self._connection.execute(ROLL)))
+
+    def ids(self, where: Formula) -> list[int]:
+        return sorted(self._connection.scalars(sa.select(_d.id).where(condition(where))))
 
     def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
         wanted = list(ids)
@@ -141,11 +166,19 @@ class SqlDevices:
         return dict(self._connection.execute(SEQS, {"ids": wanted}).all())
 
     def save_hello(self, device: DeviceRecord) -> None:
+        before = self._loaded.get(device.id) or next(iter(self._all(BY_ID, {"b_id": device.id})), None)
         self._connection.execute(SAVE_HELLO, {"b_id": device.id, **{name: getattr(device, name) for name in _HELLO}})
+        if before is not None:
+            self._save_said(device.id, device, before)
 
     def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool | None]]) -> None:
         rows = [(msgspec.json.encode(installed).decode(), is_broken, id_) for id_, installed, is_broken in told]
         SAVE_INSTALLED.run(self._connection, rows)
+        last = {id_: installed for id_, installed, _ in told}
+        if last:
+            apps = {(id_, one.app, one.version) for id_, installed in last.items() for one in installed}
+            device_rows.save_apps(self._connection, last.keys(), apps, with_agents=False)
+            self._loaded.clear()
 
     def save_gone(self, device_id: int, *, connection: str, at: Instant) -> bool:
         done = self._connection.execute(SAVE_GONE, {"b_id": device_id, "b_connection": connection, "at": at})
@@ -160,7 +193,10 @@ class SqlDevices:
         self._connection.execute(SET_GONE, {"ids": list(ids)})
 
     def set_labels(self, device: DeviceId, labels: Mapping[str, str]) -> None:
-        self._connection.execute(SET_LABELS, {"b_device": device, "labels": dict(labels)})
+        found: int | None = self._connection.scalar(ID_OF_DEVICE, {"b_device": device})
+        if found is not None:
+            self._connection.execute(SET_LABELS, {"b_device": device, "labels": dict(labels)})
+            device_rows.save_labels(self._connection, found, labels)
 
     def set_blocked(self, device: DeviceId, *, is_blocked: bool) -> None:
         self._connection.execute(SET_BLOCKED, {"b_device": device, "is_blocked": is_blocked})
@@ -176,6 +212,17 @@ class SqlDevices:
     def installed_counts(self, app: str) -> dict[str, int]:
         return dict(self._connection.execute(INSTALLED_COUNTS, {"app": app}).all())
 
+    def _save_said(self, device_id: int, said: DeviceRecord, before: DeviceRecord | None = None) -> None:
+        """Keep the rows equal to what a device said last, where that is not what it said *before*."""
+        if before is None or before.facts != said.facts:
+            device_rows.save_facts(self._connection, device_id, said.facts)
+        if before is None or (before.installed, before.agent) != (said.installed, said.agent):
+            apps = {(device_id, one.app, one.version) for one in said.installed}
+            if said.agent:
+                apps.add((device_id, AGENT, said.agent))
+            device_rows.save_apps(self._connection, [device_id], apps, with_agents=True)
+        self._loaded[device_id] = said
+
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[DeviceRecord]:
         return [DeviceRecord(**row) for row in self._connection.execute(statement, values).mappings()]
 
@@ -185,20 +232,17 @@ def _is_online(instance: int) -> sa.ColumnElement[bool]:
 
 
 def _has_label(key: str, value: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a label has a value.
-
-    Key and value are compared as bound values; a JSON path would have to quote the key, which people choose.
-    """
-    one = sa.func.json_each(_d.labels).table_valued("key", "value").alias()
-    return sa.exists().select_from(one).where(one.c.key == key, one.c.value == value)
+    """Return the condition that a label has a value."""
+    label = device_label.c
+    return _d.id.in_(sa.select(label.device_id).where(label.key == key, label.value == value))
 
 
 def _has_installed(app: str | None, version: str | None) -> sa.ColumnElement[bool]:
     """Return the condition that one installed release has that app and that version, where they are given."""
-    one = sa.func.json_each(_d.installed).table_valued("value").alias()
-    wanted: list[sa.ColumnElement[Any]] = []
+    one = device_app.c
+    wanted = [one.app != AGENT]
     if app is not None:
-        wanted.append(sa.func.json_extract(one.c.value, "$.app") == app)
+        wanted.append(one.app == app)
     if version is not None:
-        wanted.append(sa.func.json_extract(one.c.value, "$.version") == version)
-    return sa.exists().select_from(one).where(*wanted)
+        wanted += [one.version_key == version_key(version), one.version == version]
+    return _d.id.in_(sa.select(one.device_id).where(*wanted))

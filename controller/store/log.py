@@ -6,10 +6,10 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import AuditRecord, EventRecord, Record, ReportRecord, SecurityRecord
+from controller.app.records import AnswerRecord, AuditRecord, EventRecord, Record, ReportRecord, SecurityRecord
 from controller.app.repositories import ReportKey
 from controller.store.columns import Bulk
-from controller.store.tables import audit, event, heartbeat, report, security_event
+from controller.store.tables import answer, audit, event, heartbeat, report, security_event
 from protocol.units import Instant
 
 HEARTBEAT_ID: Final = 1
@@ -40,6 +40,11 @@ SECURITY: Final = (
 )
 AUDIT: Final = sa.select(audit).where(audit.c.id > _after).order_by(audit.c.id).limit(_limit)
 LAST_AUDIT: Final = sa.select(audit).order_by(audit.c.id.desc()).limit(1)
+ANSWER: Final = sa.select(answer).where(
+    answer.c.actor == sa.bindparam("b_actor"), answer.c.key == sa.bindparam("b_key")
+)
+INSERT_ANSWER: Final = sa.insert(answer)
+FORGET_ANSWERS: Final = sa.delete(answer).where(answer.c.at < sa.bindparam("b_at"))
 HEARTBEAT: Final = sa.select(heartbeat.c.at).where(heartbeat.c.id == HEARTBEAT_ID)
 BEAT: Final = sa.update(heartbeat).where(heartbeat.c.id == HEARTBEAT_ID).values(at=sa.bindparam("b_at"))
 FIRST_BEAT: Final = sa.insert(heartbeat)
@@ -75,6 +80,16 @@ class SqlLog:
     def last_audit(self) -> AuditRecord | None:
         row = self._connection.execute(LAST_AUDIT).mappings().one_or_none()
         return None if row is None else AuditRecord(**row)
+
+    def answer(self, actor: str, key: str) -> AnswerRecord | None:
+        row = self._connection.execute(ANSWER, {"b_actor": actor, "b_key": key}).mappings().one_or_none()
+        return None if row is None else AnswerRecord(**row)
+
+    def add_answer(self, answer: AnswerRecord) -> None:
+        self._connection.execute(INSERT_ANSWER, msgspec.structs.asdict(answer))
+
+    def forget_answers(self, *, before: Instant) -> None:
+        self._connection.execute(FORGET_ANSWERS, {"b_at": before})
 
     def add_audit(self, entry: AuditRecord) -> None:
         self._insert(INSERT_AUDIT, [entry])

@@ -13,8 +13,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from controller.app.records import CommandState
+from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.target import TargetState
+from controller.domain.trigger import JobTrigger, StartRequest
 from controller.store.columns import Json, Key, is_exactly
 from protocol.messages import InstalledRelease
 
@@ -85,6 +87,61 @@ device = sa.Table(
     _int("last_seen_at", nullable=True),
 )
 _partial("ix_device_online", device.c.instance, where=device.c.instance > sa.literal_column("0"))
+sa.Index("ix_device_model", device.c.model)
+
+# What queries find devices by, kept beside the JSON that is shown. None refers to `device` by a foreign key: no device
+# is ever deleted, and these rows are written where reports come in.
+
+
+def _entries(name: str) -> sa.Table:
+    """Return a table of texts by key; `number` is the double that a text is, where it is one."""
+    table = sa.Table(
+        name,
+        metadata,
+        sa.Column("device_id", Key, primary_key=True, autoincrement=False),
+        sa.Column("key", sa.Text, primary_key=True),
+        _text("value"),
+        sa.Column("number", sa.Double),
+        sqlite_with_rowid=False,
+    )
+    sa.Index(f"ix_{name}_value", table.c.key, table.c.value)
+    _partial(f"ix_{name}_number", table.c.key, table.c.number, where=table.c.number.is_not(None))
+    return table
+
+
+device_label = _entries("device_label")
+device_fact = _entries("device_fact")
+
+AGENT: Final = ""
+"""The agent stands among the apps under a name that no app has: its version is looked up like theirs."""
+
+device_app = sa.Table(
+    "device_app",
+    metadata,
+    sa.Column("device_id", Key, primary_key=True, autoincrement=False),
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    _text("version_key"),
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_device_app_key", device_app.c.app, device_app.c.version_key)
+
+fleet_group = sa.Table(
+    "fleet_group",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    _int("created_at"),
+    sqlite_with_rowid=False,
+)
+
+device_group = sa.Table(
+    "device_group",
+    metadata,
+    sa.Column("path", sa.Text, sa.ForeignKey("fleet_group.path"), primary_key=True),
+    sa.Column("device_id", Key, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_device_group_device", device_group.c.device_id)
 
 # --- definitions --------------------------------------------------------------------------------------------
 
@@ -97,6 +154,7 @@ pipeline = sa.Table(
     sa.Column("definition", Json(Pipeline), nullable=False),
     _text("author"),
     _int("created_at"),
+    _int("archived_at", nullable=True),
     sa.UniqueConstraint("name", "revision"),
 )
 
@@ -108,8 +166,16 @@ job = sa.Table(
     _text("pipeline"),
     sa.Column("operation", Json(Operation), nullable=False),
     sa.Column("priority", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("parameters", Json(dict[str, Value]), nullable=False, server_default="{}"),
+    sa.Column("triggers", Json(tuple[JobTrigger, ...]), nullable=False, server_default="[]"),
+    _int("next_at", nullable=True),
+    sa.Column("waiting", Json(StartRequest)),
+    sa.Column("hook", sa.Text),
     _int("created_at"),
+    _int("archived_at", nullable=True),
 )
+_partial("ix_job_next", job.c.next_at, where=job.c.next_at.is_not(None))
+_partial("ix_job_waiting", job.c.id, where=job.c.waiting.is_not(None))
 
 release = sa.Table(
     "release",
@@ -126,6 +192,16 @@ release = sa.Table(
     sa.Column("hardware", Json(tuple[str, ...]), nullable=False),
     _int("published_at"),
     sa.UniqueConstraint("app", "version"),
+)
+
+channel = sa.Table(
+    "channel",
+    metadata,
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    _int("at"),
+    _text("actor"),
 )
 
 release_document = sa.Table(
@@ -305,11 +381,33 @@ audit = sa.Table(
     _text("hash"),
 )
 
+answer = sa.Table(
+    "answer",
+    metadata,
+    sa.Column("actor", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    _text("fingerprint"),
+    sa.Column("answer", sa.LargeBinary),
+    _int("at"),
+)
+sa.Index("ix_answer_at", answer.c.at)
+
 heartbeat = sa.Table(
     "heartbeat",
     metadata,
     sa.Column("id", Key, primary_key=True, autoincrement=False),
     _int("at"),
+)
+
+# --- the whole tenant ---------------------------------------------------------------------------------------
+
+standstill = sa.Table(
+    "standstill",
+    metadata,
+    sa.Column("id", Key, primary_key=True, autoincrement=False),
+    _int("at"),
+    _text("actor"),
+    _text("reason"),
 )
 
 # --- credentials --------------------------------------------------------------------------------------------

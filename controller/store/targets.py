@@ -30,6 +30,7 @@ _is_fit = sa.exists().where(device.c.id == _t.device_id, ~device.c.is_blocked, ~
 
 INSERT: Final = Bulk.insert(target_run, *target_run.c.keys())
 MEMBERS: Final = sa.select(_t.device_id).where(_t.run_id == sa.bindparam("run_id"))
+PLACED: Final = sa.select(_t.device_id, _t.id).where(_t.run_id == sa.bindparam("run_id"))
 BY_IDS: Final = sa.select(target_run).where(one_of(_t.id, "ids"))
 READY: Final = (
     sa.select(target_run)
@@ -40,6 +41,9 @@ READY: Final = (
     .limit(_limit)
 )
 IN_FLIGHT: Final = sa.select(target_run).where(_t.run_id == sa.bindparam("run_id"), is_at_work).order_by(_t.id)
+FIND: Final = sa.select(target_run).where(
+    _t.run_id == sa.bindparam("run_id"), _t.device_id == sa.bindparam("device_id")
+)
 AT_WORK: Final = sa.select(target_run).where(_t.device_id == sa.bindparam("device_id"), is_at_work)
 DUE: Final = (
     sa.select(target_run)
@@ -106,6 +110,10 @@ class SqlTargets:
     def members(self, run_id: int) -> set[int]:
         return set(self._connection.scalars(MEMBERS, {"run_id": run_id}))
 
+    def placed(self, run_id: int) -> dict[int, int]:
+        rows: Sequence[Any] = self._connection.execute(PLACED, {"run_id": run_id}).all()
+        return {device: id_ >> STAGE_SHIFT for device, id_ in rows}
+
     def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
         return {target.id: target for target in self._all(BY_IDS, {"ids": list(ids)})}
 
@@ -117,6 +125,9 @@ class SqlTargets:
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return self._all(IN_FLIGHT, {"run_id": run_id})
+
+    def find(self, run_id: int, device_id: int) -> TargetRecord | None:
+        return next(iter(self._all(FIND, {"run_id": run_id, "device_id": device_id})), None)
 
     def at_work(self, device_id: int) -> TargetRecord | None:
         return next(iter(self._all(AT_WORK, {"device_id": device_id})), None)

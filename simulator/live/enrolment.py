@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,8 @@ IN_FLIGHT_MAX: Final = 8
 TRIES_MAX: Final = 6
 RETRY_BASE_MS: Final = 200
 RETRY_CAP_MS: Final = 5_000
+_JSON: Final = {"Content-Type": "application/json"}
+_WHATEVER: Final = {**_JSON, "If-Match": "*"}
 _BUSY: Final = frozenset({429, 502, 503, 504})
 
 
@@ -179,7 +181,9 @@ async def _ask(client: httpx.AsyncClient, body: bytes) -> _Enrolled:
     return enrolled
 
 
-async def call(client: httpx.AsyncClient, method: str, path: str, *, content: bytes) -> httpx.Response:
+async def call(
+    client: httpx.AsyncClient, method: str, path: str, *, content: bytes, headers: Mapping[str, str] = _JSON
+) -> httpx.Response:
     """Send one request with a JSON body, again after a fault that may pass.
 
     Raises:
@@ -188,7 +192,6 @@ async def call(client: httpx.AsyncClient, method: str, path: str, *, content: by
     why = ""
     for attempt in range(TRIES_MAX):
         try:
-            headers = {"Content-Type": "application/json"}
             answer = await client.request(method, path, content=content, headers=headers)
             if answer.is_success:
                 return answer
@@ -213,7 +216,7 @@ async def label(labels: Sequence[tuple[str, dict[str, str]]], *, addresses: Addr
     async def one(client: httpx.AsyncClient, device: str, wanted: dict[str, str]) -> None:
         async with room:
             body = msgspec.json.encode({"labels": wanted})
-            await call(client, "PUT", f"/v1/devices/{device}/labels", content=body)
+            await call(client, "PUT", f"/v1/devices/{device}/labels", content=body, headers=_WHATEVER)
 
     try:
         async with addresses.client(token=token) as client, asyncio.TaskGroup() as tasks:

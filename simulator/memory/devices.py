@@ -7,7 +7,10 @@ from typing import Final
 
 import msgspec
 
-from controller.app.records import Candidate, DeviceRecord, Sender, Sighted
+from controller.app.records import Candidate, DeviceRecord, Enrolled, Sender, Sighted
+from controller.domain.pipeline import Targets
+from controller.domain.query import Described, Formula, matches
+from controller.domain.selector import formula_of
 from protocol.ids import DeviceId, Name, partition_of
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -37,6 +40,7 @@ class MemoryDevices:
         self._rows: dict[int, DeviceRecord] = {}
         self._ids: dict[Name, int] = {}
         self._named: dict[DeviceId, int] = {}
+        self._groups: dict[int, frozenset[str]] = {}
 
     def add(self, device: DeviceRecord) -> int:
         known = self._rows.get(self._ids.get(device.name, 0))
@@ -66,6 +70,7 @@ class MemoryDevices:
         version: str | None,
         after: str,
         limit: int,
+        where: Formula | None = None,
     ) -> list[DeviceRecord]:
         found = (
             row
@@ -74,15 +79,52 @@ class MemoryDevices:
             and all(row.labels.get(key) == value for key, value in labels.items())
             and online in {None, _is_online(row, instance)}
             and _has_installed(row, app, version)
+            and (where is None or matches(where, self.described(row)))
         )
         return nsmallest(limit, found, key=lambda row: row.device)
 
-    def candidates(self) -> list[Candidate]:
+    def matching(self, targets: Targets) -> list[Candidate]:
+        where = formula_of(targets)
         return [
-            Candidate(id=row.id, device=row.device, name=row.name, labels=row.labels, instance=row.instance)
+            Candidate(id=row.id, device=row.device, name=row.name, instance=row.instance)
             for row in self._rows.values()
-            if not (row.is_blocked or row.is_broken)
+            if not (row.is_blocked or row.is_broken) and matches(where, self.described(row))
         ]
+
+    def roll(self) -> list[Enrolled]:
+        rows = self._rows.values()
+        return [Enrolled(row.id, row.device, row.is_blocked, row.is_broken) for row in rows]
+
+    def ids(self, where: Formula) -> list[int]:
+        return [row.id for row in self._rows.values() if matches(where, self.described(row))]
+
+    def described(self, row: DeviceRecord) -> Described:
+        """Return a device as queries see it."""
+        return Described(
+            device=row.device,
+            model=row.model,
+            agent=row.agent,
+            labels=row.labels,
+            facts=row.facts,
+            apps=tuple((one.app, one.version) for one in row.installed),
+            groups=self.groups_of(row.id),
+        )
+
+    def groups_of(self, device_id: int) -> frozenset[str]:
+        """Return the paths of a device's groups."""
+        return self._groups.get(device_id, frozenset())
+
+    def members(self, path: str) -> set[int]:
+        """Return the ids of the devices of a group itself."""
+        return {device_id for device_id, groups in self._groups.items() if path in groups}
+
+    def set_groups(self, device_id: int, groups: frozenset[str]) -> None:
+        """Make the groups of a device these."""
+        self._journal.put(self._groups, device_id, groups)
+
+    def ids_of(self, devices: Collection[DeviceId]) -> dict[DeviceId, int]:
+        """Return the ids of those devices that exist."""
+        return {device: self._named[device] for device in devices if device in self._named}
 
     def is_known(self, device_id: int) -> bool:
         """Say whether there is such a device."""

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from controller.app.records import AuditRecord, EventRecord, ReportRecord, SecurityRecord
+from controller.app.records import AnswerRecord, AuditRecord, EventRecord, ReportRecord, SecurityRecord
 from controller.app.repositories import ReportKey
 from protocol.units import Instant
 from simulator.memory.journal import Journal
@@ -29,6 +29,7 @@ class MemoryLog:
         self._timelines: defaultdict[int, _Entries[EventRecord]] = defaultdict(lambda: _Entries(journal))
         self._security: _Entries[SecurityRecord] = _Entries(journal)
         self._audit: _Entries[AuditRecord] = _Entries(journal)
+        self._answers: dict[tuple[str, str], AnswerRecord] = {}
         self._beats: dict[str, Instant] = {}
 
     def known_reports(self, keys: Collection[ReportKey]) -> set[ReportKey]:
@@ -57,6 +58,18 @@ class MemoryLog:
 
     def last_audit(self) -> AuditRecord | None:
         return self._audit.last()
+
+    def answer(self, actor: str, key: str) -> AnswerRecord | None:
+        return self._answers.get((actor, key))
+
+    def add_answer(self, answer: AnswerRecord) -> None:
+        place = answer.actor, answer.key
+        assert place not in self._answers, f"there is an answer under {place}"
+        self._journal.put(self._answers, place, answer)
+
+    def forget_answers(self, *, before: Instant) -> None:
+        for place in [place for place, answer in self._answers.items() if answer.at < before]:
+            self._journal.drop(self._answers, place)
 
     def add_audit(self, entry: AuditRecord) -> None:
         self._audit.add(entry)

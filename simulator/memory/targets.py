@@ -52,6 +52,9 @@ class MemoryTargets:
     def members(self, run_id: int) -> set[int]:
         return set(self._members[run_id])
 
+    def placed(self, run_id: int) -> dict[int, int]:
+        return {device: id_ >> STAGE_SHIFT for device, id_ in self._members[run_id].items()}
+
     def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
         return {id_: self._rows[id_] for id_ in sorted(set(ids)) if id_ in self._rows}
 
@@ -65,6 +68,9 @@ class MemoryTargets:
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return [self._rows[id_] for id_ in sorted(self._in_flight[run_id])]
+
+    def find(self, run_id: int, device_id: int) -> TargetRecord | None:
+        return self._rows.get(self._members[run_id].get(device_id, 0))
 
     def at_work(self, device_id: int) -> TargetRecord | None:
         return self._rows.get(self._at_work.get(device_id, 0))

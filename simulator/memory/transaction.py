@@ -6,10 +6,12 @@ from simulator.memory.catalog import MemoryCatalog
 from simulator.memory.commands import MemoryCommands
 from simulator.memory.credentials import MemoryCredentials
 from simulator.memory.devices import MemoryDevices
+from simulator.memory.groups import MemoryGroups
 from simulator.memory.journal import Journal
 from simulator.memory.log import MemoryLog
 from simulator.memory.runs import MemoryRuns
 from simulator.memory.targets import MemoryTargets
+from simulator.memory.tenant import MemoryTenant
 
 
 class MemoryTransaction:
@@ -18,9 +20,11 @@ class MemoryTransaction:
     def __init__(self, journal: Journal) -> None:
         job_ids: dict[int, str] = {}
         self.devices: Final = MemoryDevices(journal)
+        self.groups: Final = MemoryGroups(journal, self.devices)
         self.runs: Final = MemoryRuns(journal, job_ids)
         self.targets: Final = MemoryTargets(journal, self.devices, self.runs)
         self.commands: Final = MemoryCommands(journal, self.runs)
         self.catalog: Final = MemoryCatalog(journal, job_ids, self.runs)
+        self.tenant: Final = MemoryTenant(journal)
         self.credentials: Final = MemoryCredentials(journal)
         self.log: Final = MemoryLog(journal, self.runs)

@@ -11,7 +11,7 @@ from controller.domain.pipeline import Operation
 from protocol.ids import AppName, DeviceId, Name, digest_of, name_of
 from protocol.trust import FleetRoot, ReleaseFile, ReleaseInfo
 from protocol.units import DAY, Instant, later
-from simulator.virtual.draws import VERSIONS, Draws
+from simulator.virtual.draws import GROUPS, VERSIONS, Draws
 from simulator.virtual.keys import Keys
 from simulator.virtual.server import DIRECTOR, TENANT, TIME
 from simulator.virtual.world import START
@@ -71,7 +71,11 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
         tx.catalog.add_job(_job(definition.name, priority))
     for device, ring in zip(draws.devices, draws.rings, strict=True):
         tx.devices.add(_enrolled(device, ring, keys))
+    tx.groups.add(GROUPS, at=START)
     found = tx.devices.by_names([identity(device) for device in draws.devices])
+    for device, groups in zip(draws.devices, draws.groups, strict=True):
+        for path in groups:
+            tx.groups.add_members(path, [found[identity(device)].id])
     return [found[identity(device)] for device in draws.devices]
 
 

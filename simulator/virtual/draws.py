@@ -31,7 +31,18 @@ from protocol.units import MINUTE, SECOND, Millis
 
 REAL_KEYS_EVERY: Final = 50
 RINGS: Final = ("canary", "main")
-VERSIONS: Final = ("1.0.0", "2.0.0", "3.0.0")
+VERSIONS: Final = ("1.0.0", "2.0.0", "10.0.0")
+"""In an order that is not that of text."""
+GROUPS: Final = ("eu", "eu/berlin", "europe", "us")
+QUERIES: Final = (
+    'app("shop").version < "9"',
+    'app("shop").version >= "2"',
+    '!(app("shop").version in ["10", "1.0"])',
+    '!has(app("shop")) || app("shop").version == "1"',
+    'group("eu") || labels.ring == "canary"',
+    'labels.ring != "canary" && model in ["k1", "k2"]',
+    '!group("eu")',
+)
 DEVICES_MAX: Final = 8
 
 
@@ -108,10 +119,16 @@ class DeviceDraw(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean time between two acts in milliseconds, and how likely each act is beside the others."""
+    """Mean time between two acts in milliseconds, and how likely each act is beside the others.
+
+    `stop_gap_ms` is the mean time until everything is stopped, and until that is lifted again; `decide_gap_ms` that
+    between two decisions about a stage or a device that a run would wait for. 0 is never.
+    """
 
     gap_ms: int
     weights: dict[str, int]
+    stop_gap_ms: int
+    decide_gap_ms: int
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +138,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     has_real_keys: bool
     devices: tuple[DeviceId, ...]
     rings: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
     pipelines: tuple[Pipeline, ...]
     priorities: tuple[int, ...]
     network: NetworkDraw
@@ -132,7 +150,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     floors: tuple[int, ...]
 
 
-ACTS: Final = ("start", "pause", "resume", "terminate", "promote", "edit", "label", "block", "look")
+ACTS: Final = ("start", "pause", "resume", "terminate", "promote", "edit", "label", "group", "block", "look")
 
 
 def draw(seed: int) -> Draws:
@@ -146,12 +164,13 @@ def draw(seed: int) -> Draws:
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
         rings=tuple(chance.choice(RINGS) for _ in devices),
+        groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
         pipelines=tuple(_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=_network(chance),
         controller=_controller(chance),
         device=_device(chance),
-        operator=_operator(chance),
+        operator=_operator(chance, random.Random(f"{seed}/rare")),
         broker=_broker(random.Random(f"{seed}/draws/broker")),
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
@@ -230,11 +249,13 @@ def _device(chance: random.Random) -> DeviceDraw:
     )
 
 
-def _operator(chance: random.Random) -> OperatorDraw:
+def _operator(chance: random.Random, rare: random.Random) -> OperatorDraw:
     weights = {act: chance.choice((0, 1, 1, 3)) for act in ACTS}
     return OperatorDraw(
         gap_ms=int(chance.choice((5, 20, 60)) * SECOND),
         weights={**weights, "start": 3, "promote": 3, "resume": max(1, weights["pause"])},
+        stop_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
+        decide_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
     )
 
 
@@ -276,7 +297,11 @@ def _stage(
 
 
 def _targets(chance: random.Random, devices: tuple[DeviceId, ...]) -> Targets:
-    match chance.randrange(4):
+    match chance.randrange(7):
+        case 4 | 5:
+            return Targets(query=chance.choice(QUERIES))
+        case 6:
+            return Targets(groups=tuple(chance.sample(GROUPS, chance.choice((1, 2)))))
         case 0:
             return Targets(labels={"ring": "canary"})
         case 1:

@@ -1,16 +1,17 @@
-"""The operators: they start, pause, resume, promote, terminate, edit, label and block, at any instant.
+"""The operators: they start, pause, resume, promote, terminate, edit, label, group and block, at any instant.
 
 While faults are in force they act at random. Once the world is healed they bring everything to its end: unblock who
 is blocked, resume what is paused, promote what waits.
 """
 
+import random
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from controller.app import devices, pipelines, runs
+from controller.app import devices, giving_up, groups, pipelines, runs, standstill
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
 from controller.app.errors import ControllerError
@@ -18,7 +19,7 @@ from controller.app.records import RunRecord
 from controller.domain.pipeline import Pace
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
-from simulator.virtual.draws import DEVICES_MAX, RINGS, VERSIONS
+from simulator.virtual.draws import DEVICES_MAX, GROUPS, RINGS, VERSIONS
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.server import Server
@@ -43,6 +44,7 @@ class Operator:
         self._oracle = oracle
         self._picture = oracle.picture
         self._chance = world.chance("operator")
+        self._rare = world.chance("rare acts")
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -51,6 +53,7 @@ class Operator:
             "promote": self._promote,
             "edit": self._edit,
             "label": self._label,
+            "group": self._group,
             "block": self._block,
             "look": self._look,
         }
@@ -61,6 +64,21 @@ class Operator:
         gap_ms = HURRY_MS if is_hurried else self._world.draws.operator.gap_ms
         self._world.scheduler.after(1 + int(self._chance.expovariate(1) * gap_ms), self._act)
 
+    def begin_rare_acts(self) -> None:
+        """Where that is drawn, stop everything now and then, and decide what a run waits for no longer."""
+        draws = self._world.draws.operator
+        if draws.stop_gap_ms:
+            self._after(draws.stop_gap_ms, self._stop_everything)
+        if draws.decide_gap_ms:
+            self._after(draws.decide_gap_ms, self._decide)
+
+    def _after(self, gap_ms: int, act: Callable[[], None]) -> None:
+        def unless_healed() -> None:
+            if not self._world.is_healed:
+                act()
+
+        self._world.scheduler.after(1 + int(self._rare.expovariate(1) * gap_ms), unless_healed)
+
     def _act(self) -> None:
         if self._world.is_healed:
             return
@@ -70,6 +88,8 @@ class Operator:
 
     def settle(self) -> None:
         """Bring everything to its end, again and again."""
+        if any(standstill.STOP_EVERYTHING in run.run.pause_reasons for run in self.active):
+            self._lift()
         for run in self.active:
             if run.run.is_paused:
                 self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
@@ -108,9 +128,9 @@ class Operator:
 
     # --- acts ---------------------------------------------------------------------------------------------------
 
-    def _any(self) -> RunRecord | None:
+    def _any(self, chance: random.Random | None = None) -> RunRecord | None:
         found = self.active
-        return self._chance.choice(found) if found else None
+        return (chance or self._chance).choice(found) if found else None
 
     def _start(self) -> None:
         job = self._chance.choice(self._world.draws.pipelines).name
@@ -161,6 +181,11 @@ class Operator:
         labels = {"ring": self._chance.choice(RINGS)}
         self._ask("label", device, partial(devices.set_labels, device=device, labels=labels))
 
+    def _group(self) -> None:
+        device, path = self._chance.choice(self._world.draws.devices), self._chance.choice(GROUPS)
+        act, use = self._chance.choice((("add", groups.add_devices), ("drop", groups.drop_devices)))
+        self._ask(f"{act} to group {path}", device, partial(use, path=path, devices=[device]))
+
     def _block(self) -> None:
         device = self._chance.choice(self._world.draws.devices)
         if self._chance.randrange(2):
@@ -169,6 +194,37 @@ class Operator:
         if self.active:
             self._world.sometimes(Sometimes.BLOCKED_IN_RUN)
         self._ask("block", device, partial(devices.block, device=device, reason=REASON))
+
+    def _decide(self) -> None:
+        """Skip a stage, or give a device up."""
+        run = self._any(self._rare)
+        if run is not None:
+            (self._skip if self._rare.randrange(2) else self._give_up)(run)
+        self._after(self._world.draws.operator.decide_gap_ms, self._decide)
+
+    def _skip(self, run: RunRecord) -> None:
+        stage = self._rare.choice(run.plan.pipeline.stages).name
+        self._ask("skip", f"{run.uid}/{stage}", partial(runs.skip, run=run.uid, stage=stage, reason=REASON))
+
+    def _give_up(self, run: RunRecord) -> None:
+        device = self._rare.choice(self._world.draws.devices)
+        act = partial(giving_up.give_up, run=run.uid, device=device, reason=REASON)
+        self._ask("give up", f"{run.uid}/{device}", act)
+
+    def _stop_everything(self) -> None:
+        if any(self._count(run, TargetState.IN_PROGRESS) for run in self.active):
+            self._world.sometimes(Sometimes.STOPPED_IN_FLIGHT)
+        self._ask("stop", standstill.EVERYTHING, partial(standstill.stop, reason=REASON))
+        self._after(self._world.draws.operator.stop_gap_ms, self._go_on)
+
+    def _go_on(self) -> None:
+        if any(standstill.STOP_EVERYTHING in run.run.pause_reasons for run in self.active if run.run.epoch == 1):
+            self._world.sometimes(Sometimes.BEGAN_STOPPED)
+        self._lift()
+        self._after(self._world.draws.operator.stop_gap_ms, self._stop_everything)
+
+    def _lift(self) -> None:
+        self._ask("lift", standstill.EVERYTHING, partial(standstill.lift, reason=REASON))
 
     def _look(self) -> None:
         run = self._any()

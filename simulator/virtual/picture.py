@@ -5,10 +5,13 @@ itself does not deceive the laws.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
+from controller.domain.query import Described
 from controller.domain.target import TargetState
 from protocol.ids import Digest, Name
 from protocol.units import Instant
@@ -22,7 +25,10 @@ Ran = tuple[RunRecord | None, RunRecord]
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One committed transaction: each write of a row, as the row was before and as it was then, in their order."""
+    """One committed transaction: each write of a row, as the row was before and as it was then, in their order.
+
+    `described` has all that each changed device was in turn, from what it was before to what it is now.
+    """
 
     targets: list[Moved]
     runs: list[Ran]
@@ -30,6 +36,7 @@ class Commit:
     reports: list[ReportRecord]
     hellos: list[DeviceRecord]
     voided: list[int]
+    described: dict[int, list[Described]]
     gone: list[int]
     unseen: list[int]
 
@@ -65,11 +72,20 @@ class Picture:
     connection: Callable[[Name], str | None] = lambda _: None
     is_lane_up: Callable[[Name], bool] = lambda _: False
     names: dict[Name, DeviceRecord] = field(default_factory=dict)
-    labels: dict[int, dict[str, str]] = field(default_factory=dict)
+    described: dict[int, Described] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.names = {device.name: device for device in self.devices.values()}
-        self.labels = {device.id: dict(device.labels) for device in self.devices.values()}
+        self.described = {
+            device.id: Described(device=device.device, model=device.model, labels=dict(device.labels))
+            for device in self.devices.values()
+        }
+
+    def sort(self, groups: Mapping[int, Sequence[str]]) -> None:
+        """Take note to which groups devices belong from the beginning."""
+        for device_id, paths in groups.items():
+            described = msgspec.structs.replace(self.described[device_id], groups=frozenset(paths))
+            self.described[device_id] = described
 
     def take(self, changes: Changes) -> Commit:
         """Take over what was committed, and return it row by row."""
@@ -79,6 +95,7 @@ class Picture:
         self.commands |= {command.digest: command for command in changes.commands}
         self.reports |= {(r.device_id, r.incarnation, r.report_seq): r for r in changes.reports}
         self._take_devices(changes)
+        described = self._describe(changes)
         return Commit(
             targets=targets,
             runs=runs,
@@ -86,6 +103,7 @@ class Picture:
             reports=changes.reports,
             hellos=changes.hellos,
             voided=changes.voided,
+            described=described,
             gone=changes.gone,
             unseen=changes.unseen,
         )
@@ -121,7 +139,24 @@ class Picture:
             self.blocked = self.blocked | ids if is_blocked else self.blocked - ids
         for device_id, is_broken in changes.installed:
             (self.broken.add if is_broken else self.broken.discard)(device_id)
+
+    def _describe(self, changes: Changes) -> dict[int, list[Described]]:
+        """Take over what queries ask about; return for each device that changed what it was, one after the other."""
+        turns: dict[int, list[Described]] = {}
+
+        def change(device_id: int, **said: object) -> None:
+            turn = turns.setdefault(device_id, [self.described[device_id]])
+            self.described[device_id] = msgspec.structs.replace(self.described[device_id], **said)
+            turn.append(self.described[device_id])
+
         for device, labels in changes.labelled:
             for record in self.devices.values():
                 if record.device == device:
-                    self.labels[record.id] = dict(labels)
+                    change(record.id, labels=dict(labels))
+        for device_id, said in changes.said:
+            change(device_id, **said)
+        for path, ids, is_added in changes.grouped:
+            for device_id in sorted(ids):
+                groups = self.described[device_id].groups
+                change(device_id, groups=groups | {path} if is_added else groups - {path})
+        return turns

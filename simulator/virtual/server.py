@@ -11,6 +11,7 @@ from controller.app.errors import ControllerError
 from controller.app.inbox import Inbox
 from controller.app.progress import ProgressBoard
 from controller.app.repositories import Store
+from controller.documents import resolve
 from controller.observe import Meters
 from protocol.ids import Name, TenantId, tenant_id
 from protocol.messages import RootVersions
@@ -87,6 +88,8 @@ class Life:
             dispatcher=dispatcher,
             progress=ProgressBoard(),
             meters=METERS,
+            resolve=resolve,
+            hook_key=bytes(32),
             keys=keys.ring,
             release_batch_max=world.chance("release-batch").choice(RELEASE_BATCHES_MAX),
         )

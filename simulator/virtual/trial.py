@@ -71,6 +71,7 @@ class Trial:
         picture = Picture(
             true_now=lambda: world.now, wall_now=wall.now, devices={record.id: record for record in records}
         )
+        picture.sort(dict(zip((record.id for record in records), draws.groups, strict=True)))
         oracle = Oracle(world, picture, laws=laws)
         network = Network(world)
         self._server = Server(world, network, store, wall=wall, keys=keys, oracle=oracle)
@@ -87,6 +88,7 @@ class Trial:
             for device in self._devices:
                 device.power_on()
             self._operator.begin()
+            self._operator.begin_rare_acts()
             self._nemesis.begin()
             events = self._play(until=world.now + self._draws.chaos_ms)
             self._heal()

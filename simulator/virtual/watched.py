@@ -24,6 +24,8 @@ class Changes:
     blocked: list[tuple[DeviceId, bool]] = field(default_factory=list)
     labelled: list[tuple[DeviceId, Mapping[str, str]]] = field(default_factory=list)
     installed: list[tuple[int, bool]] = field(default_factory=list)
+    said: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    grouped: list[tuple[str, Collection[int], bool]] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
     is_mark: bool = False
@@ -66,12 +68,29 @@ class _Devices(_Watched):
     def save_hello(self, device: DeviceRecord) -> None:
         self._inner.save_hello(device)
         self._changes.hellos.append(device)
+        said = {"facts": dict(device.facts), "apps": _apps(device.installed), "agent": device.agent}
+        self._changes.said.append((device.id, said))
 
     def save_installed(self, told: Sequence[tuple[int, Sequence[InstalledRelease], bool | None]]) -> None:
         self._inner.save_installed(told)
         self._changes.installed.extend(
             (device_id, is_broken) for device_id, _, is_broken in told if is_broken is not None
         )
+        self._changes.said.extend((device_id, {"apps": _apps(installed)}) for device_id, installed, _ in told)
+
+
+class _Groups(_Watched):
+    __slots__ = ()
+
+    def add_members(self, path: str, ids: Collection[int]) -> int:
+        changed: int = self._inner.add_members(path, ids)
+        self._changes.grouped.append((path, frozenset(ids), True))
+        return changed
+
+    def drop_members(self, path: str, ids: Collection[int]) -> int:
+        changed: int = self._inner.drop_members(path, ids)
+        self._changes.grouped.append((path, frozenset(ids), False))
+        return changed
 
 
 class _Runs(_Watched):
@@ -128,13 +147,19 @@ class _Log(_Watched):
 class Watched:
     """A transaction; implements `controller.app.repositories.Transaction`."""
 
-    __slots__ = ("catalog", "commands", "credentials", "devices", "log", "runs", "targets")
+    __slots__ = ("catalog", "commands", "credentials", "devices", "groups", "log", "runs", "targets", "tenant")
 
     def __init__(self, inner: Transaction, changes: Changes) -> None:
         self.catalog = inner.catalog
         self.credentials = inner.credentials
+        self.tenant = inner.tenant
         self.commands = _Commands(inner.commands, changes)
         self.devices = _Devices(inner.devices, changes)
+        self.groups = _Groups(inner.groups, changes)
         self.log = _Log(inner.log, changes)
         self.runs = _Runs(inner.runs, changes)
         self.targets = _Targets(inner.targets, changes)
+
+
+def _apps(installed: Sequence[InstalledRelease]) -> tuple[tuple[str, str], ...]:
+    return tuple((one.app, one.version) for one in installed)

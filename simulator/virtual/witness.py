@@ -41,6 +41,8 @@ class Witness(Observer):
             sometimes(Sometimes.RETRIED)
         if new.attempt == old.attempt and old.command not in {None, new.command}:
             sometimes(Sometimes.REISSUED)
+        if new.reason is Reason.GIVEN_UP and old.state is TargetState.IN_PROGRESS:
+            sometimes(Sometimes.GIVEN_UP_AT_WORK)
         if new.left is Left.BROKEN:
             sometimes(Sometimes.LEFT_BROKEN)
         if new.reason is Reason.VERIFY_FAILED and old.reason is not new.reason:
@@ -69,6 +71,8 @@ class Witness(Observer):
         stage = run.run.stages[index]
         if stage.state == "passed":
             self._world.sometimes(Sometimes.STAGE_PASSED)
+        if stage.state == "skipped" and stage.tally.targets:
+            self._world.sometimes(Sometimes.STAGE_SKIPPED)
         if stage.state == "failed" and stage.reason.startswith("breach"):
             self._world.sometimes(Sometimes.GATE_BREACHED)
         self._world.say("stage", f"{run.uid}/{index} {stage.state} {stage.reason}")

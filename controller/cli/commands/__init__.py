@@ -17,6 +17,7 @@ After = Annotated[
     int | None, typer.Option("--after", min=0, help="The first entries with a greater id, instead of the newest.")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")]
+Values = Annotated[list[str] | None, typer.Option("--set", help="name=value for a parameter; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
 

@@ -52,11 +52,13 @@ def list_devices(
     online: Annotated[bool | None, typer.Option("--online/--offline", help="Only connected ones, or others.")] = None,
     app: Annotated[str | None, typer.Option("--app", help="Only with this app.")] = None,
     version: Annotated[str | None, typer.Option("--version", help="Only with the app at this version.")] = None,
+    query: Annotated[str | None, typer.Option("--query", "-q", help="Only those that match this query.")] = None,
+    group: Annotated[str | None, typer.Option("--group", "-g", help="Only members of it, or of one below it.")] = None,
     limit: Limit = 100,
 ) -> None:
     """List the devices that match every filter."""
     labels = [f"{key}={value}" for key, value in pairs_of(label or []).items()]
-    params = {"label": labels, "online": online, "app": app, "version": version}
+    params = {"label": labels, "online": online, "app": app, "version": version, "query": query, "group": group}
     show_list(session, "/v1/devices", params, shape=SHAPE, limit=limit)
 
 
@@ -74,13 +76,15 @@ def label_device(
     changes: Annotated[list[str], typer.Argument(help="key=value to set, key- to remove.")],
 ) -> None:
     """Set and remove labels; others stay."""
-    labels = dict(session.client.get(f"/v1/devices/{quoted(device)}")["labels"])
+    path = f"/v1/devices/{quoted(device)}/labels"
+    before = session.client.read(path)
+    labels = dict(before.data["labels"])
     for change in changes:
         if change.endswith("-") and "=" not in change:
             labels.pop(change[:-1], None)
         else:
             labels |= pairs_of([change])
-    session.printer.item(session.client.send("PUT", f"/v1/devices/{quoted(device)}/labels", {"labels": labels}), SHAPE)
+    session.printer.item(session.client.send("PUT", path, {"labels": labels}, match=before.match), SHAPE)
 
 
 @command(group, "block")

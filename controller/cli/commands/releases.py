@@ -34,10 +34,28 @@ SHAPE = Shape(
         Column("HARDWARE", lambda release: release["hardware"] or "any"),
         Column("BYTES", "length"),
         Column("PUBLISHED", "published_at"),
+        Column("CHANNELS", lambda release: ", ".join(release["channels"])),
         Column("PATH", "path", is_wide=True),
         Column("SHA-256", "sha256", is_wide=True),
     ),
 )
+
+
+channel = typer.Typer(help="Put releases into channels, and take them out.")
+group.add_typer(channel, name="channel")
+CHANNEL = Shape(
+    "version",
+    (
+        Column("APP", "app"),
+        Column("CHANNEL", "channel"),
+        Column("VERSION", "version"),
+        Column("SINCE", "at"),
+        Column("STARTED", lambda entry: ", ".join(entry["runs"])),
+    ),
+)
+App = Annotated[str, typer.Argument(help="The app.")]
+Version = Annotated[str, typer.Argument(help="The version of the release.")]
+InChannel = Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel, such as stable.")]
 
 
 class Content(NamedTuple):
@@ -54,6 +72,19 @@ def list_releases(
 ) -> None:
     """List releases."""
     session.printer.items(session.client.get("/v1/releases", {"app": app}), SHAPE)
+
+
+@command(channel, "add")
+def add_to_channel(session: Session, *, app: App, version: Version, name: InChannel) -> None:
+    """Put a release into a channel; jobs that wait for its releases start."""
+    path = f"/v1/releases/{quoted(app)}/{quoted(version)}/channels"
+    session.printer.item(session.client.send("POST", path, {"channel": name}), CHANNEL)
+
+
+@command(channel, "remove")
+def remove_from_channel(session: Session, *, app: App, version: Version, name: InChannel) -> None:
+    """Take a release out of a channel; runs that it started go on."""
+    session.client.send("DELETE", f"/v1/releases/{quoted(app)}/{quoted(version)}/channels/{quoted(name)}")
 
 
 @command(group, "publish")

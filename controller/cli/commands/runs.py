@@ -5,11 +5,23 @@ from typing import Annotated, Any
 import typer
 
 from controller.cli.addresses import quoted
-from controller.cli.commands import After, Limit, Reason, counted, show_list, show_log, span_of
+from controller.cli.commands import (
+    LIMIT_MAX,
+    After,
+    Limit,
+    Reason,
+    Values,
+    counted,
+    pairs_of,
+    show_list,
+    show_log,
+    span_of,
+)
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Shape
 from controller.cli.reasons import told_reasons
 from controller.cli.session import Session, command
+from controller.cli.timeline import said
 
 group = typer.Typer()
 
@@ -42,6 +54,7 @@ SHAPE = Shape(
         Column("ENDED", "ended_at"),
         Column("REASON", "reason"),
         Column("PIPELINE", lambda run: f"{run['pipeline']} r{run['revision']}", is_wide=True),
+        Column("STARTED BY", "started_by", is_wide=True),
         Column("PAUSED FOR", lambda run: told_reasons(run["pause_reasons"]), is_wide=True),
     ),
 )
@@ -61,6 +74,8 @@ TARGET = Shape(
         Column("UPDATED", "updated_at", is_wide=True),
     ),
 )
+ENTRY = "entry"
+TIMELINE = Shape("id", (Column("AT", "at"), Column("WHAT", said), Column("ID", "id", is_wide=True)))
 EVENT = Shape("id", (Column("ID", "id"), Column("AT", "at"), Column("KIND", "kind"), Column("DATA", "data")))
 
 
@@ -70,11 +85,16 @@ def start_run(
     *,
     job: Annotated[str, typer.Argument(help="The job's name.")],
     version: Annotated[str | None, typer.Option("--version", help="Another version than the job's.")] = None,
+    salt: Annotated[str | None, typer.Option("--salt", help="That of a preview, to start just what it showed.")] = None,
+    values: Values = None,
+    env: Annotated[list[str] | None, typer.Option("--env", help="KEY=value for this run's environment.")] = None,
     wait: Wait = False,
     timeout: Timeout = "",
 ) -> None:
     """Start a run of a job."""
-    run = session.client.send("POST", "/v1/runs", {"job": job, "version": version})
+    body: dict[str, Any] = {"job": job, "version": version, "salt": salt}
+    body |= {"parameters": pairs_of(values or []), "env": pairs_of(env or [])}
+    run = session.client.send("POST", "/v1/runs", body)
     if not wait:
         session.printer.item(run, SHAPE)
     for stage in _awaiting(run):
@@ -135,6 +155,26 @@ def list_events(session: Session, run: RunId, after: After = None, limit: Limit 
     show_log(session, f"/v1/runs/{quoted(run)}/events", shape=EVENT, after=after, limit=limit)
 
 
+@command(group, "timeline")
+def show_timeline(
+    session: Session,
+    *,
+    run: RunId,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only entries with a greater id.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+) -> None:
+    """Tell what happened in a run, in words: stages, gates with their numbers, who did what and why."""
+    import json
+
+    path = f"/v1/runs/{quoted(run)}/events"
+    if not follow:
+        session.printer.items(session.client.entries(path, after=after, limit=LIMIT_MAX), TIMELINE)
+        return
+    for event in session.client.stream(f"{path}/stream", after=after):
+        if event.kind == ENTRY:
+            session.printer.line(json.loads(event.data), TIMELINE)
+
+
 @command(group, "pause")
 def pause_run(session: Session, run: RunId, reason: Reason) -> None:
     """Hold a run: once this answers, no device is sent anything more."""
@@ -174,6 +214,33 @@ def promote_stage(
 ) -> None:
     """Open a stage that awaits a person."""
     _act(session, run, "promote", {"stage": stage or _waiting_stage(session, run)})
+
+
+@command(group, "skip")
+def skip_stage(
+    session: Session,
+    *,
+    run: RunId,
+    stage: Annotated[str, typer.Argument(help="The stage.")],
+    reason: Reason = "",
+) -> None:
+    """Pass over a stage: its devices are called back, and what needs it goes on."""
+    body = {"stage": stage, "reason": _required(reason)}
+    session.confirm(f"stage {stage} ends as skipped: its devices are called back, and what needs it goes on")
+    _act(session, run, "skip", body)
+
+
+@command(group, "give-up")
+def give_up_device(
+    session: Session,
+    *,
+    run: RunId,
+    device: Annotated[str, typer.Argument(help="The device's id.")],
+    reason: Reason = "",
+) -> None:
+    """Count a device as failed that the run would go on waiting for; no gate counts it."""
+    path = f"/v1/runs/{quoted(run)}/targets/{quoted(device)}/give-up"
+    session.printer.item(session.client.send("POST", path, {"reason": _required(reason)}), TARGET)
 
 
 def _act(session: Session, run: str, verb: str, body: dict[str, Any]) -> None:

@@ -1,29 +1,21 @@
 """Devices, as operators see them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from controller.app import devices
-from controller.app.errors import InvalidRequest
+from controller.app.conditions import labels_tag
 from controller.app.views import DeviceView, Page
+from controller.domain.query import LENGTH_MAX
 from controller.http import schemas
 from controller.http.auth import Context, Operator
-from controller.http.routes import READ, READ_ONE, WRITE, Cursor, Id, Limit
+from controller.http.conditions import WhatIsExpected, say_tag
+from controller.http.routes import EDIT, READ, READ_ONE, WRITE, Cursor, Id, Limit, pairs_of
 
 LABELS_MAX = 16
 
 router = APIRouter(prefix="/v1/devices", tags=["devices"])
-
-
-def _labels(pairs: list[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise InvalidRequest(f"label {pair[:80]!r}: expected 'key=value', such as 'region=eu'")
-        labels[key] = value
-    return labels
 
 
 @router.get("", response_model=schemas.Page[schemas.Device], responses=READ, summary="List devices")
@@ -35,13 +27,24 @@ async def list_devices(
     online: Annotated[bool | None, Query(description="only connected ones, or only others")] = None,
     app: Annotated[str | None, Query(description="only with this app installed")] = None,
     version: Annotated[str | None, Query(description="only with `app` at this version")] = None,
+    query: Annotated[str | None, Query(max_length=LENGTH_MAX, description="only those that match this query")] = None,
+    group: Annotated[str | None, Query(description="only members of this group, or of one below it")] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Page[DeviceView]:
     """Return a page of the devices that match every filter."""
-    labels = _labels(label)
+    labels = pairs_of(label, what="label")
     return await devices.list_devices(
-        c, actor, labels=labels, online=online, app=app, version=version, cursor=cursor, limit=limit
+        c,
+        actor,
+        labels=labels,
+        online=online,
+        app=app,
+        version=version,
+        query=query,
+        group=group,
+        cursor=cursor,
+        limit=limit,
     )
 
 
@@ -51,10 +54,22 @@ async def get_device(c: Context, actor: Operator, device: Id) -> DeviceView:
     return await devices.get(c, actor, device=device)
 
 
-@router.put("/{device}/labels", response_model=schemas.Device, responses=WRITE, summary="Set a device's labels")
-async def set_device_labels(c: Context, actor: Operator, device: Id, body: schemas.Labels) -> DeviceView:
+@router.get("/{device}/labels", response_model=schemas.Labels, responses=READ_ONE, summary="Show a device's labels")
+async def get_device_labels(c: Context, actor: Operator, device: Id, response: Response) -> dict[str, Any]:
+    """Return all labels of a device, with the tag that an edit of them takes."""
+    view = await devices.get(c, actor, device=device)
+    say_tag(response, labels_tag(view.labels))
+    return {"labels": view.labels}
+
+
+@router.put("/{device}/labels", response_model=schemas.Device, responses=EDIT, summary="Set a device's labels")
+async def set_device_labels(
+    c: Context, actor: Operator, device: Id, *, body: schemas.Labels, response: Response, expected: WhatIsExpected
+) -> DeviceView:
     """Replace all labels of a device."""
-    return await devices.set_labels(c, actor, device=device, labels=body.labels)
+    view = await devices.set_labels(c, actor, device=device, labels=body.labels, expected=expected)
+    say_tag(response, labels_tag(view.labels))
+    return view
 
 
 @router.post("/{device}/block", response_model=schemas.Device, responses=WRITE, summary="Block a device")

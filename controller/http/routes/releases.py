@@ -4,13 +4,13 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from controller.app import releases
+from controller.app import channels, releases
 from controller.app.access import Actor, Permission
-from controller.app.views import ReleaseView
+from controller.app.views import ChannelView, ReleaseView
 from controller.http import ranges, schemas
 from controller.http.auth import EITHER, Context, Operator, OperatorOrDevice
 from controller.http.problems import documented
-from controller.http.routes import READ, READ_ONE, WRITE
+from controller.http.routes import READ, READ_ONE, WRITE, Id
 from protocol.ids import digest_of
 
 router = APIRouter(prefix="/v1/releases", tags=["releases"])
@@ -60,6 +60,25 @@ async def get_release_root(c: Context, caller: OperatorOrDevice, request: Reques
 async def publish_release_file(c: Context, actor: Operator, request: Request) -> tuple[ReleaseView, ...]:
     """Take the next version of the release file, whose artifacts are uploaded already; answer what is new in it."""
     return await releases.publish(c, actor, document=await request.body())
+
+
+@router.post(
+    "/{app}/{version}/channels",
+    response_model=schemas.Channel,
+    responses=WRITE,
+    summary="Put a release into a channel",
+)
+async def add_to_channel(c: Context, actor: Operator, app: Id, version: Id, body: schemas.NewChannel) -> ChannelView:
+    """Start the jobs that wait for releases of this channel, where the release is newer than all others in it."""
+    return await channels.add(c, actor, app=app, version=version, channel=body.channel)
+
+
+@router.delete(
+    "/{app}/{version}/channels/{channel}", status_code=204, responses=WRITE, summary="Take a release out of a channel"
+)
+async def remove_from_channel(c: Context, actor: Operator, app: Id, version: Id, channel: Id) -> None:
+    """Take a release out of a channel; runs that it started go on."""
+    await channels.remove(c, actor, app=app, version=version, channel=channel)
 
 
 def require_read(caller: Actor | str) -> None:

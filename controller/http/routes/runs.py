@@ -2,13 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
-from controller.app import runs
+from controller.app import following, giving_up, runs
+from controller.app.conditions import run_tag
 from controller.app.views import EventView, Page, RunView, TargetView
-from controller.http import schemas
+from controller.http import schemas, streams
 from controller.http.auth import Context, Operator
-from controller.http.routes import READ, READ_ONE, WRITE, After, Cursor, Id, Limit
+from controller.http.conditions import WhatMayBeExpected, say_tag
+from controller.http.routes import MAYBE_EDIT, READ, READ_ONE, WRITE, After, Cursor, Id, Limit
+from protocol.units import INTEGER_MAX
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -16,7 +19,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 @router.post("", status_code=201, response_model=schemas.Run, responses=WRITE, summary="Start a run of a job")
 async def start_run(c: Context, actor: Operator, body: schemas.StartRun, response: Response) -> RunView:
     """Snapshot the job's pipeline and operation and begin; only one run of a job may be active."""
-    run = await runs.start(c, actor, job=body.job, version=body.version)
+    run = await runs.start(c, actor, job=body.job, version=body.version, salt=body.salt, given=body.given())
     response.headers["Location"] = f"/v1/runs/{run.id}"
     return run
 
@@ -36,9 +39,11 @@ async def list_runs(
 
 
 @router.get("/{run}", response_model=schemas.Run, responses=READ_ONE, summary="Show a run")
-async def get_run(c: Context, actor: Operator, run: Id) -> RunView:
-    """Return the run with all its stages and their eight counters."""
-    return await runs.get(c, actor, run=run)
+async def get_run(c: Context, actor: Operator, run: Id, response: Response) -> RunView:
+    """Return the run with all its stages and their eight counters. Its tag covers all but the counters."""
+    view = await runs.get(c, actor, run=run)
+    say_tag(response, run_tag(view))
+    return view
 
 
 @router.post("/{run}/pause", response_model=schemas.Run, responses=WRITE, summary="Pause a run")
@@ -47,10 +52,12 @@ async def pause_run(c: Context, actor: Operator, run: Id, body: schemas.WithReas
     return await runs.pause(c, actor, run=run, reason=body.reason)
 
 
-@router.post("/{run}/resume", response_model=schemas.Run, responses=WRITE, summary="Resume a run")
-async def resume_run(c: Context, actor: Operator, run: Id, body: schemas.ResumeRun) -> RunView:
+@router.post("/{run}/resume", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Resume a run")
+async def resume_run(
+    c: Context, actor: Operator, run: Id, body: schemas.ResumeRun, expected: WhatMayBeExpected
+) -> RunView:
     """Go on; over a breached gate only with `override`."""
-    return await runs.resume(c, actor, run=run, override=body.override, reason=body.reason)
+    return await runs.resume(c, actor, run=run, override=body.override, reason=body.reason, expected=expected)
 
 
 @router.post("/{run}/terminate", response_model=schemas.Run, responses=WRITE, summary="End a run for good")
@@ -59,10 +66,28 @@ async def terminate_run(c: Context, actor: Operator, run: Id, body: schemas.With
     return await runs.terminate(c, actor, run=run, reason=body.reason)
 
 
-@router.post("/{run}/promote", response_model=schemas.Run, responses=WRITE, summary="Promote a stage")
-async def promote_stage(c: Context, actor: Operator, run: Id, body: schemas.PromoteStage) -> RunView:
+@router.post("/{run}/promote", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Promote a stage")
+async def promote_stage(
+    c: Context, actor: Operator, run: Id, body: schemas.PromoteStage, expected: WhatMayBeExpected
+) -> RunView:
     """Open a stage whose trigger is manual and whose needs are met."""
-    return await runs.promote(c, actor, run=run, stage=body.stage)
+    return await runs.promote(c, actor, run=run, stage=body.stage, expected=expected)
+
+
+@router.post("/{run}/skip", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Skip a stage")
+async def skip_stage(
+    c: Context, actor: Operator, run: Id, body: schemas.SkipStage, expected: WhatMayBeExpected
+) -> RunView:
+    """Pass over a stage that has no verdict: its devices are called back, and what needs it goes on."""
+    return await runs.skip(c, actor, run=run, stage=body.stage, reason=body.reason, expected=expected)
+
+
+@router.post(
+    "/{run}/targets/{device}/give-up", response_model=schemas.Target, responses=WRITE, summary="Give a device up"
+)
+async def give_up_device(c: Context, actor: Operator, run: Id, device: Id, body: schemas.WithReason) -> TargetView:
+    """Count a device as failed, for a reason that no gate counts; the run waits for it no longer."""
+    return await giving_up.give_up(c, actor, run=run, device=device, reason=body.reason)
 
 
 @router.get(
@@ -91,3 +116,27 @@ async def list_run_events(
 ) -> tuple[EventView, ...]:
     """Return entries of the timeline, oldest first."""
     return await runs.events(c, actor, run=run, after=after, limit=limit)
+
+
+@router.get(
+    "/{run}/events/stream",
+    response_class=Response,
+    responses={**READ_ONE, 200: {"content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    summary="Follow a run's timeline as server-sent events",
+)
+async def follow_run(
+    c: Context,
+    actor: Operator,
+    request: Request,
+    *,
+    run: Id,
+    after: After = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=INTEGER_MAX, description="goes before `after`")] = None,
+) -> Response:
+    """Send each entry with its id, and `end` with the run when it has ended and all is told.
+
+    While nothing happens a comment comes every 15 seconds. After 15 minutes the stream ends without `end`: ask again
+    with the last id, as browsers do.
+    """
+    news = await following.follow(c, actor, run=run, after=after if last_event_id is None else last_event_id)
+    return streams.Following(news, request.app.state.streams)

@@ -6,6 +6,7 @@ To add one: write a `Law` in a module named after what it protects, list it in `
 from typing import Final
 
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
+from simulator.virtual.laws.by_hand import OnlyByHand
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
@@ -38,6 +39,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     GatesHold,
     SequenceRises,
     StatesFollowTables,
+    OnlyByHand,
     CountersAddUp,
     CommittedBeforeSent,
     RestartsWhereItWas,

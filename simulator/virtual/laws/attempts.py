@@ -68,7 +68,7 @@ class AttemptsFollowEachOther(Law):
 
 
 class ClocksAreRunTime(Law):
-    """An attempt ends by the word of its device, or by a lease in run time: a pause and a dead controller take none."""
+    """An attempt ends by its device's word, by hand, or by a lease in run time; pauses and downtimes take none."""
 
     number = 4
 
@@ -89,7 +89,9 @@ class ClocksAreRunTime(Law):
         refused = {report.target_id for report in commit.reports if report.state == "refused"}
         for before, row in commit.targets:
             is_end = before is not None and before.target.state is _AT_WORK and row.target.state is not _AT_WORK
-            if is_end and not self._is_told(row, heard, refused) and not self._is_recall_heard(row, commit):
+            is_by_hand = row.target.reason == "given_up"
+            is_known = is_by_hand or self._is_told(row, heard, refused) or self._is_recall_heard(row, commit)
+            if is_end and not is_known:
                 yield from self._overdue(row)
             self._renew(before, row, heard)
         for _, run in commit.runs:

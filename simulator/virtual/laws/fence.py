@@ -2,12 +2,15 @@
 
 from collections import defaultdict
 
+from controller.app.standstill import EVERYTHING
 from protocol.ids import Name
 from protocol.messages import Ack, HelloReply, Mode, Op
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Stepped
 from simulator.virtual.picture import Commit, Picture
 
 _STARTS = frozenset({Op.INSTALL, Op.GO})
+_PAUSES = frozenset({"pause", "stop"})
+_RESUMES = frozenset({"resume", "lift"})
 
 
 class NothingAfterThePause(Law):
@@ -24,10 +27,10 @@ class NothingAfterThePause(Law):
 
     def asked(self, asked: Asked) -> Complaints:
         """Lift the fence as soon as somebody asks for it."""
-        if asked.act == "resume":
+        if asked.act in _RESUMES:
             self._resumes[asked.subject].add(asked.number)
             self._last_resume[asked.subject] = asked.number
-            if self._stopped.get(asked.subject) == "pause":
+            if self._stopped.get(asked.subject) in _PAUSES:
                 del self._stopped[asked.subject]
         return ()
 
@@ -36,7 +39,7 @@ class NothingAfterThePause(Law):
         run = asked.subject
         self._resumes[run].discard(asked.number)
         is_undone = self._resumes[run] or self._last_resume[run] > asked.number
-        if is_done and (asked.act == "terminate" or (asked.act == "pause" and not is_undone)):
+        if is_done and (asked.act == "terminate" or (asked.act in _PAUSES and not is_undone)):
             self._stopped[run] = asked.act
         return ()
 
@@ -45,16 +48,19 @@ class NothingAfterThePause(Law):
         command = handed.command
         if command is None or command.op not in _STARTS:
             return
-        stop = self._stopped.get(self.picture.runs[command.run_id].uid)
+        stop = self._stop_of(self.picture.runs[command.run_id].uid)
         if stop is not None:
             yield f"{command.op} for {command.name} was handed over after {stop} was answered"
 
     def answered_device(self, name: Name, answer: Ack | HelloReply) -> Complaints:
         """Judge a permit given in a hello reply."""
         if isinstance(answer, HelloReply) and answer.work is not None and answer.work.mode is Mode.GO:
-            stop = self._stopped.get(answer.work.run)
+            stop = self._stop_of(answer.work.run)
             if stop is not None:
                 yield f"{name} was told to go on after {stop} was answered"
+
+    def _stop_of(self, run: str) -> str | None:
+        return self._stopped.get(run) or self._stopped.get(EVERYTHING)
 
     def stepped(self, stepped: Stepped) -> Complaints:
         """Take note of what a device has heard of its runs, by the commands it took note of."""

@@ -1,11 +1,13 @@
 """Invariant 2: commands go to members of the frozen stage alone, and to nobody who is blocked or broken."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
+from controller.domain.query import Described
 from controller.domain.target import TargetState
 from protocol.lifecycle import Left
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law
+from simulator.virtual.laws.selection import mismatch
 from simulator.virtual.picture import Commit, Picture
 
 PERCENT_ALL = 100
@@ -24,22 +26,18 @@ class OnlyMembers(Law):
         """Judge who was frozen, and who was given a command."""
         for before, row in commit.targets:
             if before is None:
-                yield from self._joined(row)
+                yield from self._joined(row, commit)
             elif row.target.left is Left.BROKEN is not before.target.left and row.device_id not in self.picture.broken:
                 yield f"{row.name} was left broken, and is not marked as such"
         for command in commit.commands:
             yield from self._commanded(command)
 
-    def _joined(self, row: TargetRecord) -> Iterator[str]:
+    def _joined(self, row: TargetRecord, commit: Commit) -> Iterator[str]:
         device = self.picture.devices[row.device_id]
         wanted = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage].targets
-        labels = self.picture.labels[row.device_id]
-        if device.device in wanted.exclude:
-            yield f"{device.device} is excluded and was frozen"
-        if wanted.devices and device.device not in wanted.devices:
-            yield f"{device.device} is not listed and was frozen"
-        if any(labels.get(key) != value for key, value in wanted.labels.items()):
-            yield f"{device.device} has labels {labels}, was frozen for {dict(wanted.labels)}"
+        reasons = [mismatch(wanted, turn) for turn in _turns(self.picture, commit, row.device_id)]
+        if all(reasons):
+            yield f"{device.device} {reasons[-1]}, and was frozen"
         if row.device_id in self.picture.blocked | self.picture.broken:
             yield f"{device.device} is blocked or broken and was frozen"
         others = [r for r in self.picture.targets.values() if (r.run_id, r.device_id) == (row.run_id, row.device_id)]
@@ -90,17 +88,20 @@ class NobodyIsLeftOut(Law):
             for index, stage in enumerate(run.run.stages):
                 was_frozen = before is not None and before.run.stages[index].is_frozen
                 if stage.is_frozen and not was_frozen:
-                    yield from self._frozen(run, index)
+                    yield from self._frozen(commit, run, index)
 
-    def _frozen(self, run: RunRecord, index: int) -> Complaints:
+    def _frozen(self, commit: Commit, run: RunRecord, index: int) -> Complaints:
         wanted = run.plan.pipeline.stages[index].targets
         if wanted.percent < PERCENT_ALL:
             return
         for device_id, device in self.picture.devices.items():
             is_barred = device_id in self.picture.blocked | self.picture.broken
-            if is_barred or device_id in self.picture.members[run.id] or device.device in wanted.exclude:
+            if is_barred or device_id in self.picture.members[run.id]:
                 continue
-            labels = self.picture.labels[device_id]
-            is_listed = not wanted.devices or device.device in wanted.devices
-            if is_listed and all(labels.get(key) == value for key, value in wanted.labels.items()):
+            if not any(mismatch(wanted, turn) for turn in _turns(self.picture, commit, device_id)):
                 yield f"{device.device} belongs to stage {index} of run {run.uid} and was left out"
+
+
+def _turns(picture: Picture, commit: Commit, device_id: int) -> Sequence[Described]:
+    """Return all that a device was while a transaction went on: who is judged may be sure of any of it."""
+    return commit.described.get(device_id) or [picture.described[device_id]]

@@ -18,8 +18,9 @@ class StopsAreTold(Law):
         """Look for the command to each device at work."""
         told = {(command.device_id, command.run_id, command.op) for command in commit.commands}
         for before, row in commit.targets:
-            is_news = row.target.cancel_requested and (before is None or not before.target.cancel_requested)
-            if is_news and self._is_reachable(row) and (row.device_id, row.run_id, Op.CANCEL) not in told:
+            is_news = before is not None and _is_called_back(before, row)
+            is_told = (row.device_id, row.run_id, Op.CANCEL) in told
+            if is_news and not is_told and self.picture.session(row.name) is not None:
                 yield f"{row.name} is at work and connected, and was not told that it is called back"
         for before_run, run in commit.runs:
             if run.run.is_paused and before_run is not None and not before_run.run.is_paused:
@@ -33,3 +34,11 @@ class StopsAreTold(Law):
 
     def _is_reachable(self, row: TargetRecord) -> bool:
         return row.target.state is TargetState.IN_PROGRESS and self.picture.session(row.name) is not None
+
+
+def _is_called_back(before: TargetRecord, row: TargetRecord) -> bool:
+    if before.target.state is not TargetState.IN_PROGRESS:
+        return False
+    is_given_up = row.target.reason == "given_up"
+    is_recalled = row.target.state is TargetState.IN_PROGRESS and row.target.cancel_requested
+    return is_given_up or (is_recalled and not before.target.cancel_requested)

@@ -35,7 +35,8 @@ class StagesOpenInOrder(Law):
         for before, run in commit.runs:
             for index, (stage, now) in enumerate(zip(run.plan.pipeline.stages, run.run.stages, strict=True)):
                 was = "blocked" if before is None else before.run.stages[index].state
-                if was == "blocked" and now.state not in _SHUT:
+                is_passed_over = now.state == "skipped" and now.opened_at is None
+                if was == "blocked" and now.state not in _SHUT and not is_passed_over:
                     yield from self._unmet(run, stage)
                 is_begun = was in {"blocked", "awaiting_promotion"} and now.opened_at is not None
                 if is_begun and stage.trigger is Trigger.MANUAL and f"{run.uid}/{stage.name}" not in self._promoted:

@@ -14,13 +14,13 @@ _RUN: Final[Mapping[str, set[str]]] = {
     "terminating": {"terminated"},
 }
 _STAGE: Final[Mapping[str, set[str]]] = {
-    "blocked": {"awaiting_promotion", "rolling_out", "cancelled", "timed_out"},
-    "awaiting_promotion": {"rolling_out", "cancelled", "timed_out"},
+    "blocked": {"awaiting_promotion", "rolling_out", "skipped", "cancelled", "timed_out"},
+    "awaiting_promotion": {"rolling_out", "skipped", "cancelled", "timed_out"},
     "rolling_out": {"soaking", "passed", "skipped", "failed", "cancelled", "timed_out"},
-    "soaking": {"passed", "failed", "cancelled", "timed_out"},
+    "soaking": {"passed", "skipped", "failed", "cancelled", "timed_out"},
 }
 _TARGET: Final[Mapping[str, set[str]]] = {
-    "queued": {"in_progress", "cancelled", "timed_out", "removed"},
+    "queued": {"in_progress", "failed", "cancelled", "timed_out", "removed"},
     "in_progress": {"queued", "succeeded", "failed", "rejected", "timed_out", "cancelled", "removed"},
 }
 

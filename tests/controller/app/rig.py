@@ -29,6 +29,7 @@ from controller.app.progress import ProgressBoard
 from controller.app.records import DeviceRecord, ReleaseRecord
 from controller.app.repositories import Store
 from controller.app.views import RunView
+from controller.documents import resolve
 from controller.domain.pipeline import Operation, Pipeline, Stage
 from controller.observe import Meters
 from controller.store.inline_store import InlineStore
@@ -236,6 +237,8 @@ class Rig:
             "dispatcher": dispatcher,
             "progress": ProgressBoard(),
             "meters": meters,
+            "resolve": resolve,
+            "hook_key": bytes(32),
         }
         return Controller(**(defaults | self._ports))
 

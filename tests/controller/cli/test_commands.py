@@ -1,6 +1,7 @@
 """Each command reaches its use case, prints what it should where it should, and ends with the right code."""
 
 import json
+import shlex
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +12,21 @@ import yaml
 from msgspec.structs import replace
 
 from controller.app import errors
+from controller.app.conditions import ANYTHING, Expected, job_tag, labels_tag
+from controller.app.preview import Asked, Subject
 from controller.app.views import Counters
 from controller.cli import client
 from controller.cli.app import build
+from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
+from controller.domain.trigger import OnRelease, OnSchedule
 from protocol.ids import AppName, StageName
 from tests.controller.cli.conftest import Invoke
+from tests.controller.http.fake import JOB as JOB_VIEW
 from tests.controller.http.fake import PIPELINE, PIPELINE_VIEW, RUN, FakeApp
+
+ANY = {"expected": ANYTHING}
+JOB_SEEN = Expected(tags=(job_tag(JOB_VIEW),))
 
 
 class Call(NamedTuple):
@@ -30,18 +39,63 @@ class Call(NamedTuple):
 
 
 CALLS = (
-    Call("run start shop-update", "runs.start", {"job": "shop-update", "version": None}, "run-1"),
-    Call("run start shop-update --version 2.2", "runs.start", {"job": "shop-update", "version": "2.2"}, "running"),
+    Call(
+        "run start shop-update",
+        "runs.start",
+        {"job": "shop-update", "version": None, "salt": None, "given": Given()},
+        "run-1",
+    ),
+    Call(
+        "run start shop-update --version 2.2 --salt s",
+        "runs.start",
+        {"job": "shop-update", "version": "2.2", "salt": "s", "given": Given()},
+        "running",
+    ),
+    Call(
+        "run start shop-update --set ring=a --env URL=x",
+        "runs.start",
+        {
+            "job": "shop-update",
+            "version": None,
+            "salt": None,
+            "given": Given(parameters={"ring": "a"}, env={"URL": "x"}),
+        },
+        "running",
+    ),
+    Call(
+        "job preview shop-update --set ring=a --salt s",
+        "preview.show",
+        {"subject": Subject(job="shop-update", parameters={"ring": "a"}), "salt": "s", "first": 10},
+        "canary",
+    ),
+    Call(
+        "job preview shop-update --salt s",
+        "preview.show",
+        {"subject": Subject(job="shop-update"), "salt": "s", "first": 10},
+        "94 other labels; 3 in stage canary",
+    ),
+    Call(
+        "job preview shop-update --salt s --stage rest --reason in_stage",
+        "preview.devices",
+        {
+            "subject": Subject(job="shop-update"),
+            "salt": "s",
+            "asked": Asked(stage="rest", reason="in_stage"),
+            "cursor": None,
+            "limit": 100,
+        },
+        "in stage canary",
+    ),
     Call("run pause run-1 --reason crashes", "runs.pause", {"run": "run-1", "reason": "crashes"}, "run-1"),
-    Call("run resume run-1", "runs.resume", {"run": "run-1", "override": False, "reason": ""}, "run-1"),
+    Call("run resume run-1", "runs.resume", {"run": "run-1", "override": False, "reason": "", **ANY}, "run-1"),
     Call(
         "run resume run-1 --override --reason known --yes",
         "runs.resume",
-        {"run": "run-1", "override": True, "reason": "known"},
+        {"run": "run-1", "override": True, "reason": "known", **ANY},
         "run-1",
     ),
     Call("run terminate run-1 --reason bad -y", "runs.terminate", {"run": "run-1", "reason": "bad"}, "run-1"),
-    Call("run promote run-1 rest", "runs.promote", {"run": "run-1", "stage": "rest"}, "run-1"),
+    Call("run promote run-1 rest", "runs.promote", {"run": "run-1", "stage": "rest", **ANY}, "run-1"),
     Call("run status run-1", "runs.get", {"run": "run-1"}, "rolling out"),
     Call(
         "run list --job shop-update --active",
@@ -56,31 +110,133 @@ CALLS = (
         "verify_failed",
     ),
     Call("run events run-1 --after 3", "runs.events", {"run": "run-1", "after": 3, "limit": 100}, "stage_opened"),
+    Call(
+        "run skip run-1 rest --reason x -y",
+        "runs.skip",
+        {"run": "run-1", "stage": "rest", "reason": "x", **ANY},
+        "run-1",
+    ),
+    Call(
+        "run give-up run-1 kiosk-1 --reason stolen",
+        "giving_up.give_up",
+        {"run": "run-1", "device": "kiosk-1", "reason": "stolen"},
+        "kiosk-1",
+    ),
+    Call(
+        "job triggers j --channel stable --cron '0 2 * * *'",
+        "jobs.set_triggers",
+        {"name": "j", "triggers": (OnRelease(channel="stable"), OnSchedule(cron="0 2 * * *")), "expected": JOB_SEEN},
+        "channel stable, 0 2 * * * Europe/Berlin",
+    ),
+    Call("job triggers j", "jobs.set_triggers", {"name": "j", "triggers": (), "expected": JOB_SEEN}, "shop-update"),
+    Call("job hook j", "hooks.create", {"job": "j"}, "tg_secret"),
+    Call("job hook j --remove -y", "hooks.remove", {"job": "j"}, ""),
+    Call("job show j -o wide", "jobs.get", {"name": "j"}, "2.1.0 of trigger:hook"),
+    Call(
+        "run list -o wide",
+        "runs.list_runs",
+        {"job": None, "active": None, "cursor": None, "limit": 50},
+        "trigger:channel",
+    ),
+    Call(
+        "release channel add shop 2.1.0 stable",
+        "channels.add",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
+        "run-1",
+    ),
+    Call(
+        "release channel remove shop 2.1.0 stable",
+        "channels.remove",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
+        "",
+    ),
+    Call("stop-everything --reason smoke", "standstill.stop", {"reason": "smoke"}, "yes"),
+    Call("stop-everything --lift --reason out -y", "standstill.lift", {"reason": "out"}, "ann"),
+    Call("stop-everything --show", "standstill.get", {}, "smoke"),
     Call("pipeline list", "pipelines.list_pipelines", {}, "shop"),
+    Call(
+        "pipeline history shop", "pipelines.history", {"name": "shop", "cursor": None, "limit": 50}, "added stage all"
+    ),
+    Call("pipeline diff shop --from 2 --to 5", "pipelines.get", {"name": "shop", "revision": 2}, ""),
     Call("pipeline show shop", "pipelines.get", {"name": "shop", "revision": None}, "kind: Pipeline"),
     Call("pipeline show shop --revision 2 -o wide", "pipelines.get", {"name": "shop", "revision": 2}, "ann"),
     Call(
-        "job create j --pipeline p --app shop --version 2.1 --param a=b --env C=d=e --priority 3",
+        "job create j --pipeline p --app shop --version 2.1 --param a=b --env C=d=e --priority 3 "
+        "--cron '0 2 * * *' --zone Europe/Berlin",
         "jobs.create",
         {
             "name": "j",
             "pipeline": "p",
             "operation": Operation(app=AppName("shop"), version="2.1", params={"a": "b"}, env={"C": "d=e"}),
             "priority": 3,
+            "parameters": {},
+            "triggers": (OnSchedule(cron="0 2 * * *", zone="Europe/Berlin"),),
         },
         "shop-update",
     ),
+    Call(
+        "job change shop-update --version 2.2 --priority 7 --pipeline p",
+        "jobs.apply",
+        {
+            "name": "shop-update",
+            "pipeline": "p",
+            "operation": Operation(app=AppName("shop"), version="2.2"),
+            "priority": 7,
+            "parameters": {},
+            "triggers": JOB_VIEW.triggers,
+            "expected": JOB_SEEN,
+        },
+        "shop-update",
+    ),
+    Call("job archive shop-update -y", "jobs.archive", {"name": "shop-update", "expected": JOB_SEEN}, ""),
+    Call("pipeline archive shop -y", "pipelines.archive", {"name": "shop", "expected": Expected(tags=("3",))}, ""),
     Call("job list", "jobs.list_jobs", {}, "shop-update"),
     Call("job show shop-update", "jobs.get", {"name": "shop-update"}, "2.1.0"),
     Call("device show kiosk-1", "devices.get", {"device": "kiosk-1"}, "shop 2.0.0"),
     Call(
         "device label kiosk-1 ring=canary region-",
         "devices.set_labels",
-        {"device": "kiosk-1", "labels": {"ring": "canary"}},
+        {
+            "device": "kiosk-1",
+            "labels": {"ring": "canary"},
+            "expected": Expected(tags=(labels_tag({"region": "eu"}),)),
+        },
         "kiosk-1",
     ),
     Call("device block kiosk-1 --reason lost --yes", "devices.block", {"device": "kiosk-1", "reason": "lost"}, "k1"),
     Call("device unblock kiosk-1 --reason found", "devices.unblock", {"device": "kiosk-1", "reason": "found"}, "k1"),
+    Call(
+        "device list --query has(labels.a) --group eu --limit 1",
+        "devices.list_devices",
+        {
+            "labels": {},
+            "online": None,
+            "app": None,
+            "version": None,
+            "query": "has(labels.a)",
+            "group": "eu",
+            "cursor": None,
+            "limit": 1,
+        },
+        "kiosk-1",
+    ),
+    Call("group list", "groups.list_groups", {"under": None}, "eu/berlin"),
+    Call("group list eu", "groups.list_groups", {"under": "eu"}, "5"),
+    Call("group create eu/berlin", "groups.create", {"path": "eu/berlin"}, "eu/berlin"),
+    Call("group remove eu/berlin", "groups.remove", {"path": "eu/berlin", "recursive": False}, ""),
+    Call("group remove eu --recursive --yes", "groups.remove", {"path": "eu", "recursive": True}, ""),
+    Call(
+        "group add eu/berlin kiosk-1 kiosk-2",
+        "groups.add_devices",
+        {"path": "eu/berlin", "devices": ["kiosk-1", "kiosk-2"], "query": None},
+        "CHANGED",
+    ),
+    Call(
+        "group drop eu/berlin -q true",
+        "groups.drop_devices",
+        {"path": "eu/berlin", "devices": [], "query": "true"},
+        "eu/berlin",
+    ),
     Call("release list --app shop", "releases.list_releases", {"app": "shop"}, "archive"),
     Call("token list", "tokens.list_tokens", {}, "releaser"),
     Call("token revoke t1 --yes", "tokens.revoke", {"token": "t1"}, ""),
@@ -91,7 +247,7 @@ CALLS = (
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.line)
 def test_a_command_reaches_its_use_case(call: Call, tidegate: Invoke, fake: FakeApp) -> None:
-    result = tidegate(*call.line.split())
+    result = tidegate(*shlex.split(call.line))
     assert result.exit_code == 0, result.output
     assert (call.use_case, call.arguments) in fake.calls
     assert call.printed in result.stdout
@@ -287,7 +443,7 @@ def test_promote_finds_the_only_stage_that_waits(tidegate: Invoke, fake: FakeApp
     waiting = replace(RUN.stages[1], state="awaiting_promotion")
     fake.answers["runs.get"] = replace(RUN, stages=(RUN.stages[0], waiting))
     assert tidegate("run", "promote", "run-1").exit_code == 0
-    assert ("runs.promote", {"run": "run-1", "stage": "rest"}) in fake.calls
+    assert ("runs.promote", {"run": "run-1", "stage": "rest", **ANY}) in fake.calls
     fake.answers["runs.get"] = replace(RUN, stages=(waiting, waiting))
     assert tidegate("run", "promote", "run-1").exit_code == 2
     fake.answers["runs.get"] = RUN
@@ -296,7 +452,10 @@ def test_promote_finds_the_only_stage_that_waits(tidegate: Invoke, fake: FakeApp
 
 GOOD = "kind: Pipeline\nname: shop\nstages:\n- name: all\n"
 BAD = "kind: Pipeline\nname: shop\nstages:\n- name: all\n  need: []\n  pase: {}\n"
-JOB = "---\nkind: Job\nname: shop-update\npipeline: shop\noperation: {app: shop, version: 2.1.0}\n"
+JOB = (
+    "---\nkind: Job\nname: shop-update\npipeline: shop\noperation: {app: shop, version: 2.1.0}\npriority: 5\n"
+    "triggers: [{channel: stable}, {cron: 0 2 * * *, zone: Europe/Berlin}]\n"
+)
 
 
 def test_faults_of_a_file_are_listed_and_nothing_is_sent(tidegate: Invoke, fake: FakeApp, tmp_path: Path) -> None:
@@ -320,31 +479,78 @@ def test_lint_needs_no_controller(tidegate: Invoke, monkeypatch: pytest.MonkeyPa
     assert tidegate("run", "list").exit_code == 2
 
 
-def test_apply_says_what_changed(tidegate: Invoke, fake: FakeApp) -> None:
+def test_apply_shows_what_is_different_and_changes_it_from_what_it_saw(tidegate: Invoke, fake: FakeApp) -> None:
     same = tidegate("pipeline", "apply", "-f", "-", "-o", "json", text=GOOD + JOB)
-    assert [item["result"] for item in json.loads(same.stdout)] == ["unchanged, revision 3", "unchanged"]
+    assert [item["result"] for item in json.loads(same.stdout)] == ["unchanged", "unchanged"]
     changed = Pipeline(name="shop", stages=(Stage(name=StageName("all"), pace=Pace(max_in_flight=3)),))
     text = GOOD + "  pace: {max_in_flight: 3}\n"
     dry = tidegate("pipeline", "apply", "-f", "-", "--dry-run", text=text)
-    assert "would become revision 4" in dry.stdout
+    assert dry.exit_code == 0
+    assert "would change" in dry.stdout
+    assert "+    max_in_flight: 3" in dry.stderr
     assert not [name for name, _ in fake.calls if name == "pipelines.apply"]
     fake.answers["pipelines.apply"] = replace(PIPELINE_VIEW, revision=4)
-    assert "changed, revision 4" in tidegate("pipeline", "apply", "-f", "-", text=text).stdout
-    assert fake.calls[-1] == ("pipelines.apply", {"definition": changed})
+    assert "changed, revision 4" in tidegate("pipeline", "apply", "-f", "-", "--yes", text=text).stdout
+    assert fake.calls[-1] == ("pipelines.apply", {"definition": changed, "expected": Expected(tags=("3",))})
 
 
-def test_apply_creates_what_is_not_there(tidegate: Invoke, fake: FakeApp) -> None:
+def test_apply_changes_nothing_without_consent(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("pipeline", "apply", "-f", "-", text=GOOD.replace("all", "first"))
+    assert result.exit_code == 3
+    assert "this will change 1 definition: pass --yes to go on" in result.stderr
+    assert {name for name, _ in fake.calls} == {"pipelines.get"}
+
+
+def test_apply_creates_what_is_not_there_and_pipelines_first(tidegate: Invoke, fake: FakeApp) -> None:
     fake.answers |= {"pipelines.get": errors.NotFound("no"), "jobs.get": errors.NotFound("no")}
-    dry = tidegate("pipeline", "apply", "-f", "-", "--dry-run", "-o", "json", text=GOOD + JOB)
-    assert [item["result"] for item in json.loads(dry.stdout)] == ["would be created", "would be created"]
-    done = tidegate("pipeline", "apply", "-f", "-", "-o", "json", text=GOOD + JOB)
-    assert [item["result"] for item in json.loads(done.stdout)] == ["created, revision 3", "created"]
-    assert ("pipelines.apply", {"definition": PIPELINE}) in fake.calls
+    text = f"{JOB}---\n{GOOD}"
+    dry = tidegate("pipeline", "apply", "-f", "-", "--dry-run", "-o", "json", text=text)
+    assert [item["result"] for item in json.loads(dry.stdout)] == ["would create", "would create"]
+    done = tidegate("pipeline", "apply", "-f", "-", "-o", "json", "-y", text=text)
+    assert [(item["kind"], item["result"]) for item in json.loads(done.stdout)] == [
+        ("Pipeline", "created, revision 3"),
+        ("Job", "created"),
+    ]
+    assert ("pipelines.apply", {"definition": PIPELINE, "expected": Expected(is_new=True)}) in fake.calls
 
 
-def test_a_job_is_not_changed_behind_anybodys_back(tidegate: Invoke) -> None:
-    result = tidegate("pipeline", "apply", "-f", "-", text=GOOD + JOB.replace("2.1.0", "3.0.0"))
+def test_a_job_is_not_changed_behind_anybodys_back(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["jobs.apply"] = errors.PreconditionFailed("changed meanwhile")
+    result = tidegate("pipeline", "apply", "-f", "-", "-y", text=GOOD + JOB.replace("2.1.0", "3.0.0"))
     assert result.exit_code == 6
+    assert "unchanged" in result.stdout
+    assert fake.calls[-1][1]["expected"] == Expected(tags=(job_tag(JOB_VIEW),))
+
+
+def test_a_file_is_previewed_and_compared_with_a_job(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("pipeline", "preview", "-", "--job", "shop-update", text=GOOD + JOB)
+    subject = Subject(job="shop-update", definition=PIPELINE)
+    assert fake.calls == [("preview.show", {"subject": subject, "salt": None, "first": 10})]
+    assert "97 devices in a stage, 3 in none" in result.stderr
+    assert "since run run-0: 1 new, 2 gone, 3 in another stage" in result.stderr
+    assert json.loads(tidegate("pipeline", "preview", "-", "-o", "json", text=GOOD).stdout)["salt"] == "5a17"
+    assert tidegate("pipeline", "preview", "-", text=JOB).exit_code == 1
+    assert tidegate("job", "preview", "shop-update", "--change", "new").exit_code == 2
+
+
+def test_a_job_with_values_and_secrets_is_the_same_when_it_is_applied_again(tidegate: Invoke, fake: FakeApp) -> None:
+    operation = Operation(app=AppName("shop"), version="2.1.0", env={"A": "x"}, secrets={"B": "s"})
+    fake.answers["jobs.get"] = replace(JOB_VIEW, operation=operation, parameters={"l": ("a",)})
+    text = JOB.replace("2.1.0}", "2.1.0, env: {A: x, B: {secret: s}}}") + "parameters: {l: [a]}\n"
+    assert "unchanged" in tidegate("pipeline", "apply", "-f", "-", text=text).stdout
+    assert "create" not in tidegate("pipeline", "apply", "-f", "-", "--dry-run", text=text).stdout
+
+
+def test_a_diff_is_of_revisions_or_of_a_file(tidegate: Invoke, tmp_path: Path) -> None:
+    assert "all: " not in tidegate("pipeline", "diff", "shop").stdout
+    file = tmp_path / "shop.yaml"
+    file.write_text(GOOD + "  pace: {max_in_flight: 3}\n")
+    result = tidegate("pipeline", "diff", "shop", "--file", str(file))
+    assert "+    max_in_flight: 3" in result.stdout
+    assert "all: pace.max_in_flight default → 3" in result.stderr
+    found = json.loads(tidegate("pipeline", "diff", "shop", "--file", str(file), "-o", "json").stdout)
+    assert found["changed"] == [{"place": "stages.all.pace.max_in_flight", "old": None, "new": 3}]
+    assert tidegate("pipeline", "diff", "other", "--file", str(file)).exit_code == 1
 
 
 def test_hostile_text_does_not_reach_the_terminal(tidegate: Invoke, fake: FakeApp) -> None:
@@ -358,12 +564,16 @@ def test_hostile_text_does_not_reach_the_terminal(tidegate: Invoke, fake: FakeAp
     assert "[red]gone[/]" in result.stdout
 
 
-def test_connection_errors_are_tried_again_for_reads_only(tidegate: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_errors_are_tried_again_with_one_key_for_an_act(
+    tidegate: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries: list[str] = []
+    keys: list[str | None] = []
 
     class Broken(httpx.BaseTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             tries.append(request.method)
+            keys.append(request.headers.get("Idempotency-Key"))
             raise httpx.ConnectError("refused")
 
     monkeypatch.setattr(client, "open_transport", lambda _context: Broken())
@@ -372,8 +582,11 @@ def test_connection_errors_are_tried_again_for_reads_only(tidegate: Invoke, monk
     assert (result.exit_code, tries) == (1, ["GET"] * client.ATTEMPTS_MAX)
     assert "https://tidegate cannot be reached: refused" in result.stderr
     tries.clear()
+    keys.clear()
     assert tidegate("run", "start", "shop-update").exit_code == 1
-    assert tries == ["POST"]
+    assert tries == ["POST"] * client.ATTEMPTS_MAX
+    assert len(set(keys)) == 1
+    assert keys[0]
 
 
 def test_an_answer_that_is_no_problem_document_is_an_error(tidegate: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from controller.app.errors import StorageUnavailable
+from controller.app.errors import InvalidRequest, StorageUnavailable
 from controller.cli import app as app_module
 from controller.cli.app import build
 from controller.cli.commands.local import DEFAULTS, PASSWORD_VARIABLE
@@ -60,7 +60,9 @@ def test_init_encrypts_the_offline_keys(run: Any, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv(PASSWORD_VARIABLE, "open sesame")
     result = run("init", str(tmp_path / "on"), "--offline", str(tmp_path / "off"))
     assert "not encrypted" not in result.stderr
-    assert read_ed25519(tmp_path / "off" / "release.pem", password=b"open sesame")
+    with pytest.raises(InvalidRequest):
+        read_ed25519(tmp_path / "off" / "release.pem")
+    read_ed25519(tmp_path / "off" / "release.pem", password=b"open sesame")
 
 
 def test_serve_takes_flags_over_the_environment(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def prepare(tidegate: Invoke, installation: Installation) -> None:
     assert publish(tidegate, installation).exit_code == 0
     file = installation.folder / "pipeline.yaml"
     file.write_text(PIPELINE)
-    assert tidegate("pipeline", "apply", "-f", str(file)).exit_code == 0
+    assert tidegate("pipeline", "apply", "-y", "-f", str(file)).exit_code == 0
     rig = installation.rig
     rig.enrol("k-1", ring="canary")
     rig.enrol("k-2", "k-3", ring="rest")

@@ -45,6 +45,30 @@ BAD_FILES = (
         "{kind: Job, name: j, pipeline: p, operation: {app: shop, version: 2.10}}",
         ('operation.version | 1:67: expected text, found 2.10: write it in quotes, "2.10"',),
     ),
+    Bad(
+        "triggers of a job",
+        """\
+kind: Job
+name: j
+pipeline: p
+operation: {app: shop, version: "2"}
+triggers:
+  - {channel: stable, cron: 0 2 * * *}
+  - {}
+  - {channel: stable, zone: UTC}
+  - {cron: 0 2 * *}
+  - {cron: 0 2 * * *, zone: Mars}
+  - {chanel: stable}
+""",
+        (
+            "triggers[0] | 6:5: expected exactly one of 'channel' and 'cron'",
+            "triggers[1] | 7:5: expected exactly one of 'channel' and 'cron'",
+            "triggers[2] | 8:5: expected 'zone' beside 'cron' alone",
+            "triggers[3] | 9:5: cron '0 2 * *': found no 5 fields within 128 characters; expected such as '0 2 * * MON-FRI'",
+            "triggers[4] | 10:5: time zone 'Mars' is not known: expected such as 'Europe/Berlin'",
+            "triggers[5].chanel | 11:6: unknown field; did you mean 'channel'?",
+        ),
+    ),
     Bad("no stages", "kind: Pipeline\nname: shop\nstages: []", ("stages | 3:9: 0 stages: expected 1 to 256",)),
     Bad(
         "names",
@@ -55,6 +79,27 @@ BAD_FILES = (
                 "stages[0].name | 3:17: name 'a/b' is not valid: expected 1 to 63 of a-z, 0-9 and '-', "
                 "not starting with '-'"
             ),
+        ),
+    ),
+    Bad(
+        "targets",
+        """\
+        kind: Pipeline
+        name: shop
+        stages:
+          - name: canary
+            targets:
+              groups: [eu, EU/berlin]
+              query: >-
+                labels.region == "eu" and
+                model == "k1"
+          - name: rest
+            targets: {query: 'lables.region == "eu"'}
+        """,
+        (
+            "stages[0].targets.groups[1] | 6:20: part of a group's path 'EU' is not valid: expected 1 to 63 of a-z, 0-9 and '-', not starting with '-'",
+            "stages[0].targets.query | 7:14: query 1:23: found 'and', expected '&&', '||' or the end of the query; write '&&'",
+            "stages[1].targets.query | 11:22: query 1:1: found 'lables', expected a field; did you mean 'labels'?",
         ),
     ),
     Bad(
@@ -75,7 +120,7 @@ BAD_FILES = (
             "stages[0].gate.failures.morethan | 6:36: unknown field; did you mean 'more_than'?",
             (
                 "stages[0].zzz | 7:5: unknown field; known are allow_empty, gate, name, needs, on_failure, pace, retry, "
-                "targets, timeouts, trigger"
+                "targets, timeouts, trigger, when"
             ),
         ),
     ),

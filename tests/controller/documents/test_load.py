@@ -21,6 +21,7 @@ from controller.documents import (
     to_document,
 )
 from controller.documents.units import SPAN_MS_MAX, parse_percent, parse_span, render_percent, render_span
+from controller.domain import query
 from controller.domain.pipeline import (
     Denominator,
     FailureLimit,
@@ -37,8 +38,10 @@ from controller.domain.pipeline import (
     Trigger,
     validate,
 )
+from controller.domain.trigger import OnRelease, OnSchedule
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, Millis
+from tests.controller.domain.query.trees import PATHS, trees
 
 FULL = """\
 kind: Pipeline
@@ -47,7 +50,13 @@ description: everything that can be said
 timeout: 14d
 stages:
   - name: canary
-    targets: {labels: {region: eu, country: no}, devices: [k-1, k-2], exclude: [k-3], percent: 5}
+    targets:
+      query: 'app("shop").version < "2.1" && !(model in ["k1"])'
+      groups: [eu/berlin, us]
+      labels: {region: eu, country: no}
+      devices: [k-1, k-2]
+      exclude: [k-3]
+      percent: 5
     trigger: manual
     pace: {max_in_flight: 20}
     gate:
@@ -62,16 +71,20 @@ stages:
     allow_empty: true
   - name: rest
     needs: [canary]
+    when: count("canary", state == "succeeded") > 10
     trigger: {type: automatic, delay: 10m}
     gate: {failures: {more_than: 3}}
 ---
 {"kind": "Job", "name": "shop-update", "pipeline": "shop",
- "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}, "priority": 7}
+ "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}, "priority": 7,
+ "triggers": [{"channel": "stable"}, {"cron": "0 2 * * MON-FRI", "zone": "Europe/Berlin"}, {"cron": "5 4 * * *"}]}
 """
 
 CANARY = Stage(
     name=StageName("canary"),
     targets=Targets(
+        query='app("shop").version < "2.1" && !(model in ["k1"])',
+        groups=("eu/berlin", "us"),
         labels={"region": "eu", "country": "no"},
         devices=(DeviceId("k-1"), DeviceId("k-2")),
         exclude=(DeviceId("k-3"),),
@@ -94,6 +107,7 @@ CANARY = Stage(
 REST = Stage(
     name=StageName("rest"),
     needs=(StageName("canary"),),
+    when='count("canary", state == "succeeded") > 10',
     delay_ms=10 * MINUTE,
     gate=Gate(failures=FailureLimit(count=3)),
 )
@@ -103,6 +117,11 @@ UPDATE = Job(
     pipeline="shop",
     operation=Operation(app=AppName("shop"), version="2.10", params={"a": "b"}, env={"C": "d"}),
     priority=7,
+    triggers=(
+        OnRelease(channel="stable"),
+        OnSchedule(cron="0 2 * * MON-FRI", zone="Europe/Berlin"),
+        OnSchedule(cron="5 4 * * *"),
+    ),
 )
 
 
@@ -145,6 +164,8 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
         name=StageName(name),
         needs=tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3))) if earlier else (),
         targets=Targets(
+            query=draw(st.just("") | trees.map(query.render)),
+            groups=tuple(draw(st.lists(st.sampled_from(PATHS), max_size=2))),
             labels=draw(st.dictionaries(words, texts, max_size=3)),
             devices=tuple(devices[:cut]),
             exclude=tuple(devices[cut:]),
@@ -249,7 +270,7 @@ def test_one_document_must_be_what_is_asked_for(text: str, message: str) -> None
 def test_the_schema_names_every_field_and_its_default() -> None:
     schema = json_schema(Kind.PIPELINE)
     stage = schema["$defs"]["StagePart"]["properties"]
-    assert set(stage) == set(to_document(SHOP)["stages"][0]) | {"needs"}
+    assert set(stage) == set(to_document(SHOP)["stages"][0]) | {"needs", "when"}
     assert schema["$defs"]["TimeoutsPart"]["properties"]["accept"]["default"] == "10m"
     assert schema["additionalProperties"] is False
     assert json_schema(Kind.JOB)["required"] == ["name", "pipeline", "operation"]

@@ -14,7 +14,8 @@ from controller.domain.gate import failures_allowed, is_breached, is_success, re
 from controller.domain.graph import find_cycle, in_order
 from controller.domain.model import StageRun, create, run_changed, stage_changed
 from controller.domain.pipeline import Denominator, FailureLimit, Gate, Pipeline, Targets, validate
-from controller.domain.selector import Exclusion, exclusion, position
+from controller.domain.query import Described, matches
+from controller.domain.selector import Exclusion, exclusion, formula_of, is_left_out, position
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, STOPS, RunState, StageState
 from controller.domain.target import Delta, TargetState
 from protocol.ids import DeviceId, StageName
@@ -93,25 +94,37 @@ SELECTIONS = [
     (Targets(exclude=(DeviceId("d1"),)), {}, Exclusion.EXCLUDED),
     (Targets(percent=0), {}, Exclusion.PERCENT),
     (Targets(labels=EU, devices=(DeviceId("d1"),)), {"region": "us"}, Exclusion.LABELS),
+    (Targets(query='labels.region == "eu"'), {"region": "eu"}, None),
+    (Targets(query='labels.region == "eu"'), {}, Exclusion.QUERY),
+    (Targets(groups=("us",)), {}, None),
+    (Targets(groups=("apac", "us/nyc")), {}, None),
+    (Targets(groups=("eu",)), {}, Exclusion.GROUPS),
+    (Targets(groups=("us/ny",), query="true"), {}, Exclusion.GROUPS),
+    (Targets(labels=EU, groups=("eu",), query="false"), {"region": "eu"}, Exclusion.GROUPS),
 ]
 
 
 @pytest.mark.parametrize(("targets", "labels", "expected"), SELECTIONS)
 def test_selection(targets: Targets, labels: dict[str, str], expected: Exclusion | None) -> None:
-    assert exclusion(targets, DeviceId("d1"), labels, salt="s") is expected
+    described = Described(device="d1", labels=labels, groups=frozenset({"europe", "us/nyc"}))
+    assert exclusion(targets, described, salt="s") is expected
+    found = None if matches(formula_of(targets), described) else expected
+    is_late = expected in {None, Exclusion.EXCLUDED, Exclusion.PERCENT}
+    assert is_late or found is expected, "what the database looks up is the same"
+    assert is_left_out(targets, DeviceId("d1"), salt="s") is (expected in {Exclusion.EXCLUDED, Exclusion.PERCENT})
 
 
 @given(st.text(max_size=8), st.text(min_size=1, max_size=8).map(DeviceId), st.floats(0, 100), st.floats(0, 100))
 def test_a_larger_share_contains_a_smaller_one(salt: str, device: DeviceId, one: float, other: float) -> None:
     low, high = sorted((one, other))
-    is_in = exclusion(Targets(percent=low), device, {}, salt=salt) is None
-    assert not is_in or exclusion(Targets(percent=high), device, {}, salt=salt) is None
-    assert exclusion(Targets(percent=100), device, {}, salt=salt) is None
+    is_in = exclusion(Targets(percent=low), Described(device=device), salt=salt) is None
+    assert not is_in or exclusion(Targets(percent=high), Described(device=device), salt=salt) is None
+    assert exclusion(Targets(percent=100), Described(device=device), salt=salt) is None
     assert 0 <= position(device, salt=salt) < 2**63
 
 
 def test_a_share_is_about_its_part_of_the_fleet() -> None:
-    chosen = [exclusion(Targets(percent=20), DeviceId(f"d{n}"), {}, salt="s") is None for n in range(10_000)]
+    chosen = [not is_left_out(Targets(percent=20), DeviceId(f"d{n}"), salt="s") for n in range(10_000)]
     assert 1_900 < sum(chosen) < 2_100
 
 

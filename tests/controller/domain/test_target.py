@@ -12,6 +12,7 @@ from controller.domain.target import (
     Delta,
     DueReached,
     Event,
+    GivenUp,
     Policy,
     RecallHeard,
     RefusedCommand,
@@ -249,8 +250,24 @@ def test_a_device_that_heard_the_recall_and_has_no_work_is_done() -> None:
 
 def test_an_end_absorbs() -> None:
     done = after(SENT, said(AttemptState.SUCCEEDED))
-    for event in (CancelRequested(at=5), DueReached(at=10**9), RecallHeard(at=5)):
+    for event in (CancelRequested(at=5), DueReached(at=10**9), RecallHeard(at=5), GivenUp(at=5, detail="stolen")):
         assert step(done, event, POLICY) == (done, ())
+
+
+@pytest.mark.parametrize(("before", "attempt_state"), [(Target(), None), (INSTALLING, AttemptState.FAILED)])
+def test_a_device_that_is_given_up_fails_at_once_and_blames_nobody(
+    before: Target, attempt_state: AttemptState | None
+) -> None:
+    end = after(before, GivenUp(at=5, detail="stolen"))
+    assert (end.state, end.attempt_state, end.reason, end.detail, end.left, end.due, end.is_blamed) == (
+        TargetState.FAILED,
+        attempt_state,
+        Reason.GIVEN_UP,
+        "stolen",
+        None,
+        None,
+        False,
+    )
 
 
 def test_backoff_doubles_with_jitter_and_is_the_same_when_asked_again() -> None:

@@ -10,8 +10,12 @@ import msgspec
 from controller.app import errors, views
 from controller.app.access import Actor, Permission, Role
 from controller.app.controller import Controller
+from controller.app.following import News
+from controller.app.hooks import Delivery
 from controller.app.ports import IssuedCertificate
+from controller.domain.parameters import Given
 from controller.domain.pipeline import Operation, Pipeline, Stage
+from controller.domain.trigger import OnRelease, OnSchedule, StartRequest
 from protocol.ids import AppName, Digest, Name, StageName, digest_of
 from protocol.units import Instant
 
@@ -67,6 +71,7 @@ RUN = views.RunView(
     reason="",
     epoch=1,
     salt="5a17",
+    started_by="trigger:channel stable",
     created_at=AT,
     ended_at=None,
     stages=(CANARY, REST),
@@ -101,6 +106,8 @@ DEVICE = views.DeviceView(
     last_seen_at=None,
     certificate_expires_at=AT,
 )
+GROUP = views.GroupView(path="eu/berlin", devices=2, devices_below=5, created_at=AT)
+CHANGE = views.GroupChange(path="eu/berlin", found=3, changed=1)
 RELEASE = views.ReleaseView(
     app="shop",
     version="2.1.0",
@@ -112,9 +119,43 @@ RELEASE = views.ReleaseView(
     installer="archive",
     hardware=("k1",),
     published_at=AT,
+    channels=("stable",),
 )
 PIPELINE = Pipeline(name="shop", stages=(Stage(name=StageName("all")),))
 PIPELINE_VIEW = views.PipelineView(name="shop", revision=3, definition=PIPELINE, author="ann", created_at=AT)
+REVISION = views.RevisionView(
+    revision=3,
+    definition=PIPELINE,
+    previous=Pipeline(name="shop", stages=(Stage(name=StageName("old")),)),
+    author="ann",
+    created_at=AT,
+    archived_at=None,
+)
+PREVIEW = views.PreviewView(
+    job="shop-update",
+    pipeline="shop",
+    revision=3,
+    salt="5a17",
+    devices=100,
+    placed=97,
+    stages=(
+        views.PreviewStage(
+            name="rest",
+            needs=("canary",),
+            devices=3,
+            first=("kiosk-1",),
+            left_out=(
+                views.LeftOutView(reason="labels", stage="", devices=94),
+                views.LeftOutView(reason="in_stage", stage="canary", devices=3),
+            ),
+        ),
+    ),
+    last_run="run-0",
+    new=1,
+    gone=2,
+    moved=3,
+)
+PREVIEWED = views.PreviewDevice(device="kiosk-1", stage="canary", reason="in_stage", in_stage="canary", before="")
 JOB = views.JobView(
     name="shop-update",
     pipeline="shop",
@@ -122,11 +163,18 @@ JOB = views.JobView(
     priority=5,
     active_run=None,
     created_at=AT,
+    triggers=(OnRelease(channel="stable"), OnSchedule(cron="0 2 * * *", zone="Europe/Berlin")),
+    next_at=AT,
+    waiting=StartRequest(by="trigger:hook", at=AT, given=Given(parameters={"ring": "one"}, env={"A": "1"})),
+    has_hook=True,
 )
+CHANNEL = views.ChannelView(app="shop", channel="stable", version="2.1.0", at=AT, actor="ann", runs=("run-1",))
+DELIVERY = views.DeliveryView(run="run-1", waits=False)
 TOKEN = views.TokenView(id="t1", name="ci", role="releaser", created_at=AT, expires_at=None, revoked=False)
 SECRET = views.NewSecret(id="t2", secret="tg_secret")
 AUDIT = views.AuditView(id=1, at=AT, actor="ann", verb="pause", subject="run-1", reason="crashes", hash="ab" * 32)
 SECURITY = views.SecurityEventView(id=1, at=AT, device="kiosk-1", code="replay", digest=DIGEST, detail="old")
+STANDSTILL = views.StandstillView(stopped=True, since=AT, by="ann", reason="smoke")
 HEALTH = views.Health(ready=True, faults=(), online=3, unsent=0)
 
 _P = Permission
@@ -138,15 +186,31 @@ NEEDS = {
     "devices.set_labels": _P.EDIT_DEVICES,
     "devices.block": _P.EDIT_DEVICES,
     "devices.unblock": _P.EDIT_DEVICES,
+    "groups.create": _P.EDIT_DEVICES,
+    "groups.remove": _P.EDIT_DEVICES,
+    "groups.add_devices": _P.EDIT_DEVICES,
+    "groups.drop_devices": _P.EDIT_DEVICES,
     "releases.upload": _P.PUBLISH,
     "releases.publish": _P.PUBLISH,
     "pipelines.apply": _P.EDIT_PIPELINES,
+    "pipelines.archive": _P.EDIT_PIPELINES,
     "jobs.create": _P.EDIT_PIPELINES,
+    "jobs.apply": _P.EDIT_PIPELINES,
+    "jobs.archive": _P.EDIT_PIPELINES,
+    "jobs.set_triggers": _P.EDIT_PIPELINES,
+    "hooks.create": _P.EDIT_PIPELINES,
+    "hooks.remove": _P.EDIT_PIPELINES,
+    "channels.add": _P.CONTROL_RUNS,
+    "channels.remove": _P.CONTROL_RUNS,
     "runs.start": _P.CONTROL_RUNS,
     "runs.pause": _P.CONTROL_RUNS,
     "runs.resume": _P.CONTROL_RUNS,
     "runs.terminate": _P.CONTROL_RUNS,
     "runs.promote": _P.PROMOTE,
+    "runs.skip": _P.CONTROL_RUNS,
+    "giving_up.give_up": _P.CONTROL_RUNS,
+    "standstill.stop": _P.STOP_EVERYTHING,
+    "standstill.lift": _P.LIFT_STANDSTILL,
 }
 ANSWERS: dict[str, Any] = {
     "tokens.create": SECRET,
@@ -158,23 +222,44 @@ ANSWERS: dict[str, Any] = {
     "devices.set_labels": DEVICE,
     "devices.block": None,
     "devices.unblock": None,
+    "groups.list_groups": (GROUP,),
+    "groups.create": GROUP,
+    "groups.remove": None,
+    "groups.add_devices": CHANGE,
+    "groups.drop_devices": CHANGE,
     "releases.publish": (RELEASE,),
     "releases.list_releases": (RELEASE,),
     "pipelines.apply": PIPELINE_VIEW,
+    "pipelines.archive": None,
     "pipelines.list_pipelines": (PIPELINE_VIEW,),
     "pipelines.get": PIPELINE_VIEW,
+    "pipelines.history": views.Page(items=(REVISION,), cursor=None),
+    "preview.show": PREVIEW,
+    "preview.devices": views.Page(items=(PREVIEWED,), cursor=None),
     "jobs.create": JOB,
+    "jobs.apply": JOB,
+    "jobs.archive": None,
     "jobs.list_jobs": (JOB,),
     "jobs.get": JOB,
+    "jobs.set_triggers": JOB,
+    "hooks.create": SECRET,
+    "hooks.remove": None,
+    "channels.add": CHANNEL,
+    "channels.remove": None,
     "runs.start": RUN,
     "runs.pause": RUN,
     "runs.resume": RUN,
     "runs.terminate": RUN,
     "runs.promote": RUN,
+    "runs.skip": RUN,
+    "giving_up.give_up": TARGET,
     "runs.get": RUN,
     "runs.list_runs": views.Page(items=(RUN,)),
     "runs.targets": views.Page(items=(TARGET,), cursor=None),
     "runs.events": (EVENT,),
+    "standstill.stop": STANDSTILL,
+    "standstill.lift": STANDSTILL,
+    "standstill.get": STANDSTILL,
     "system.security_events": (SECURITY,),
     "system.audit": (AUDIT,),
 }
@@ -203,8 +288,11 @@ class FakeApp:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.actors: list[Actor] = []
         self.answers = dict(ANSWERS)
         self.uploaded = b""
+        self.delivery = DELIVERY
+        self.streams = [[News(entries=(EVENT,)), News(), News(ended=RUN)]]
         self.controller = cast("Controller", FakeController(artifacts=Artifacts()))
 
     def install(self, patch: Any) -> None:
@@ -220,6 +308,8 @@ class FakeApp:
             "releases.upload": self._upload,
             "releases.document": self._document,
             "system.health": self._health,
+            "hooks.receive": self._receive,
+            "following.follow": self._follow,
         }
         for name, use_case in special.items():
             module, _, function = name.partition(".")
@@ -228,6 +318,7 @@ class FakeApp:
     def _use_case(self, name: str) -> Any:
         async def use_case(c: Controller, actor: Actor, **arguments: Any) -> Any:
             actor.require(NEEDS.get(name, Permission.READ))
+            self.actors.append(actor)
             self.calls.append((name, arguments))
             answer = self.answers[name]
             if isinstance(answer, list):
@@ -276,6 +367,23 @@ class FakeApp:
 
     async def _document(self, c: Controller) -> bytes:
         return DOCUMENT
+
+    async def _receive(self, c: Controller, *, job: str, delivery: Delivery) -> views.DeliveryView:
+        if delivery.signatures != "v1,good":
+            raise errors.NotAuthenticated("not signed")
+        self.calls.append(("hooks.receive", {"job": job, "delivery": delivery}))
+        return self.delivery
+
+    async def _follow(self, c: Controller, actor: Actor, *, run: str, after: int) -> AsyncIterator[News]:
+        actor.require(Permission.READ)
+        self.calls.append(("following.follow", {"run": run, "after": after}))
+        if run == "none":
+            raise errors.NotFound("there is no run 'none'")
+        return self._told(self.streams.pop(0))
+
+    async def _told(self, news: list[News]) -> AsyncIterator[News]:
+        for one in news:
+            yield one
 
     async def _health(self, c: Controller, **given: Any) -> views.Health:
         self.calls.append(("system.health", given))

@@ -13,7 +13,7 @@ from tests.controller.http.test_routes import ENROL, ROUTES, Route
 
 SIGNED = f"Tidegate-DSSE {base64.b64encode(b'signed').decode()}"
 EITHER = ("/v1/releases/targets.json", "/v1/releases/root.json", f"/v1/artifacts/{DIGEST}")
-PUBLIC = {"/livez", "/readyz", "/metrics", "/v1/enrol", "/v1/schemas/{kind}"}
+PUBLIC = {"/livez", "/readyz", "/metrics", "/v1/enrol", "/v1/hooks/{job}", "/v1/schemas/{kind}"}
 
 
 async def answer(client: httpx.AsyncClient, route: Route, authorization: str | None) -> httpx.Response:
@@ -23,7 +23,7 @@ async def answer(client: httpx.AsyncClient, route: Route, authorization: str | N
     elif route.body is not None:
         sent = {"json": route.body}
     client.headers.pop("Authorization", None)
-    headers = {} if authorization is None else {"Authorization": authorization}
+    headers = {"If-Match": "*"} | ({} if authorization is None else {"Authorization": authorization})
     return await client.request(route.method, route.path, headers=headers, **sent)
 
 
@@ -138,3 +138,22 @@ async def test_no_request_visits_a_thread_to_learn_who_calls(
 
     monkeypatch.setattr("fastapi.dependencies.utils.run_in_threadpool", visit)
     assert (await client.get("/v1/jobs")).status_code == 200
+
+
+async def test_an_idempotency_key_reaches_the_use_case_with_a_fingerprint_of_what_is_asked(
+    client: httpx.AsyncClient, fake: FakeApp
+) -> None:
+    for body in ({"reason": "a"}, {"reason": "a"}, {"reason": "b"}):
+        await client.post("/v1/runs/r/pause", json=body, headers={"Idempotency-Key": "k1"})
+    await client.get("/v1/runs", headers={"Idempotency-Key": "k1"})
+    requests = [actor.request for actor in fake.actors]
+    assert requests[3] is None
+    keys, fingerprints = zip(*((r.key, r.fingerprint) for r in requests[:3] if r is not None), strict=True)
+    assert keys == ("k1", "k1", "k1")
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 129, "\tk"])
+async def test_an_unfit_idempotency_key_is_refused(client: httpx.AsyncClient, key: str) -> None:
+    answer = await client.post("/v1/runs/r/pause", json={"reason": "a"}, headers={"Idempotency-Key": key})
+    assert answer.status_code == 422

@@ -67,7 +67,7 @@ async def test_faults_are_listed(client: httpx.AsyncClient, fake: FakeApp) -> No
 
 async def test_faults_of_a_file_have_line_and_column(client: httpx.AsyncClient, fake: FakeApp) -> None:
     text = "kind: Pipeline\nstages:\n- {name: a, need: [b]}\n- {name: a}"
-    headers = {"Content-Type": "application/yaml; charset=utf-8"}
+    headers = {"Content-Type": "application/yaml; charset=utf-8", "If-Match": "*"}
     body = problem(await client.put("/v1/pipelines/shop", content=text, headers=headers))
     assert body["type"] == "urn:tidegate:problem:invalid-definition"
     assert [(fault["place"], fault["message"][:4]) for fault in body["faults"]] == [
@@ -92,7 +92,12 @@ FRAMEWORK: tuple[tuple[str, str, dict[str, Any], int], ...] = (
     ("GET", "/v1/devices?label=region", {}, 422),
     ("GET", "/v1/artifacts/abc", {}, 422),
     ("GET", f"/v1/artifacts/{'0' * 64}", {}, 404),
-    ("PUT", "/v1/pipelines/shop", {"content": b"<xml/>", "headers": {"Content-Type": "text/xml"}}, 415),
+    (
+        "PUT",
+        "/v1/pipelines/shop",
+        {"content": b"<xml/>", "headers": {"Content-Type": "text/xml", "If-Match": "*"}},
+        415,
+    ),
     ("POST", "/v1/runs/r/pause", {"json": {"reason": ""}}, 422),
     ("POST", "/v1/claims", {"json": {"uses": 1, "expires_at": "2026-01-01T00:00:00"}}, 422),
     ("POST", "/v1/runs", {"content": b"x" * 1_000_001}, 413),
@@ -136,8 +141,8 @@ async def test_an_upload_without_a_length_is_refused(client: httpx.AsyncClient) 
 
 
 async def test_a_wrong_method_is_told_all_right_ones(client: httpx.AsyncClient) -> None:
-    response = await client.delete("/v1/pipelines/shop")
-    assert response.headers["allow"] == "GET, PUT"
+    response = await client.post("/v1/pipelines/shop")
+    assert response.headers["allow"] == "DELETE, GET, PUT"
     assert (await client.post(f"/v1/artifacts/{DIGEST}")).headers["allow"] == "GET, HEAD, PUT"
 
 

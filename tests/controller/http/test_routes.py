@@ -1,16 +1,26 @@
 """Each route calls its use case with what was asked, and answers with its view."""
 
 import base64
+import json
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from msgspec.structs import replace
 
-from controller.domain.pipeline import Operation, Pipeline, Stage
+from controller.app.conditions import ANYTHING, Expected
+from controller.app.hooks import Delivery
+from controller.app.preview import Asked, Subject
+from controller.app.views import DeliveryView
+from controller.domain.parameters import Given
+from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
+from controller.domain.trigger import OnRelease, OnSchedule
+from controller.http.app import STREAMS_MAX
 from protocol.ids import AppName, StageName
-from tests.controller.http.fake import BYTES, DIGEST, FakeApp
+from tests.controller.http.fake import BYTES, DIGEST, JOB, PIPELINE, PIPELINE_VIEW, FakeApp
 
+SEEN = Expected(tags=("3",))
 TIME = "2026-01-01T00:00:00.123Z"
 
 
@@ -27,7 +37,46 @@ class Route(NamedTuple):
 
 PAGE = {"cursor": None, "limit": 100}
 ROUTES = (
-    Route("POST", "/v1/runs", {"job": "j"}, 201, "runs.start", {"job": "j", "version": None}),
+    Route(
+        "POST",
+        "/v1/runs",
+        {"job": "j"},
+        201,
+        "runs.start",
+        {"job": "j", "version": None, "salt": None, "given": Given()},
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/j/preview?salt=s&first=3",
+        None,
+        200,
+        "preview.show",
+        {"subject": Subject(job="j"), "salt": "s", "first": 3},
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/j/preview/devices?salt=s&stage=rest&reason=labels",
+        None,
+        200,
+        "preview.devices",
+        {"subject": Subject(job="j"), "salt": "s", "asked": Asked(stage="rest", reason="labels"), **PAGE},
+    ),
+    Route(
+        "POST",
+        "/v1/preview?job=j",
+        {"name": "shop", "stages": [{"name": "all"}]},
+        200,
+        "preview.show",
+        {"subject": Subject(job="j", definition=PIPELINE), "salt": None, "first": 10},
+    ),
+    Route(
+        "POST",
+        "/v1/preview/devices?salt=s&change=new",
+        {"name": "shop", "stages": [{"name": "all"}]},
+        200,
+        "preview.devices",
+        {"subject": Subject(definition=PIPELINE), "salt": "s", "asked": Asked(change="new"), **PAGE},
+    ),
     Route("GET", "/v1/runs", None, 200, "runs.list_runs", {"job": None, "active": None, **PAGE}),
     Route(
         "GET",
@@ -45,10 +94,33 @@ ROUTES = (
         {"reason": "why", "override": True},
         200,
         "runs.resume",
-        {"run": "r", "override": True, "reason": "why"},
+        {"run": "r", "override": True, "reason": "why", "expected": ANYTHING},
     ),
     Route("POST", "/v1/runs/r/terminate", {"reason": "x"}, 200, "runs.terminate", {"run": "r", "reason": "x"}),
-    Route("POST", "/v1/runs/r/promote", {"stage": "rest"}, 200, "runs.promote", {"run": "r", "stage": "rest"}),
+    Route(
+        "POST",
+        "/v1/runs/r/promote",
+        {"stage": "rest"},
+        200,
+        "runs.promote",
+        {"run": "r", "stage": "rest", "expected": ANYTHING},
+    ),
+    Route(
+        "POST",
+        "/v1/runs/r/skip",
+        {"stage": "s", "reason": "x"},
+        200,
+        "runs.skip",
+        {"run": "r", "stage": "s", "reason": "x", "expected": ANYTHING},
+    ),
+    Route(
+        "POST",
+        "/v1/runs/r/targets/k/give-up",
+        {"reason": "stolen"},
+        200,
+        "giving_up.give_up",
+        {"run": "r", "device": "k", "reason": "stolen"},
+    ),
     Route(
         "GET",
         "/v1/runs/r/targets",
@@ -58,24 +130,59 @@ ROUTES = (
         {"run": "r", "stage": None, "state": None, **PAGE},
     ),
     Route("GET", "/v1/runs/r/events?after=3", None, 200, "runs.events", {"run": "r", "after": 3, "limit": 100}),
+    Route("GET", "/v1/runs/r/events/stream", None, 200, "following.follow", {"run": "r", "after": 0}),
     Route("GET", "/v1/pipelines", None, 200, "pipelines.list_pipelines", {}),
     Route("GET", "/v1/pipelines/shop", None, 200, "pipelines.get", {"name": "shop", "revision": None}),
+    Route(
+        "GET",
+        "/v1/pipelines/shop/revisions?limit=400",
+        None,
+        200,
+        "pipelines.history",
+        {"name": "shop", "cursor": None, "limit": 50},
+    ),
+    Route("GET", "/v1/pipelines/shop/diff?from=2&to=5", None, 200, "pipelines.get", {"name": "shop", "revision": 5}),
     Route(
         "PUT",
         "/v1/pipelines/shop",
         {"stages": [{"name": "all"}]},
         200,
         "pipelines.apply",
-        {"definition": Pipeline(name="shop", stages=(Stage(name=StageName("all")),))},
+        {"definition": Pipeline(name="shop", stages=(Stage(name=StageName("all")),)), "expected": SEEN},
     ),
+    Route("DELETE", "/v1/pipelines/shop", None, 204, "pipelines.archive", {"name": "shop", "expected": SEEN}),
     Route(
         "POST",
         "/v1/jobs",
         {"name": "j", "pipeline": "p", "operation": {"app": "shop", "version": "2"}, "priority": -2},
         201,
         "jobs.create",
-        {"name": "j", "pipeline": "p", "operation": Operation(app=AppName("shop"), version="2"), "priority": -2},
+        {
+            "name": "j",
+            "pipeline": "p",
+            "operation": Operation(app=AppName("shop"), version="2"),
+            "priority": -2,
+            "parameters": {},
+            "triggers": (),
+        },
     ),
+    Route(
+        "PUT",
+        "/v1/jobs/j",
+        {"pipeline": "p", "operation": {"app": "shop", "version": "2"}, "triggers": [{"channel": "stable"}]},
+        200,
+        "jobs.apply",
+        {
+            "name": "j",
+            "pipeline": "p",
+            "operation": Operation(app=AppName("shop"), version="2"),
+            "priority": 0,
+            "parameters": {},
+            "triggers": (OnRelease(channel="stable"),),
+            "expected": SEEN,
+        },
+    ),
+    Route("DELETE", "/v1/jobs/j", None, 204, "jobs.archive", {"name": "j", "expected": SEEN}),
     Route("GET", "/v1/jobs", None, 200, "jobs.list_jobs", {}),
     Route("GET", "/v1/jobs/j", None, 200, "jobs.get", {"name": "j"}),
     Route(
@@ -84,16 +191,69 @@ ROUTES = (
         None,
         200,
         "devices.list_devices",
-        {"labels": {"region": "eu", "ring": "a=b"}, "online": False, "app": "shop", "version": "2", **PAGE},
+        {
+            "labels": {"region": "eu", "ring": "a=b"},
+            "online": False,
+            "app": "shop",
+            "version": "2",
+            "query": None,
+            "group": None,
+            **PAGE,
+        },
+    ),
+    Route(
+        "GET",
+        "/v1/devices?query=labels.a%20%3D%3D%20%22b%22&group=eu/berlin",
+        None,
+        200,
+        "devices.list_devices",
+        {
+            "labels": {},
+            "online": None,
+            "app": None,
+            "version": None,
+            "query": 'labels.a == "b"',
+            "group": "eu/berlin",
+            **PAGE,
+        },
+    ),
+    Route("GET", "/v1/groups?under=eu", None, 200, "groups.list_groups", {"under": "eu"}),
+    Route("POST", "/v1/groups", {"path": "eu/berlin"}, 201, "groups.create", {"path": "eu/berlin"}),
+    Route("DELETE", "/v1/groups/eu", None, 204, "groups.remove", {"path": "eu", "recursive": False}),
+    Route(
+        "DELETE",
+        "/v1/groups/eu%2Fberlin?recursive=true",
+        None,
+        204,
+        "groups.remove",
+        {"path": "eu/berlin", "recursive": True},
+    ),
+    Route(
+        "POST",
+        "/v1/groups/eu/berlin/add",
+        {"devices": ["kiosk-1"]},
+        200,
+        "groups.add_devices",
+        {"path": "eu/berlin", "devices": ["kiosk-1"], "query": None},
+    ),
+    Route("POST", "/v1/groups/eu/add", {}, 200, "groups.add_devices", {"path": "eu", "devices": [], "query": None}),
+    Route(
+        "POST",
+        "/v1/groups/eu/drop",
+        {"query": "true"},
+        200,
+        "groups.drop_devices",
+        {"path": "eu", "devices": [], "query": "true"},
     ),
     Route("GET", "/v1/devices/kiosk-1", None, 200, "devices.get", {"device": "kiosk-1"}),
+    Route("GET", "/v1/devices/kiosk-1/labels", None, 200, "devices.get", {"device": "kiosk-1"}),
     Route(
         "PUT",
         "/v1/devices/k/labels",
         {"labels": {"a": "b"}},
         200,
         "devices.set_labels",
-        {"device": "k", "labels": {"a": "b"}},
+        {"device": "k", "labels": {"a": "b"}, "expected": SEEN},
     ),
     Route(
         "POST",
@@ -139,6 +299,35 @@ ROUTES = (
         "tokens.create_claim",
         {"uses": 3, "expires_at": 1_767_225_600_000},
     ),
+    Route(
+        "PUT",
+        "/v1/jobs/j/triggers",
+        {"triggers": [{"channel": "stable"}, {"cron": "0 2 * * *"}]},
+        200,
+        "jobs.set_triggers",
+        {"name": "j", "triggers": (OnRelease(channel="stable"), OnSchedule(cron="0 2 * * *")), "expected": SEEN},
+    ),
+    Route("POST", "/v1/jobs/j/hook", None, 201, "hooks.create", {"job": "j"}),
+    Route("DELETE", "/v1/jobs/j/hook", None, 204, "hooks.remove", {"job": "j"}),
+    Route(
+        "POST",
+        "/v1/releases/shop/2.1.0/channels",
+        {"channel": "stable"},
+        200,
+        "channels.add",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
+    ),
+    Route(
+        "DELETE",
+        "/v1/releases/shop/2.1.0/channels/stable",
+        None,
+        204,
+        "channels.remove",
+        {"app": "shop", "version": "2.1.0", "channel": "stable"},
+    ),
+    Route("POST", "/v1/stop-everything", {"reason": "smoke"}, 200, "standstill.stop", {"reason": "smoke"}),
+    Route("POST", "/v1/stop-everything/lift", {"reason": "out"}, 200, "standstill.lift", {"reason": "out"}),
+    Route("GET", "/v1/stop-everything", None, 200, "standstill.get", {}),
     Route("GET", "/v1/security-events?limit=7", None, 200, "system.security_events", {"after": 0, "limit": 7}),
     Route("GET", "/v1/audit", None, 200, "system.audit", {"after": 0, "limit": 100}),
 )
@@ -147,7 +336,8 @@ ROUTES = (
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 async def test_a_route_reaches_its_use_case(route: Route, client: httpx.AsyncClient, fake: FakeApp) -> None:
     sent = {"content": route.body} if isinstance(route.body, bytes) else {"json": route.body}
-    response = await client.request(route.method, route.path, **sent if route.body is not None else {})
+    headers = {} if route.method == "POST" else {"If-Match": '"3"'}
+    response = await client.request(route.method, route.path, headers=headers, **sent if route.body is not None else {})
     assert response.status_code == route.status, response.text
     assert (route.use_case, route.arguments) in fake.calls
 
@@ -170,11 +360,66 @@ async def test_a_started_run_says_where_it_is(client: httpx.AsyncClient) -> None
 
 async def test_a_pipeline_is_taken_and_given_as_yaml(client: httpx.AsyncClient, fake: FakeApp) -> None:
     text = "kind: Pipeline\nname: shop\nstages:\n- name: all\n"
-    put = await client.put("/v1/pipelines/shop", content=text, headers={"Content-Type": "application/yaml"})
+    headers = {"Content-Type": "application/yaml", "If-None-Match": "*"}
+    put = await client.put("/v1/pipelines/shop", content=text, headers=headers)
     assert put.status_code == 200
     assert put.json()["definition"] == {"kind": "Pipeline", "name": "shop", "stages": [{"name": "all"}]}
     got = await client.get("/v1/pipelines/shop", headers={"Accept": "application/yaml"})
     assert (got.text, got.headers["content-type"]) == (text, "application/yaml")
+
+
+async def test_revisions_say_what_they_changed(client: httpx.AsyncClient) -> None:
+    [revision] = (await client.get("/v1/pipelines/shop/revisions")).json()["items"]
+    change = "added stage all; removed stage old"
+    assert revision == {"revision": 3, "change": change, "author": "ann", "created_at": TIME, "archived_at": None}
+
+
+async def test_two_revisions_are_compared_as_text_and_as_data(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    old = Pipeline(name="shop", stages=(Stage(name=StageName("all"), pace=Pace(max_in_flight=5)),))
+    fake.answers["pipelines.get"] = [PIPELINE_VIEW, replace(PIPELINE_VIEW, revision=2, definition=old)]
+    found = (await client.get("/v1/pipelines/shop/diff")).json()
+    assert fake.calls[-1] == ("pipelines.get", {"name": "shop", "revision": 2})
+    assert found["changed"] == [{"place": "stages.all.pace.max_in_flight", "old": 5, "new": None}]
+    assert found["summary"] == "all: pace.max_in_flight 5 → default"
+    assert found["text"].splitlines()[:2] == ["--- shop@2", "+++ shop@3"]
+    assert "-    max_in_flight: 5" in found["text"].splitlines()
+
+
+async def test_the_first_revision_is_compared_with_nothing(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    fake.answers["pipelines.get"] = replace(PIPELINE_VIEW, revision=1)
+    found = (await client.get("/v1/pipelines/shop/diff")).json()
+    assert (found["stages_added"], found["changed"], len(fake.calls)) == (["all"], [], 1)
+
+
+async def test_what_a_run_is_given_is_read_as_in_files(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    body = {"job": "j", "parameters": {"n": 5, "l": ["a"], "p": 2.5}, "env": {"A": "x", "B": {"secret": "s"}}}
+    assert (await client.post("/v1/runs", json=body)).status_code == 201
+    given = Given(parameters={"n": 5, "l": ("a",), "p": "2.5%"}, env={"A": "x"}, secrets={"B": "s"})
+    assert fake.calls[-1][1]["given"] == given
+    refused: list[dict[str, Any]] = [
+        {"parameters": {"N": 1}},
+        {"parameters": {"n": {}}},
+        {"env": {"A=": "x"}},
+        {"env": {"A": "\0"}},
+    ]
+    for wrong in refused:
+        assert (await client.post("/v1/runs", json={"job": "j", **wrong})).status_code == 422
+
+
+async def test_a_job_shows_its_secrets_among_its_variables_and_its_values(
+    client: httpx.AsyncClient, fake: FakeApp
+) -> None:
+    operation = Operation(app=AppName("shop"), version="1", env={"A": "x"}, secrets={"B": "s"})
+    fake.answers["jobs.get"] = replace(JOB, operation=operation, parameters={"l": ("a",), "n": 5})
+    found = (await client.get("/v1/jobs/j")).json()
+    assert found["operation"]["env"] == {"A": "x", "B": {"secret": "s"}}
+    assert found["parameters"] == {"l": ["a"], "n": 5}
+
+
+async def test_a_preview_takes_values_of_parameters(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    await client.get("/v1/jobs/j/preview?parameter=ring=a=b&parameter=n=5")
+    assert fake.calls[-1][1]["subject"] == Subject(job="j", parameters={"ring": "a=b", "n": "5"})
+    assert (await client.get("/v1/jobs/j/preview?parameter=ring")).status_code == 422
 
 
 async def test_schemas_are_public(client: httpx.AsyncClient) -> None:
@@ -254,3 +499,69 @@ async def test_probes_and_metrics_need_no_token(client: httpx.AsyncClient, fake:
     metrics = await client.get("/metrics")
     assert metrics.text == "tidegate_up 1\n"
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+SIGNED = {"webhook-id": "m1", "webhook-timestamp": "7", "webhook-signature": "v1,good"}
+
+
+async def test_a_signed_hook_needs_no_token_and_answers_with_the_run(api: FastAPI, fake: FakeApp) -> None:
+    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://tidegate") as anonymous:
+        answer = await anonymous.post("/v1/hooks/j", content=b'{"version": "2"}', headers=SIGNED)
+        refused = await anonymous.post("/v1/hooks/j", content=b"{}")
+    assert (answer.status_code, answer.json()) == (202, {"run": "run-1", "waits": False})
+    assert answer.headers["location"] == "/v1/runs/run-1"
+    delivery = Delivery(id="m1", timestamp="7", signatures="v1,good", body=b'{"version": "2"}')
+    assert fake.calls == [("hooks.receive", {"job": "j", "delivery": delivery})]
+    assert refused.status_code == 401
+
+
+async def test_a_hook_whose_run_waits_tells_no_address(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    fake.delivery = DeliveryView(run=None, waits=True)
+    answer = await client.post("/v1/hooks/j", content=b"{}", headers=SIGNED)
+    assert (answer.status_code, answer.json()) == (202, {"run": None, "waits": True})
+    assert "location" not in answer.headers
+
+
+async def test_a_job_tells_what_starts_it_in_the_shape_of_a_file(client: httpx.AsyncClient) -> None:
+    job = (await client.get("/v1/jobs/shop-update")).json()
+    assert job["triggers"] == [{"channel": "stable"}, {"cron": "0 2 * * *", "zone": "Europe/Berlin"}]
+    assert job["next_at"] == TIME
+    assert job["waiting"] == {
+        "by": "trigger:hook",
+        "at": TIME,
+        "version": None,
+        "parameters": {"ring": "one"},
+        "env": {"A": "1"},
+        "reason": "",
+    }
+
+
+async def test_a_run_is_followed_as_server_sent_events(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    answer = await client.get("/v1/runs/r/events/stream?after=3", headers={"Last-Event-ID": "5"})
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert fake.calls == [("following.follow", {"run": "r", "after": 5})]
+    retry, entry, quiet, end, nothing = answer.text.split("\n\n")
+    assert (retry, quiet, nothing) == ("retry: 1000", ": quiet", "")
+    fields = dict(line.split(": ", 1) for line in entry.split("\n"))
+    assert (fields["event"], fields["id"], json.loads(fields["data"])["kind"]) == ("entry", "7", "stage_opened")
+    assert end.startswith("event: end\n")
+    assert '"id":"run-1"' in end
+
+
+async def test_a_stream_of_a_run_that_is_not_there_is_a_problem(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/runs/none/events/stream")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_streams_give_their_slots_back_and_are_limited(
+    api: FastAPI, client: httpx.AsyncClient, fake: FakeApp
+) -> None:
+    fake.streams *= 2
+    await client.get("/v1/runs/r/events/stream")
+    assert api.state.streams.in_flight == 0
+    for _ in range(STREAMS_MAX):
+        api.state.streams.take()
+    answer = await client.get("/v1/runs/r/events/stream")
+    assert answer.status_code == 503
+    assert "streams" in answer.json()["detail"]

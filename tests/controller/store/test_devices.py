@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from controller.app.records import Candidate, Sighted
+from controller.domain.pipeline import Targets
 from controller.store.transaction import SqlTransaction
 from protocol.ids import PARTITIONS, DeviceId, Name, partition_of
 from tests.controller.store.samples import add_devices, at, device, installed
@@ -87,6 +88,8 @@ FILTERS = [
     ({"app": "shop", "version": "2.1"}, [1]),
     ({"app": "shop", "version": "9"}, []),
     ({"version": "9"}, [2]),
+    ({"version": "1.10"}, []),
+    ({"app": ""}, []),
     ({"app": "shop", "online": False}, [2]),
 ]
 
@@ -94,7 +97,7 @@ FILTERS = [
 @pytest.mark.parametrize(("filters", "expected"), FILTERS)
 def test_filters(tx: SqlTransaction, filters: dict[str, Any], expected: list[int]) -> None:
     shop = installed("shop", "2.1")
-    tx.devices.add(device(1, labels={"region": "eu"}, instance=7, installed=(shop,)))
+    tx.devices.add(device(1, labels={"region": "eu"}, instance=7, installed=(shop,), agent="1.10"))
     mixed = (installed("shop", "2.0"), installed("till", "9"))
     tx.devices.add(device(2, labels={'$."x"': "1", 'a"b\\c': "q'; --"}, instance=6, installed=mixed))
     tx.devices.add(device(3, labels={"region": "eu", "tier": "gold"}))
@@ -107,8 +110,8 @@ def test_candidates_are_neither_blocked_nor_broken(tx: SqlTransaction) -> None:
     tx.devices.add(device(2, is_broken=True))
     tx.devices.add(device(3, instance=4))
     name = Name("acme:kiosk-0003")
-    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, labels={"region": "eu"}, instance=4)
-    assert tx.devices.candidates() == [expected]
+    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, instance=4)
+    assert tx.devices.matching(Targets()) == [expected]
 
 
 @pytest.mark.parametrize(("last", "now", "expected"), [(5, 9, 9), (9, 9, 10), (12, 9, 13), (8, 9, 9)])

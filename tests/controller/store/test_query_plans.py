@@ -2,24 +2,35 @@
 
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
-from controller.app.records import RunRecord
+from controller.app.records import DeviceRecord, RunRecord
+from controller.domain.pipeline import Targets
 from controller.domain.target import TargetState
 from controller.store.inline_store import InlineStore
 from controller.store.runs import PlanCache
 from controller.store.transaction import SqlTransaction
-from protocol.ids import Name
-from tests.controller.store.samples import NOW, add_devices, add_run, command, digest, report, target
+from protocol.ids import DeviceId, Name
+from tests.controller.store.samples import NOW, add_devices, add_run, command, digest, installed, report, target
 
-LARGE = ("target_run", "command", "report", "device", "event")
+LARGE = (
+    *("target_run", "command", "report", "device", "event"),
+    *("device_label", "device_fact", "device_app", "device_group", "fleet_group"),
+)
 
 
 def none(tx: SqlTransaction) -> RunRecord:
     found = tx.runs.by_uid("r1")
     assert found is not None
     return found
+
+
+def hello(tx: SqlTransaction) -> DeviceRecord:
+    name = Name("acme:kiosk-0001")
+    apps = (installed("shop", "2.1"),)
+    return msgspec.structs.replace(tx.devices.by_names([name])[name], facts={"a": "b"}, installed=apps)
 
 
 HOT: dict[str, Callable[[SqlTransaction], object]] = {
@@ -37,8 +48,14 @@ HOT: dict[str, Callable[[SqlTransaction], object]] = {
         tx.targets.page(1, stage=None, state=state, after=0, limit=9) for state in (None, *TargetState)
     ],
     "devices.count": lambda tx: tx.devices.count(),
+    "save_hello": lambda tx: tx.devices.save_hello(hello(tx)),
+    "set_labels": lambda tx: tx.devices.set_labels(DeviceId("kiosk-0001"), {"a": "b"}),
+    "matching": lambda tx: tx.devices.matching(Targets(labels={"region": "eu"}, groups=("eu",))),
+    "groups": lambda tx: [tx.groups.add_members("eu", [1, 2]), tx.groups.drop_members("eu", [1])],
+    "groups.remove": lambda tx: tx.groups.remove("eu"),
+    "groups_of": lambda tx: [tx.groups.groups_of(1), tx.groups.ids_of([DeviceId("kiosk-0001")])],
     "senders": lambda tx: tx.devices.senders([Name("acme:kiosk-0001"), Name("x")]),
-    "save_installed": lambda tx: tx.devices.save_installed([(1, (), True)]),
+    "save_installed": lambda tx: tx.devices.save_installed([(1, (), True), (2, [installed("till", "1")], None)]),
     "by_names": lambda tx: tx.devices.by_names([Name("acme:kiosk-0001"), Name("x")]),
     "allocate_seqs": lambda tx: tx.devices.allocate_seqs([1, 2], at=NOW),
     "sighted": lambda tx: tx.devices.sighted({1}, after=0, limit=9),
@@ -75,7 +92,8 @@ def seen() -> Iterator[tuple[SqlTransaction, list[str]]]:
 
     with connection.begin():
         tx = SqlTransaction(connection, PlanCache())
-        add_devices(tx, 30)
+        add_devices(tx, 30, facts={"os": "linux"}, installed=(installed("shop", "2.0"),))
+        tx.groups.add(["eu", "eu/berlin"], at=NOW)
         run = add_run(tx)
         tx.targets.add([target(run, n, n, ready=7) for n in range(1, 21)])
         tx.targets.add([target(run, n, n, stage=1, state=TargetState.IN_PROGRESS, due=n) for n in range(21, 31)])

@@ -1,16 +1,22 @@
 """The migrated schema is the one of the metadata, up and down."""
 
+import json
 import re
 import sqlite3
 from pathlib import Path
 
+import msgspec
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from controller.domain.query import parse
 from controller.store import schema
 from controller.store.engine import FileDatabase
 from controller.store.inline_store import InlineStore
+from controller.store.runs import PlanCache
 from controller.store.tables import metadata
+from controller.store.transaction import SqlTransaction
+from tests.controller.store.samples import device, installed
 
 SCHEMA = "select name, sql from sqlite_master where sql is not null and name != 'alembic_version'"
 
@@ -69,3 +75,29 @@ def test_what_the_first_schema_stored_is_there_after_the_upgrade(tmp_path: Path)
     schema.upgrade(migrated)
     assert connection.execute("select name, created_at, priority from job").fetchall() == [("job", 7, 0)]
     connection.close()
+
+
+def test_devices_of_an_earlier_schema_are_found_by_queries(tmp_path: Path) -> None:
+    (tmp_path / "100%").mkdir()
+    migrated = database(tmp_path)
+    schema.upgrade(migrated, "0002")
+    connection = sqlite3.connect(migrated.path)
+    known = [column[1] for column in connection.execute("pragma table_info(device)")]
+    records = [
+        device(1, labels={"a": "5", "z\0": "x\0y"}, facts={"os": "linux"}, agent="1.2"),
+        device(2, installed=(installed("shop", "2.10"), installed("shop", "2.10"), installed("till", "1"))),
+    ]
+    for number, record in enumerate(records, 1):
+        encoded = msgspec.to_builtins(record, builtin_types=(bytes,)) | {"id": number}
+        values = [json.dumps(v) if isinstance(v, dict | list | tuple) else v for v in map(encoded.get, known)]
+        connection.execute(f"insert into device values ({', '.join('?' * len(known))})", values)
+    connection.commit()
+    connection.close()
+    schema.upgrade(migrated)
+    engine = migrated.read_engine()
+    with engine.connect() as opened:
+        tx = SqlTransaction(opened, PlanCache())
+        kept = 'labels.a < 6 && labels["z\\u0000"] == "x\\u0000y" && facts.os == "linux" && agent == "1.2"'
+        assert tx.devices.ids(parse(kept)) == [1]
+        assert tx.devices.ids(parse('app("shop").version > "2.9" && has(app("till"))')) == [2]
+    engine.dispose()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from controller.app.errors import Conflict
 from controller.app.records import (
     AuditRecord,
+    ChannelRecord,
     ClaimRecord,
     CommandState,
     EventRecord,
@@ -22,10 +23,14 @@ from controller.app.records import (
     TokenRecord,
 )
 from controller.app.repositories import Transaction
+from controller.domain.pipeline import Targets
+from controller.domain.query import Formula, render
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
+from controller.domain.trigger import OnRelease, OnSchedule, StartRequest
 from protocol.ids import PARTITIONS, DeviceId, Name
 from protocol.messages import Op
+from tests.controller.domain.query.trees import PATHS, entries, trees, versions
 from tests.controller.store.samples import (
     NOW,
     add_devices,
@@ -111,6 +116,33 @@ def save_installed(tx: Transaction, number: int, version: str, is_broken: bool |
     return tx.devices.save_installed([(number, [installed("shop", version)], is_broken)])
 
 
+def say_hello(tx: Transaction, number: int, facts: dict[str, str], apps: list[tuple[str, str]]) -> Any:
+    said = device(number, id=number, facts=facts, installed=tuple(installed(*app) for app in apps), agent="1.10")
+    return tx.devices.save_hello(said)
+
+
+def select(tx: Transaction, tree: Formula, group: str) -> Any:
+    return tx.devices.ids(tree), tx.devices.matching(Targets(query=render(tree), groups=(group,)))
+
+
+def add_groups(tx: Transaction, paths: list[str]) -> Any:
+    tx.groups.add([path for path in paths if path not in tx.groups.paths()], at=NOW)
+    return tx.groups.counted()
+
+
+def change_group(tx: Transaction, path: str, numbers: list[int], is_added: bool) -> Any:
+    if path not in tx.groups.paths():
+        return None
+    act = tx.groups.add_members if is_added else tx.groups.drop_members
+    known = tx.groups.ids_of([DeviceId(f"kiosk-{number:04}") for number in numbers])
+    return act(path, known.values())
+
+
+def remove_group(tx: Transaction, path: str) -> Any:
+    tx.groups.remove(path)
+    return tx.groups.paths()
+
+
 def save_gone(tx: Transaction, number: int, life: int, when: int) -> Any:
     return tx.devices.save_gone(number, connection=f"c{life}", at=at(when))
 
@@ -136,7 +168,7 @@ def set_certificate(tx: Transaction, number: int, serial: str, when: int) -> Any
 
 
 def count_devices(tx: Transaction, app: str) -> Any:
-    return tx.devices.count(), tx.devices.installed_counts(app), tx.devices.candidates()
+    return tx.devices.count(), tx.devices.installed_counts(app), tx.devices.matching(Targets())
 
 
 def add_run(tx: Transaction, job: str, uid: str) -> Any:
@@ -267,6 +299,48 @@ def add_a_job(tx: Transaction, name: str) -> Any:
         return str(error)
 
 
+def change_a_job(tx: Transaction, name: str, priority: int, when: int) -> Any:
+    found = tx.catalog.job(name)
+    if found is None:
+        return None
+    if priority or found.active_run is not None:
+        tx.catalog.save_job(msgspec.structs.replace(found, pipeline=name, priority=priority))
+    else:
+        tx.catalog.archive_job(name, at=at(when))
+    return tx.catalog.job(name)
+
+
+def archive_pipeline(tx: Transaction, name: str, when: int) -> Any:
+    if tx.catalog.pipeline(name) is not None:
+        tx.catalog.archive_pipeline(name, at=at(when))
+    pages = tx.catalog.revisions(name, before=None, limit=2), tx.catalog.revisions(name, before=2, limit=9)
+    return pages, tx.catalog.pipeline(name), tx.catalog.pipelines()
+
+
+def save_job(tx: Transaction, name: str, when: int | None, version: str | None) -> Any:
+    job = tx.catalog.job(name)
+    if job is None:
+        return None
+    waiting = None if version is None else StartRequest(by=name, at=NOW, version=version)
+    next_at = None if when is None else at(when)
+    triggers = (OnRelease(channel=name), OnSchedule(cron="0 2 * * *"))
+    changed = msgspec.structs.replace(job, triggers=triggers, next_at=next_at, waiting=waiting, hook=version)
+    tx.catalog.save_job(changed)
+    return tx.catalog.job(name)
+
+
+def startable(tx: Transaction, when: int) -> Any:
+    return tx.catalog.startable(at(when)), tx.catalog.next_start()
+
+
+def add_to_channel(tx: Transaction, app: str, channel: str, version: str, when: int) -> Any:
+    return tx.catalog.add_to_channel(ChannelRecord(app=app, channel=channel, version=version, at=at(when), actor="a"))
+
+
+def remove_from_channel(tx: Transaction, app: str, channel: str, version: str) -> Any:
+    return tx.catalog.remove_from_channel(app, channel, version), tx.catalog.channels(), tx.catalog.channels(app)
+
+
 def add_release(tx: Transaction, app: str, version: str, counter: int) -> Any:
     tx.catalog.add_releases([release(app, version, counter)])
     return tx.catalog.release(app, version)
@@ -355,6 +429,11 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     allocate_seqs: (_numbers, _when),
     save_hello: (_number, _life, _when),
     save_installed: (_number, _version, st.none() | st.booleans()),
+    say_hello: (_number, entries, st.lists(st.tuples(_word, versions), max_size=3)),
+    select: (trees, st.sampled_from(PATHS)),
+    add_groups: (st.lists(st.sampled_from(PATHS), max_size=2, unique=True),),
+    change_group: (st.sampled_from(PATHS), _numbers, st.booleans()),
+    remove_group: (st.sampled_from(PATHS),),
     save_gone: (_number, _life, _when),
     sighted: (_number, _limit),
     set_gone: (_numbers,),
@@ -389,6 +468,12 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     add_revision: (_word, _when),
     read_catalog: (_word, st.integers(0, 2)),
     add_a_job: (_word,),
+    change_a_job: (_word | st.sampled_from(JOBS), st.integers(0, 2), _when),
+    archive_pipeline: (_word, _when),
+    save_job: (st.sampled_from(JOBS), _maybe_when, st.none() | _version),
+    startable: (_when,),
+    add_to_channel: (_word, _word, _version, _when),
+    remove_from_channel: (_word, _word, _version),
     add_release: (_word, _version, _when),
     add_document: (_when,),
     add_token: (_word, _word, _when),
@@ -423,11 +508,17 @@ def dump(tx: Transaction) -> list[Any]:
     stages = [stage_id for one in runs for stage_id in one.stage_ids]
     return [
         runs,
-        [tx.devices.page(**everyone, limit=99), tx.devices.candidates()],
+        [tx.groups.counted(), [tx.groups.groups_of(number) for number in numbers]],
+        [tx.devices.page(**everyone, limit=99), tx.devices.roll(), tx.devices.matching(Targets())],
         [(tx.runs.active_ids(), tx.runs.waking(at(9)), tx.runs.next_wake())],
         [tx.targets.page(one.id, stage=None, state=None, after=0, limit=99) for one in runs],
         [
-            (tx.targets.in_flight(one.id), tx.targets.due(one.id, 9, limit=99), tx.targets.members(one.id))
+            (
+                tx.targets.in_flight(one.id),
+                tx.targets.due(one.id, 9, limit=99),
+                tx.targets.members(one.id),
+                tx.targets.placed(one.id),
+            )
             for one in runs
         ],
         [tx.targets.ready(id_, instance=life, now=9, limit=99) for id_ in stages for life in LIVES],

@@ -7,6 +7,7 @@ import pytest
 
 from controller.app.records import Candidate, DeviceRecord, Sighted
 from controller.app.repositories import Transaction
+from controller.domain.pipeline import Targets
 from protocol.ids import PARTITIONS, DeviceId, Name, partition_of
 from protocol.units import Instant
 from tests.controller.store.samples import add_devices, at, device, installed
@@ -87,8 +88,8 @@ def test_candidates_are_neither_blocked_nor_broken(tx: Transaction) -> None:
     tx.devices.add(device(2, is_broken=True))
     tx.devices.add(device(3, instance=4))
     name = Name("acme:kiosk-0003")
-    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, labels={"region": "eu"}, instance=4)
-    assert tx.devices.candidates() == [expected]
+    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, instance=4)
+    assert tx.devices.matching(Targets()) == [expected]
 
 
 def test_sequence_numbers_exceed_the_last_and_follow_the_clock(tx: Transaction) -> None:

@@ -6,19 +6,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app import advance, wakeups
+from controller.app import advance, giving_up, wakeups
 from controller.app.advance import Advance
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
 from controller.domain import clock, gate, run, settle, target
 from controller.domain.model import Plan, Run
 from controller.domain.pipeline import Pace, Targets
+from controller.domain.query import evaluate
+from controller.domain.states import StageState
 from controller.domain.target import Policy, Reported, Target, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
+from simulator.memory import devices as memory
 from simulator.memory.devices import MemoryDevices
 from simulator.memory.targets import MemoryTargets
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
+from simulator.virtual.laws.by_hand import OnlyByHand
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import NothingAfterThePause
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
@@ -122,21 +126,39 @@ def manual_stage_opens_by_itself(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A device that the stage excludes is frozen into it.", OnlyMembers)
 def excluded_device_is_frozen(patch: pytest.MonkeyPatch) -> None:
-    def around(exclusion: Any) -> Any:
+    def around(is_left_out: Any) -> Any:
         def chosen(wanted: Targets, *rest: Any, salt: str) -> Any:
-            return exclusion(replace(wanted, exclude=()), *rest, salt=salt)
+            return is_left_out(replace(wanted, exclude=()), *rest, salt=salt)
 
         return chosen
 
-    wrap(patch, advance, "exclusion", around)
+    wrap(patch, advance, "is_left_out", around)
 
 
 @planted("A stage takes devices whatever their labels.", OnlyMembers)
 def labels_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    def around(exclusion: Any) -> Any:
-        return lambda wanted, device, _labels, *, salt: exclusion(wanted, device, wanted.labels, salt=salt)
+    def around(formula_of: Any) -> Any:
+        return lambda wanted: formula_of(replace(wanted, labels={}))
 
-    wrap(patch, advance, "exclusion", around)
+    wrap(patch, memory, "formula_of", around)
+
+
+@planted("The versions of a query are compared as text.", OnlyMembers, NobodyIsLeftOut)
+def versions_are_compared_as_text(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, evaluate, "version_key", lambda _: lambda text: text)
+
+
+@planted("A group takes in all whose names begin like its own: europe belongs to eu.", OnlyMembers, NobodyIsLeftOut)
+def group_takes_in_its_namesakes(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, evaluate, "is_within", lambda _: lambda path, group: path.startswith(group))
+
+
+@planted("A stage takes devices whatever their groups.", OnlyMembers)
+def groups_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    def around(formula_of: Any) -> Any:
+        return lambda wanted: formula_of(replace(wanted, groups=()))
+
+    wrap(patch, memory, "formula_of", around)
 
 
 @planted("A device that was blocked after the freeze is commanded.", OnlyMembers)
@@ -296,7 +318,45 @@ def hold_is_not_sent(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A stage leaves out one of the devices that belong to it.", NobodyIsLeftOut)
 def device_is_left_out(patch: pytest.MonkeyPatch) -> None:
-    def around(candidates: Any) -> Any:
-        return lambda self: candidates(self)[:-1]
+    def around(matching: Any) -> Any:
+        return lambda self, wanted: matching(self, wanted)[:-1]
 
-    wrap(patch, MemoryDevices, "candidates", around)
+    wrap(patch, MemoryDevices, "matching", around)
+
+
+@planted("A stage in which a device failed is passed over by itself.", OnlyByHand)
+def stage_is_skipped_by_itself(patch: pytest.MonkeyPatch) -> None:
+    def around(verdict: Any) -> Any:
+        def given(self: Any, index: int, state: StageState, reason: str) -> None:
+            verdict(self, index, StageState.SKIPPED if state is StageState.FAILED else state, reason)
+
+        return given
+
+    wrap(patch, settle._Decision, "_verdict", around)
+
+
+@planted("A device whose lease ends is given up.", OnlyByHand)
+def device_is_given_up_by_itself(patch: pytest.MonkeyPatch) -> None:
+    def around(step: Any) -> Any:
+        def stepped(before: Target, event: target.Event, policy: Policy) -> Any:
+            if isinstance(event, target.DueReached) and before.state is TargetState.IN_PROGRESS:
+                event = target.GivenUp(at=event.at, detail="late")
+            return step(before, event, policy)
+
+        return stepped
+
+    wrap(patch, target, "step", around)
+
+
+@planted("A device that is given up is not called back, and begins all the same.", StopsAreTold)
+def given_up_device_is_not_called_back(patch: pytest.MonkeyPatch) -> None:
+    def around(give_up: Any) -> Any:
+        def given(advance: Any, *rest: Any) -> Any:
+            advance.control = lambda *_: None
+            ended = give_up(advance, *rest)
+            del advance.control
+            return ended
+
+        return given
+
+    wrap(patch, giving_up, "_give_up", around)

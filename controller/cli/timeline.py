@@ -1,0 +1,69 @@
+"""A run's timeline in words: who did what and why, which stage came how far, and the numbers that decided it.
+
+>>> said({"kind": "paused", "data": {"text": "operator:tills freeze", "by": "ann"}})
+'ann paused the run: tills freeze'
+>>> said({"kind": "paused", "data": {"text": "breach:eu", "evidence": "3 of 14 started failed; stops on failure 3"}})
+'the gate of stage eu was breached: 3 of 14 started failed; stops on failure 3; the run is paused'
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from controller.cli.reasons import OPERATOR
+
+BREACH: Final = "breach:"
+STOPPED: Final = "stop-everything"
+
+_OF_STAGES: Final[Mapping[str, str]] = {
+    "awaiting_promotion": "stage {stage} waits for somebody to promote it",
+    "promoted": "{by} promoted stage {stage}",
+    "opened": "stage {stage} opened",
+    "soaking": "stage {stage} has succeeded and soaks",
+    "passed": "stage {stage} passed",
+    "failed": "stage {stage} failed: {text}",
+    "skipping": "{by} passes over stage {stage}: {text}",
+    "skipped": "stage {stage} was skipped: {text}",
+    "cancelled": "stage {stage} was cancelled: {text}",
+    "timed_out": "stage {stage} ran out of time: {text}",
+}
+_OF_RUNS: Final[Mapping[str, str]] = {
+    "started": "{by} started the run",
+    "resumed": "{by} let the run go on: {text}",
+    "terminating": "{by} ended the run: {text}",
+    "succeeded": "the run succeeded",
+    "failed": "the run failed: {text}",
+    "terminated": "the run was terminated: {text}",
+    "timed_out": "the run ran out of time: {text}",
+}
+
+
+def said(entry: Mapping[str, Any]) -> str:
+    """Return an entry of a timeline in words; what this program does not know yet, as it is written."""
+    kind, data = str(entry["kind"]), entry["data"]
+    if kind == "paused":
+        return _paused(data)
+    if kind == "lifted":
+        return f"{_by(data)} lifted {_reason(data.get('text', ''))}; other reasons still hold the run"
+    template = (_OF_STAGES if "stage" in data else _OF_RUNS).get(kind)
+    if template is None:
+        return " ".join([kind, *(f"{name}={value}" for name, value in data.items())])
+    words = {"by": _by(data), "stage": data.get("stage", ""), "text": data.get("text", "")}
+    return template.format(**words).removesuffix(": ")
+
+
+def _by(data: Mapping[str, Any]) -> str:
+    return str(data.get("by") or "somebody").removeprefix("trigger:")
+
+
+def _paused(data: Mapping[str, Any]) -> str:
+    text = str(data.get("text", ""))
+    if text.startswith(BREACH):
+        evidence = f": {data['evidence']}" if "evidence" in data else ""
+        return f"the gate of stage {text.removeprefix(BREACH)} was breached{evidence}; the run is paused"
+    if text == STOPPED:
+        return f"{_by(data)} stopped everything" if "by" in data else "everything is stopped: the run is paused"
+    return f"{_by(data)} paused the run: {_reason(text)}"
+
+
+def _reason(text: str) -> str:
+    return text.removeprefix(OPERATOR)
