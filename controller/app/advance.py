@@ -14,8 +14,8 @@ from controller.app import heartbeat
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.dispatch import RESEND_FIRST_MS
-from controller.app.records import CommandRecord, EventRecord, RunRecord, TargetRecord
+from controller.app.records import EventRecord, RunRecord, TargetRecord
+from controller.app.releasing import Releasing, policy_of
 from controller.app.repositories import Transaction
 from controller.domain import run as runs
 from controller.domain import target as targets
@@ -29,25 +29,18 @@ from controller.domain.events import (
     Frozen,
     Go,
     Hold,
-    Issued,
     Note,
     Recovered,
     Release,
     Woken,
 )
 from controller.domain.selector import is_left_out, position
-from controller.domain.target import CancelRequested, Delta, Policy, Reissued, Released, Target, TargetState
+from controller.domain.target import CancelRequested, Target, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
-from protocol.units import Instant, later
+from protocol.units import Instant
 
 log = structlog.get_logger()
-
-
-def policy_of(record: RunRecord, target: TargetRecord) -> Policy:
-    """Return what of the plan governs one device."""
-    stage = record.plan.pipeline.stages[target.stage]
-    return Policy(timeouts=stage.timeouts, retry=stage.retry, jitter_key=f"{record.uid}\0{target.name}")
 
 
 def round_of(effects: Iterable[Effect]) -> tuple[list[Effect], list[Release]]:
@@ -76,7 +69,7 @@ class Advance:
         self.after = after
         self.at: Instant = controller.clock.now()
         self.maker = Maker(tenant=controller.tenant, tx=tx, at=self.at, base_url=controller.base_url)
-        self._releases_left = controller.release_batch_max
+        self.releasing = Releasing(controller, tx, after, maker=self.maker)
         self._records: dict[int, RunRecord] = {}
         self._loaded: dict[int, RunRecord] = {}
         self._skip(heartbeat.gap_ms(tx, self.at) if gap_ms is None else gap_ms)
@@ -115,7 +108,7 @@ class Advance:
         """Let *event* happen to a run, and carry out all that follows."""
         releases = self._settle(run_id, [event])
         if releases:
-            self._settle(run_id, [self._release(run_id, releases)])
+            self._settle(run_id, [self.releasing.release(self.record(run_id), releases)])
 
     def _settle(self, run_id: int, events: list[Event]) -> list[Release]:
         """Step through *events* and what their effects bring, until nothing but releases is left to do."""
@@ -180,68 +173,10 @@ class Advance:
         )
         return Frozen(at=self.at, stage=stage, targets=len(chosen))
 
-    def _release(self, run_id: int, releases: Sequence[Release]) -> Issued:
-        """Carry out all releases of a decision, as far as one transaction may; the run goes on in the next."""
-        record = self.record(run_id)
-        now = record.run.clock.run_time(self.at)
-        deltas: dict[int, tuple[Delta, ...]] = {}
-        cut: set[int] = set()
-        for release in releases:
-            limit = min(release.count, self._releases_left)
-            ready = self._ready(record, release.stage, now, limit) if limit else ()
-            self._releases_left -= len(ready)
-            deltas[release.stage] = self._issue(record, ready, now) if ready else ()
-            if len(ready) == limit < release.count:
-                cut.add(release.stage)
-        return Issued(at=self.at, deltas=deltas, cut=frozenset(cut))
-
-    def _ready(self, record: RunRecord, stage: int, now: int, limit: int) -> Sequence[TargetRecord]:
-        instance = self.controller.transport.instance
-        return self.tx.targets.ready(record.stage_ids[stage], instance=instance, now=now, limit=limit)
-
-    def _issue(self, record: RunRecord, ready: Sequence[TargetRecord], now: int) -> tuple[Delta, ...]:
-        next_attempts = [
-            _with(row, msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self.at) for row in ready
-        ]
-        commands = self.maker.install(record, next_attempts)
-        deltas: list[Delta] = []
-        changed: list[TargetRecord] = []
-        for row, command in zip(ready, commands, strict=True):
-            event = Released(at=now, command=command.digest)
-            after, _ = targets.step(row.target, event, policy_of(record, row))
-            deltas.append(targets.delta(row.target, after))
-            changed.append(_with(row, after, self.at))
-        self.tx.targets.save(changed)
-        self._send(commands)
-        return tuple(deltas)
-
-    def reissue(self, record: RunRecord, rows: Sequence[TargetRecord], *, delay_ms: int = 0) -> None:
-        """Make a new command for the current attempt of each device; the old one is never sent again.
-
-        A device that was shut out since gets none: its attempt ends with its lease, or goes on when it is let in.
-        """
-        self.tx.commands.close([row.id for row in rows])
-        devices = self.tx.devices.by_names({row.name for row in rows})
-        fit = [row for row in rows if not (devices[row.name].is_blocked or devices[row.name].is_broken)]
-        commands = self.maker.install(record, fit, delay_ms=delay_ms)
-        changed: list[TargetRecord] = []
-        for row, command in zip(fit, commands, strict=True):
-            after, _ = targets.step(row.target, Reissued(command=command.digest), policy_of(record, row))
-            changed.append(_with(row, after, self.at))
-        self.tx.targets.save(changed)
-        self._send(commands)
-
     def control(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
         """Tell devices at work whether they may go on; the reply to its hello tells one that is not connected."""
         connected = [row for row in rows if self.controller.transport.session(row.name)]
-        self._send(self.maker.control(record, connected, mode))
-
-    def _send(self, commands: Sequence[CommandRecord]) -> None:
-        """Store commands; those that are due follow the commit, and are looked at again when that should be marked."""
-        again_at = later(self.at, RESEND_FIRST_MS)
-        due = [msgspec.structs.replace(command, send_at=again_at) for command in commands if command.send_at <= self.at]
-        self.after.commands += self.tx.commands.add(due)
-        self.tx.commands.add([command for command in commands if command.send_at > self.at])
+        self.releasing.send(self.maker.control(record, connected, mode))
 
     def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:
         record = self.record(run_id)
@@ -253,7 +188,9 @@ class Advance:
         now = record.run.clock.run_time(self.at)
         event = CancelRequested(at=now, timed_out=effect.timed_out)
         ends = [targets.step(row.target, event, policy_of(record, row))[0] for row in rows]
-        self.tx.targets.save([_with(row, end, self.at) for row, end in zip(rows, ends, strict=True)])
+        self.tx.targets.save(
+            [msgspec.structs.replace(row, target=end, updated_at=self.at) for row, end in zip(rows, ends, strict=True)]
+        )
         self.control(record, at_work, Mode.CANCEL)
         deltas = tuple(targets.delta(row.target, end) for row, end in zip(rows, ends, strict=True))
         return (Folded(at=self.at, deltas={effect.stage: deltas}),) if deltas else ()
@@ -271,7 +208,7 @@ class Advance:
         unaccepted = [row for row in at_work if _is_unaccepted(row)]
         accepted = [row for row in at_work if not _is_unaccepted(row)]
         self._control_all(record, accepted, Mode.GO)
-        self.reissue(record, unaccepted)
+        self.releasing.reissue(record, unaccepted)
         return ()
 
     def _control_all(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
@@ -300,10 +237,6 @@ def let_happen(advance: Advance, events: Mapping[int, Event]) -> None:
 def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
     """Let runs look again at what they may do: a device came online or became free."""
     let_happen(advance, {run_id: Woken(at=advance.at) for run_id in run_ids})
-
-
-def _with(row: TargetRecord, target: Target, at: Instant) -> TargetRecord:
-    return msgspec.structs.replace(row, target=target, updated_at=at)
 
 
 def _is_unaccepted(row: TargetRecord) -> bool:

@@ -22,24 +22,24 @@ class Maker:
     def __init__(self, *, tenant: TenantId, tx: Transaction, at: Instant, base_url: str) -> None:
         self._tenant = tenant
         self._tx = tx
-        self._at = at
+        self.at = at
         self._base_url = base_url
 
     def install(self, record: RunRecord, targets: Sequence[TargetRecord], *, delay_ms: int = 0) -> list[CommandRecord]:
         """Return unsaved commands for the given attempt of each target, by its `target.attempt`; seqs are taken."""
         drafts = {stage: self._install(record, stage) for stage in {target.stage for target in targets}}
-        return self._made(record, targets, drafts, send_at=later(self._at, delay_ms))
+        return self._made(record, targets, drafts, send_at=later(self.at, delay_ms))
 
     def control(self, record: RunRecord, targets: Sequence[TargetRecord], mode: Mode) -> list[CommandRecord]:
         """Return unsaved control commands for devices at work; a ``go`` renews what the device may do."""
         drafts = {stage: self._control(record, stage, mode) for stage in {target.stage for target in targets}}
-        return self._made(record, targets, drafts, send_at=self._at)
+        return self._made(record, targets, drafts, send_at=self.at)
 
     def _install(self, record: RunRecord, stage_index: int) -> Command:
         """Return what is the same in all install commands for one stage."""
         plan = record.plan
         stage = plan.pipeline.stages[stage_index]
-        expires = later(self._at, stage.timeouts.accept_ms)
+        expires = later(self.at, stage.timeouts.accept_ms)
         return Command(
             tenant=self._tenant,
             device="",
@@ -48,7 +48,7 @@ class Maker:
             run=record.uid,
             stage=stage.name,
             epoch=record.run.epoch,
-            iat=self._at,
+            iat=self.at,
             exp=expires,
             not_after=later(expires, stage.timeouts.lease_ms),
             releases=(plan.release,),
@@ -68,15 +68,15 @@ class Maker:
             op=Op(mode.value).value,
             run=record.uid,
             epoch=record.run.epoch,
-            iat=self._at,
-            exp=later(self._at, CONTROL_MS),
-            not_after=later(self._at, lease_ms),
+            iat=self.at,
+            exp=later(self.at, CONTROL_MS),
+            not_after=later(self.at, lease_ms),
         )
 
     def _made(
         self, record: RunRecord, targets: Sequence[TargetRecord], drafts: Mapping[int, Command], *, send_at: Instant
     ) -> list[CommandRecord]:
-        seqs = self._tx.devices.allocate_seqs([target.device_id for target in targets], at=self._at)
+        seqs = self._tx.devices.allocate_seqs([target.device_id for target in targets], at=self.at)
         return [
             _addressed(drafts[target.stage], record, target, seq=seqs[target.device_id], send_at=send_at)
             for target in targets

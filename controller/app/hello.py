@@ -138,7 +138,7 @@ def _lift_recall(advance: Advance, device: DeviceRecord, work: WorkInHand) -> No
     record = advance.record(row.run_id)
     advance.control(record, [row], _mode(record, row))
     if row.target.attempt_state is AttemptState.SENT and not record.run.is_paused:
-        advance.reissue(record, [row])  # its sequence number is lower than that of the control command
+        advance.releasing.reissue(record, [row])  # its sequence number is lower than that of the control command
 
 
 def _mode(record: RunRecord, at_work: TargetRecord) -> Mode:
@@ -165,7 +165,7 @@ def _send_again(advance: Advance, at_work: TargetRecord | None, hello: Hello, pe
     if usable:
         advance.after.commands += usable
     elif not any(c.seq <= hello.seq for c in owed):
-        advance.reissue(record, [at_work])
+        advance.releasing.reissue(record, [at_work])
 
 
 def _ask_soon(advance: Advance, at_work: TargetRecord) -> None:

@@ -16,10 +16,11 @@ import msgspec
 import structlog
 
 from controller.app import presence
-from controller.app.advance import Advance, let_happen, policy_of
+from controller.app.advance import Advance, let_happen
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
 from controller.app.records import GivenCommand, ReportRecord, SecurityRecord, Sender, TargetRecord
+from controller.app.releasing import policy_of
 from controller.app.repositories import ReportKey, Transaction
 from controller.domain import target as targets
 from controller.domain.events import Event, Folded, Woken
@@ -191,7 +192,7 @@ class _Folding:
             row = self.now[target_id]
             record = self.advance.record(row.run_id)
             if not record.run.is_paused and row.target.attempt_state is AttemptState.SENT:
-                self.advance.reissue(record, [row], delay_ms=delay_ms)
+                self.advance.releasing.reissue(record, [row], delay_ms=delay_ms)
 
     def _settle(self) -> None:
         deltas: dict[int, dict[int, list[Delta]]] = defaultdict(lambda: defaultdict(list))
