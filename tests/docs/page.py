@@ -1,4 +1,4 @@
-"""The page `docs/reference/messages.md`: what stands between its marks is made here.
+"""The pages of `docs/reference/` that are made from code: what stands between their marks is made here.
 
 ```
 <!-- fields Ack -->            from the mark on, up to its end, the table of the fields of `Ack`
@@ -6,7 +6,7 @@
 <!-- end -->
 ```
 
-``python -m tests.docs.page``, which `make docs` calls, writes the page anew.
+``python -m tests.docs.page``, which `make docs` calls, writes the pages anew.
 """
 
 import json
@@ -17,9 +17,10 @@ from typing import Any, Final
 
 from protocol.envelope import pae
 from tests.conformance.vectors import load
-from tests.docs import tables
+from tests.docs import blame, definitions, machines, tables
 
-PAGE: Final = tables.FOLDER / "messages.md"
+MESSAGES: Final = tables.FOLDER / "messages.md"
+PAGES: Final = tuple(tables.FOLDER / f"{name}.md" for name in ("messages", "pipeline", "reasons", "states"))
 PART: Final = re.compile(r"<!-- (?P<maker>[a-z-]+)(?: (?P<what>[\w-]+))? -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -73,6 +74,12 @@ MAKERS: Final[Mapping[str, Callable[[str], str]]] = {
     "reasons": lambda _: tables.reasons(),
     "states": lambda _: tables.states(),
     "payload-types": lambda _: tables.payload_types(),
+    "definitions": definitions.all_fields,
+    "diagram": machines.diagram,
+    "states-of": machines.states,
+    "steps-of": machines.steps,
+    "blamed": blame.blamed,
+    "refusals": lambda _: blame.refusals(),
 }
 
 
@@ -87,4 +94,5 @@ def made(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(made(PAGE.read_text()))
+    for page in PAGES:
+        page.write_text(made(page.read_text()))
