@@ -16,6 +16,7 @@ STAGES: Final = {
     "canary-regions-rest": REGIONS,
     "five-quarter-all": {"five": (), "quarter": ("five",), "all": ("quarter",)},
     "harbour": REGIONS,
+    "harbour-branches": {"eu": (), "us": (), "apac": ("us",)},
     "harbour-careful": REGIONS,
     "one": {"all": ()},
 }
