@@ -1,4 +1,4 @@
-"""The pages of `docs/reference/` that are made from code: what stands between their marks is made here.
+"""The pages of which parts are made from code and from other files: what stands between their marks is made here.
 
 ```
 <!-- fields Ack -->            from the mark on, up to its end, the table of the fields of `Ack`
@@ -20,8 +20,12 @@ from tests.conformance.vectors import load
 from tests.docs import blame, definitions, machines, tables
 
 MESSAGES: Final = tables.FOLDER / "messages.md"
-PAGES: Final = tuple(tables.FOLDER / f"{name}.md" for name in ("messages", "pipeline", "reasons", "states"))
-PART: Final = re.compile(r"<!-- (?P<maker>[a-z-]+)(?: (?P<what>[\w-]+))? -->\n.*?<!-- end -->", re.DOTALL)
+DOCS: Final = tables.FOLDER.parent
+PAGES: Final = (
+    *(tables.FOLDER / f"{name}.md" for name in ("messages", "pipeline", "reasons", "states")),
+    DOCS / "how-to" / "connect-ci.md",
+)
+PART: Final = re.compile(r"<!-- (?P<maker>[a-z-]+)(?: (?P<what>[\w./-]+))? -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def fenced(text: str, language: str = "text") -> str:
@@ -53,6 +57,12 @@ def envelope(name: str) -> str:
     return "\n\n".join(f"{what}:\n\n{fenced(text)}" for what, text in steps.items())
 
 
+def file(path: str) -> str:
+    """Return a file of the repository, by its path there, as a block."""
+    found = DOCS.parent / path
+    return fenced(found.read_text().rstrip(), found.suffix.removeprefix(".") or "sh")
+
+
 def document(name: str) -> str:
     """Return the golden TUF document of that name, spread over lines."""
     return fenced(json.dumps(load("documents")[name], indent=2))
@@ -79,6 +89,7 @@ MAKERS: Final[Mapping[str, Callable[[str], str]]] = {
     "states-of": machines.states,
     "steps-of": machines.steps,
     "blamed": blame.blamed,
+    "file": file,
     "refusals": lambda _: blame.refusals(),
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 from protocol.reasons import BLAME, Blame, Reason, RejectCode
 from tests.docs import blame, definitions
-from tests.docs.page import MAKERS, PAGES, PART, made
+from tests.docs.page import DOCS, MAKERS, PAGES, PART, made
 from tests.docs.tables import FOLDER
 
 
@@ -19,7 +19,7 @@ def test_a_page_is_what_the_code_makes(page: Path) -> None:
 
 
 def test_no_page_with_marks_is_left_out_and_every_mark_is_known() -> None:
-    marked = {page for page in FOLDER.glob("*.md") if PART.search(page.read_text())}
+    marked = {page for page in DOCS.rglob("*.md") if PART.search(page.read_text())}
     assert marked == set(PAGES)
     assert {match["maker"] for page in PAGES for match in PART.finditer(page.read_text())} == set(MAKERS)
 

@@ -19,6 +19,19 @@ STAGES: Final = {
     "harbour-branches": {"eu": (), "us": (), "apac": ("us",)},
     "harbour-careful": REGIONS,
     "one": {"all": ()},
+    "waves": {"ring": (), "wave": ("ring",), "everybody": ("wave",)},
+    "worldwide": {
+        "lab": (),
+        "eu-canary": ("lab",),
+        "us-canary": ("lab",),
+        "apac-canary": ("lab",),
+        "eu-tenth": ("eu-canary",),
+        "eu": ("eu-tenth",),
+        "us": ("us-canary",),
+        "apac": ("apac-canary",),
+        "tills": ("eu", "us", "apac"),
+        "rest": ("tills",),
+    },
 }
 
 
