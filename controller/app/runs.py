@@ -109,7 +109,7 @@ def _new(controller: Controller, tx: Transaction, job: JobRecord, request: Start
         job=job.name,
         plan=plan,
         run=create(plan, pause_reasons=standstill.holds(tx)),
-        created_at=controller.clock.now(),
+        created_at=request.at,
     )
 
 

@@ -1,6 +1,7 @@
 """Each command reaches its use case, prints what it should where it should, and ends with the right code."""
 
 import json
+import re
 import shlex
 from importlib.metadata import version
 from pathlib import Path
@@ -251,6 +252,12 @@ def test_a_command_reaches_its_use_case(call: Call, tidegate: Invoke, fake: Fake
     assert result.exit_code == 0, result.output
     assert (call.use_case, call.arguments) in fake.calls
     assert call.printed in result.stdout
+
+
+def test_a_job_shows_the_parameters_that_it_sets(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["jobs.get"] = replace(JOB_VIEW, parameters={"ring": "beta"})
+    result = tidegate("job", "show", "j", "-o", "wide")
+    assert re.search(r"^SET +.*ring.*beta", result.stdout, re.MULTILINE)
 
 
 def test_secrets_are_printed_once_and_times_are_ahead(tidegate: Invoke, fake: FakeApp) -> None:

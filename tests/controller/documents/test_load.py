@@ -277,6 +277,25 @@ def test_the_schema_names_every_field_and_its_default() -> None:
     assert msgspec.json.decode(msgspec.json.encode(schema)) == schema
 
 
+def _spelled_out(part: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return what a schema says a part is when nothing is given, in full."""
+    given = {}
+    for name, field in part["properties"].items():
+        own = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
+        if field.get("default") is not None:
+            given[name] = field["default"] | _spelled_out(own, definitions) if "properties" in own else field["default"]
+    return given
+
+
+def test_a_stage_with_all_defaults_of_the_schema_spelled_out_is_one_with_nothing_given() -> None:
+    schema = json_schema(Kind.PIPELINE)
+    stage = {"name": "all", **_spelled_out(schema["$defs"]["StagePart"], schema["$defs"])}
+    assert stage["timeouts"]["accept"] == "10m"
+    assert load_one(json.dumps({"name": "shop", "stages": [stage]}), Kind.PIPELINE) == load_one(
+        '{"name": "shop", "stages": [{"name": "all"}]}', Kind.PIPELINE
+    )
+
+
 @pytest.mark.parametrize("path", sorted(Path("examples/pipelines").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_example_loads_and_renders_back_equal(path: Path) -> None:
     for definition in load(path.read_bytes()):
