@@ -140,6 +140,7 @@ class _Folding:
             reason=reason_from(report.reason) if report.reason else None,
             detail=report.detail,
             left=report.left,
+            outputs=report.outputs,
         )
         after = self._step(row, event)
         is_current = command.digest == after.command

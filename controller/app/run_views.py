@@ -4,11 +4,12 @@ from typing import Final
 
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
-from controller.app.views import Counters, RunView, StageView, TargetView
+from controller.app.views import Counters, RunView, StageView, SummaryView, TargetView
 from controller.domain import gate
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.model import StageRun
+from controller.domain.outputs import Summary
 from controller.domain.pipeline import Stage
 from controller.domain.target import TargetState
 from protocol.ids import split_name
@@ -64,10 +65,15 @@ def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView
         failures_allowed=gate.failures_allowed(stage.gate, tally),
         gate=gate.read_out(stage.gate, tally),
         bricked=tally.bricked,
+        outputs={name: _summary_view(summary) for name, summary in at_work.outputs.items()},
         max_in_flight=stage.pace.max_in_flight,
         opened_at=_wall(record, at_work.opened_at),
         ended_at=_wall(record, at_work.ended_at),
     )
+
+
+def _summary_view(summary: Summary) -> SummaryView:
+    return SummaryView(count=summary.count, min=summary.least, max=summary.greatest, avg=summary.average)
 
 
 def _counters(tally: Tally) -> Counters:
@@ -97,6 +103,7 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         reason=target.reason.value if target.reason else "",
         detail=target.detail,
         left=target.left.value if target.left else "",
+        outputs=target.outputs,
         waits_for=_waits_for(controller, record, row),
         done=done,
         total=total,

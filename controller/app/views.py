@@ -8,6 +8,7 @@ import msgspec
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.trigger import JobTrigger, StartRequest
+from protocol.outputs import Outputs
 from protocol.units import Instant
 
 V = TypeVar("V")
@@ -37,8 +38,20 @@ class Counters(View, frozen=True, kw_only=True):
     removed: int = 0
 
 
+class SummaryView(View, frozen=True, kw_only=True):
+    """The numbers, `count` of them, that devices of a stage told under one name."""
+
+    count: int
+    min: float
+    max: float
+    avg: float
+
+
 class StageView(View, frozen=True, kw_only=True):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -51,6 +64,7 @@ class StageView(View, frozen=True, kw_only=True):
     failures_allowed: int
     gate: str
     bricked: int
+    outputs: Mapping[str, SummaryView] = {}
     max_in_flight: int
     opened_at: Instant | None
     ended_at: Instant | None
@@ -80,7 +94,10 @@ class RunView(View, frozen=True, kw_only=True):
 
 
 class TargetView(View, frozen=True, kw_only=True):
-    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit."""
+    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit.
+
+    `outputs` are what the release told of itself at the end of the last attempt.
+    """
 
     device: str
     stage: str
@@ -90,6 +107,7 @@ class TargetView(View, frozen=True, kw_only=True):
     reason: str
     detail: str
     left: str
+    outputs: Outputs = {}
     waits_for: str
     done: int
     total: int

@@ -9,6 +9,7 @@ import msgspec
 
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
+from controller.domain.outputs import Summary
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, RunState, StageState
@@ -18,6 +19,7 @@ from protocol.messages import ReleaseRef
 class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     """One stage at work.
 
+    `outputs` sums up what its devices told, by name, as far as a condition of the plan asks for it;
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
     devices may be ready than the last transaction released; `skipped` is why an operator passes it over; `accepted` is
     the k that an operator resumed over.
@@ -25,6 +27,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
 
     state: StageState = StageState.BLOCKED
     tally: Tally = Tally()
+    outputs: Mapping[str, Summary] = {}
     reason: str = ""
     is_frozen: bool = False
     is_promoted: bool = False

@@ -187,6 +187,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+def outputs_asked(pipeline: Pipeline, stage: StageName) -> frozenset[str]:
+    """Return the names of the outputs of *stage* that conditions of other stages ask for."""
+    asked = [conditions.outputs_of(conditions.parse(other.when)) for other in pipeline.stages if other.when]
+    return frozenset(name for outputs in asked for of, name in outputs if of == stage)
+
+
 def validate(pipeline: Pipeline) -> tuple[Fault, ...]:
     """Return every fault of a definition, in the order of their places; none means that it may run."""
     return tuple(_faults(pipeline))

@@ -36,7 +36,8 @@ from controller.domain.events import (
     Woken,
 )
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
-from controller.domain.pipeline import Stage
+from controller.domain.outputs import summed
+from controller.domain.pipeline import Stage, outputs_asked
 from controller.domain.settle import breach_of, paused, room, settle
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
@@ -93,9 +94,9 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
         case Frozen():
             return _freeze(run, event), ()
         case Folded():
-            return _fold(run, event), ()
+            return _fold(plan, run, event), ()
         case Issued():
-            return _issue(run, event), ()
+            return _issue(plan, run, event), ()
         case Recovered():
             return run_changed(run, clock=run.clock.skipped(event.gap_ms)), ()
         case Woken():
@@ -136,15 +137,19 @@ def _freeze(run: Run, event: Frozen) -> Run:
     return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets))
 
 
-def _issue(run: Run, event: Issued) -> Run:
+def _issue(plan: Plan, run: Run, event: Issued) -> Run:
     for index in event.deltas:
         run = stage_changed(run, index, is_cut=index in event.cut)
-    return _fold(run, event)
+    return _fold(plan, run, event)
 
 
-def _fold(run: Run, event: Folded | Issued) -> Run:
+def _fold(plan: Plan, run: Run, event: Folded | Issued) -> Run:
     for index, deltas in event.deltas.items():
         run = stage_changed(run, index, tally=folded(run.stages[index].tally, deltas))
+        told = [delta.outputs for delta in deltas if delta.outputs]
+        if told:
+            names = outputs_asked(plan.pipeline, plan.pipeline.stages[index].name)
+            run = stage_changed(run, index, outputs=summed(run.stages[index].outputs, told, names))
     return run
 
 

@@ -167,7 +167,9 @@ class _Decision:
     def _open(self, index: int) -> None:
         stage = self.plan.pipeline.stages[index]
         if stage.when:
-            judgement = conditions.judge(stage.when, {name: self._counts(name) for name in stage.needs})
+            counts = {name: self._counts(name) for name in stage.needs}
+            told = {name: self.run.stages[self.index_of[name]].outputs for name in stage.needs}
+            judgement = conditions.judge(stage.when, counts, told)
             if not judgement.holds:
                 self._verdict(index, StageState.SKIPPED, f"condition: {judgement.numbers}")
                 return

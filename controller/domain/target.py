@@ -20,6 +20,7 @@ import msgspec
 from controller.domain.pipeline import Retry, Timeouts
 from protocol.ids import Digest
 from protocol.lifecycle import AttemptState, Left, may_follow
+from protocol.outputs import Outputs
 from protocol.reasons import BLAME, REISSUED, Blame, Reason, RejectCode, is_retried
 from protocol.units import SECOND
 
@@ -86,7 +87,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A device's part in a run.
 
     `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before
-    the next one, ends. `is_started` and `is_blamed` are what the gate counts; they are never taken back.
+    the next one, ends. `outputs` are those of the report that ended the newest attempt. `is_started` and `is_blamed`
+    are what the gate counts; they are never taken back.
     """
 
     state: TargetState = TargetState.QUEUED
@@ -97,6 +99,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: Reason | None = None
     detail: str = ""
     left: Left | None = None
+    outputs: Outputs = {}
     is_started: bool = False
     is_blamed: bool = False
     cancel_requested: bool = False
@@ -133,6 +136,7 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason | None = None
     detail: str = ""
     left: Left | None = None
+    outputs: Outputs = {}
 
 
 class RefusedCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,13 +194,17 @@ Outcome = tuple[Target, tuple[Effect, ...]]
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """How one device's change shows in its stage: the counters it left and entered, and what the gate counts."""
+    """How one device's change shows in its stage: the counters it left and entered, what the gate counts, what it told.
+
+    `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back.
+    """
 
     before: TargetState
     after: TargetState
     started: int = 0
     blamed: int = 0
     bricked: int = 0
+    outputs: Outputs = {}
 
 
 def delta(before: Target, after: Target) -> Delta:
@@ -207,6 +215,7 @@ def delta(before: Target, after: Target) -> Delta:
         started=_counts_as_started(after) - _counts_as_started(before),
         blamed=after.is_blamed - before.is_blamed,
         bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
+        outputs=after.outputs if after.state.is_terminal and not before.state.is_terminal else {},
     )
 
 
@@ -297,6 +306,7 @@ def _ended(target: Target, end: Reported, policy: Policy) -> Target:
         reason=reason,
         detail=end.detail,
         left=end.left,
+        outputs=end.outputs,
         is_blamed=target.is_blamed or (is_failure and reason is not None and BLAME[reason] is Blame.BUILD),
     )
     if target.cancel_requested:

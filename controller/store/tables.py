@@ -289,6 +289,7 @@ target_run = sa.Table(
     sa.Column("reason", sa.Text),
     _text("detail"),
     sa.Column("left_with", sa.Text),
+    sa.Column("outputs", sa.Text),
     _flag("is_started"),
     _flag("is_blamed"),
     _flag("cancel_requested"),

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import starmap
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 
 from controller.app.records import TargetRecord
@@ -11,6 +12,7 @@ from controller.domain.target import Target, TargetState
 from controller.store.columns import Bulk, is_exactly, one_of
 from controller.store.tables import BAD_ENDS, device, is_at_work, is_queued, run, stage_run, target_run
 from protocol.lifecycle import AttemptState, Left
+from protocol.outputs import Outputs
 from protocol.reasons import Reason
 
 STAGE_SHIFT: Final = 32
@@ -86,6 +88,7 @@ _SAVED: Final = (
     "reason",
     "detail",
     "left_with",
+    "outputs",
     "is_started",
     "is_blamed",
     "cancel_requested",
@@ -95,6 +98,10 @@ _SAVED: Final = (
 SAVE: Final = Bulk.update(target_run, "state", *_SAVED)
 SAVE_WITHIN_STATE: Final = Bulk.update(target_run, *_SAVED)
 """Most reports leave the state as it is, and with it all indexes but one."""
+
+
+_outputs: Final[msgspec.json.Decoder[Outputs]] = msgspec.json.Decoder(Outputs)
+"""Few devices have any: a column type of its own would look at every row."""
 
 
 class SqlTargets:
@@ -191,6 +198,7 @@ def _to_saved(record: TargetRecord) -> tuple[object, ...]:
         target.reason and target.reason.value,
         target.detail,
         target.left and target.left.value,
+        msgspec.json.encode(target.outputs).decode() if target.outputs else None,
         target.is_started,
         target.is_blamed,
         target.cancel_requested,
@@ -215,6 +223,7 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
     reason: str | None,
     detail: str,
     left: str | None,
+    outputs: str | None,
     is_started: bool,  # noqa: FBT001
     is_blamed: bool,  # noqa: FBT001
     cancel_requested: bool,  # noqa: FBT001
@@ -229,6 +238,7 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
         reason=None if reason is None else Reason(reason),
         detail=detail,
         left=None if left is None else Left(left),
+        outputs={} if outputs is None else _outputs.decode(outputs),
         is_started=is_started,
         is_blamed=is_blamed,
         cancel_requested=cancel_requested,

@@ -9,6 +9,7 @@ True
 
 import random
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -28,6 +29,7 @@ from controller.domain.pipeline import (
 )
 from protocol.ids import DeviceId, StageName, device_id
 from protocol.units import MINUTE, SECOND, Millis
+from simulator.virtual.shapes import ShapeDraw, draw_shape
 
 REAL_KEYS_EVERY: Final = 50
 RINGS: Final = ("canary", "main")
@@ -44,6 +46,7 @@ QUERIES: Final = (
     '!group("eu")',
 )
 DEVICES_MAX: Final = 8
+SHAPED_EVERY: Final = 4
 
 
 class NetworkDraw(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +149,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceDraw
     operator: OperatorDraw
     broker: BrokerDraw | None
+    shape: ShapeDraw | None
     chaos_ms: int
     floors: tuple[int, ...]
 
@@ -156,10 +160,11 @@ ACTS: Final = ("start", "pause", "resume", "terminate", "promote", "edit", "labe
 def draw(seed: int) -> Draws:
     """Return the world of *seed*."""
     chance = random.Random(f"{seed}/draws")
+    shapes = random.Random(f"{seed}/draws/shape")
     count = chance.choice((1, 2, 3, 3, 4, 4, 5, 6, DEVICES_MAX))
     jobs = chance.choice((1, 1, 2))
     devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
-    return Draws(
+    plain = Draws(
         seed=seed,
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
@@ -172,9 +177,20 @@ def draw(seed: int) -> Draws:
         device=_device(chance),
         operator=_operator(chance, random.Random(f"{seed}/rare")),
         broker=_broker(random.Random(f"{seed}/draws/broker")),
+        shape=None,
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )
+    return _shaped(shapes, plain)
+
+
+def _shaped(chance: random.Random, plain: Draws) -> Draws:
+    """Return a world with other pipelines than the plain ones, and more that starts them."""
+    if chance.randrange(SHAPED_EVERY):
+        return plain
+    draw_stage = partial(_stage, devices=plain.devices, is_last=False)
+    shape = draw_shape(chance, plain.pipelines, draw_stage)
+    return msgspec.structs.replace(plain, shape=shape, pipelines=tuple(edits[-1] for edits in shape.edits))
 
 
 def _maybe(chance: random.Random, low: float, high: float) -> float:

@@ -22,6 +22,7 @@ from controller.domain.target import TargetState
 from simulator.virtual.draws import DEVICES_MAX, GROUPS, RINGS, VERSIONS
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
+from simulator.virtual.release_team import ReleaseTeam
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
@@ -57,6 +58,7 @@ class Operator:
             "block": self._block,
             "look": self._look,
         }
+        self._team = ReleaseTeam(world, server, oracle.picture, ask=self._ask)
 
     def begin(self) -> None:
         """Act now and then, and at times twice in a hurry, as long as faults are in force."""
@@ -66,6 +68,7 @@ class Operator:
 
     def begin_rare_acts(self) -> None:
         """Where that is drawn, stop everything now and then, and decide what a run waits for no longer."""
+        self._team.begin()
         draws = self._world.draws.operator
         if draws.stop_gap_ms:
             self._after(draws.stop_gap_ms, self._stop_everything)
@@ -98,6 +101,7 @@ class Operator:
         for device_id in sorted(self._picture.blocked):
             device = self._picture.devices[device_id].device
             self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
+        self._team.settle()
         self._world.scheduler.after(SETTLE_MS, self.settle)
 
     @property

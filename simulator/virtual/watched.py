@@ -4,8 +4,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
+from controller.app.records import (
+    ChannelRecord,
+    CommandRecord,
+    DeviceRecord,
+    JobRecord,
+    PipelineRecord,
+    ReportRecord,
+    RunRecord,
+    TargetRecord,
+)
 from controller.app.repositories import Transaction
+from controller.domain.pipeline import Pipeline
 from protocol.ids import DeviceId
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -26,6 +36,9 @@ class Changes:
     installed: list[tuple[int, bool]] = field(default_factory=list)
     said: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     grouped: list[tuple[str, Collection[int], bool]] = field(default_factory=list)
+    revisions: list[PipelineRecord] = field(default_factory=list)
+    jobs: list[JobRecord] = field(default_factory=list)
+    channels: list[ChannelRecord] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
     is_mark: bool = False
@@ -42,6 +55,23 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+class _Catalog(_Watched):
+    __slots__ = ()
+
+    def add_revision(self, name: str, definition: Pipeline, *, author: str, at: Instant) -> PipelineRecord:
+        added: PipelineRecord = self._inner.add_revision(name, definition, author=author, at=at)
+        self._changes.revisions.append(added)
+        return added
+
+    def save_job(self, job: JobRecord) -> None:
+        self._inner.save_job(job)
+        self._changes.jobs.append(job)
+
+    def add_to_channel(self, record: ChannelRecord) -> None:
+        self._inner.add_to_channel(record)
+        self._changes.channels.append(record)
 
 
 class _Devices(_Watched):
@@ -150,7 +180,7 @@ class Watched:
     __slots__ = ("catalog", "commands", "credentials", "devices", "groups", "log", "runs", "targets", "tenant")
 
     def __init__(self, inner: Transaction, changes: Changes) -> None:
-        self.catalog = inner.catalog
+        self.catalog = _Catalog(inner.catalog, changes)
         self.credentials = inner.credentials
         self.tenant = inner.tenant
         self.commands = _Commands(inner.commands, changes)

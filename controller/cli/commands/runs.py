@@ -70,6 +70,7 @@ TARGET = Shape(
         Column("WAITS FOR", "waits_for"),
         Column("LEFT", "left", is_wide=True),
         Column("DONE", lambda target: f"{target['done']}/{target['total']}", is_wide=True),
+        Column("OUTPUTS", "outputs", is_wide=True),
         Column("DETAIL", "detail", is_wide=True),
         Column("UPDATED", "updated_at", is_wide=True),
     ),

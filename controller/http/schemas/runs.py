@@ -33,8 +33,20 @@ class Counters(Answer):
     removed: int
 
 
+class Summary(Answer):
+    """The numbers, `count` of them, that devices of a stage told under one name."""
+
+    count: int
+    min: float
+    max: float
+    avg: float
+
+
 class Stage(Answer):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
+    """
 
     name: str
     needs: list[str]
@@ -47,6 +59,7 @@ class Stage(Answer):
     failures_allowed: int
     gate: str
     bricked: int
+    outputs: dict[str, Summary]
     max_in_flight: int
     opened_at: Time | None
     ended_at: Time | None
@@ -76,7 +89,10 @@ class Run(Answer):
 
 
 class Target(Answer):
-    """One device in one run; `done` of `total` is the progress of the step at hand."""
+    """One device in one run; `done` of `total` is the progress of the step at hand.
+
+    `outputs` are what the release told of itself at the end of the last attempt.
+    """
 
     device: str
     stage: str
@@ -86,6 +102,7 @@ class Target(Answer):
     reason: str
     detail: str
     left: str
+    outputs: dict[str, int | float | str]
     waits_for: str
     done: int
     total: int

@@ -7,6 +7,7 @@ from typing import Final
 
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.by_hand import OnlyByHand
+from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
@@ -20,6 +21,7 @@ from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChang
 from simulator.virtual.laws.restart import RestartsWhereItWas
 from simulator.virtual.laws.sequence import SequenceRises
 from simulator.virtual.laws.stages import GatesHold, StagesOpenInOrder
+from simulator.virtual.laws.starts import PlansStay, StartsOnce
 from simulator.virtual.laws.tables import StatesFollowTables
 
 LAWS: Final[tuple[type[Law], ...]] = (
@@ -35,13 +37,17 @@ LAWS: Final[tuple[type[Law], ...]] = (
     ClocksAreRunTime,
     AcknowledgedIsStored,
     DuplicatesChangeNothing,
+    OutputsAreTheDevices,
     StagesOpenInOrder,
+    ConditionsAreObeyed,
     GatesHold,
     SequenceRises,
     StatesFollowTables,
+    PlansStay,
     OnlyByHand,
     CountersAddUp,
     CommittedBeforeSent,
+    StartsOnce,
     RestartsWhereItWas,
     OwedIsSentAgain,
     WholeOrOld,

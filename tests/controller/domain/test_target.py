@@ -110,6 +110,28 @@ def test_ends(state: AttemptState, reason: Reason | None, expected: TargetState,
     assert (end.due is not None) is (expected is TargetState.QUEUED)
 
 
+def test_what_was_told_is_kept_and_summed_up_when_the_devices_part_ends() -> None:
+    end = after(INSTALLING, said(AttemptState.SUCCEEDED, outputs={"boot_ms": 840}))
+    assert end.outputs == {"boot_ms": 840}
+    assert delta(INSTALLING, end).outputs == {"boot_ms": 840}
+    late = after(end, said(AttemptState.SUCCEEDED, outputs={"boot_ms": 1}))
+    assert late == end
+    assert delta(end, late).outputs == {}
+
+
+def test_what_an_attempt_told_that_is_tried_again_gives_way_to_the_next_ones() -> None:
+    interrupted = said(AttemptState.FAILED, reason=Reason.INTERRUPTED, outputs={"boot_ms": 1})
+    waiting = after(INSTALLING, interrupted)
+    assert (waiting.outputs, delta(INSTALLING, waiting).outputs) == ({"boot_ms": 1}, {})
+    again = after(waiting, Released(at=300_000, command=digest(2)))
+    assert again.outputs == {}
+    assert delta(waiting, after(waiting, CancelRequested(at=5))).outputs == {"boot_ms": 1}
+
+
+def test_only_an_end_tells_outputs() -> None:
+    assert after(INSTALLING, said(AttemptState.VERIFYING, outputs={"boot_ms": 1})).outputs == {}
+
+
 @pytest.mark.parametrize("reason", Reason)
 @pytest.mark.parametrize("state", FAILURES)
 def test_blame_and_retry_follow_the_reason(state: AttemptState, reason: Reason) -> None:

@@ -353,6 +353,14 @@ async def test_times_are_text_in_utc(client: httpx.AsyncClient) -> None:
     assert event == {"id": 7, "at": TIME, "kind": "stage_opened", "data": {"stage": "rest", "targets": 100}}
 
 
+async def test_outputs_are_shown_of_a_device_and_summed_up_of_a_stage(client: httpx.AsyncClient) -> None:
+    [target] = (await client.get("/v1/runs/r/targets")).json()["items"]
+    assert target["outputs"] == {"boot_ms": 840, "load": 0.5, "kernel": "6.1"}
+    first, rest = (await client.get("/v1/runs/run-1")).json()["stages"]
+    assert first["outputs"] == {}
+    assert rest["outputs"] == {"boot_ms": {"count": 55, "min": 640, "max": 1_900, "avg": 812.5}}
+
+
 async def test_a_started_run_says_where_it_is(client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/runs", json={"job": "shop-update", "version": "2.2"})
     assert response.headers["location"] == "/v1/runs/run-1"
