@@ -5,7 +5,7 @@ from typing import Final
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
 from controller.app.views import Counters, RunView, StageView, TargetView
-from controller.domain import gate
+from controller.domain import gate, pace
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.model import StageRun
@@ -65,6 +65,8 @@ def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView
         gate=gate.read_out(stage.gate, tally),
         bricked=tally.bricked,
         max_in_flight=stage.pace.max_in_flight,
+        per_minute=pace.per_minute(stage.pace, succeeded=tally.succeeded),
+        paced_until=None if at_work.paced_until is None else record.run.clock.wall(at_work.paced_until),
         opened_at=_wall(record, at_work.opened_at),
         ended_at=_wall(record, at_work.ended_at),
     )

@@ -38,7 +38,10 @@ class Counters(View, frozen=True, kw_only=True):
 
 
 class StageView(View, frozen=True, kw_only=True):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -52,6 +55,8 @@ class StageView(View, frozen=True, kw_only=True):
     gate: str
     bricked: int
     max_in_flight: int
+    per_minute: int | None = None
+    paced_until: Instant | None = None
     opened_at: Instant | None
     ended_at: Instant | None
 

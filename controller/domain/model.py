@@ -30,6 +30,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     is_promoted: bool = False
     is_recalled: bool = False
     is_cut: bool = False
+    paced_until: int | None = None
     skipped: str = ""
     accepted: int = 0
     met_at: int | None = None

@@ -9,12 +9,14 @@ The rules this module and `controller.domain.settle` keep:
 4. While a run is paused, is ending or has ended, no device is released.
 5. Whatever pauses or stops a run raises its epoch, which fences commands that are on their way.
 6. A release that was cut short is due again at once, because the state says so: it goes on after any restart.
+7. A stage with a rate keeps it by what is stored of it (`controller.domain.pace`), whatever happened in between.
 """
 
 from collections.abc import Iterator
 from typing import assert_never
 
 from controller.domain import gate as gates
+from controller.domain import pace
 from controller.domain.counters import Tally, folded
 from controller.domain.events import (
     Effect,
@@ -37,7 +39,7 @@ from controller.domain.events import (
 )
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.pipeline import Stage
-from controller.domain.settle import breach_of, paused, room, settle
+from controller.domain.settle import breach_of, paused, room, settle, slots
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
 
@@ -67,6 +69,8 @@ def _dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
     if at_work.is_cut and room(stage, at_work):
         assert at_work.opened_at is not None
         yield at_work.opened_at
+    if at_work.paced_until is not None and slots(stage, at_work):
+        yield at_work.paced_until
     match at_work.state:
         case StageState.BLOCKED if at_work.met_at is not None:
             yield at_work.met_at + stage.delay_ms
@@ -95,7 +99,7 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
         case Folded():
             return _fold(run, event), ()
         case Issued():
-            return _issue(run, event), ()
+            return _issue(plan, run, event), ()
         case Recovered():
             return run_changed(run, clock=run.clock.skipped(event.gap_ms)), ()
         case Woken():
@@ -136,9 +140,13 @@ def _freeze(run: Run, event: Frozen) -> Run:
     return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets))
 
 
-def _issue(run: Run, event: Issued) -> Run:
-    for index in event.deltas:
+def _issue(plan: Plan, run: Run, event: Issued) -> Run:
+    now = run.clock.run_time(event.at)
+    for index, deltas in event.deltas.items():
         run = stage_changed(run, index, is_cut=index in event.cut)
+        rate = pace.per_minute(plan.pipeline.stages[index].pace, succeeded=run.stages[index].tally.succeeded)
+        if rate is not None and deltas:
+            run = stage_changed(run, index, paced_until=now + pace.span_ms(rate, released=len(deltas)))
     return _fold(run, event)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from controller.domain import condition as conditions
 from controller.domain import gate as gates
-from controller.domain import graph
+from controller.domain import graph, pace
 from controller.domain.events import Cancel, Conclude, Effect, Freeze, Hold, Note, Release
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.pipeline import OnBreach, OnFailure, Stage, Trigger
@@ -24,6 +24,7 @@ def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
     """Return *run* as it should stand at wall time *at*, and the effects that bring that about."""
     decision = _Decision(plan, run, at)
     if run.state is RunState.RUNNING:
+        decision.rates()
         decision.stages()
         decision.timeout()
     if run.state is RunState.TERMINATING:
@@ -51,6 +52,15 @@ def breach_of(stage: StageName) -> str:
 
 def room(stage: Stage, at_work: StageRun) -> int:
     """Return how many queued devices of a stage may start, as long as nothing holds its run."""
+    if at_work.paced_until is not None:
+        return 0
+    rate = pace.per_minute(stage.pace, succeeded=at_work.tally.succeeded)
+    free = slots(stage, at_work)
+    return free if rate is None else min(free, pace.group_max(rate))
+
+
+def slots(stage: Stage, at_work: StageRun) -> int:
+    """Return how many queued devices of a stage could start by its limit of devices at work."""
     is_open = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED}
     if not is_open or not at_work.is_frozen or at_work.is_recalled:
         return 0
@@ -80,6 +90,12 @@ class _Decision:
     def now(self) -> int:
         """The run's own time; a pause in the middle of a decision stops it."""
         return self.run.clock.run_time(self.at)
+
+    def rates(self) -> None:
+        """Let go on, at their rates, the stages that have waited long enough since they last released devices."""
+        for index, at_work in enumerate(self.run.stages):
+            if at_work.paced_until is not None and self.now >= at_work.paced_until:
+                self.run = stage_changed(self.run, index, paced_until=None)
 
     def stages(self) -> None:
         """Settle every stage, each after what it needs, so that one pass reaches the end of a chain."""

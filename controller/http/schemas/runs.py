@@ -34,7 +34,10 @@ class Counters(Answer):
 
 
 class Stage(Answer):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `per_minute` is its present rate, and before `paced_until` that lets nobody go.
+    """
 
     name: str
     needs: list[str]
@@ -48,6 +51,8 @@ class Stage(Answer):
     gate: str
     bricked: int
     max_in_flight: int
+    per_minute: int | None
+    paced_until: Time | None
     opened_at: Time | None
     ended_at: Time | None
 

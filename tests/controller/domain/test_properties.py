@@ -26,6 +26,7 @@ from controller.domain.pipeline import (
     Denominator,
     FailureLimit,
     Gate,
+    Growth,
     OnBreach,
     OnFailure,
     Pace,
@@ -55,6 +56,7 @@ limits = st.one_of(
         st.integers(1, 6),
     ),
 )
+rates = st.sampled_from([None, None, None, 600, Growth(start=300, factor=3, every=2, max=3_000)])
 gates = st.builds(
     Gate,
     success_percent=percents,
@@ -73,7 +75,7 @@ def stages(draw: st.DrawFn, index: int) -> Stage:
         needs=tuple(StageName(need) for need in needs),
         trigger=draw(st.sampled_from([Trigger.AUTOMATIC, Trigger.AUTOMATIC, Trigger.AUTOMATIC, Trigger.MANUAL])),
         delay_ms=draw(st.sampled_from([0, 300])),
-        pace=Pace(max_in_flight=draw(st.integers(1, 3))),
+        pace=Pace(max_in_flight=draw(st.integers(1, 3)), per_minute=draw(rates)),
         gate=draw(gates),
         timeouts=Timeouts(accept_ms=200, lease_ms=400, stage_ms=draw(st.sampled_from([10_000, 1_000]))),
         retry=Retry(attempts_max=draw(st.integers(1, 3)), backoff_ms=100),
