@@ -22,6 +22,7 @@ from controller.domain import target as targets
 from controller.domain.events import (
     Cancel,
     Conclude,
+    Continue,
     Effect,
     Event,
     Folded,
@@ -33,11 +34,23 @@ from controller.domain.events import (
     Note,
     Recovered,
     Release,
+    Suspend,
     Woken,
 )
+from controller.domain.freeze import in_force
 from controller.domain.selector import is_left_out, position
-from controller.domain.target import CancelRequested, Delta, Policy, Reissued, Released, Target, TargetState
-from protocol.lifecycle import AttemptState
+from controller.domain.target import (
+    CancelRequested,
+    Continued,
+    Delta,
+    Policy,
+    Reissued,
+    Released,
+    Suspended,
+    Target,
+    TargetState,
+    is_unaccepted,
+)
 from protocol.messages import Mode
 from protocol.units import Instant, later
 
@@ -108,7 +121,11 @@ class Advance:
 
     def _wake_at(self, record: RunRecord) -> Instant | None:
         due = self.tx.targets.next_due(record.id)
-        wakes = [runs.next_deadline(record.plan, record.run), None if due is None else record.run.clock.wall(due)]
+        wakes = [
+            runs.next_deadline(record.plan, record.run),
+            runs.next_freeze_change(record.run, self.at),
+            None if due is None else record.run.clock.wall(due),
+        ]
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def run(self, run_id: int, event: Event) -> None:
@@ -141,6 +158,10 @@ class Advance:
                 return self._hold(run_id)
             case Go():
                 return self._go(run_id)
+            case Suspend():
+                return self._suspend(run_id)
+            case Continue():
+                return self._thaw(run_id)
             case Note():
                 return self._note(run_id, effect)
             case Conclude():
@@ -219,7 +240,10 @@ class Advance:
         """Make a new command for the current attempt of each device; the old one is never sent again.
 
         A device that was shut out since gets none: its attempt ends with its lease, or goes on when it is let in.
+        In a freeze nobody gets one.
         """
+        if in_force(record.run.freezes, self.at) is not None:
+            return
         self.tx.commands.close([row.id for row in rows])
         devices = self.tx.devices.by_names({row.name for row in rows})
         fit = [row for row in rows if not (devices[row.name].is_blocked or devices[row.name].is_broken)]
@@ -268,11 +292,34 @@ class Advance:
         """Renew permissions; what was never accepted gets a new command, since the old one's epoch is fenced off."""
         record = self.record(run_id)
         at_work = self.tx.targets.in_flight(run_id)
-        unaccepted = [row for row in at_work if _is_unaccepted(row)]
-        accepted = [row for row in at_work if not _is_unaccepted(row)]
+        accepted = [row for row in at_work if not is_unaccepted(row.target)]
         self._control_all(record, accepted, Mode.GO)
-        self.reissue(record, unaccepted)
+        self._continue(run_id, [row for row in at_work if is_unaccepted(row.target)])
         return ()
+
+    def _suspend(self, run_id: int) -> Sequence[Event]:
+        self.after.voided += self.tx.commands.void(run_id=run_id, stage=None)
+        self._step(run_id, self.tx.targets.in_flight(run_id), Suspended())
+        return ()
+
+    def _thaw(self, run_id: int) -> Sequence[Event]:
+        at_work = self.tx.targets.in_flight(run_id)
+        self._continue(run_id, [row for row in at_work if is_unaccepted(row.target) and row.target.due is None])
+        return ()
+
+    def _continue(self, run_id: int, rows: Sequence[TargetRecord]) -> None:
+        """Give attempts that no device has accepted their new commands, unless they wait for the end of a freeze."""
+        record = self.record(run_id)
+        if record.run.freeze is None:
+            now = record.run.clock.run_time(self.at)
+            self.reissue(record, self._step(run_id, rows, Continued(at=now)))
+
+    def _step(self, run_id: int, rows: Sequence[TargetRecord], event: Suspended | Continued) -> Sequence[TargetRecord]:
+        """Let *event* happen to devices, none of which leaves its counter by it; return them as they are then."""
+        record = self.record(run_id)
+        after = [_with(row, targets.step(row.target, event, policy_of(record, row))[0], self.at) for row in rows]
+        self.tx.targets.save([now for now, row in zip(after, rows, strict=True) if now.target != row.target])
+        return after
 
     def _control_all(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
         """Tell devices *mode*, and those that were called back that they still are: the new epoch voids the recall."""
@@ -304,7 +351,3 @@ def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
 
 def _with(row: TargetRecord, target: Target, at: Instant) -> TargetRecord:
     return msgspec.structs.replace(row, target=target, updated_at=at)
-
-
-def _is_unaccepted(row: TargetRecord) -> bool:
-    return row.target.attempt_state is AttemptState.SENT and not row.target.cancel_requested

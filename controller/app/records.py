@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from controller.domain.freeze import Freeze
 from controller.domain.model import Plan, Run
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
@@ -255,6 +256,15 @@ class ChannelRecord(Record, frozen=True, kw_only=True):
     version: str
     at: Instant
     actor: str
+
+
+class FreezeRecord(Record, frozen=True, kw_only=True):
+    """One freeze of the calendar, under the name that it has there."""
+
+    name: str
+    freeze: Freeze
+    actor: str
+    created_at: Instant
 
 
 class StandstillRecord(Record, frozen=True, kw_only=True):

@@ -4,19 +4,21 @@ from typing import Final
 
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
-from controller.app.views import Counters, RunView, StageView, TargetView
+from controller.app.views import Counters, RunView, StageView, StandingFreeze, TargetView
 from controller.domain import gate, pace
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
+from controller.domain.freeze import Freeze
 from controller.domain.model import StageRun
 from controller.domain.pipeline import Stage
-from controller.domain.target import TargetState
+from controller.domain.target import TargetState, is_unaccepted
 from protocol.ids import split_name
 from protocol.lifecycle import AttemptState
 from protocol.units import Instant
 
 WAITS: Final = {
     "pause": "the run is paused",
+    "freeze": "the run stands in a freeze",
     "offline": "the device is offline",
     "retry": "waiting to try again",
     "slot": "waiting for a free slot",
@@ -37,6 +39,7 @@ def run_view(record: RunRecord) -> RunView:
         paused=run.is_paused,
         waiting=run.is_waiting,
         pause_reasons=run.pause_reasons,
+        frozen=_frozen(run.freeze),
         reason=run.reason,
         epoch=run.epoch,
         salt=plan.salt,
@@ -48,6 +51,10 @@ def run_view(record: RunRecord) -> RunView:
             _stage_view(stage, at_work, record) for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True)
         ),
     )
+
+
+def _frozen(freeze: Freeze | None) -> StandingFreeze | None:
+    return None if freeze is None else StandingFreeze(name=freeze.name, until=freeze.ends_at, reason=freeze.reason)
 
 
 def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView:
@@ -109,6 +116,8 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
 def _waits_for(controller: Controller, record: RunRecord, row: TargetRecord) -> str:
     if record.run.is_paused and _can_be_held(row):
         return WAITS["pause"]
+    if record.run.freeze is not None and (row.target.state is TargetState.QUEUED or is_unaccepted(row.target)):
+        return WAITS["freeze"]
     if row.target.state is not TargetState.QUEUED:
         return ""
     if row.ready != controller.transport.instance:
