@@ -116,6 +116,8 @@ def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
     line.append(f"  {total} device{'' if total == 1 else 's'}{': ' if total else ''}")
     for index, (name, kind) in enumerate(_present(stage.counters)):
         line.append(", " if index else "").append(f"{getattr(stage.counters, name)} {kind.words}", kind.style)
+    if stage.per_minute is not None and stage.ended_at is None:
+        line.append(f"  at most {stage.per_minute:,} a minute", "bright_black")
     if stage.bricked:
         line.append(f", {stage.bricked} broken", "bold red")
     rate = pulse.rate(stage) if pulse else None

@@ -46,6 +46,7 @@ class Stage(Answer):
     """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
+    `per_minute` is its present rate, and before `paced_until` that lets nobody go.
     """
 
     name: str
@@ -61,6 +62,8 @@ class Stage(Answer):
     bricked: int
     outputs: dict[str, Summary]
     max_in_flight: int
+    per_minute: int | None
+    paced_until: Time | None
     opened_at: Time | None
     ended_at: Time | None
 
