@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
+from controller.app.records import CommandRecord, DeviceRecord, FreezeRecord, ReportRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
+from controller.domain.freeze import Freeze
 from protocol.ids import DeviceId
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -28,6 +29,7 @@ class Changes:
     grouped: list[tuple[str, Collection[int], bool]] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
+    calendar: list[tuple[str, Freeze | None]] = field(default_factory=list)
     is_mark: bool = False
 
 
@@ -136,6 +138,18 @@ class _Commands(_Watched):
         self._changes.is_mark = True
 
 
+class _Tenant(_Watched):
+    __slots__ = ()
+
+    def add_freeze(self, record: FreezeRecord) -> None:
+        self._inner.add_freeze(record)
+        self._changes.calendar.append((record.name, record.freeze))
+
+    def drop_freeze(self, name: str) -> None:
+        self._inner.drop_freeze(name)
+        self._changes.calendar.append((name, None))
+
+
 class _Log(_Watched):
     __slots__ = ()
 
@@ -152,7 +166,7 @@ class Watched:
     def __init__(self, inner: Transaction, changes: Changes) -> None:
         self.catalog = inner.catalog
         self.credentials = inner.credentials
-        self.tenant = inner.tenant
+        self.tenant = _Tenant(inner.tenant, changes)
         self.commands = _Commands(inner.commands, changes)
         self.devices = _Devices(inner.devices, changes)
         self.groups = _Groups(inner.groups, changes)
