@@ -30,8 +30,26 @@ FREEZES_MAX: Final = 64
 """The most freezes that are not over: every run carries those that concern it."""
 
 
-async def add(controller: Controller, actor: Actor, *, freeze: Freeze) -> FreezeView:
+async def add(
+    controller: Controller,
+    actor: Actor,
+    *,
+    name: str,
+    starts_at: Instant | None = None,
+    ends_at: Instant,
+    reason: str,
+    pipelines: Sequence[str] = (),
+) -> FreezeView:
     """Add a freeze to the calendar. Where it holds already, nothing in scope is sent any more once this returns.
+
+    Args:
+        controller: the controller.
+        actor: who asks.
+        name: what it is called by.
+        starts_at: when it begins; now, where that is not said.
+        ends_at: when it is over.
+        reason: why.
+        pipelines: those whose runs it concerns; all where none is given.
 
     Raises:
         InvalidRequest: when its name or reason is none, or it ends before it starts, or is over.
@@ -39,18 +57,22 @@ async def add(controller: Controller, actor: Actor, *, freeze: Freeze) -> Freeze
         Conflict: when there is one of its name, or there are too many.
     """
     actor.require(Permission.CONTROL_RUNS)
-    require_reason(freeze.reason)
-    _require_name(freeze.name)
+    require_reason(reason)
+    _require_name(name)
 
     def work(tx: Transaction, after: Consequences) -> FreezeView:
         advance = Advance(controller, tx, after)
+        begins_at = advance.at if starts_at is None else starts_at
+        freeze = Freeze(
+            name=name, starts_at=begins_at, ends_at=ends_at, reason=reason, pipelines=tuple(dict.fromkeys(pipelines))
+        )
         _require_span(freeze, advance.at)
         _require_pipelines(tx, freeze.pipelines)
-        _make_room(tx, freeze.name, advance.at)
-        record = FreezeRecord(name=freeze.name, freeze=freeze, actor=actor.name, created_at=advance.at)
+        _make_room(tx, name, advance.at)
+        record = FreezeRecord(name=name, freeze=freeze, actor=actor.name, created_at=advance.at)
         tx.tenant.add_freeze(record)
         _tell(advance)
-        audit.record(tx, actor, "freeze.add", freeze.name, at=advance.at, reason=freeze.reason)
+        audit.record(tx, actor, "freeze.add", name, at=advance.at, reason=reason)
         advance.finish()
         return _view(record, advance.at)
 

@@ -55,7 +55,7 @@ def run_view(record: RunRecord) -> RunView:
 
 
 def _frozen(freeze: Freeze | None) -> StandingFreeze | None:
-    return None if freeze is None else StandingFreeze(name=freeze.name, until=freeze.ends_at, reason=freeze.reason)
+    return None if freeze is None else StandingFreeze(name=freeze.name, ends_at=freeze.ends_at, reason=freeze.reason)
 
 
 def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView:

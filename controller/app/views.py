@@ -77,7 +77,7 @@ class StandingFreeze(View, frozen=True, kw_only=True):
     """The freeze in which a run stands."""
 
     name: str
-    until: Instant
+    ends_at: Instant
     reason: str
 
 

@@ -30,7 +30,7 @@ class Tenant(Protocol):
         """Insert a freeze; there must be none of its name."""
 
     def drop_freeze(self, name: str) -> None:
-        """Delete a freeze."""
+        """Delete a freeze that there is."""
 
 
 class Credentials(Protocol):

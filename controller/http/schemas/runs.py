@@ -68,6 +68,14 @@ class Stage(Answer):
     ended_at: Time | None
 
 
+class StandingFreeze(Answer):
+    """The freeze in which a run stands."""
+
+    name: str
+    ends_at: Time
+    reason: str
+
+
 class Run(Answer):
     """One run: paused while `pause_reasons` is not empty, waiting when every open stage awaits a person."""
 
@@ -81,6 +89,7 @@ class Run(Answer):
     paused: bool
     waiting: bool
     pause_reasons: list[str]
+    frozen: StandingFreeze | None
     reason: str
     epoch: int
     salt: str

@@ -7,7 +7,6 @@ import pytest
 from controller.app import channels, freezes, jobs, pipelines, runs, system, wakeups
 from controller.app.access import Actor, RequestKey, Role
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotFound
-from controller.domain.freeze import Freeze
 from controller.domain.pipeline import Operation, Pace, Pipeline, Retry, Timeouts, Trigger
 from controller.domain.trigger import OnRelease
 from protocol.lifecycle import AttemptState
@@ -35,8 +34,8 @@ def freeze(rig: Rig, start_ms: int = 0, end_ms: int = LONG, *, actor: Actor = OP
     """Add a freeze from and until so long after now."""
     now = rig.clock.time
     said = {"name": "sale", "reason": "sale week"} | fields
-    span = Freeze(starts_at=Instant(now + start_ms), ends_at=Instant(now + end_ms), **said)
-    return rig.do(freezes.add, actor, freeze=span)
+    starts_at = Instant(now + start_ms) if start_ms else None
+    return rig.do(freezes.add, actor, starts_at=starts_at, ends_at=Instant(now + end_ms), **said)
 
 
 def installs(rig: Rig) -> int:
@@ -68,7 +67,7 @@ def test_a_run_says_in_which_freeze_it_stands(rig: Rig) -> None:
     freeze(rig)
     shown = rig.view(run).frozen
     assert shown is not None
-    assert (shown.name, shown.until, shown.reason) == ("sale", START + LONG, "sale week")
+    assert (shown.name, shown.ends_at, shown.reason) == ("sale", START + LONG, "sale week")
     rig.sleep(LONG)
     assert rig.view(run).frozen is None
     assert [event.kind for event in rig.do(runs.events, run=run)][-2:] == ["frozen", "thawed"]
