@@ -4,7 +4,7 @@
 ControllerError
 ├── CallerError         the caller can mend it
 │   ├── InvalidRequest 422 · InvalidDefinition 422 · KeyReused 422 · SecretsNotSealed 422
-│   ├── NotFound 404 · Conflict 409
+│   ├── NotFound 404 · Conflict 409 (ReleaseWithdrawn · ReleaseDeprecated)
 │   ├── PreconditionRequired 428 · PreconditionFailed 412
 │   └── NotAuthenticated 401 · NotAllowed 403
 └── EnvironmentFault    time or an administrator mends it
@@ -74,6 +74,18 @@ class Conflict(CallerError):
 
     status = 409
     slug = "conflict"
+
+
+class ReleaseWithdrawn(Conflict):
+    """The release was withdrawn: nothing installs it any more, and that is not taken back."""
+
+    slug = "release-withdrawn"
+
+
+class ReleaseDeprecated(Conflict):
+    """The release is deprecated: only somebody who says so starts a run of it."""
+
+    slug = "release-deprecated"
 
 
 class PreconditionRequired(CallerError):

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from controller.app import audit, cursors, run_views, standstill
+from controller.app import audit, cursors, run_views, standstill, withdrawn
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
 from controller.app.conditions import ANYTHING, Expected, run_tag
@@ -44,6 +44,7 @@ async def start(
     version: str | None = None,
     salt: str | None = None,
     given: Given = NOTHING_GIVEN,
+    allows_deprecated: bool = False,
 ) -> RunView:
     """Start a run of *job*, with another version than the job's, the salt of a preview, and more where it is *given*.
 
@@ -51,6 +52,8 @@ async def start(
         NotFound: when there is no such job, pipeline or release.
         InvalidDefinition: when the pipeline may not run with what is given.
         SecretsNotSealed: when a variable is a secret.
+        ReleaseWithdrawn: when the release was withdrawn.
+        ReleaseDeprecated: when the release is deprecated, and that is not allowed.
         Conflict: when the job has an active run.
         InvalidRequest: when the salt is none.
     """
@@ -63,7 +66,14 @@ async def start(
         found = tx.catalog.job(job)
         if found is None:
             raise NotFound(f"there is no job {job!r}")
-        request = StartRequest(by=actor.name, at=advance.at, version=version, given=given, salt=salt)
+        request = StartRequest(
+            by=actor.name,
+            at=advance.at,
+            version=version,
+            given=given,
+            salt=salt,
+            allows_deprecated=allows_deprecated,
+        )
         record = begin(advance, actor, found, request)
         advance.finish()
         return run_views.run_view(advance.record(record.id))
@@ -78,6 +88,7 @@ def begin(advance: Advance, actor: Actor, job: JobRecord, request: StartRequest)
         NotFound: when there is no such pipeline or release.
         InvalidDefinition: when the pipeline may not run with what is given.
         SecretsNotSealed: when a variable is a secret.
+        ReleaseWithdrawn, ReleaseDeprecated: when the release is not one to start.
         Conflict: when the job has an active run.
     """
     record = advance.tx.runs.add(_new(advance.controller, advance.tx, job, request))
@@ -95,6 +106,7 @@ def require_startable(advance: Advance, job: JobRecord, request: StartRequest) -
         NotFound: when there is no such pipeline or release.
         InvalidDefinition: when the pipeline may not run with what is given.
         SecretsNotSealed: when a variable is a secret.
+        ReleaseWithdrawn, ReleaseDeprecated: when the release is not one to start.
     """
     _plan(advance.controller, advance.tx, job, request)
 
@@ -125,6 +137,7 @@ def _plan(controller: Controller, tx: Transaction, job: JobRecord, request: Star
     if release is None:
         known = ", ".join(r.version for r in tx.catalog.releases(operation.app)) or "none"
         raise NotFound(f"version {operation.version!r} of {operation.app!r} is not published; published: {known}")
+    withdrawn.require_startable(release, allows_deprecated=request.allows_deprecated)
     return Plan(
         pipeline=resolved.pipeline,
         revision=pipeline.revision,
@@ -167,6 +180,7 @@ async def resume(
 
     Raises:
         NotFound: when there is no such run.
+        ReleaseWithdrawn: when what it installs was withdrawn.
         Conflict: when it has ended or is ending, everything is stopped, or a gate was breached and *override* is not
             set.
         PreconditionFailed: when it is not as *expected*.
@@ -178,6 +192,7 @@ async def resume(
     def decide(record: RunRecord) -> Event:
         _require_running(record)
         standstill.require_lifted(record)
+        withdrawn.require_none(record)
         breaches = [r.removeprefix(BREACH) for r in record.run.pause_reasons if r.startswith(BREACH)]
         if breaches and not override:
             stages = ", ".join(breaches)

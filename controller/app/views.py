@@ -150,7 +150,7 @@ class GroupChange(View, frozen=True, kw_only=True):
 
 
 class ReleaseView(View, frozen=True, kw_only=True):
-    """One release as the release key signed it."""
+    """One release as the release key signed it, and its state: who made it so, when and why."""
 
     app: str
     version: str
@@ -163,6 +163,10 @@ class ReleaseView(View, frozen=True, kw_only=True):
     hardware: tuple[str, ...]
     published_at: Instant
     channels: tuple[str, ...] = ()
+    state: str = "published"
+    state_reason: str = ""
+    state_by: str = ""
+    state_at: Instant | None = None
 
 
 class PipelineView(View, frozen=True, kw_only=True):

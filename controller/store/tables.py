@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from controller.app.records import CommandState
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.states import ReleaseState
 from controller.domain.target import TargetState
 from controller.domain.trigger import JobTrigger, StartRequest
 from controller.store.columns import Json, Key, is_exactly
@@ -191,6 +192,10 @@ release = sa.Table(
     _text("installer"),
     sa.Column("hardware", Json(tuple[str, ...]), nullable=False),
     _int("published_at"),
+    sa.Column("state", sa.Text, nullable=False, server_default=ReleaseState.PUBLISHED.value),
+    sa.Column("state_reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("state_by", sa.Text, nullable=False, server_default=""),
+    _int("state_at", nullable=True),
     sa.UniqueConstraint("app", "version"),
 )
 

@@ -88,12 +88,13 @@ def start_run(
     salt: Annotated[str | None, typer.Option("--salt", help="That of a preview, to start just what it showed.")] = None,
     values: Values = None,
     env: Annotated[list[str] | None, typer.Option("--env", help="KEY=value for this run's environment.")] = None,
+    allow_deprecated: Annotated[bool, typer.Option("--allow-deprecated", help="Even of a deprecated release.")] = False,
     wait: Wait = False,
     timeout: Timeout = "",
 ) -> None:
     """Start a run of a job."""
     body: dict[str, Any] = {"job": job, "version": version, "salt": salt}
-    body |= {"parameters": pairs_of(values or []), "env": pairs_of(env or [])}
+    body |= {"parameters": pairs_of(values or []), "env": pairs_of(env or []), "allow_deprecated": allow_deprecated}
     run = session.client.send("POST", "/v1/runs", body)
     if not wait:
         session.printer.item(run, SHAPE)

@@ -19,7 +19,15 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 @router.post("", status_code=201, response_model=schemas.Run, responses=WRITE, summary="Start a run of a job")
 async def start_run(c: Context, actor: Operator, body: schemas.StartRun, response: Response) -> RunView:
     """Snapshot the job's pipeline and operation and begin; only one run of a job may be active."""
-    run = await runs.start(c, actor, job=body.job, version=body.version, salt=body.salt, given=body.given())
+    run = await runs.start(
+        c,
+        actor,
+        job=body.job,
+        version=body.version,
+        salt=body.salt,
+        given=body.given(),
+        allows_deprecated=body.allow_deprecated,
+    )
     response.headers["Location"] = f"/v1/runs/{run.id}"
     return run
 

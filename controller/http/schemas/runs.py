@@ -104,7 +104,7 @@ class Event(Answer):
 class StartRun(Body):
     """Start a run of a job, at the job's version or another one; `salt` is that of a preview.
 
-    `parameters` and `env` override those of the job and of the pipeline.
+    `parameters` and `env` override those of the job and of the pipeline. A deprecated release takes `allow_deprecated`.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"job": "shop-update", "version": "2.1.0"}]})
@@ -114,6 +114,7 @@ class StartRun(Body):
     salt: Word | None = None
     parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = Field(default_factory=dict)
     env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = Field(default_factory=dict)
+    allow_deprecated: bool = False
 
     def given(self) -> Given:
         """Return what is given for this run alone."""

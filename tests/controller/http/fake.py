@@ -120,6 +120,10 @@ RELEASE = views.ReleaseView(
     hardware=("k1",),
     published_at=AT,
     channels=("stable",),
+    state="deprecated",
+    state_reason="slow",
+    state_by="ann",
+    state_at=AT,
 )
 PIPELINE = Pipeline(name="shop", stages=(Stage(name=StageName("all")),))
 PIPELINE_VIEW = views.PipelineView(name="shop", revision=3, definition=PIPELINE, author="ann", created_at=AT)
@@ -192,6 +196,8 @@ NEEDS = {
     "groups.drop_devices": _P.EDIT_DEVICES,
     "releases.upload": _P.PUBLISH,
     "releases.publish": _P.PUBLISH,
+    "withdrawal.deprecate": _P.PUBLISH,
+    "withdrawal.withdraw": _P.PUBLISH,
     "pipelines.apply": _P.EDIT_PIPELINES,
     "pipelines.archive": _P.EDIT_PIPELINES,
     "jobs.create": _P.EDIT_PIPELINES,
@@ -229,6 +235,8 @@ ANSWERS: dict[str, Any] = {
     "groups.drop_devices": CHANGE,
     "releases.publish": (RELEASE,),
     "releases.list_releases": (RELEASE,),
+    "withdrawal.deprecate": RELEASE,
+    "withdrawal.withdraw": RELEASE,
     "pipelines.apply": PIPELINE_VIEW,
     "pipelines.archive": None,
     "pipelines.list_pipelines": (PIPELINE_VIEW,),
