@@ -4,12 +4,10 @@ from typing import Final
 
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
-from controller.app.views import Counters, RunView, StageView, TargetView
-from controller.domain import gate
+from controller.app.views import ApprovalView, Counters, RunView, StageView, TargetView
+from controller.domain import approval, gate
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
-from controller.domain.model import StageRun
-from controller.domain.pipeline import Stage
 from controller.domain.target import TargetState
 from protocol.ids import split_name
 from protocol.lifecycle import AttemptState
@@ -44,13 +42,12 @@ def run_view(record: RunRecord) -> RunView:
         started_by=plan.started_by,
         created_at=record.created_at,
         ended_at=record.ended_at,
-        stages=tuple(
-            _stage_view(stage, at_work, record) for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True)
-        ),
+        stages=tuple(_stage_view(record, index) for index in range(len(run.stages))),
     )
 
 
-def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView:
+def _stage_view(record: RunRecord, index: int) -> StageView:
+    stage, at_work = record.plan.pipeline.stages[index], record.run.stages[index]
     tally = at_work.tally
     return StageView(
         name=stage.name,
@@ -67,6 +64,8 @@ def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView
         max_in_flight=stage.pace.max_in_flight,
         opened_at=_wall(record, at_work.opened_at),
         ended_at=_wall(record, at_work.ended_at),
+        approvals=tuple(ApprovalView(by=one.by, at=one.at, reason=one.reason) for one in at_work.approvals),
+        approvals_missing=approval.missing(record.plan, record.run, index),
     )
 
 

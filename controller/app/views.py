@@ -37,8 +37,19 @@ class Counters(View, frozen=True, kw_only=True):
     removed: int = 0
 
 
+class ApprovalView(View, frozen=True, kw_only=True):
+    """Who approved a stage, when and why."""
+
+    by: str
+    at: Instant
+    reason: str
+
+
 class StageView(View, frozen=True, kw_only=True):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `approvals_missing` are those without which it is not promoted.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -54,6 +65,8 @@ class StageView(View, frozen=True, kw_only=True):
     max_in_flight: int
     opened_at: Instant | None
     ended_at: Instant | None
+    approvals: tuple[ApprovalView, ...] = ()
+    approvals_missing: int = 0
 
 
 class RunView(View, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ WITHDRAWN: Final = "withdrawn:"
 
 _OF_STAGES: Final[Mapping[str, str]] = {
     "awaiting_promotion": "stage {stage} waits for somebody to promote it",
+    "approved": "{by} approved stage {stage}: {text}",
     "promoted": "{by} promoted stage {stage}",
     "opened": "stage {stage} opened",
     "soaking": "stage {stage} has succeeded and soaks",

@@ -164,9 +164,13 @@ class TargetsPart(Part):
 
 
 class TriggerPart(Part):
-    """What opens a stage once what it needs is met: a person (`manual`), or nobody after a delay."""
+    """What opens a stage once what it needs is met: a person (`manual`), or nobody after a delay.
+
+    With `approvals`, so many others must have approved before a person may promote it.
+    """
 
     type: Annotated[Trigger, _Word] = Trigger.AUTOMATIC
+    approvals: Annotated[int, Field(ge=0, le=domain.APPROVALS_MAX)] = 0
     delay: Span = _span(0)
 
 
@@ -253,6 +257,7 @@ class StagePart(Part):
             needs=tuple(self.needs),
             targets=self.targets.to_domain(),
             trigger=self.trigger.type,
+            approvals=self.trigger.approvals,
             delay_ms=self.trigger.delay,
             pace=self.pace.into(domain.Pace),
             gate=self.gate.to_domain(),

@@ -73,6 +73,15 @@ class Terminated(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
 
 
+class Approved(msgspec.Struct, frozen=True, kw_only=True):
+    """A person consents to the promotion of a stage that has not begun; twice is once."""
+
+    at: Instant
+    stage: int
+    by: str
+    reason: str = ""
+
+
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     """An operator opens a stage that awaits promotion."""
 
@@ -103,7 +112,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Order = Paused | Resumed | Lifted | Terminated | Promoted | Skipped
+Order = Paused | Resumed | Lifted | Terminated | Approved | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
 Event = Started | Frozen | Folded | Issued | Order | Woken | Recovered

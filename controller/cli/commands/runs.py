@@ -206,6 +206,18 @@ def terminate_run(session: Session, run: RunId, reason: Reason) -> None:
     _act(session, run, "terminate", {"reason": reason})
 
 
+@command(group, "approve")
+def approve_stage(
+    session: Session,
+    *,
+    run: RunId,
+    stage: Annotated[str, typer.Argument(help="The stage.")],
+    reason: Reason = "",
+) -> None:
+    """Consent to the promotion of a stage that neither your revision nor your start is behind."""
+    _act(session, run, f"stages/{quoted(stage)}/approve", {"reason": reason})
+
+
 @command(group, "promote")
 def promote_stage(
     session: Session,

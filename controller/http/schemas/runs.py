@@ -33,8 +33,19 @@ class Counters(Answer):
     removed: int
 
 
+class Approval(Answer):
+    """Who approved a stage, when and why."""
+
+    by: str
+    at: Time
+    reason: str
+
+
 class Stage(Answer):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `approvals_missing` are those without which it is not promoted.
+    """
 
     name: str
     needs: list[str]
@@ -50,6 +61,8 @@ class Stage(Answer):
     max_in_flight: int
     opened_at: Time | None
     ended_at: Time | None
+    approvals: list[Approval]
+    approvals_missing: int
 
 
 class Run(Answer):
@@ -142,6 +155,12 @@ class ResumeRun(Body):
 
     reason: Annotated[str, Field(max_length=REASON_LENGTH_MAX)] = ""
     override: bool = False
+
+
+class ApproveStage(Body):
+    """Consent to the promotion of a stage; the reason, if any, is kept in the audit log."""
+
+    reason: Annotated[str, Field(max_length=REASON_LENGTH_MAX)] = ""
 
 
 class PromoteStage(Body):

@@ -96,6 +96,12 @@ CALLS = (
         "run-1",
     ),
     Call("run terminate run-1 --reason bad -y", "runs.terminate", {"run": "run-1", "reason": "bad"}, "run-1"),
+    Call(
+        "run approve run-1 rest --reason fine",
+        "approvals.approve",
+        {"run": "run-1", "stage": "rest", "reason": "fine"},
+        "run-1",
+    ),
     Call("run promote run-1 rest", "runs.promote", {"run": "run-1", "stage": "rest", **ANY}, "run-1"),
     Call("run status run-1", "runs.get", {"run": "run-1"}, "rolling out"),
     Call(

@@ -107,6 +107,14 @@ ROUTES = (
     ),
     Route(
         "POST",
+        "/v1/runs/r/stages/rest/approve",
+        {"reason": "fine"},
+        200,
+        "approvals.approve",
+        {"run": "r", "stage": "rest", "reason": "fine"},
+    ),
+    Route(
+        "POST",
         "/v1/runs/r/skip",
         {"stage": "s", "reason": "x"},
         200,
