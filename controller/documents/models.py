@@ -141,7 +141,8 @@ class TargetsPart(Part):
     """Which devices: those for which all of this holds; all devices where nothing is given.
 
     `query` is over labels, facts and installed versions; `groups` are those of which a device must belong to one, or to
-    one below it; `labels` must be equal; `devices` are the only ones that may belong, `exclude` those that do not.
+    one below it; `labels` must be equal; `devices` are the only ones that may belong, `exclude` those that do not. With
+    `include_new` also devices belong for which it comes to hold while the stage is rolling out.
     """
 
     query: Annotated[
@@ -156,6 +157,7 @@ class TargetsPart(Part):
     devices: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
     exclude: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
     percent: Percent = _percent(domain.Targets().percent)
+    include_new: bool = False
 
     def to_domain(self) -> domain.Targets:
         """Return the domain's own."""

@@ -23,6 +23,13 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     targets: int
 
 
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """Stages that include new devices took some in: how many by stage, all queued."""
+
+    at: Instant
+    counts: Mapping[int, int]
+
+
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
     """Devices changed; all that one transaction brought, by stage."""
 
@@ -115,7 +122,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
 Order = Paused | Resumed | Lifted | Terminated | Approved | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
-Event = Started | Frozen | Folded | Issued | Order | Woken | Recovered
+Event = Started | Frozen | Joined | Folded | Issued | Order | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):

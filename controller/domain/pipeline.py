@@ -65,7 +65,8 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
 
     Its labels equal all of `labels`; it belongs to one of `groups` or to a group below one; `query` holds
     (`controller.domain.query`); it is one of the listed `devices`; it is none of `exclude`. `percent` keeps a sticky
-    share of these: the same salt and device always fall on the same side, so 5 → 25 → 100 extend each other.
+    share of these: the same salt and device always fall on the same side, so 5 → 25 → 100 extend each other. With
+    `include_new` the stage also takes devices for which it comes to hold while it is rolling out.
     """
 
     query: str = ""
@@ -74,6 +75,7 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceId, ...] = ()
     exclude: tuple[DeviceId, ...] = ()
     percent: Percent = 100.0
+    include_new: bool = False
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ The rules this module and `controller.domain.settle` keep:
 from collections.abc import Iterator
 from typing import assert_never
 
+import msgspec
+
 from controller.domain import approval
 from controller.domain import gate as gates
 from controller.domain.counters import Tally, folded
@@ -26,6 +28,7 @@ from controller.domain.events import (
     Frozen,
     Go,
     Issued,
+    Joined,
     Lifted,
     Note,
     Order,
@@ -95,6 +98,8 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
             return _start(plan, run, event)
         case Frozen():
             return _freeze(run, event), ()
+        case Joined():
+            return _join(run, event), ()
         case Folded():
             return _fold(run, event), ()
         case Issued():
@@ -139,6 +144,13 @@ def _freeze(run: Run, event: Frozen) -> Run:
     if run.stages[event.stage].is_frozen:
         return run
     return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets))
+
+
+def _join(run: Run, event: Joined) -> Run:
+    for index, count in event.counts.items():
+        tally = run.stages[index].tally
+        run = stage_changed(run, index, tally=msgspec.structs.replace(tally, queued=tally.queued + count))
+    return run
 
 
 def _issue(run: Run, event: Issued) -> Run:

@@ -232,6 +232,7 @@ run = sa.Table(
     _flag("is_active"),
     _int("epoch"),
     _flag("is_paused"),
+    sa.Column("takes_new", sa.Boolean, nullable=False, server_default=sa.false()),
     _text("reason"),
     _int("wake_at", nullable=True),
     _int("created_at"),
@@ -239,6 +240,7 @@ run = sa.Table(
 )
 _partial("uq_run_active_job", run.c.job_id, where=run.c.is_active == sa.true(), unique=True)
 _partial("ix_run_wake", run.c.wake_at, where=run.c.is_active == sa.true())
+_partial("ix_run_takes_new", run.c.id, where=run.c.takes_new == sa.true())
 sa.Index("ix_run_job", run.c.job, run.c.id)
 
 # Apart from `run`, because SQLite rewrites a whole row when one of its columns changes; a plan never does.

@@ -171,6 +171,7 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
             devices=tuple(devices[:cut]),
             exclude=tuple(devices[cut:]),
             percent=draw(percents),
+            include_new=draw(st.booleans()),
         ),
         trigger=trigger,
         approvals=draw(st.integers(0, 16)) if trigger is Trigger.MANUAL else 0,
