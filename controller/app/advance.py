@@ -5,16 +5,19 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 import structlog
 
-from controller.app import heartbeat
+from controller.app import audit, heartbeat, rerun_plans
+from controller.app.access import Actor, Role
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.dispatch import RESEND_FIRST_MS
+from controller.app.errors import CallerError
+from controller.app.membership import joining
 from controller.app.records import CommandRecord, EventRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain import run as runs
@@ -33,15 +36,23 @@ from controller.domain.events import (
     Note,
     Recovered,
     Release,
+    RollBack,
+    Started,
     Woken,
 )
-from controller.domain.selector import is_left_out, position
+from controller.domain.model import Plan, create
+from controller.domain.rerun import RollbackOrder
+from controller.domain.settle import STOP_EVERYTHING
 from controller.domain.target import CancelRequested, Delta, Policy, Reissued, Released, Target, TargetState
+from controller.domain.trigger import ACTOR_PREFIX
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
 from protocol.units import Instant, later
 
 log = structlog.get_logger()
+
+ON_FAILURE: Final = f"{ACTOR_PREFIX}on_failure"
+"""Who takes devices back where a stage says so and nobody has asked."""
 
 
 def policy_of(record: RunRecord, target: TargetRecord) -> Policy:
@@ -87,9 +98,41 @@ class Advance:
             self._records[run_id] = self._loaded[run_id] = self.tx.runs.get(run_id)
         return self._records[run_id]
 
-    def adopt(self, record: RunRecord) -> None:
-        """Take over a run that this transaction has just inserted."""
-        self._records[record.id] = record
+    def begin(self, plan: Plan, *, job_id: int, job: str) -> RunRecord:
+        """Start a run by *plan*, and return it as it was inserted; everything that is stopped holds it, too.
+
+        Raises:
+            controller.app.errors.Conflict: when the job has an active run.
+        """
+        holds = () if self.tx.tenant.standstill() is None else (STOP_EVERYTHING,)
+        record = RunRecord(
+            uid=f"r{self.controller.chance.token(5)}",
+            job_id=job_id,
+            job=job,
+            plan=plan,
+            run=create(plan, pause_reasons=holds),
+            created_at=self.at,
+        )
+        added = self.tx.runs.add(record)
+        self._records[added.id] = added
+        self.run(added.id, Started(at=self.at))
+        return added
+
+    def roll_back(self, run_id: int, order: RollbackOrder) -> RunRecord:
+        """Begin the run that takes back the devices of one that has ended, and return it as it was inserted.
+
+        Raises:
+            controller.app.errors.NotFound: when the version that the order names is not published.
+            controller.app.errors.Conflict: when no device can be taken back, or the job has an active run.
+        """
+        record = self.record(run_id)
+        by = order.by or ON_FAILURE
+        plan = rerun_plans.rollback_plan(self.tx, record, order, by=by)
+        begun = self.begin(plan, job_id=record.job_id, job=record.job)
+        run = msgspec.structs.replace(record.run, rolled_back_by=begun.uid)
+        self._records[run_id] = msgspec.structs.replace(record, run=run)
+        self._note(run_id, Note(kind="rolled_back", text=begun.uid, by=by))
+        return begun
 
     def _skip(self, gap_ms: int) -> None:
         if gap_ms == 0:
@@ -145,6 +188,8 @@ class Advance:
                 return self._note(run_id, effect)
             case Conclude():
                 return self._conclude(run_id)
+            case RollBack():
+                return self._roll_back(run_id)
             case Release():
                 raise AssertionError("releases are carried out last")
             case _:
@@ -154,14 +199,7 @@ class Advance:
 
     def _freeze(self, run_id: int, stage: int) -> Frozen:
         record = self.record(run_id)
-        wanted, salt = record.plan.pipeline.stages[stage].targets, record.plan.salt
-        members = self.tx.targets.members(run_id)
-        chosen = [
-            candidate
-            for candidate in self.tx.devices.matching(wanted)
-            if candidate.id not in members and not is_left_out(wanted, candidate.device, salt=salt)
-        ]
-        chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
+        found = joining(self.tx, record, stage)
         first = record.stage_ids[stage] << 32
         self.tx.targets.add(
             [
@@ -169,16 +207,18 @@ class Advance:
                     id=first | place,
                     run_id=run_id,
                     stage=stage,
-                    device_id=candidate.id,
-                    name=candidate.name,
+                    device_id=member.id,
+                    name=member.name,
                     target=Target(),
-                    ready=candidate.instance,
+                    ready=member.instance,
                     updated_at=self.at,
+                    previous=member.previous,
+                    wanted=member.wanted,
                 )
-                for place, candidate in enumerate(chosen)
+                for place, member in enumerate(found.members)
             ]
         )
-        return Frozen(at=self.at, stage=stage, targets=len(chosen))
+        return Frozen(at=self.at, stage=stage, targets=len(found.members), left_out=found.left_out)
 
     def _release(self, run_id: int, releases: Sequence[Release]) -> Issued:
         """Carry out all releases of a decision, as far as one transaction may; the run goes on in the next."""
@@ -203,6 +243,8 @@ class Advance:
         next_attempts = [
             _with(row, msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self.at) for row in ready
         ]
+        first = [row.id for row in ready if row.previous is None]
+        self.tx.targets.note_previous(first, app=record.plan.operation.app)
         commands = self.maker.install(record, next_attempts)
         deltas: list[Delta] = []
         changed: list[TargetRecord] = []
@@ -279,6 +321,21 @@ class Advance:
         recalled = [row for row in rows if row.target.cancel_requested]
         self.control(record, recalled, Mode.CANCEL)
         self.control(record, [row for row in rows if not row.target.cancel_requested], mode)
+
+    def _roll_back(self, run_id: int) -> Sequence[Event]:
+        """Have the devices of a run that has just ended taken back; its job is free once the end is stored."""
+        record = self.record(run_id)
+        order = record.run.rollback
+        assert order is not None
+        self.tx.runs.save(record)
+        try:
+            self.roll_back(run_id, order)
+        except CallerError as error:
+            return self._note(run_id, Note(kind="not_rolled_back", text=str(error)))
+        if not order.by:
+            actor = Actor(name=ON_FAILURE, role=Role.OPERATOR)
+            audit.record(self.tx, actor, "run.rollback", record.uid, at=self.at, reason=order.reason)
+        return ()
 
     def _note(self, run_id: int, note: Note) -> Sequence[Event]:
         said = {"text": note.text, "stage": note.stage, "by": note.by, "evidence": note.evidence}

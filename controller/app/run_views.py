@@ -1,15 +1,17 @@
 """Runs and their devices as people see them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
-from controller.app.views import Counters, RunView, StageView, TargetView
+from controller.app.views import Counters, NotTakenView, RunView, StageView, TargetView
 from controller.domain import gate
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.model import StageRun
 from controller.domain.pipeline import Stage
+from controller.domain.rerun import LeftOut
 from controller.domain.target import TargetState
 from protocol.ids import split_name
 from protocol.lifecycle import AttemptState
@@ -47,7 +49,16 @@ def run_view(record: RunRecord) -> RunView:
         stages=tuple(
             _stage_view(stage, at_work, record) for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True)
         ),
+        source=plan.source.run if plan.source else "",
+        purpose=plan.source.purpose.value if plan.source else "",
+        rolling_back=run.rollback is not None and not run.state.is_terminal,
+        rolled_back_by=run.rolled_back_by,
     )
+
+
+def not_taken(left_out: Sequence[LeftOut]) -> tuple[NotTakenView, ...]:
+    """Return as people see it who of an earlier run is left out."""
+    return tuple(NotTakenView(reason=one.reason.value, devices=one.devices, first=one.first) for one in left_out)
 
 
 def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView:
@@ -67,6 +78,7 @@ def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView
         max_in_flight=stage.pace.max_in_flight,
         opened_at=_wall(record, at_work.opened_at),
         ended_at=_wall(record, at_work.ended_at),
+        left_out=not_taken(at_work.left_out),
     )
 
 
@@ -101,6 +113,8 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         done=done,
         total=total,
         updated_at=row.updated_at,
+        previous=row.previous or "",
+        wanted=row.wanted or "",
     )
 
 

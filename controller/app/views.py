@@ -37,8 +37,19 @@ class Counters(View, frozen=True, kw_only=True):
     removed: int = 0
 
 
+class NotTakenView(View, frozen=True, kw_only=True):
+    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+
+    reason: str
+    devices: int
+    first: tuple[str, ...] = ()
+
+
 class StageView(View, frozen=True, kw_only=True):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `left_out` are devices of an earlier run that this one, over that run, does not take.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -54,10 +65,15 @@ class StageView(View, frozen=True, kw_only=True):
     max_in_flight: int
     opened_at: Instant | None
     ended_at: Instant | None
+    left_out: tuple[NotTakenView, ...] = ()
 
 
 class RunView(View, frozen=True, kw_only=True):
-    """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person."""
+    """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person.
+
+    `source` is the run that this one is over, for the `purpose` of a retry or a rollback. `rolling_back` while a
+    rollback begins when this run has ended; `rolled_back_by` is the run that it became.
+    """
 
     id: str
     job: str
@@ -77,10 +93,34 @@ class RunView(View, frozen=True, kw_only=True):
     created_at: Instant
     ended_at: Instant | None
     stages: tuple[StageView, ...]
+    source: str = ""
+    purpose: str = ""
+    rolling_back: bool = False
+    rolled_back_by: str = ""
+
+
+class VersionView(View, frozen=True, kw_only=True):
+    """How many devices go to a version."""
+
+    version: str
+    devices: int
+
+
+class RollbackView(View, frozen=True, kw_only=True):
+    """What a rollback would do to the devices that a run has reached; more are reached until it has `ended`."""
+
+    run: str
+    ended: bool
+    devices: int
+    versions: tuple[VersionView, ...]
+    left_out: tuple[NotTakenView, ...]
 
 
 class TargetView(View, frozen=True, kw_only=True):
-    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit."""
+    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit.
+
+    `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
+    """
 
     device: str
     stage: str
@@ -94,6 +134,8 @@ class TargetView(View, frozen=True, kw_only=True):
     done: int
     total: int
     updated_at: Instant
+    previous: str = ""
+    wanted: str = ""
 
 
 class EventView(View, frozen=True, kw_only=True):

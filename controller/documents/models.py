@@ -226,6 +226,31 @@ class RetryPart(Part):
     renamed: ClassVar[dict[str, str]] = {"attempts": "attempts_max", "backoff": "backoff_ms"}
 
 
+class RollbackGatePart(GatePart):
+    """When a rollback is done, and when it must stop; unlike that of a stage it pauses where it must."""
+
+    on_breach: Annotated[OnBreach, _Word] = domain.Rollback().gate.on_breach
+
+
+class RollbackPart(Part):
+    """How the devices that a run has reached are taken back; its default pace is that of the widest stage."""
+
+    pace: PacePart | None = None
+    gate: RollbackGatePart = RollbackGatePart()
+    timeouts: TimeoutsPart = TimeoutsPart()
+    retry: RetryPart = RetryPart()
+
+    def to_domain(self) -> domain.Rollback:
+        """Return the domain's own."""
+        return self.into(
+            domain.Rollback,
+            pace=self.pace.into(domain.Pace) if self.pace else None,
+            gate=self.gate.to_domain(),
+            timeouts=self.timeouts.into(domain.Timeouts),
+            retry=self.retry.into(domain.Retry),
+        )
+
+
 class StagePart(Part):
     """One step of a pipeline."""
 
@@ -351,6 +376,7 @@ class PipelineFile(Part):
     inputs: Annotated[dict[Variable, InputPart], Field(max_length=VARIABLES_MAX)] = {}
     env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
     stages: Annotated[list[StagePart], Field(max_length=domain.STAGES_MAX)]
+    rollback: RollbackPart = RollbackPart()
     renamed: ClassVar[dict[str, str]] = {"timeout": "timeout_ms"}
     only_here: ClassVar[frozenset[str]] = frozenset({"kind"})
 
@@ -363,6 +389,7 @@ class PipelineFile(Part):
             inputs={name: one.into(Input) for name, one in self.inputs.items()},
             env=plain_of(self.env),
             secrets=secrets_of(self.env),
+            rollback=self.rollback.to_domain(),
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from controller.domain.rerun import LeftOut
 from controller.domain.target import Delta
 from protocol.ids import StageName
 from protocol.units import Instant
@@ -16,11 +17,15 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """The membership of a stage was fixed: that many devices, all queued."""
+    """The membership of a stage was fixed: that many devices, all queued.
+
+    Of an earlier run's devices, some may be `left_out`.
+    """
 
     at: Instant
     stage: int
     targets: int
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +78,15 @@ class Terminated(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
 
 
+class RollbackAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator ends the run, and has its devices taken back when it has ended: each to its own, or to a version."""
+
+    at: Instant
+    reason: str
+    by: str
+    version: str = ""
+
+
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     """An operator opens a stage that awaits promotion."""
 
@@ -103,7 +117,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Order = Paused | Resumed | Lifted | Terminated | Promoted | Skipped
+Order = Paused | Resumed | Lifted | Terminated | RollbackAsked | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
 Event = Started | Frozen | Folded | Issued | Order | Woken | Recovered
@@ -151,4 +165,8 @@ class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """The run has ended; the job is free."""
 
 
-Effect = Freeze | Release | Cancel | Hold | Go | Note | Conclude
+class RollBack(msgspec.Struct, frozen=True, kw_only=True):
+    """Begin the run that takes back the devices of this one, which has ended, before anything else of its job."""
+
+
+Effect = Freeze | Release | Cancel | Hold | Go | Note | Conclude | RollBack

@@ -11,7 +11,9 @@ from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.rerun import LeftOut, RollbackOrder, Source
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, RunState, StageState
+from protocol.ids import StageName
 from protocol.messages import ReleaseRef
 
 
@@ -20,7 +22,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
 
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
     devices may be ready than the last transaction released; `skipped` is why an operator passes it over; `accepted` is
-    the k that an operator resumed over.
+    the k that an operator resumed over. `left_out` are devices of an earlier run that this stage did not take.
     """
 
     state: StageState = StageState.BLOCKED
@@ -32,6 +34,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     is_cut: bool = False
     skipped: str = ""
     accepted: int = 0
+    left_out: tuple[LeftOut, ...] = ()
     met_at: int | None = None
     opened_at: int | None = None
     soak_at: int | None = None
@@ -49,6 +52,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest. `started_by`
     names the person or the trigger.
+
+    A run over an earlier run names it as its `source`. Where each device goes to a version of its own, `releases` are
+    the signed releases by version, and `release` is one of them.
     """
 
     pipeline: Pipeline
@@ -59,10 +65,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     parameters: Mapping[str, Value] = msgspec.field(default_factory=dict)
     started_by: str = ""
+    source: Source | None = None
+    releases: Mapping[str, ReleaseRef] = msgspec.field(default_factory=dict)
+
+    def is_without_devices(self, stage: StageName) -> bool:
+        """Say whether it is known from the beginning that a stage of a retry has no device."""
+        return self.source is not None and stage in self.source.empty
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run at work; stored as versioned JSON. `stages` are in the plan's order."""
+    """A run at work; stored as versioned JSON. `stages` are in the plan's order.
+
+    `rollback` is what begins when it has ended, `rolled_back_by` the run that takes its devices back.
+    """
 
     version: int = 1
     state: RunState = RunState.PENDING
@@ -71,6 +86,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     pause_reasons: tuple[str, ...] = ()
     epoch: int = 1
     reason: str = ""
+    rollback: RollbackOrder | None = None
+    rolled_back_by: str = ""
 
     @property
     def is_paused(self) -> bool:

@@ -33,8 +33,19 @@ class Counters(Answer):
     removed: int
 
 
+class NotTaken(Answer):
+    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+
+    reason: str
+    devices: int
+    first: list[str]
+
+
 class Stage(Answer):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `left_out` are devices of an earlier run that this one, over that run, does not take.
+    """
 
     name: str
     needs: list[str]
@@ -50,10 +61,15 @@ class Stage(Answer):
     max_in_flight: int
     opened_at: Time | None
     ended_at: Time | None
+    left_out: list[NotTaken] = Field(default_factory=list)
 
 
 class Run(Answer):
-    """One run: paused while `pause_reasons` is not empty, waiting when every open stage awaits a person."""
+    """One run: paused while `pause_reasons` is not empty, waiting when every open stage awaits a person.
+
+    `source` is the run that this one is over, for the `purpose` of a `retry` or a `rollback`. `rolling_back` while a
+    rollback begins when this run has ended; `rolled_back_by` is the run that it became.
+    """
 
     id: str
     job: str
@@ -73,10 +89,34 @@ class Run(Answer):
     created_at: Time
     ended_at: Time | None
     stages: list[Stage]
+    source: str = ""
+    purpose: str = ""
+    rolling_back: bool = False
+    rolled_back_by: str = ""
+
+
+class VersionCount(Answer):
+    """How many devices go to a version."""
+
+    version: str
+    devices: int
+
+
+class Rollback(Answer):
+    """What a rollback would do to the devices that a run has reached; more are reached until it has `ended`."""
+
+    run: str
+    ended: bool
+    devices: int
+    versions: list[VersionCount]
+    left_out: list[NotTaken]
 
 
 class Target(Answer):
-    """One device in one run; `done` of `total` is the progress of the step at hand."""
+    """One device in one run; `done` of `total` is the progress of the step at hand.
+
+    `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
+    """
 
     device: str
     stage: str
@@ -90,6 +130,8 @@ class Target(Answer):
     done: int
     total: int
     updated_at: Time
+    previous: str
+    wanted: str
 
 
 class Event(Answer):
@@ -127,6 +169,21 @@ class WithReason(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "support reports crashes"}]})
 
     reason: Reason
+
+
+class RetryRun(Body):
+    """Try again at another version than the run's, where one is given."""
+
+    version: Word | None = None
+
+
+class RollBackRun(Body):
+    """Why; it is kept in the audit log. With a `version` all devices go to that one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "tills crash at start"}]})
+
+    reason: Reason
+    version: Word | None = None
 
 
 class SkipStage(Body):

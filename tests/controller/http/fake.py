@@ -89,6 +89,15 @@ TARGET = views.TargetView(
     done=0,
     total=0,
     updated_at=AT,
+    previous="2.0.0",
+)
+ROLLED_BACK = msgspec.structs.replace(RUN, state="failed", ended_at=AT, rolled_back_by="run-2")
+ROLLBACK = views.RollbackView(
+    run="run-1",
+    ended=False,
+    devices=58,
+    versions=(views.VersionView(version="1.9.0", devices=8), views.VersionView(version="2.0.0", devices=50)),
+    left_out=(views.NotTakenView(reason="broken", devices=1, first=("kiosk-9",)),),
 )
 EVENT = views.EventView(id=7, at=AT, kind="stage_opened", data={"stage": "rest", "targets": 100})
 DEVICE = views.DeviceView(
@@ -208,6 +217,8 @@ NEEDS = {
     "runs.terminate": _P.CONTROL_RUNS,
     "runs.promote": _P.PROMOTE,
     "runs.skip": _P.CONTROL_RUNS,
+    "reruns.retry": _P.CONTROL_RUNS,
+    "reruns.roll_back": _P.CONTROL_RUNS,
     "giving_up.give_up": _P.CONTROL_RUNS,
     "standstill.stop": _P.STOP_EVERYTHING,
     "standstill.lift": _P.LIFT_STANDSTILL,
@@ -252,6 +263,9 @@ ANSWERS: dict[str, Any] = {
     "runs.terminate": RUN,
     "runs.promote": RUN,
     "runs.skip": RUN,
+    "reruns.retry": RUN,
+    "reruns.roll_back": ROLLED_BACK,
+    "reruns.consequence": ROLLBACK,
     "giving_up.give_up": TARGET,
     "runs.get": RUN,
     "runs.list_runs": views.Page(items=(RUN,)),
