@@ -249,7 +249,8 @@ class PreviewStage(View, frozen=True, kw_only=True):
 class PreviewView(View, frozen=True, kw_only=True):
     """What a run would do. Of all `devices`, `placed` would get into a stage.
 
-    `new`, `gone` and `moved` compare with the stages that `last_run` has opened.
+    `new`, `gone` and `moved` compare with the stages that `last_run` has opened. `no_way_back_to` are the published
+    versions that the floor of the job's release forbids to devices that install it.
     """
 
     job: str | None
@@ -263,6 +264,7 @@ class PreviewView(View, frozen=True, kw_only=True):
     new: int
     gone: int
     moved: int
+    no_way_back_to: tuple[str, ...] = ()
 
 
 class PreviewDevice(View, frozen=True, kw_only=True):

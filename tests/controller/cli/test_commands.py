@@ -413,6 +413,10 @@ def test_ending_a_run_says_what_follows(tidegate: Invoke) -> None:
     assert "40 devices will not start, 5 at work are called back" in result.stderr
 
 
+def test_a_preview_says_to_what_there_is_no_way_back(tidegate: Invoke) -> None:
+    assert "forbids going back to 1.9.0, 2.0.0" in tidegate("job", "preview", "shop-update").stderr.replace("\n", " ")
+
+
 def test_a_rollback_says_what_follows(tidegate: Invoke, fake: FakeApp) -> None:
     result = tidegate("run", "rollback", "run-1", "--reason", "x")
     assert result.exit_code == 3

@@ -163,6 +163,7 @@ PREVIEW = views.PreviewView(
     new=1,
     gone=2,
     moved=3,
+    no_way_back_to=("1.9.0", "2.0.0"),
 )
 PREVIEWED = views.PreviewDevice(device="kiosk-1", stage="canary", reason="in_stage", in_stage="canary", before="")
 JOB = views.JobView(
