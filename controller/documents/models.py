@@ -237,6 +237,31 @@ class RetryPart(Part):
     renamed: ClassVar[dict[str, str]] = {"attempts": "attempts_max", "backoff": "backoff_ms"}
 
 
+class RollbackGatePart(GatePart):
+    """When a rollback is done, and when it must stop; unlike that of a stage it pauses where it must."""
+
+    on_breach: Annotated[OnBreach, Enumerated] = domain.Rollback().gate.on_breach
+
+
+class RollbackPart(Part):
+    """How the devices that a run has reached are taken back; its default pace is that of the widest stage."""
+
+    pace: PacePart | None = None
+    gate: RollbackGatePart = RollbackGatePart()
+    timeouts: TimeoutsPart = TimeoutsPart()
+    retry: RetryPart = RetryPart()
+
+    def to_domain(self) -> domain.Rollback:
+        """Return the domain's own."""
+        return self.into(
+            domain.Rollback,
+            pace=self.pace.into(domain.Pace) if self.pace else None,
+            gate=self.gate.to_domain(),
+            timeouts=self.timeouts.into(domain.Timeouts),
+            retry=self.retry.into(domain.Retry),
+        )
+
+
 class StagePart(Part):
     """One step of a pipeline."""
 
@@ -394,6 +419,8 @@ class PipelineFile(Part):
     """Environment variables that every run gets, unless its job or the run itself says otherwise."""
     stages: Annotated[list[StagePart], Field(max_length=domain.STAGES_MAX)]
     """The stages, in any order; at least one."""
+    rollback: RollbackPart = RollbackPart()
+    """How a run that takes devices back goes."""
     renamed: ClassVar[dict[str, str]] = {"timeout": "timeout_ms"}
     only_here: ClassVar[frozenset[str]] = frozenset({"kind"})
 
@@ -406,6 +433,7 @@ class PipelineFile(Part):
             inputs={name: one.into(Input) for name, one in self.inputs.items()},
             env=plain_of(self.env),
             secrets=secrets_of(self.env),
+            rollback=self.rollback.to_domain(),
         )
 
 
