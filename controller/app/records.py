@@ -157,6 +157,7 @@ class GivenCommand(Record, frozen=True, kw_only=True):
     device_id: int
     op: Op
     attempt: int
+    seq: int
     state: CommandState
     created_at: Instant
 

@@ -81,12 +81,17 @@ RECALL_MS: Final = 30 * SECOND
 """How long a recalled device that never accepted its command is waited for. Its command is void by then: the epoch
 or the sequence number of the recall makes the device refuse it."""
 
+IDLE_MS: Final = 60 * SECOND
+"""How long a device that has no work in hand any more is given to tell the end of its attempt: its outbox says hello
+first, and sends a report that was lost again after half of that."""
+
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A device's part in a run.
 
     `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before
-    the next one, ends. `is_started` and `is_blamed` are what the gate counts; they are never taken back.
+    the next one, ends. `is_started` and `is_blamed` are what the gate counts; they are never taken back. `is_idle` says
+    that the device had the attempt's work no more when it was last heard of.
     """
 
     state: TargetState = TargetState.QUEUED
@@ -100,6 +105,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_started: bool = False
     is_blamed: bool = False
     cancel_requested: bool = False
+    is_idle: bool = False
     late_success_at: int | None = None
 
 
@@ -165,6 +171,13 @@ class RecallHeard(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """The device took note of the current command, and says whether it has the attempt's work in hand."""
+
+    at: int
+    has_work: bool
+
+
 class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     """An operator waits for this device no longer: it counts as failed, and the build is not to blame."""
 
@@ -172,7 +185,7 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested | RecallHeard | GivenUp
+Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested | RecallHeard | Seen | GivenUp
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,6 +244,8 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
             return _cancel_requested(target, event)
         case RecallHeard():
             return _recall_heard(target)
+        case Seen():
+            return _seen(target, event, policy), ()
         case GivenUp():
             return _given_up(target, event), ()
         case _:
@@ -269,7 +284,7 @@ def _reported(target: Target, event: Reported, policy: Policy) -> Outcome:
     is_repeat = event.state is target.attempt_state is not AttemptState.SENT
     if not is_repeat and not may_follow(target.attempt_state, event.state):
         return target, (Anomaly(kind="out_of_order"),)
-    started = _changed(target, is_started=True)
+    started = _changed(target, is_started=True, is_idle=False)
     if event.state.is_terminal:
         return _ended(started, event, policy), ()
     due = event.at + policy.timeouts.lease_ms
@@ -297,6 +312,7 @@ def _ended(target: Target, end: Reported, policy: Policy) -> Target:
         reason=reason,
         detail=end.detail,
         left=end.left,
+        is_idle=False,
         is_blamed=target.is_blamed or (is_failure and reason is not None and BLAME[reason] is Blame.BUILD),
     )
     if target.cancel_requested:
@@ -339,7 +355,7 @@ def _due_reached(target: Target, event: DueReached, policy: Policy) -> Outcome:
         at=event.at,
         attempt=target.attempt,
         state=AttemptState.TIMED_OUT,
-        reason=_OVERDUE[target.attempt_state],
+        reason=Reason.LEASE_ENDED if target.is_idle else _OVERDUE[target.attempt_state],
     )
     return _ended(target, end, policy), ()
 
@@ -362,6 +378,22 @@ def _recall_heard(target: Target) -> Outcome:
     if not is_unheard or not target.cancel_requested:
         return target, ()
     return _called_off(target), ()
+
+
+def _seen(target: Target, event: Seen, policy: Policy) -> Target:
+    """Renew the lease of work in hand; let that of work that is no more end before long.
+
+    What became of such work is not known: its last report may be on its way, or somebody else has taken it in, as a
+    copy of the device on the same broker does. So nobody is blamed, and the build least of all.
+    """
+    if target.state is not TargetState.IN_PROGRESS or target.attempt_state is AttemptState.SENT:
+        return target
+    if event.has_work:
+        return _changed(target, is_idle=False, due=event.at + policy.timeouts.lease_ms)
+    if target.is_idle:
+        return target
+    assert target.due is not None
+    return _changed(target, is_idle=True, due=min(target.due, event.at + IDLE_MS))
 
 
 def _called_off(target: Target) -> Target:

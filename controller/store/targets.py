@@ -89,6 +89,7 @@ _SAVED: Final = (
     "is_started",
     "is_blamed",
     "cancel_requested",
+    "is_idle",
     "late_success_at",
     "updated_at",
 )
@@ -194,6 +195,7 @@ def _to_saved(record: TargetRecord) -> tuple[object, ...]:
         target.is_started,
         target.is_blamed,
         target.cancel_requested,
+        target.is_idle,
         target.late_success_at,
         record.updated_at,
     )
@@ -218,6 +220,7 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
     is_started: bool,  # noqa: FBT001
     is_blamed: bool,  # noqa: FBT001
     cancel_requested: bool,  # noqa: FBT001
+    is_idle: bool,  # noqa: FBT001
     late_success_at: int | None,
 ) -> TargetRecord:
     target = Target(
@@ -232,6 +235,7 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
         is_started=is_started,
         is_blamed=is_blamed,
         cancel_requested=cancel_requested,
+        is_idle=is_idle,
         late_success_at=late_success_at,
     )
     return TargetRecord(

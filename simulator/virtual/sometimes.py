@@ -38,6 +38,8 @@ class Sometimes(StrEnum):
     VERIFY_FAILED = "a release is rolled back"
     LEFT_BROKEN = "a device is left broken"
     LEASE_ENDED = "a lease ends"
+    FOUND_IDLE = "a device that was thought at work says that it has none"
+    IDLE_ENDED = "the attempt of a device that has no work ends before its lease"
     RETRIED = "an attempt is retried"
     LATE_REPORT = "a report of an earlier attempt arrives late"
     REISSUED = "a command is made anew for the same attempt"

@@ -36,7 +36,9 @@ class Witness(Observer):
     def _moved(self, before: TargetRecord, row: TargetRecord) -> None:
         old, new, sometimes = before.target, row.target, self._world.sometimes
         if new.attempt_state is AttemptState.TIMED_OUT and old.attempt_state is not AttemptState.TIMED_OUT:
-            sometimes(Sometimes.LEASE_ENDED)
+            sometimes(Sometimes.IDLE_ENDED if old.is_idle else Sometimes.LEASE_ENDED)
+        if new.is_idle and not old.is_idle:
+            sometimes(Sometimes.FOUND_IDLE)
         if new.attempt > max(1, old.attempt):
             sometimes(Sometimes.RETRIED)
         if new.attempt == old.attempt and old.command not in {None, new.command}:

@@ -9,6 +9,7 @@ from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRu
 from simulator.virtual.laws.by_hand import OnlyByHand
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
+from simulator.virtual.laws.idle import IdleIsNoticed
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
@@ -33,6 +34,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     OneWorkPerDevice,
     AttemptsFollowEachOther,
     ClocksAreRunTime,
+    IdleIsNoticed,
     AcknowledgedIsStored,
     DuplicatesChangeNothing,
     StagesOpenInOrder,

@@ -9,7 +9,8 @@ from controller.domain.target import RECALL_MS, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Op
 from protocol.units import SECOND
-from simulator.virtual.laws.law import Complaints, Law
+from simulator.virtual.laws.idle import PATIENCE_MS, Hellos
+from simulator.virtual.laws.law import Complaints, Law, Stepped
 from simulator.virtual.picture import Commit, Picture
 
 JUMP_MS: Final = 21 * SECOND
@@ -68,7 +69,10 @@ class AttemptsFollowEachOther(Law):
 
 
 class ClocksAreRunTime(Law):
-    """An attempt ends by its device's word, by hand, or by a lease in run time; pauses and downtimes take none."""
+    """An attempt ends by its device's word, by hand, or by a lease in run time; pauses and downtimes take none.
+
+    The lease of an attempt whose work the device has no more is a minute, so that what it tells of it may still come.
+    """
 
     number = 4
 
@@ -81,6 +85,13 @@ class ClocksAreRunTime(Law):
         self._recalled: dict[int, int] = {}
         self._down_ms: dict[int, int] = defaultdict(int)
         self._down_count = 0
+        self._hellos = Hellos(picture)
+        self._idle: dict[int, int] = {}
+
+    def stepped(self, stepped: Stepped) -> Complaints:
+        """Take note of what is said."""
+        self._hellos.stepped(stepped)
+        return ()
 
     def committed(self, commit: Commit) -> Complaints:
         """Judge every end of an attempt, and keep the time."""
@@ -94,6 +105,7 @@ class ClocksAreRunTime(Law):
             if is_end and not is_known:
                 yield from self._overdue(row)
             self._renew(before, row, heard)
+        self._note_idle(commit)
         for _, run in commit.runs:
             self._pause(run)
 
@@ -120,6 +132,9 @@ class ClocksAreRunTime(Law):
         recalled_for = active - self._recalled.get(row.id, active) + jumps * JUMP_MS + TOLERANCE_MS
         if row.id in self._recalled and recalled_for >= RECALL_MS:
             return
+        idle_for = active - self._idle.get(row.id, active) + jumps * JUMP_MS + TOLERANCE_MS
+        if row.id in self._idle and idle_for >= PATIENCE_MS:
+            return
         yield f"attempt {row.target.attempt} of {row.name} ended {elapsed} ms into its lease of {self._span(row)} ms"
 
     def _span(self, row: TargetRecord) -> int:
@@ -131,13 +146,26 @@ class ClocksAreRunTime(Law):
         state = row.target.attempt_state
         if row.target.state is not _AT_WORK or state is None:
             self._recalled.pop(row.id, None)
+            self._idle.pop(row.id, None)
             return
         is_new = before is None or before.target.attempt != row.target.attempt
         if is_new or (row.id, state.value) in heard:
             self._renewed[row.id] = (self.picture.true_now(), self._active(row.run_id))
             self._was_sent[row.id] = state is AttemptState.SENT
+            self._idle.pop(row.id, None)
         if row.target.cancel_requested:
             self._recalled.setdefault(row.id, self._active(row.run_id))
+
+    def _note_idle(self, commit: Commit) -> None:
+        """Take note of who has first said that it has the work no more, and of who has it after all."""
+        hellos = {device.id: device for device in commit.hellos}
+        for row in self.picture.targets.values() if hellos else ():
+            if row.device_id in hellos and row.target.state is _AT_WORK:
+                idle = self._hellos.idle(hellos[row.device_id], row)
+                if True in idle:
+                    self._idle.setdefault(row.id, self._active(row.run_id))
+                elif idle == {False}:
+                    self._idle.pop(row.id, None)
 
     def _pause(self, run: RunRecord) -> None:
         now = self.picture.true_now()

@@ -5,6 +5,7 @@ import pytest
 
 from controller.domain.pipeline import Retry, Timeouts
 from controller.domain.target import (
+    IDLE_MS,
     RECALL_MS,
     TRANSITIONS,
     Anomaly,
@@ -20,6 +21,7 @@ from controller.domain.target import (
     Reissued,
     Released,
     Reported,
+    Seen,
     Target,
     TargetState,
     backoff_ms,
@@ -246,6 +248,42 @@ def test_a_device_that_heard_the_recall_and_has_no_work_is_done() -> None:
     )
     for other in (SENT, after(INSTALLING, CancelRequested(at=50)), Target()):
         assert after(other, RecallHeard(at=60)) == other
+
+
+def test_work_in_hand_renews_the_lease() -> None:
+    assert after(INSTALLING, Seen(at=500, has_work=True)).due == 200_500
+
+
+def test_work_that_a_device_has_no_more_is_waited_for_a_little_and_blames_nobody() -> None:
+    idle = after(INSTALLING, Seen(at=500, has_work=False))
+    assert (idle.state, idle.due) == (TargetState.IN_PROGRESS, 500 + IDLE_MS)
+    assert after(idle, Seen(at=900, has_work=False)) == idle
+    assert after(idle, DueReached(at=499 + IDLE_MS)) == idle
+    end = after(idle, DueReached(at=500 + IDLE_MS))
+    assert (end.state, end.reason, end.is_blamed) == (TargetState.QUEUED, Reason.LEASE_ENDED, False)
+
+
+def test_a_lease_that_ends_sooner_is_not_made_longer_by_idleness() -> None:
+    assert after(INSTALLING, Seen(at=190_000, has_work=False)).due == 200_010
+
+
+@pytest.mark.parametrize("event", [Seen(at=900, has_work=True), said(AttemptState.VERIFYING, at=900)])
+def test_a_device_that_has_its_work_after_all_is_idle_no_more(event: Event) -> None:
+    idle = after(INSTALLING, Seen(at=500, has_work=False))
+    again = after(idle, event)
+    assert (again.is_idle, again.due) == (False, 200_900)
+
+
+def test_an_idle_device_that_tells_its_end_has_ended_like_that() -> None:
+    idle = after(INSTALLING, Seen(at=500, has_work=False))
+    end = after(idle, said(AttemptState.SUCCEEDED, left=Left.NEW))
+    assert (end.state, end.is_idle) == (TargetState.SUCCEEDED, False)
+
+
+@pytest.mark.parametrize("target", [Target(), SENT, after(INSTALLING, said(AttemptState.SUCCEEDED))])
+@pytest.mark.parametrize("has_work", [False, True])
+def test_only_accepted_work_can_be_missed(target: Target, has_work: bool) -> None:
+    assert after(target, Seen(at=500, has_work=has_work)) == target
 
 
 def test_an_end_absorbs() -> None:
