@@ -214,8 +214,16 @@ class TimeoutsPart(Part):
 
     accept: LongerSpan = _span(domain.Timeouts().accept_ms)
     lease: LongerSpan = _span(domain.Timeouts().lease_ms)
+    attempt: LongerSpan = _span(domain.Timeouts().attempt_ms)
+    queued: LongerSpan | None = None
     stage: LongerSpan = _span(domain.Timeouts().stage_ms)
-    renamed: ClassVar[dict[str, str]] = {"accept": "accept_ms", "lease": "lease_ms", "stage": "stage_ms"}
+    renamed: ClassVar[dict[str, str]] = {
+        "accept": "accept_ms",
+        "lease": "lease_ms",
+        "attempt": "attempt_ms",
+        "queued": "queued_ms",
+        "stage": "stage_ms",
+    }
 
 
 class RetryPart(Part):

@@ -129,6 +129,12 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: bool = False
 
 
+class Expire(msgspec.Struct, frozen=True, kw_only=True):
+    """End the queued devices of a stage, which have waited for too long; those at work go on."""
+
+    stage: int
+
+
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """Tell devices at work not to begin the irreversible step; drop what is unsent."""
 
@@ -151,4 +157,4 @@ class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """The run has ended; the job is free."""
 
 
-Effect = Freeze | Release | Cancel | Hold | Go | Note | Conclude
+Effect = Freeze | Release | Cancel | Expire | Hold | Go | Note | Conclude

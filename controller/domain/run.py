@@ -37,7 +37,7 @@ from controller.domain.events import (
 )
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.pipeline import Stage
-from controller.domain.settle import breach_of, paused, room, settle
+from controller.domain.settle import breach_of, paused, room, settle, waits_until
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
 
@@ -67,6 +67,9 @@ def _dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
     if at_work.is_cut and room(stage, at_work):
         assert at_work.opened_at is not None
         yield at_work.opened_at
+    until = waits_until(stage, at_work)
+    if until is not None:
+        yield until
     match at_work.state:
         case StageState.BLOCKED if at_work.met_at is not None:
             yield at_work.met_at + stage.delay_ms

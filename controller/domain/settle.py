@@ -6,7 +6,7 @@ from typing import Final
 from controller.domain import condition as conditions
 from controller.domain import gate as gates
 from controller.domain import graph
-from controller.domain.events import Cancel, Conclude, Effect, Freeze, Hold, Note, Release
+from controller.domain.events import Cancel, Conclude, Effect, Expire, Freeze, Hold, Note, Release
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.pipeline import OnBreach, OnFailure, Stage, Trigger
 from controller.domain.states import STOPS, RunState, StageState
@@ -55,6 +55,15 @@ def room(stage: Stage, at_work: StageRun) -> int:
     if not is_open or not at_work.is_frozen or at_work.is_recalled:
         return 0
     return max(0, min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued))
+
+
+def waits_until(stage: Stage, at_work: StageRun) -> int | None:
+    """Return the run time at which the queued devices of a stage go without, or None where nothing says so."""
+    is_open = at_work.state in {StageState.ROLLING_OUT, StageState.SOAKING, StageState.PASSED}
+    if not is_open or at_work.is_recalled or not at_work.tally.queued or stage.timeouts.queued_ms is None:
+        return None
+    assert at_work.opened_at is not None
+    return at_work.opened_at + stage.timeouts.queued_ms
 
 
 def _releases(plan: Plan, run: Run) -> Iterator[Release]:
@@ -128,6 +137,7 @@ class _Decision:
                 self._open_stage(index)
             case _:
                 pass
+        self._queue(index)
         at_work = self.run.stages[index]
         if at_work.state is StageState.PASSED:
             self._tail(index)
@@ -223,6 +233,12 @@ class _Decision:
             return
         self.effects.append(Note(kind="soaking", stage=stage.name))
         self.run = stage_changed(self.run, index, state=StageState.SOAKING, soak_at=self.now)
+
+    def _queue(self, index: int) -> None:
+        """Let devices go without that have waited for too long."""
+        until = waits_until(self.plan.pipeline.stages[index], self.run.stages[index])
+        if until is not None and self.now >= until and not self.run.is_paused:
+            self.effects.append(Expire(stage=index))
 
     def _tail(self, index: int) -> None:
         """Watch the tail of a passed stage: what it does acts on the run and never rewrites the verdict."""

@@ -91,7 +91,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before
     the next one, ends. `is_started` and `is_blamed` are what the gate counts; they are never taken back. `is_idle` says
-    that the device had the attempt's work no more when it was last heard of.
+    that the device had the attempt's work no more when it was last heard of, `accepted_at` when it was first heard of
+    the attempt.
     """
 
     state: TargetState = TargetState.QUEUED
@@ -106,6 +107,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_blamed: bool = False
     cancel_requested: bool = False
     is_idle: bool = False
+    accepted_at: int | None = None
     late_success_at: int | None = None
 
 
@@ -178,6 +180,12 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     has_work: bool
 
 
+class Ticked(msgspec.Struct, frozen=True, kw_only=True):
+    """The device told its progress, unsigned, `at` some time: good for a longer lease and for nothing else."""
+
+    at: int
+
+
 class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     """An operator waits for this device no longer: it counts as failed, and the build is not to blame."""
 
@@ -185,7 +193,10 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested | RecallHeard | Seen | GivenUp
+Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked
+"""What a device says."""
+
+Event = Released | Reissued | Told | DueReached | CancelRequested | GivenUp
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,6 +257,8 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
             return _recall_heard(target)
         case Seen():
             return _seen(target, event, policy), ()
+        case Ticked():
+            return _ticked(target, event, policy), ()
         case GivenUp():
             return _given_up(target, event), ()
         case _:
@@ -287,8 +300,17 @@ def _reported(target: Target, event: Reported, policy: Policy) -> Outcome:
     started = _changed(target, is_started=True, is_idle=False)
     if event.state.is_terminal:
         return _ended(started, event, policy), ()
-    due = event.at + policy.timeouts.lease_ms
-    return _changed(started, attempt_state=event.state, due=due), ()
+    accepted = _changed(started, attempt_state=event.state, accepted_at=_first(target.accepted_at, event.at))
+    return _changed(accepted, due=_lease_end(accepted, event.at, policy)), ()
+
+
+def _first(known: int | None, at: int) -> int:
+    return at if known is None else known
+
+
+def _lease_end(target: Target, at: int, policy: Policy) -> int:
+    """Return when an attempt ends of which a sign of life came at *at*."""
+    return min(at + policy.timeouts.lease_ms, _first(target.accepted_at, at) + policy.timeouts.attempt_ms)
 
 
 def _late(target: Target, event: Reported) -> Outcome:
@@ -389,11 +411,20 @@ def _seen(target: Target, event: Seen, policy: Policy) -> Target:
     if target.state is not TargetState.IN_PROGRESS or target.attempt_state is AttemptState.SENT:
         return target
     if event.has_work:
-        return _changed(target, is_idle=False, due=event.at + policy.timeouts.lease_ms)
+        return _changed(target, is_idle=False, due=_lease_end(target, event.at, policy))
     if target.is_idle:
         return target
     assert target.due is not None
     return _changed(target, is_idle=True, due=min(target.due, event.at + IDLE_MS))
+
+
+def _ticked(target: Target, event: Ticked, policy: Policy) -> Target:
+    """Make the lease of work longer that is still wanted, and that the device has in hand by its own signed word."""
+    is_at_work = target.state is TargetState.IN_PROGRESS and target.accepted_at is not None
+    if not is_at_work or target.is_idle or target.cancel_requested:
+        return target
+    assert target.due is not None
+    return _changed(target, due=max(target.due, _lease_end(target, event.at, policy)))
 
 
 def _called_off(target: Target) -> Target:

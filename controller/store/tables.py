@@ -293,6 +293,7 @@ target_run = sa.Table(
     _flag("is_blamed"),
     _flag("cancel_requested"),
     sa.Column("is_idle", sa.Boolean, nullable=False, server_default=sa.false()),
+    _int("accepted_at", nullable=True),
     _int("late_success_at", nullable=True),
     sa.UniqueConstraint("run_id", "device_id"),
 )

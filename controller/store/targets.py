@@ -90,6 +90,7 @@ _SAVED: Final = (
     "is_blamed",
     "cancel_requested",
     "is_idle",
+    "accepted_at",
     "late_success_at",
     "updated_at",
 )
@@ -196,6 +197,7 @@ def _to_saved(record: TargetRecord) -> tuple[object, ...]:
         target.is_blamed,
         target.cancel_requested,
         target.is_idle,
+        target.accepted_at,
         target.late_success_at,
         record.updated_at,
     )
@@ -221,6 +223,7 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
     is_blamed: bool,  # noqa: FBT001
     cancel_requested: bool,  # noqa: FBT001
     is_idle: bool,  # noqa: FBT001
+    accepted_at: int | None,
     late_success_at: int | None,
 ) -> TargetRecord:
     target = Target(
@@ -236,6 +239,7 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
         is_blamed=is_blamed,
         cancel_requested=cancel_requested,
         is_idle=is_idle,
+        accepted_at=accepted_at,
         late_success_at=late_success_at,
     )
     return TargetRecord(

@@ -7,6 +7,7 @@ from typing import Final
 
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.by_hand import OnlyByHand
+from simulator.virtual.laws.clocks import AttemptsHaveAnEnd, WaitingHasAnEnd
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
 from simulator.virtual.laws.idle import IdleIsNoticed
@@ -35,6 +36,8 @@ LAWS: Final[tuple[type[Law], ...]] = (
     AttemptsFollowEachOther,
     ClocksAreRunTime,
     IdleIsNoticed,
+    AttemptsHaveAnEnd,
+    WaitingHasAnEnd,
     AcknowledgedIsStored,
     DuplicatesChangeNothing,
     StagesOpenInOrder,

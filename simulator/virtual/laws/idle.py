@@ -7,13 +7,12 @@ from typing import Final
 from controller.app.records import DeviceRecord, TargetRecord
 from protocol.units import SECOND
 from simulator.virtual.laws.law import Complaints, Law, Stepped
+from simulator.virtual.laws.run_time import RunTimes
 from simulator.virtual.picture import Commit, Picture
 
 PATIENCE_MS: Final = 60 * SECOND
 """How long a device without work is given to tell how its attempt ended."""
 TOLERANCE_MS: Final = 1 * SECOND
-JUMP_MS: Final = 21 * SECOND
-"""How long a jump of the controller's clock may stay unnoticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ class IdleIsNoticed(Law):
 
     def __init__(self, picture: Picture) -> None:
         super().__init__(picture)
+        self._times = RunTimes(picture)
         self._hellos = Hellos(picture)
         self._at_work: dict[int, int] = {}
 
@@ -82,14 +82,6 @@ class IdleIsNoticed(Law):
                 yield from self._judge(device, self.picture.targets[self._at_work[device.id]])
 
     def _judge(self, device: DeviceRecord, row: TargetRecord) -> Iterator[str]:
-        if self._hellos.idle(device, row) != {True} or self._is_unsure():
-            return
-        clock = self.picture.runs[row.run_id].run.clock
-        run_time = clock.base if clock.since is None else clock.base + max(0, self.picture.wall_now() - clock.since)
-        left_ms = (row.target.due or 0) - run_time
-        if left_ms > PATIENCE_MS + TOLERANCE_MS:
+        left_ms = self._times.left_ms(row)
+        if self._hellos.idle(device, row) == {True} and (left_ms or 0) > PATIENCE_MS + TOLERANCE_MS:
             yield f"{row.name} has attempt {row.target.attempt} no more, and is waited for {left_ms} ms longer"
-
-    def _is_unsure(self) -> bool:
-        """Say whether the controller's clock has jumped so lately that it may not know yet."""
-        return any(self.picture.true_now() - at < JUMP_MS for at in self.picture.jumped_at[-1:])

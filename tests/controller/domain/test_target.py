@@ -24,6 +24,7 @@ from controller.domain.target import (
     Seen,
     Target,
     TargetState,
+    Ticked,
     backoff_ms,
     delta,
     step,
@@ -284,6 +285,45 @@ def test_an_idle_device_that_tells_its_end_has_ended_like_that() -> None:
 @pytest.mark.parametrize("has_work", [False, True])
 def test_only_accepted_work_can_be_missed(target: Target, has_work: bool) -> None:
     assert after(target, Seen(at=500, has_work=has_work)) == target
+
+
+CAPPED = Policy(timeouts=Timeouts(lease_ms=200_000, attempt_ms=500_000))
+
+
+def test_no_sign_of_life_helps_beyond_the_time_that_an_attempt_may_take() -> None:
+    target = INSTALLING
+    for at in (150_000, 300_000, 450_000):
+        target, _ = step(target, said(AttemptState.INSTALLING, at=at), CAPPED)
+    assert (target.accepted_at, target.due) == (10, 500_010)
+    assert step(target, Seen(at=450_000, has_work=True), CAPPED)[0].due == 500_010
+    assert step(target, Ticked(at=450_000), CAPPED)[0].due == 500_010
+    end, _ = step(target, DueReached(at=500_010), CAPPED)
+    assert end.attempt_state is AttemptState.TIMED_OUT
+
+
+def test_the_next_attempt_has_its_whole_time() -> None:
+    waiting = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.INTERRUPTED, at=100))
+    again = after(waiting, Released(at=1_000, command=digest(2)), said(AttemptState.ACCEPTED, at=2_000, attempt=2))
+    assert again.accepted_at == 2_000
+
+
+def test_a_tick_makes_the_lease_longer_and_never_shorter() -> None:
+    assert after(INSTALLING, Ticked(at=500)) == msgspec.structs.replace(INSTALLING, due=200_500)
+    assert after(INSTALLING, Ticked(at=5)) == INSTALLING
+
+
+UNTICKED = {
+    "queued": Target(),
+    "not accepted": SENT,
+    "ended": after(INSTALLING, said(AttemptState.SUCCEEDED)),
+    "idle": after(INSTALLING, Seen(at=20, has_work=False)),
+    "recalled": after(INSTALLING, CancelRequested(at=20)),
+}
+
+
+@pytest.mark.parametrize("target", UNTICKED.values(), ids=UNTICKED)
+def test_a_tick_is_worth_nothing_where_the_device_has_not_said_that_it_is_at_wanted_work(target: Target) -> None:
+    assert after(target, Ticked(at=500)) == target
 
 
 def test_an_end_absorbs() -> None:

@@ -1,4 +1,4 @@
-"""A device in a run: whether it had its work no more when it was last heard of."""
+"""A device in a run: when it was first heard of its attempt, and whether it had the work no more when it was last."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("target_run", sa.Column("is_idle", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("target_run", sa.Column("accepted_at", sa.BigInteger(), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("target_run", "accepted_at")
     op.drop_column("target_run", "is_idle")
