@@ -193,10 +193,17 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """The device was taken out of the fleet."""
+
+    at: int
+    detail: str
+
+
 Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked
 """What a device says."""
 
-Event = Released | Reissued | Told | DueReached | CancelRequested | GivenUp
+Event = Released | Reissued | Told | DueReached | CancelRequested | GivenUp | Removed
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,7 +267,9 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
         case Ticked():
             return _ticked(target, event, policy), ()
         case GivenUp():
-            return _given_up(target, event), ()
+            return _ended_by_hand(target, TargetState.FAILED, Reason.GIVEN_UP, event.detail), ()
+        case Removed():
+            return _ended_by_hand(target, TargetState.REMOVED, Reason.DEVICE_BLOCKED, event.detail), ()
         case _:
             assert_never(event)
 
@@ -433,17 +442,18 @@ def _called_off(target: Target) -> Target:
     return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED)
 
 
-def _given_up(target: Target, event: GivenUp) -> Target:
+def _ended_by_hand(target: Target, state: TargetState, reason: Reason, detail: str) -> Target:
     """End the device's part at once; what it may still report of its attempt comes late."""
     if target.state.is_terminal:
         return target
-    attempt_state = AttemptState.FAILED if target.state is TargetState.IN_PROGRESS else target.attempt_state
+    ended = AttemptState.FAILED if state is TargetState.FAILED else AttemptState.CANCELLED
+    attempt_state = ended if target.state is TargetState.IN_PROGRESS else target.attempt_state
     return _changed(
         target,
-        state=TargetState.FAILED,
+        state=state,
         attempt_state=attempt_state,
         due=None,
-        reason=Reason.GIVEN_UP,
-        detail=event.detail,
+        reason=reason,
+        detail=detail,
         left=None,
     )

@@ -44,6 +44,12 @@ IN_FLIGHT: Final = sa.select(target_run).where(_t.run_id == sa.bindparam("run_id
 FIND: Final = sa.select(target_run).where(
     _t.run_id == sa.bindparam("run_id"), _t.device_id == sa.bindparam("device_id")
 )
+OF_DEVICE: Final = (
+    sa.select(target_run)
+    .where(_t.run_id.in_(sa.select(run.c.id).where(run.c.is_active == sa.true())))
+    .where(_t.device_id == sa.bindparam("device_id"))
+    .order_by(_t.run_id)
+)
 AT_WORK: Final = sa.select(target_run).where(_t.device_id == sa.bindparam("device_id"), is_at_work)
 DUE: Final = (
     sa.select(target_run)
@@ -130,6 +136,9 @@ class SqlTargets:
 
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         return next(iter(self._all(FIND, {"run_id": run_id, "device_id": device_id})), None)
+
+    def of_device(self, device_id: int) -> list[TargetRecord]:
+        return self._all(OF_DEVICE, {"device_id": device_id})
 
     def at_work(self, device_id: int) -> TargetRecord | None:
         return next(iter(self._all(AT_WORK, {"device_id": device_id})), None)

@@ -20,6 +20,7 @@ from controller.domain.target import (
     Reissue,
     Reissued,
     Released,
+    Removed,
     Reported,
     Seen,
     Target,
@@ -346,6 +347,15 @@ def test_a_device_that_is_given_up_fails_at_once_and_blames_nobody(
         None,
         False,
     )
+
+
+@pytest.mark.parametrize(("target", "attempt_state"), [(Target(), None), (INSTALLING, AttemptState.CANCELLED)])
+def test_a_device_that_left_the_fleet_is_removed_at_once(target: Target, attempt_state: AttemptState | None) -> None:
+    end = after(target, Removed(at=5, detail="sold"))
+    assert (end.state, end.attempt_state, end.due) == (TargetState.REMOVED, attempt_state, None)
+    assert (end.reason, end.detail) == (Reason.DEVICE_BLOCKED, "sold")
+    assert delta(target, end).started == -delta(Target(), target).started
+    assert after(end, Removed(at=6, detail="again")) == end
 
 
 def test_backoff_doubles_with_jitter_and_is_the_same_when_asked_again() -> None:
