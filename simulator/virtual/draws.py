@@ -138,6 +138,17 @@ class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
     freeze_gap_ms: int
 
 
+class ClocksDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Spans in milliseconds: how long an attempt may take, and a device may wait; how long a download takes on average.
+
+    None of it is drawn in most worlds, which is 0: an attempt may then take a day.
+    """
+
+    attempt_ms: int = 0
+    queued_ms: int = 0
+    download_ms: int = 0
+
+
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a seed decides before the first event."""
 
@@ -153,6 +164,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceDraw
     operator: OperatorDraw
     broker: BrokerDraw | None
+    clocks: ClocksDraw
     shape: ShapeDraw | None
     chaos_ms: int
     floors: tuple[int, ...]
@@ -167,6 +179,7 @@ def draw(seed: int) -> Draws:
     shapes = random.Random(f"{seed}/draws/shape")
     count = chance.choice((1, 2, 3, 3, 4, 4, 5, 6, DEVICES_MAX))
     jobs = chance.choice((1, 1, 2))
+    clocks = _clocks(random.Random(f"{seed}/draws/clocks"))
     devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
     plain = Draws(
         seed=seed,
@@ -176,7 +189,7 @@ def draw(seed: int) -> Draws:
         groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
         pipelines=_paced(
             random.Random(f"{seed}/draws/rates"),
-            [_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)],
+            [_timed(_pipeline(chance, f"p{number}", devices), clocks) for number in range(1, jobs + 1)],
         ),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=_network(chance),
@@ -184,6 +197,7 @@ def draw(seed: int) -> Draws:
         device=_device(chance),
         operator=_operator(chance, random.Random(f"{seed}/rare"), random.Random(f"{seed}/draws/calendar")),
         broker=_broker(random.Random(f"{seed}/draws/broker")),
+        clocks=clocks,
         shape=None,
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
@@ -240,6 +254,25 @@ def _broker(chance: random.Random) -> BrokerDraw | None:
         wills_at_restart=_maybe(chance, 0.2, 1.0),
         will_late_ms=chance.choice((10, 1_000, 30_000)),
     )
+
+
+def _clocks(chance: random.Random) -> ClocksDraw:
+    if chance.randrange(4):
+        return ClocksDraw()
+    return ClocksDraw(
+        attempt_ms=_gap(chance, 30 * SECOND, 4 * MINUTE),
+        queued_ms=_gap(chance, 20 * SECOND, 4 * MINUTE),
+        download_ms=_gap(chance, 20 * SECOND, 2 * MINUTE),
+    )
+
+
+def _timed(pipeline: Pipeline, clocks: ClocksDraw) -> Pipeline:
+    """Return a pipeline whose stages have the limits that are drawn."""
+    limits = {"attempt_ms": clocks.attempt_ms, "queued_ms": clocks.queued_ms}
+    drawn = {name: span_ms for name, span_ms in limits.items() if span_ms}
+    replace = msgspec.structs.replace
+    stages = tuple(replace(stage, timeouts=replace(stage.timeouts, **drawn)) for stage in pipeline.stages)
+    return replace(pipeline, stages=stages)
 
 
 def _controller(chance: random.Random) -> ControllerDraw:

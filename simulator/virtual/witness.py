@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from agent.core.model import Phase
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
 from controller.domain.states import RunState
@@ -48,7 +50,10 @@ class Witness(Observer):
     def _moved(self, before: TargetRecord, row: TargetRecord) -> None:
         old, new, sometimes = before.target, row.target, self._world.sometimes
         if new.attempt_state is AttemptState.TIMED_OUT and old.attempt_state is not AttemptState.TIMED_OUT:
-            sometimes(Sometimes.LEASE_ENDED)
+            sometimes(Sometimes.IDLE_ENDED if old.is_idle else Sometimes.LEASE_ENDED)
+        self._timed(before, row)
+        if new.is_idle and not old.is_idle:
+            sometimes(Sometimes.FOUND_IDLE)
         if new.attempt > max(1, old.attempt):
             sometimes(Sometimes.RETRIED)
         if new.attempt == old.attempt and old.command not in {None, new.command}:
@@ -64,6 +69,21 @@ class Witness(Observer):
         end = f" {new.reason or ''} left {new.left}" if new.attempt_state and new.attempt_state.is_terminal else ""
         shown = f"attempt {new.attempt} {new.attempt_state}{end} due {new.due}"
         self._world.say("row", f"{row.name} {old.state} → {new.state}: {shown}")
+
+    def _timed(self, before: TargetRecord, row: TargetRecord) -> None:
+        """Notice what clocks do that most worlds do not have."""
+        old, new = before.target, row.target
+        run = self._picture.runs[row.run_id]
+        timeouts = run.plan.pipeline.stages[row.stage].timeouts
+        is_longer = old.due is not None and new.due is not None and new.due > old.due
+        if is_longer and replace(old, due=None) == replace(new, due=None) and not old.is_idle:
+            self._world.sometimes(Sometimes.LEASE_EXTENDED)
+        is_capped = old.accepted_at is not None and old.due == old.accepted_at + timeouts.attempt_ms
+        if is_capped and new.attempt_state is AttemptState.TIMED_OUT is not old.attempt_state:
+            self._world.sometimes(Sometimes.ATTEMPT_CAPPED)
+        is_recalled = run.run.stages[row.stage].is_recalled
+        if (old.state, new.state) == (TargetState.QUEUED, TargetState.TIMED_OUT) and not is_recalled:
+            self._world.sometimes(Sometimes.WENT_WITHOUT)
 
     def _ran(self, before: RunRecord | None, run: RunRecord) -> None:
         if before is None:

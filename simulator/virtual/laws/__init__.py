@@ -7,10 +7,12 @@ from typing import Final
 
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.by_hand import OnlyByHand
+from simulator.virtual.laws.clocks import AttemptsHaveAnEnd, WaitingHasAnEnd
 from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
 from simulator.virtual.laws.freezes import FreezesHold
+from simulator.virtual.laws.idle import IdleIsNoticed
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
@@ -38,6 +40,9 @@ LAWS: Final[tuple[type[Law], ...]] = (
     OneWorkPerDevice,
     AttemptsFollowEachOther,
     ClocksAreRunTime,
+    IdleIsNoticed,
+    AttemptsHaveAnEnd,
+    WaitingHasAnEnd,
     AcknowledgedIsStored,
     DuplicatesChangeNothing,
     OutputsAreTheDevices,
