@@ -131,6 +131,14 @@ class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
     decide_gap_ms: int
 
 
+class ConsentDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean times between withdrawals (0: never), approvals, and changes that let devices join, in milliseconds."""
+
+    withdraw_gap_ms: int
+    approve_gap_ms: int
+    relabel_gap_ms: int
+
+
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a seed decides before the first event."""
 
@@ -145,6 +153,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     controller: ControllerDraw
     device: DeviceDraw
     operator: OperatorDraw
+    consent: ConsentDraw
     broker: BrokerDraw | None
     chaos_ms: int
     floors: tuple[int, ...]
@@ -159,18 +168,20 @@ def draw(seed: int) -> Draws:
     count = chance.choice((1, 2, 3, 3, 4, 4, 5, 6, DEVICES_MAX))
     jobs = chance.choice((1, 1, 2))
     devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
+    consent = random.Random(f"{seed}/consent")
     return Draws(
         seed=seed,
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
         rings=tuple(chance.choice(RINGS) for _ in devices),
         groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
-        pipelines=tuple(_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)),
+        pipelines=_with_consent(consent, [_pipeline(chance, f"p{n}", devices) for n in range(1, jobs + 1)]),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=_network(chance),
         controller=_controller(chance),
         device=_device(chance),
         operator=_operator(chance, random.Random(f"{seed}/rare")),
+        consent=_consent(consent),
         broker=_broker(random.Random(f"{seed}/draws/broker")),
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
@@ -257,6 +268,35 @@ def _operator(chance: random.Random, rare: random.Random) -> OperatorDraw:
         stop_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
         decide_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
     )
+
+
+def _consent(chance: random.Random) -> ConsentDraw:
+    return ConsentDraw(
+        withdraw_gap_ms=chance.choice((0, 0, 0, 2 * MINUTE)),
+        approve_gap_ms=chance.choice((5 * SECOND, 20 * SECOND)),
+        relabel_gap_ms=chance.choice((5 * SECOND, 20 * SECOND)),
+    )
+
+
+def _with_consent(chance: random.Random, pipelines: list[Pipeline]) -> tuple[Pipeline, ...]:
+    """Have stages ask for approvals in a quarter of all worlds, and include new devices in another quarter or so."""
+    asks, includes = not chance.randrange(4), not chance.randrange(4)
+    return tuple(
+        msgspec.structs.replace(
+            pipeline, stages=tuple(_consented(chance, stage, asks=asks, includes=includes) for stage in pipeline.stages)
+        )
+        for pipeline in pipelines
+    )
+
+
+def _consented(chance: random.Random, stage: Stage, *, asks: bool, includes: bool) -> Stage:
+    if includes and chance.randrange(3):
+        is_all = stage.targets == Targets()
+        wanted = stage.targets if is_all or chance.randrange(2) else Targets(query=chance.choice(QUERIES))
+        stage = msgspec.structs.replace(stage, targets=msgspec.structs.replace(wanted, include_new=True))
+    if asks and chance.randrange(2):
+        stage = msgspec.structs.replace(stage, trigger=Trigger.MANUAL, approvals=chance.choice((1, 2)))
+    return stage
 
 
 # --- pipelines --------------------------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ class Picture:
     is_lane_up: Callable[[Name], bool] = lambda _: False
     names: dict[Name, DeviceRecord] = field(default_factory=dict)
     described: dict[int, Described] = field(default_factory=dict)
+    authors: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Who wrote each revision of each pipeline since the beginning; those of the beginning are not among them."""
 
     def __post_init__(self) -> None:
         self.names = {device.name: device for device in self.devices.values()}
@@ -95,6 +97,7 @@ class Picture:
         self.commands |= {command.digest: command for command in changes.commands}
         self.reports |= {(r.device_id, r.incarnation, r.report_seq): r for r in changes.reports}
         self._take_devices(changes)
+        self.authors |= {(name, revision): author for name, revision, author in changes.authors}
         described = self._describe(changes)
         return Commit(
             targets=targets,

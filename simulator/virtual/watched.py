@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
+from controller.app.records import CommandRecord, DeviceRecord, PipelineRecord, ReportRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
+from controller.domain.pipeline import Pipeline
 from protocol.ids import DeviceId
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -28,6 +29,7 @@ class Changes:
     grouped: list[tuple[str, Collection[int], bool]] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
+    authors: list[tuple[str, int, str]] = field(default_factory=list)
     is_mark: bool = False
 
 
@@ -42,6 +44,15 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+class _Catalog(_Watched):
+    __slots__ = ()
+
+    def add_revision(self, name: str, definition: Pipeline, *, author: str, at: Instant) -> PipelineRecord:
+        record: PipelineRecord = self._inner.add_revision(name, definition, author=author, at=at)
+        self._changes.authors.append((name, record.revision, author))
+        return record
 
 
 class _Devices(_Watched):
@@ -150,7 +161,7 @@ class Watched:
     __slots__ = ("catalog", "commands", "credentials", "devices", "groups", "log", "runs", "targets", "tenant")
 
     def __init__(self, inner: Transaction, changes: Changes) -> None:
-        self.catalog = inner.catalog
+        self.catalog = _Catalog(inner.catalog, changes)
         self.credentials = inner.credentials
         self.tenant = inner.tenant
         self.commands = _Commands(inner.commands, changes)

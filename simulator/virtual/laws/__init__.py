@@ -7,9 +7,11 @@ from typing import Final
 
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.by_hand import OnlyByHand
+from simulator.virtual.laws.consent import ApprovedByOthers, NothingWithdrawnIsSent
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
+from simulator.virtual.laws.joining import NewcomersJoin
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
@@ -26,7 +28,9 @@ LAWS: Final[tuple[type[Law], ...]] = (
     InFlightIsBounded,
     OnlyMembers,
     NobodyIsLeftOut,
+    NewcomersJoin,
     NothingAfterThePause,
+    NothingWithdrawnIsSent,
     FencedIsNeverSent,
     StopsAreTold,
     InstalledOnce,
@@ -36,6 +40,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     AcknowledgedIsStored,
     DuplicatesChangeNothing,
     StagesOpenInOrder,
+    ApprovedByOthers,
     GatesHold,
     SequenceRises,
     StatesFollowTables,
