@@ -37,7 +37,9 @@ class Witness(Observer):
     def committed(self, commit: Commit) -> Complaints:
         """Notice what rows, runs and reports did."""
         for before, row in commit.targets:
-            if before is not None and before.target != row.target:
+            if before is None:
+                self._joined(row)
+            elif before.target != row.target:
                 self._moved(before, row)
         if any(job.waiting is not None for job in commit.jobs):
             self._world.sometimes(Sometimes.START_WAITED)
@@ -46,6 +48,9 @@ class Witness(Observer):
         for report in commit.reports:
             self._reported(report)
         return ()
+
+    def _joined(self, row: TargetRecord) -> None:
+        self._world.say("row", f"{row.name} joins run {row.run_id} at {row.stage}/{row.id & 0xFFFFFFFF}")
 
     def _moved(self, before: TargetRecord, row: TargetRecord) -> None:
         old, new, sometimes = before.target, row.target, self._world.sometimes
@@ -94,6 +99,10 @@ class Witness(Observer):
         if breaches - set(before.run.pause_reasons):
             self._world.sometimes(Sometimes.GATE_BREACHED)
         for index, (was, now) in enumerate(zip(before.run.stages, run.run.stages, strict=True)):
+            if was.is_frozen and now.tally.targets > was.tally.targets:
+                self._world.sometimes(Sometimes.JOINED_LATE)
+            if was.opened_at is None is not now.opened_at and now.approvals:
+                self._world.sometimes(Sometimes.APPROVED_ENOUGH)
             if was.state is not now.state:
                 self._staged(run, index)
                 self._conditioned(run, index)
