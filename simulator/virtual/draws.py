@@ -224,7 +224,7 @@ def _shaped(chance: random.Random, plain: Draws) -> Draws:
     if chance.randrange(SHAPED_EVERY):
         return plain
     draw_stage = partial(_stage, devices=plain.devices, is_last=False)
-    shape = draw_shape(chance, plain.pipelines, draw_stage)
+    shape = draw_shape(chance, plain.pipelines, draw_stage, plain.devices)
     return msgspec.structs.replace(plain, shape=shape, pipelines=tuple(edits[-1] for edits in shape.edits))
 
 
