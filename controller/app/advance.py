@@ -22,6 +22,7 @@ from controller.domain import target as targets
 from controller.domain.events import (
     Cancel,
     Conclude,
+    Continue,
     Effect,
     Event,
     Folded,
@@ -32,11 +33,11 @@ from controller.domain.events import (
     Note,
     Recovered,
     Release,
+    Suspend,
     Woken,
 )
 from controller.domain.selector import is_left_out, position
-from controller.domain.target import CancelRequested, Target, TargetState
-from protocol.lifecycle import AttemptState
+from controller.domain.target import CancelRequested, Continued, Suspended, Target, TargetState, is_unaccepted
 from protocol.messages import Mode
 from protocol.units import Instant
 
@@ -101,7 +102,11 @@ class Advance:
 
     def _wake_at(self, record: RunRecord) -> Instant | None:
         due = self.tx.targets.next_due(record.id)
-        wakes = [runs.next_deadline(record.plan, record.run), None if due is None else record.run.clock.wall(due)]
+        wakes = [
+            runs.next_deadline(record.plan, record.run),
+            runs.next_freeze_change(record.run, self.at),
+            None if due is None else record.run.clock.wall(due),
+        ]
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def run(self, run_id: int, event: Event) -> None:
@@ -134,6 +139,10 @@ class Advance:
                 return self._hold(run_id)
             case Go():
                 return self._go(run_id)
+            case Suspend():
+                return self._suspend(run_id)
+            case Continue():
+                return self._thaw(run_id)
             case Note():
                 return self._note(run_id, effect)
             case Conclude():
@@ -188,9 +197,7 @@ class Advance:
         now = record.run.clock.run_time(self.at)
         event = CancelRequested(at=now, timed_out=effect.timed_out)
         ends = [targets.step(row.target, event, policy_of(record, row))[0] for row in rows]
-        self.tx.targets.save(
-            [msgspec.structs.replace(row, target=end, updated_at=self.at) for row, end in zip(rows, ends, strict=True)]
-        )
+        self.tx.targets.save([row.became(end, self.at) for row, end in zip(rows, ends, strict=True)])
         self.control(record, at_work, Mode.CANCEL)
         deltas = tuple(targets.delta(row.target, end) for row, end in zip(rows, ends, strict=True))
         return (Folded(at=self.at, deltas={effect.stage: deltas}),) if deltas else ()
@@ -205,11 +212,34 @@ class Advance:
         """Renew permissions; what was never accepted gets a new command, since the old one's epoch is fenced off."""
         record = self.record(run_id)
         at_work = self.tx.targets.in_flight(run_id)
-        unaccepted = [row for row in at_work if _is_unaccepted(row)]
-        accepted = [row for row in at_work if not _is_unaccepted(row)]
+        accepted = [row for row in at_work if not is_unaccepted(row.target)]
         self._control_all(record, accepted, Mode.GO)
-        self.releasing.reissue(record, unaccepted)
+        self._continue(run_id, [row for row in at_work if is_unaccepted(row.target)])
         return ()
+
+    def _suspend(self, run_id: int) -> Sequence[Event]:
+        self.after.voided += self.tx.commands.void(run_id=run_id, stage=None)
+        self._step(run_id, self.tx.targets.in_flight(run_id), Suspended())
+        return ()
+
+    def _thaw(self, run_id: int) -> Sequence[Event]:
+        at_work = self.tx.targets.in_flight(run_id)
+        self._continue(run_id, [row for row in at_work if is_unaccepted(row.target) and row.target.due is None])
+        return ()
+
+    def _continue(self, run_id: int, rows: Sequence[TargetRecord]) -> None:
+        """Give attempts that no device has accepted their new commands, unless they wait for the end of a freeze."""
+        record = self.record(run_id)
+        if record.run.freeze is None:
+            now = record.run.clock.run_time(self.at)
+            self.releasing.reissue(record, self._step(run_id, rows, Continued(at=now)))
+
+    def _step(self, run_id: int, rows: Sequence[TargetRecord], event: Suspended | Continued) -> Sequence[TargetRecord]:
+        """Let *event* happen to devices, none of which leaves its counter by it; return them as they are then."""
+        record = self.record(run_id)
+        after = [row.became(targets.step(row.target, event, policy_of(record, row))[0], self.at) for row in rows]
+        self.tx.targets.save([now for now, row in zip(after, rows, strict=True) if now.target != row.target])
+        return after
 
     def _control_all(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
         """Tell devices *mode*, and those that were called back that they still are: the new epoch voids the recall."""
@@ -237,7 +267,3 @@ def let_happen(advance: Advance, events: Mapping[int, Event]) -> None:
 def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
     """Let runs look again at what they may do: a device came online or became free."""
     let_happen(advance, {run_id: Woken(at=advance.at) for run_id in run_ids})
-
-
-def _is_unaccepted(row: TargetRecord) -> bool:
-    return row.target.attempt_state is AttemptState.SENT and not row.target.cancel_requested

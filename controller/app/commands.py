@@ -7,6 +7,7 @@ import msgspec
 
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
+from controller.domain.freeze import next_start
 from protocol.codec import encode
 from protocol.ids import TenantId, digest_of, split_name
 from protocol.messages import Command, Mode, Op, StepLimits
@@ -36,10 +37,11 @@ class Maker:
         return self._made(record, targets, drafts, send_at=self.at)
 
     def _install(self, record: RunRecord, stage_index: int) -> Command:
-        """Return what is the same in all install commands for one stage."""
+        """Return what is the same in all install commands for one stage; none is for after a freeze has begun."""
         plan = record.plan
         stage = plan.pipeline.stages[stage_index]
-        expires = later(self.at, stage.timeouts.accept_ms)
+        last = later(self.at, stage.timeouts.accept_ms)
+        frozen_at = next_start(record.run.freezes, self.at)
         return Command(
             tenant=self._tenant,
             device="",
@@ -49,8 +51,8 @@ class Maker:
             stage=stage.name,
             epoch=record.run.epoch,
             iat=self.at,
-            exp=expires,
-            not_after=later(expires, stage.timeouts.lease_ms),
+            exp=last if frozen_at is None else min(last, frozen_at),
+            not_after=later(last, stage.timeouts.lease_ms),
             releases=(plan.release,),
             urls=(f"{self._base_url}/v1/artifacts/{plan.release.sha256}",),
             params=plan.operation.params,

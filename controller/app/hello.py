@@ -137,7 +137,7 @@ def _lift_recall(advance: Advance, device: DeviceRecord, work: WorkInHand) -> No
         return
     record = advance.record(row.run_id)
     advance.control(record, [row], _mode(record, row))
-    if row.target.attempt_state is AttemptState.SENT and not record.run.is_paused:
+    if row.target.attempt_state is AttemptState.SENT and record.run.may_send(advance.at):
         advance.releasing.reissue(record, [row])  # its sequence number is lower than that of the control command
 
 
@@ -158,7 +158,7 @@ def _send_again(advance: Advance, at_work: TargetRecord | None, hello: Hello, pe
         if permit.mode is Mode.CANCEL and is_unheard:
             _ask_soon(advance, at_work)
         return
-    if not is_unheard or record.run.is_paused or at_work.target.cancel_requested:
+    if not is_unheard or not record.run.may_send(advance.at) or at_work.target.cancel_requested:
         return
     owed = advance.tx.commands.open_for(at_work.id)
     usable = [c for c in owed if c.epoch == record.run.epoch and c.expires_at > advance.at and c.seq > hello.seq]

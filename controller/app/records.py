@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from controller.domain.freeze import Freeze
 from controller.domain.model import Plan, Run
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
@@ -112,6 +113,10 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     target: Target
     ready: int = 0
     updated_at: Instant
+
+    def became(self, target: Target, at: Instant) -> "TargetRecord":
+        """Return the row as it is once its device stands as *target* says."""
+        return msgspec.structs.replace(self, target=target, updated_at=at)
 
 
 class CommandState(StrEnum):
@@ -255,6 +260,15 @@ class ChannelRecord(Record, frozen=True, kw_only=True):
     version: str
     at: Instant
     actor: str
+
+
+class FreezeRecord(Record, frozen=True, kw_only=True):
+    """One freeze of the calendar, under the name that it has there."""
+
+    name: str
+    freeze: Freeze
+    actor: str
+    created_at: Instant
 
 
 class StandstillRecord(Record, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain import target as targets
 from controller.domain.events import Issued, Release
-from controller.domain.target import Delta, Policy, Reissued, Released, Target
+from controller.domain.freeze import in_force
+from controller.domain.target import Delta, Policy, Reissued, Released
 from protocol.units import Instant, later
 
 
@@ -51,7 +52,10 @@ class Releasing:
         """Make a new command for the current attempt of each device; the old one is never sent again.
 
         A device that was shut out since gets none: its attempt ends with its lease, or goes on when it is let in.
+        In a freeze nobody gets one.
         """
+        if in_force(record.run.freezes, self._at) is not None:
+            return
         self._tx.commands.close([row.id for row in rows])
         devices = self._tx.devices.by_names({row.name for row in rows})
         fit = [row for row in rows if not (devices[row.name].is_blocked or devices[row.name].is_broken)]
@@ -59,7 +63,7 @@ class Releasing:
         changed: list[TargetRecord] = []
         for row, command in zip(fit, commands, strict=True):
             after, _ = targets.step(row.target, Reissued(command=command.digest), policy_of(record, row))
-            changed.append(_with(row, after, self._at))
+            changed.append(row.became(after, self._at))
         self._tx.targets.save(changed)
         self.send(commands)
 
@@ -76,7 +80,7 @@ class Releasing:
 
     def _issue(self, record: RunRecord, ready: Sequence[TargetRecord], now: int) -> tuple[Delta, ...]:
         next_attempts = [
-            _with(row, msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self._at) for row in ready
+            row.became(msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self._at) for row in ready
         ]
         commands = self._maker.install(record, next_attempts)
         deltas: list[Delta] = []
@@ -85,11 +89,7 @@ class Releasing:
             event = Released(at=now, command=command.digest)
             after, _ = targets.step(row.target, event, policy_of(record, row))
             deltas.append(targets.delta(row.target, after))
-            changed.append(_with(row, after, self._at))
+            changed.append(row.became(after, self._at))
         self._tx.targets.save(changed)
         self.send(commands)
         return tuple(deltas)
-
-
-def _with(row: TargetRecord, target: Target, at: Instant) -> TargetRecord:
-    return msgspec.structs.replace(row, target=target, updated_at=at)

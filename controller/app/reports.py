@@ -192,7 +192,7 @@ class _Folding:
         for target_id, delay_ms in self.reissues.items():
             row = self.now[target_id]
             record = self.advance.record(row.run_id)
-            if not record.run.is_paused and row.target.attempt_state is AttemptState.SENT:
+            if record.run.may_send(self.advance.at) and row.target.attempt_state is AttemptState.SENT:
                 self.advance.releasing.reissue(record, [row], delay_ms=delay_ms)
 
     def _settle(self) -> None:

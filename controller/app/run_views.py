@@ -4,20 +4,22 @@ from typing import Final
 
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
-from controller.app.views import Counters, RunView, StageView, SummaryView, TargetView
-from controller.domain import gate
+from controller.app.views import Counters, RunView, StageView, StandingFreeze, SummaryView, TargetView
+from controller.domain import gate, pace
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
+from controller.domain.freeze import Freeze
 from controller.domain.model import StageRun
 from controller.domain.outputs import Summary
 from controller.domain.pipeline import Stage
-from controller.domain.target import TargetState
+from controller.domain.target import TargetState, is_unaccepted
 from protocol.ids import split_name
 from protocol.lifecycle import AttemptState
 from protocol.units import Instant
 
 WAITS: Final = {
     "pause": "the run is paused",
+    "freeze": "the run stands in a freeze",
     "offline": "the device is offline",
     "retry": "waiting to try again",
     "slot": "waiting for a free slot",
@@ -38,6 +40,7 @@ def run_view(record: RunRecord) -> RunView:
         paused=run.is_paused,
         waiting=run.is_waiting,
         pause_reasons=run.pause_reasons,
+        frozen=_frozen(run.freeze),
         reason=run.reason,
         epoch=run.epoch,
         salt=plan.salt,
@@ -49,6 +52,10 @@ def run_view(record: RunRecord) -> RunView:
             _stage_view(stage, at_work, record) for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True)
         ),
     )
+
+
+def _frozen(freeze: Freeze | None) -> StandingFreeze | None:
+    return None if freeze is None else StandingFreeze(name=freeze.name, ends_at=freeze.ends_at, reason=freeze.reason)
 
 
 def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView:
@@ -67,6 +74,8 @@ def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView
         bricked=tally.bricked,
         outputs={name: _summary_view(summary) for name, summary in at_work.outputs.items()},
         max_in_flight=stage.pace.max_in_flight,
+        per_minute=pace.per_minute(stage.pace, succeeded=tally.succeeded),
+        paced_until=None if at_work.paced_until is None else record.run.clock.wall(at_work.paced_until),
         opened_at=_wall(record, at_work.opened_at),
         ended_at=_wall(record, at_work.ended_at),
     )
@@ -114,6 +123,8 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
 def _waits_for(controller: Controller, record: RunRecord, row: TargetRecord) -> str:
     if record.run.is_paused and _can_be_held(row):
         return WAITS["pause"]
+    if record.run.freeze is not None and (row.target.state is TargetState.QUEUED or is_unaccepted(row.target)):
+        return WAITS["freeze"]
     if row.target.state is not TargetState.QUEUED:
         return ""
     if row.ready != controller.transport.instance:

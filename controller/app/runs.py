@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from controller.app import audit, cursors, run_views, standstill
+from controller.app import audit, cursors, freezes, run_views, standstill
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
 from controller.app.conditions import ANYTHING, Expected, run_tag
@@ -108,7 +108,7 @@ def _new(controller: Controller, tx: Transaction, job: JobRecord, request: Start
         job_id=job.id,
         job=job.name,
         plan=plan,
-        run=create(plan, pause_reasons=standstill.holds(tx)),
+        run=create(plan, pause_reasons=standstill.holds(tx), freezes=freezes.concerning(tx, plan)),
         created_at=request.at,
     )
 

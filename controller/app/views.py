@@ -51,6 +51,7 @@ class StageView(View, frozen=True, kw_only=True):
     """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
+    `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
     """
 
     name: str
@@ -66,12 +67,25 @@ class StageView(View, frozen=True, kw_only=True):
     bricked: int
     outputs: Mapping[str, SummaryView] = {}
     max_in_flight: int
+    per_minute: int | None = None
+    paced_until: Instant | None = None
     opened_at: Instant | None
     ended_at: Instant | None
 
 
+class StandingFreeze(View, frozen=True, kw_only=True):
+    """The freeze in which a run stands."""
+
+    name: str
+    ends_at: Instant
+    reason: str
+
+
 class RunView(View, frozen=True, kw_only=True):
-    """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person."""
+    """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person.
+
+    `frozen` is the freeze of the calendar in which it stands, if it does.
+    """
 
     id: str
     job: str
@@ -83,6 +97,7 @@ class RunView(View, frozen=True, kw_only=True):
     paused: bool
     waiting: bool
     pause_reasons: tuple[str, ...]
+    frozen: StandingFreeze | None = None
     reason: str
     epoch: int
     salt: str
@@ -340,6 +355,19 @@ class AuditView(View, frozen=True, kw_only=True):
     subject: str
     reason: str
     hash: str
+
+
+class FreezeView(View, frozen=True, kw_only=True):
+    """One freeze of the calendar, for the runs of some `pipelines`, or of all; `is_over` once its end has passed."""
+
+    name: str
+    starts_at: Instant
+    ends_at: Instant
+    reason: str
+    pipelines: tuple[str, ...]
+    by: str
+    created_at: Instant
+    is_over: bool = False
 
 
 class StandstillView(View, frozen=True, kw_only=True):

@@ -29,6 +29,8 @@ _OF_STAGES: Final[Mapping[str, str]] = {
 _OF_RUNS: Final[Mapping[str, str]] = {
     "started": "{by} started the run",
     "resumed": "{by} let the run go on: {text}",
+    "frozen": "the run stands in freeze {text}",
+    "thawed": "the freeze is over: the run goes on",
     "terminating": "{by} ended the run: {text}",
     "succeeded": "the run succeeded",
     "failed": "the run failed: {text}",

@@ -22,6 +22,7 @@ from controller.app import schedules
 from controller.app.errors import InvalidRequest
 from controller.app.schedules import CRON_LENGTH_MAX
 from controller.documents.fields import (
+    COUNT_MAX,
     Count,
     Enumerated,
     GroupPath,
@@ -37,7 +38,7 @@ from controller.documents.fields import (
 )
 from controller.documents.patterns import checker_of
 from controller.documents.templates import NAME as PARAMETER_NAME
-from controller.documents.units import render_percent
+from controller.documents.units import render_percent, shown
 from controller.domain import pipeline as domain
 from controller.domain.condition import LENGTH_MAX
 from controller.domain.parameters import Input, Parameter, Type, Value
@@ -47,6 +48,7 @@ from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, 
 
 T = TypeVar("T")
 
+FACTOR_MAX: Final = 100
 DEVICES_MAX: Final = 5_000
 GROUPS_MAX: Final = 256
 NEEDS_MAX: Final = 32
@@ -109,11 +111,58 @@ class TriggerPart(Part):
     """How long after what it needs was met."""
 
 
+class RatePart(Part):
+    """A rate that grows: `start` devices a minute, times `factor` for each `every` that succeeded, `max` at most.
+
+    Short for one that does not: the number alone.
+    """
+
+    start: Count
+    """How many devices may go in the first minute, and in every other one where the rate does not grow."""
+    factor: Annotated[float, Field(gt=1, le=FACTOR_MAX)] | None = None
+    """By what the rate is multiplied."""
+    every: Count | None = None
+    """For how many devices that succeeded it is multiplied once more."""
+    max: Count | None = None
+    """What it never exceeds."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "RatePart":
+        missing = [name for name in ("factor", "every", "max") if getattr(self, name) is None]
+        if 0 < len(missing) < len(type(self).model_fields) - 1:
+            raise ValueError(f"a rate that grows needs {', '.join(missing)}, too")
+        return self
+
+    def to_domain(self) -> int | domain.Growth:
+        """Return the domain's own."""
+        return self.start if self.factor is None else self.into(domain.Growth)
+
+
+def _rate_schema(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "integer", "minimum": 1, "maximum": COUNT_MAX})
+    schema["examples"] = [30, {"start": 10, "factor": 2, "every": 100, "max": 1000}]
+
+
 class PacePart(Part):
-    """How many devices may be at work at once."""
+    """How many devices may be at work at once, and how many may go in a minute."""
 
     max_in_flight: Count = domain.Pace().max_in_flight
     """How many devices of the stage may be at work at once."""
+    per_minute: Annotated[RatePart | None, Field(json_schema_extra=_rate_schema)] = None
+    """How many of them may go in a minute: a number, or a rate that grows with success."""
+
+    @field_validator("per_minute", mode="before")
+    @classmethod
+    def _short_rate(cls, value: object) -> object:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        if not 1 <= value <= COUNT_MAX:
+            raise ValueError(f"expected a number of devices from 1 to {COUNT_MAX}, found {shown(value)}")
+        return {"start": value}
+
+    def to_domain(self) -> domain.Pace:
+        """Return the domain's own."""
+        return self.into(domain.Pace, per_minute=None if self.per_minute is None else self.per_minute.to_domain())
 
 
 class FailuresPart(Part):
@@ -221,7 +270,7 @@ class StagePart(Part):
             targets=self.targets.to_domain(),
             trigger=self.trigger.type,
             delay_ms=self.trigger.delay,
-            pace=self.pace.into(domain.Pace),
+            pace=self.pace.to_domain(),
             gate=self.gate.to_domain(),
             timeouts=self.timeouts.into(domain.Timeouts),
             retry=self.retry.into(domain.Retry),

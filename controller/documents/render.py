@@ -9,7 +9,7 @@ import yaml
 from controller.documents.load import Definition, Job
 from controller.documents.templates import escaped
 from controller.documents.units import render_percent, render_span
-from controller.domain.pipeline import FailureLimit, Operation, Pipeline, Stage
+from controller.domain.pipeline import FailureLimit, Growth, Operation, Pipeline, Stage
 from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
 
 _SPANS: Mapping[str, str] = {
@@ -112,6 +112,8 @@ def _plain(name: str, now: Any, before: Any) -> Any:
         return {key: _of_mapping(value) for key, value in now.items()}
     if isinstance(now, FailureLimit):
         return _failures(now)
+    if isinstance(now, Growth):
+        return msgspec.to_builtins(now)
     if isinstance(now, msgspec.Struct):
         return _changed(now, before)
     if isinstance(now, float):

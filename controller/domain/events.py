@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from controller.domain import freeze
 from controller.domain.target import Delta
 from protocol.ids import StageName
 from protocol.units import Instant
@@ -90,6 +91,13 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
 
 
+class CalendarChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The freeze calendar has changed; `freezes` are those that concern the run now."""
+
+    at: Instant
+    freezes: tuple[freeze.Freeze, ...]
+
+
 class Woken(msgspec.Struct, frozen=True, kw_only=True):
     """A deadline passed, or a device came online."""
 
@@ -106,7 +114,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
 Order = Paused | Resumed | Lifted | Terminated | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
-Event = Started | Frozen | Folded | Issued | Order | Woken | Recovered
+Event = Started | Frozen | Folded | Issued | Order | CalendarChanged | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +145,14 @@ class Go(msgspec.Struct, frozen=True, kw_only=True):
     """Tell devices at work that they may go on, under the new epoch."""
 
 
+class Suspend(msgspec.Struct, frozen=True, kw_only=True):
+    """A freeze begins: void commands that no device has accepted, and take the clocks of their attempts away."""
+
+
+class Continue(msgspec.Struct, frozen=True, kw_only=True):
+    """A freeze is over: give suspended attempts a new command, and their clocks anew."""
+
+
 class Note(msgspec.Struct, frozen=True, kw_only=True):
     """An entry for the run's timeline; `by` is who decided it, `evidence` the numbers that did."""
 
@@ -151,4 +167,4 @@ class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """The run has ended; the job is free."""
 
 
-Effect = Freeze | Release | Cancel | Hold | Go | Note | Conclude
+Effect = Freeze | Release | Cancel | Hold | Go | Suspend | Continue | Note | Conclude

@@ -74,10 +74,20 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
     percent: Percent = 100.0
 
 
+class Growth(msgspec.Struct, frozen=True, kw_only=True):
+    """A rate that grows: `start` devices a minute, times `factor` for each `every` that succeeded, `max` at most."""
+
+    start: Positive
+    factor: Annotated[float, Meta(gt=1)]
+    every: Positive
+    max: Positive
+
+
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How many devices may be at work at once."""
+    """How many devices may be at work at once, and how many may go in a minute (`controller.domain.pace`)."""
 
     max_in_flight: Positive = 50
+    per_minute: Positive | Growth | None = None
 
 
 class FailureLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +235,10 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
     if (limit.count is None) == (limit.percent is None):
         yield Fault(place=f"{place}.gate.failures", message="expected exactly one of 'count' and 'percent'")
     yield from _target_faults(f"{place}.targets", stage.targets)
+    rate = stage.pace.per_minute
+    if isinstance(rate, Growth) and rate.start > rate.max:
+        message = f"expected no more than max, {rate.max}, found {rate.start}"
+        yield Fault(place=f"{place}.pace.per_minute.start", message=message)
 
 
 def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:

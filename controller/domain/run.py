@@ -9,14 +9,18 @@ The rules this module and `controller.domain.settle` keep:
 4. While a run is paused, is ending or has ended, no device is released.
 5. Whatever pauses or stops a run raises its epoch, which fences commands that are on their way.
 6. A release that was cut short is due again at once, because the state says so: it goes on after any restart.
+7. In a freeze nothing begins (`controller.domain.freeze`).
+8. A stage with a rate keeps it by what is stored of it (`controller.domain.pace`), whatever happened in between.
 """
 
 from collections.abc import Iterator
 from typing import assert_never
 
 from controller.domain import gate as gates
+from controller.domain import pace
 from controller.domain.counters import Tally, folded
 from controller.domain.events import (
+    CalendarChanged,
     Effect,
     Event,
     Folded,
@@ -35,10 +39,11 @@ from controller.domain.events import (
     Terminated,
     Woken,
 )
+from controller.domain.freeze import next_change
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.outputs import summed
 from controller.domain.pipeline import Stage, outputs_asked
-from controller.domain.settle import breach_of, paused, room, settle
+from controller.domain.settle import breach_of, paused, room, settle, slots
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
 
@@ -58,31 +63,41 @@ def next_deadline(plan: Plan, run: Run) -> Instant | None:
     """Return the wall time at which the run must be woken, or None while nothing is due by itself."""
     if run.state is not RunState.RUNNING or run.is_paused:
         return None
-    dues = [] if run.is_stopped else [plan.pipeline.timeout_ms]
+    dues = [] if run.is_stopped or run.freeze else [plan.pipeline.timeout_ms + run.frozen_ms]
     for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True):
-        dues += _dues(stage, at_work)
+        if at_work.state is StageState.SOAKING:
+            assert at_work.soak_at is not None
+            dues.append(at_work.soak_at + stage.gate.soak_ms)
+        elif run.freeze is None:
+            dues += _dues(stage, at_work, frozen_ms=run.frozen_ms - at_work.frozen_ms)
     return run.clock.wall(min(dues)) if dues else None
 
 
-def _dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
+def next_freeze_change(run: Run, at: Instant) -> Instant | None:
+    """Return the wall time after *at* at which a freeze begins or ends for the run, or None while that matters not."""
+    is_held = run.state is not RunState.RUNNING or run.is_paused or run.is_stopped
+    return None if is_held else next_change(run.freezes, at)
+
+
+def _dues(stage: Stage, at_work: StageRun, *, frozen_ms: int) -> Iterator[int]:
+    """Yield when something of a stage is due; it has stood in freezes for *frozen_ms* since it opened."""
     if at_work.is_cut and room(stage, at_work):
         assert at_work.opened_at is not None
         yield at_work.opened_at
+    if at_work.paced_until is not None and slots(stage, at_work):
+        yield at_work.paced_until
     match at_work.state:
         case StageState.BLOCKED if at_work.met_at is not None:
             yield at_work.met_at + stage.delay_ms
         case StageState.ROLLING_OUT:
             assert at_work.opened_at is not None
-            yield at_work.opened_at + stage.timeouts.stage_ms
+            yield at_work.opened_at + stage.timeouts.stage_ms + frozen_ms
             straggler = stage.gate.straggler_after_ms
             if straggler is not None and gates.is_success(stage.gate, at_work.tally):
-                yield at_work.opened_at + straggler
-        case StageState.SOAKING:
-            assert at_work.soak_at is not None
-            yield at_work.soak_at + stage.gate.soak_ms
+                yield at_work.opened_at + straggler + frozen_ms
         case StageState.PASSED if not at_work.is_recalled and not at_work.tally.is_settled:
             assert at_work.opened_at is not None
-            yield at_work.opened_at + stage.timeouts.stage_ms
+            yield at_work.opened_at + stage.timeouts.stage_ms + frozen_ms
         case _:
             return
 
@@ -99,6 +114,8 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
             return _issue(plan, run, event), ()
         case Recovered():
             return run_changed(run, clock=run.clock.skipped(event.gap_ms)), ()
+        case CalendarChanged():
+            return run_changed(run, freezes=event.freezes), ()
         case Woken():
             return run, ()
         case _:
@@ -138,8 +155,12 @@ def _freeze(run: Run, event: Frozen) -> Run:
 
 
 def _issue(plan: Plan, run: Run, event: Issued) -> Run:
-    for index in event.deltas:
+    now = run.clock.run_time(event.at)
+    for index, deltas in event.deltas.items():
         run = stage_changed(run, index, is_cut=index in event.cut)
+        rate = pace.per_minute(plan.pipeline.stages[index].pace, succeeded=run.stages[index].tally.succeeded)
+        if rate is not None and deltas:
+            run = stage_changed(run, index, paced_until=now + pace.span_ms(rate, released=len(deltas)))
     return _fold(plan, run, event)
 
 

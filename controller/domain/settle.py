@@ -5,9 +5,10 @@ from typing import Final
 
 from controller.domain import condition as conditions
 from controller.domain import gate as gates
-from controller.domain import graph
-from controller.domain.events import Cancel, Conclude, Effect, Freeze, Hold, Note, Release
-from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
+from controller.domain import graph, pace
+from controller.domain.events import Cancel, Conclude, Continue, Effect, Freeze, Hold, Note, Release, Suspend
+from controller.domain.freeze import in_force
+from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed, thawed
 from controller.domain.pipeline import OnBreach, OnFailure, Stage, Trigger
 from controller.domain.states import STOPS, RunState, StageState
 from protocol.ids import StageName
@@ -23,7 +24,9 @@ CALLED_BACK: Final = STOPS | {StageState.SKIPPED}
 def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
     """Return *run* as it should stand at wall time *at*, and the effects that bring that about."""
     decision = _Decision(plan, run, at)
+    decision.calendar()
     if run.state is RunState.RUNNING:
+        decision.rates()
         decision.stages()
         decision.timeout()
     if run.state is RunState.TERMINATING:
@@ -51,6 +54,15 @@ def breach_of(stage: StageName) -> str:
 
 def room(stage: Stage, at_work: StageRun) -> int:
     """Return how many queued devices of a stage may start, as long as nothing holds its run."""
+    if at_work.paced_until is not None:
+        return 0
+    rate = pace.per_minute(stage.pace, succeeded=at_work.tally.succeeded)
+    free = slots(stage, at_work)
+    return free if rate is None else min(free, pace.group_max(rate))
+
+
+def slots(stage: Stage, at_work: StageRun) -> int:
+    """Return how many queued devices of a stage could start by its limit of devices at work."""
     is_open = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED}
     if not is_open or not at_work.is_frozen or at_work.is_recalled:
         return 0
@@ -58,7 +70,7 @@ def room(stage: Stage, at_work: StageRun) -> int:
 
 
 def _releases(plan: Plan, run: Run) -> Iterator[Release]:
-    if run.state is not RunState.RUNNING or run.is_paused:
+    if run.state is not RunState.RUNNING or run.is_paused or run.freeze is not None:
         return
     for index, (stage, at_work) in enumerate(zip(plan.pipeline.stages, run.stages, strict=True)):
         count = room(stage, at_work)
@@ -81,6 +93,31 @@ class _Decision:
         """The run's own time; a pause in the middle of a decision stops it."""
         return self.run.clock.run_time(self.at)
 
+    def calendar(self) -> None:
+        """Let the freeze begin or end that the calendar has; one that only goes over into the next does neither."""
+        is_going = self.run.state is RunState.RUNNING and not self.run.is_stopped
+        before, now = self.run.freeze, in_force(self.run.freezes, self.at) if is_going else None
+        if before == now:
+            return
+        if now is None:
+            self._thaw(is_going=is_going)
+            return
+        frozen_at = self.now if self.run.frozen_at is None else self.run.frozen_at
+        self.run = run_changed(self.run, freeze=now, frozen_at=frozen_at)
+        self.effects += [*(() if before else (Suspend(),)), Note(kind="frozen", text=f"{now.name}: {now.reason}")]
+
+    def _thaw(self, *, is_going: bool) -> None:
+        """End the freeze; a pause that holds now gives suspended devices their commands when it is lifted."""
+        self.run = thawed(self.run, self.now)
+        if is_going:
+            self.effects += [*(() if self.run.is_paused else (Continue(),)), Note(kind="thawed")]
+
+    def rates(self) -> None:
+        """Let go on, at their rates, the stages that have waited long enough since they last released devices."""
+        for index, at_work in enumerate(self.run.stages):
+            if at_work.paced_until is not None and self.now >= at_work.paced_until:
+                self.run = stage_changed(self.run, index, paced_until=None)
+
     def stages(self) -> None:
         """Settle every stage, each after what it needs, so that one pass reaches the end of a chain."""
         for name in graph.in_order({stage.name: stage.needs for stage in self.plan.pipeline.stages}):
@@ -88,7 +125,8 @@ class _Decision:
 
     def timeout(self) -> None:
         """Stop a run whose time is over."""
-        if not self.run.is_paused and self.now >= self.plan.pipeline.timeout_ms:
+        at_work_for = self.now - self.run.frozen_for(self.now)
+        if not self.run.is_paused and at_work_for >= self.plan.pipeline.timeout_ms:
             self.stop("the run's time was over", verdict=StageState.TIMED_OUT)
 
     def end(self) -> None:
@@ -96,7 +134,7 @@ class _Decision:
         is_open = self.run.state in {RunState.RUNNING, RunState.TERMINATING}
         if not is_open or not all(stage.is_over for stage in self.run.stages):
             return
-        self.run = run_changed(self.run, state=_end_state(self.run), pause_reasons=())
+        self.run = run_changed(thawed(self.run, self.now), state=_end_state(self.run), pause_reasons=())
         self.effects += [Note(kind=self.run.state.value, text=self.run.reason), Conclude()]
 
     def stop(self, reason: str, *, verdict: StageState = StageState.CANCELLED) -> None:
@@ -112,7 +150,8 @@ class _Decision:
                 self._recall(index, timed_out=verdict is StageState.TIMED_OUT)
         if not self.run.is_stopped:
             clock = self.run.clock.started(self.at)
-            self.run = run_changed(self.run, epoch=self.run.epoch + 1, reason=reason, pause_reasons=(), clock=clock)
+            run = thawed(self.run, self.now)
+            self.run = run_changed(run, epoch=run.epoch + 1, reason=reason, pause_reasons=(), clock=clock)
 
     def _stage(self, index: int) -> None:
         at_work = self.run.stages[index]
@@ -122,7 +161,7 @@ class _Decision:
             case StageState.BLOCKED:
                 self._blocked(index)
             case StageState.AWAITING_PROMOTION:
-                if self.run.stages[index].is_promoted and not self.run.is_paused:
+                if self.run.stages[index].is_promoted and self._may_open:
                     self._open(index)
             case StageState.ROLLING_OUT | StageState.SOAKING:
                 self._open_stage(index)
@@ -144,8 +183,12 @@ class _Decision:
         elif None not in needs:
             met_at = self.now if at_work.met_at is None else at_work.met_at
             self.run = stage_changed(self.run, index, met_at=met_at)
-            if self.now >= met_at + stage.delay_ms:
+            if self.now >= met_at + stage.delay_ms and self._may_open:
                 self._trigger(index)
+
+    @property
+    def _may_open(self) -> bool:
+        return not self.run.is_paused and self.run.freeze is None
 
     def _need(self, name: StageName) -> bool | None:
         """Say whether a needed stage is met, can no longer be, or (None) is not decided."""
@@ -173,7 +216,8 @@ class _Decision:
             if not judgement.holds:
                 self._verdict(index, StageState.SKIPPED, f"condition: {judgement.numbers}")
                 return
-        self.run = stage_changed(self.run, index, state=StageState.ROLLING_OUT, opened_at=self.now)
+        opened = {"state": StageState.ROLLING_OUT, "opened_at": self.now, "frozen_ms": self.run.frozen_ms}
+        self.run = stage_changed(self.run, index, **opened)
         self.effects += [Note(kind="opened", stage=self.plan.pipeline.stages[index].name), Freeze(stage=index)]
 
     def _counts(self, name: StageName) -> conditions.Counts:
@@ -205,7 +249,7 @@ class _Decision:
 
     def _rolling_out(self, index: int) -> None:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
-        open_for = self.now - (at_work.opened_at or 0)
+        open_for = self.run.open_for(index, self.now)
         is_overdue = open_for >= stage.timeouts.stage_ms
         straggler = stage.gate.straggler_after_ms
         may_leave_tail = is_overdue or (straggler is not None and open_for >= straggler)
@@ -232,7 +276,7 @@ class _Decision:
         is_breached = gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted)
         if is_breached and not self.run.is_stopped:
             self._pause(breach_of(stage.name), evidence=gates.read_out(stage.gate, at_work.tally))
-        is_overdue = self.now >= (at_work.opened_at or 0) + stage.timeouts.stage_ms
+        is_overdue = self.run.open_for(index, self.now) >= stage.timeouts.stage_ms
         if is_overdue and not at_work.is_recalled and not at_work.tally.is_settled:
             self._recall(index, timed_out=True)
 

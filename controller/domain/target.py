@@ -127,6 +127,16 @@ class Reissued(msgspec.Struct, frozen=True, kw_only=True):
     command: Digest
 
 
+class Suspended(msgspec.Struct, frozen=True, kw_only=True):
+    """A freeze began before the device accepted: the attempt waits for its end, and for no deadline of its own."""
+
+
+class Continued(msgspec.Struct, frozen=True, kw_only=True):
+    """A suspended attempt goes on: its clock begins anew."""
+
+    at: int
+
+
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
     """The device reported a state of an attempt, signed."""
 
@@ -176,7 +186,18 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-Event = Released | Reissued | Reported | RefusedCommand | DueReached | CancelRequested | RecallHeard | GivenUp
+Event = (
+    Released
+    | Reissued
+    | Suspended
+    | Continued
+    | Reported
+    | RefusedCommand
+    | DueReached
+    | CancelRequested
+    | RecallHeard
+    | GivenUp
+)
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,6 +251,10 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
             return _released(target, event, policy)
         case Reissued():
             return _changed(target, command=event.command), ()
+        case Suspended():
+            return (_changed(target, due=None) if is_unaccepted(target) else target), ()
+        case Continued():
+            return _continued(target, event, policy), ()
         case Reported():
             return _reported(target, event, policy)
         case RefusedCommand():
@@ -268,6 +293,17 @@ def _released(target: Target, event: Released, policy: Policy) -> Outcome:
         is_started=target.is_started,
         is_blamed=target.is_blamed,
     ), ()
+
+
+def is_unaccepted(target: Target) -> bool:
+    """Say whether a device is at work that has accepted no command for it, and nobody has called back."""
+    is_sent = target.state is TargetState.IN_PROGRESS and target.attempt_state is AttemptState.SENT
+    return is_sent and not target.cancel_requested
+
+
+def _continued(target: Target, event: Continued, policy: Policy) -> Target:
+    is_suspended = is_unaccepted(target) and target.due is None
+    return _changed(target, due=event.at + policy.timeouts.accept_ms) if is_suspended else target
 
 
 def _reported(target: Target, event: Reported, policy: Policy) -> Outcome:
@@ -362,8 +398,9 @@ def _cancel_requested(target: Target, event: CancelRequested) -> Outcome:
     if target.state is not TargetState.IN_PROGRESS:
         return target, ()
     due = target.due
-    if target.attempt_state is AttemptState.SENT and due is not None:
-        due = min(due, event.at + RECALL_MS)
+    if target.attempt_state is AttemptState.SENT:
+        recalled = event.at + RECALL_MS
+        due = recalled if due is None else min(due, recalled)
     return _changed(target, cancel_requested=True, due=due), ()
 
 

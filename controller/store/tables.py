@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from controller.app.records import CommandState
+from controller.domain.freeze import Freeze
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.target import TargetState
@@ -409,6 +410,16 @@ standstill = sa.Table(
     _int("at"),
     _text("actor"),
     _text("reason"),
+)
+
+freeze = sa.Table(
+    "freeze",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    _int("starts_at"),
+    sa.Column("freeze", Json(Freeze), nullable=False),
+    _text("actor"),
+    _int("created_at"),
 )
 
 # --- credentials --------------------------------------------------------------------------------------------

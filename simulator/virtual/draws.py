@@ -8,6 +8,7 @@ True
 """
 
 import random
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
 from typing import Final
@@ -17,6 +18,7 @@ import msgspec
 from controller.domain.pipeline import (
     FailureLimit,
     Gate,
+    Growth,
     OnBreach,
     OnFailure,
     Pace,
@@ -125,13 +127,15 @@ class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
     """Mean time between two acts in milliseconds, and how likely each act is beside the others.
 
     `stop_gap_ms` is the mean time until everything is stopped, and until that is lifted again; `decide_gap_ms` that
-    between two decisions about a stage or a device that a run would wait for. 0 is never.
+    between two decisions about a stage or a device that a run would wait for; `freeze_gap_ms` that between two freezes.
+    0 is never.
     """
 
     gap_ms: int
     weights: dict[str, int]
     stop_gap_ms: int
     decide_gap_ms: int
+    freeze_gap_ms: int
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,12 +174,15 @@ def draw(seed: int) -> Draws:
         devices=devices,
         rings=tuple(chance.choice(RINGS) for _ in devices),
         groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
-        pipelines=tuple(_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)),
+        pipelines=_paced(
+            random.Random(f"{seed}/draws/rates"),
+            [_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)],
+        ),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=_network(chance),
         controller=_controller(chance),
         device=_device(chance),
-        operator=_operator(chance, random.Random(f"{seed}/rare")),
+        operator=_operator(chance, random.Random(f"{seed}/rare"), random.Random(f"{seed}/draws/calendar")),
         broker=_broker(random.Random(f"{seed}/draws/broker")),
         shape=None,
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
@@ -265,13 +272,14 @@ def _device(chance: random.Random) -> DeviceDraw:
     )
 
 
-def _operator(chance: random.Random, rare: random.Random) -> OperatorDraw:
+def _operator(chance: random.Random, rare: random.Random, calendar: random.Random) -> OperatorDraw:
     weights = {act: chance.choice((0, 1, 1, 3)) for act in ACTS}
     return OperatorDraw(
         gap_ms=int(chance.choice((5, 20, 60)) * SECOND),
         weights={**weights, "start": 3, "promote": 3, "resume": max(1, weights["pause"])},
         stop_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
         decide_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
+        freeze_gap_ms=calendar.choice((0, 0, 0, 40 * SECOND)),
     )
 
 
@@ -287,6 +295,21 @@ def _pipeline(chance: random.Random, name: str, devices: tuple[DeviceId, ...]) -
         needs = tuple(chance.sample(earlier, 1)) if earlier and chance.randrange(5) else ()
         stages.append(_stage(chance, StageName(f"s{number + 1}"), needs, devices, is_last=is_last))
     return Pipeline(name=name, stages=tuple(stages), timeout_ms=Millis(int(chance.uniform(10, 40) * MINUTE)))
+
+
+def _paced(chance: random.Random, pipelines: Sequence[Pipeline]) -> tuple[Pipeline, ...]:
+    """Give the stages of a quarter of all worlds rates, from a chance of its own."""
+    if chance.randrange(4):
+        return tuple(pipelines)
+    return tuple(
+        msgspec.structs.replace(pipeline, stages=tuple(_with_rate(chance, stage) for stage in pipeline.stages))
+        for pipeline in pipelines
+    )
+
+
+def _with_rate(chance: random.Random, stage: Stage) -> Stage:
+    rate = chance.choice((None, 1, 2, 7, 90, Growth(start=2, factor=3.0, every=1, max=20)))
+    return msgspec.structs.replace(stage, pace=msgspec.structs.replace(stage.pace, per_minute=rate))
 
 
 def _stage(

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
-from controller.app import devices, giving_up, groups, pipelines, runs, standstill
+from controller.app import devices, freezes, giving_up, groups, pipelines, runs, standstill
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
 from controller.app.errors import ControllerError
 from controller.app.records import RunRecord
-from controller.domain.pipeline import Pace
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
+from protocol.units import later
 from simulator.virtual.draws import DEVICES_MAX, GROUPS, RINGS, VERSIONS
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
@@ -46,6 +46,8 @@ class Operator:
         self._picture = oracle.picture
         self._chance = world.chance("operator")
         self._rare = world.chance("rare acts")
+        self._calendar = world.chance("calendar")
+        self._freeze_count = 0
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -74,13 +76,15 @@ class Operator:
             self._after(draws.stop_gap_ms, self._stop_everything)
         if draws.decide_gap_ms:
             self._after(draws.decide_gap_ms, self._decide)
+        if draws.freeze_gap_ms:
+            self._after(draws.freeze_gap_ms, self._freeze, chance=self._calendar)
 
-    def _after(self, gap_ms: int, act: Callable[[], None]) -> None:
+    def _after(self, gap_ms: int, act: Callable[[], None], *, chance: random.Random | None = None) -> None:
         def unless_healed() -> None:
             if not self._world.is_healed:
                 act()
 
-        self._world.scheduler.after(1 + int(self._rare.expovariate(1) * gap_ms), unless_healed)
+        self._world.scheduler.after(1 + int((chance or self._rare).expovariate(1) * gap_ms), unless_healed)
 
     def _act(self) -> None:
         if self._world.is_healed:
@@ -173,8 +177,11 @@ class Operator:
 
     def _edit(self) -> None:
         definition = self._chance.choice(self._world.draws.pipelines)
-        pace = Pace(max_in_flight=self._chance.randint(1, DEVICES_MAX))
-        stages = tuple(msgspec.structs.replace(stage, pace=pace) for stage in definition.stages)
+        limit = self._chance.randint(1, DEVICES_MAX)
+        stages = tuple(
+            msgspec.structs.replace(stage, pace=msgspec.structs.replace(stage.pace, max_in_flight=limit))
+            for stage in definition.stages
+        )
         if any(run.job == definition.name for run in self.active):
             self._world.sometimes(Sometimes.EDITED_IN_RUN)
         changed = msgspec.structs.replace(definition, stages=stages)
@@ -229,6 +236,23 @@ class Operator:
 
     def _lift(self) -> None:
         self._ask("lift", standstill.EVERYTHING, partial(standstill.lift, reason=REASON))
+
+    def _freeze(self) -> None:
+        """Add a freeze that holds at once or soon, of all or of some, and remove every other one before its end."""
+        chance, now = self._calendar, self._picture.wall_now()
+        self._freeze_count += 1
+        name = f"f{self._freeze_count}"
+        starts_at = chance.choice((None, None, later(now, 20_000)))
+        ends_at = later(starts_at or now, chance.choice((5_000, 60_000, 180_000)))
+        scope = chance.choice(((), (chance.choice(self._world.draws.pipelines).name,)))
+        use = partial(freezes.add, name=name, starts_at=starts_at, ends_at=ends_at, pipelines=scope, reason=REASON)
+        self._ask("freeze", name, use)
+        if chance.randrange(2):
+            self._after(30_000, partial(self._thaw, name), chance=chance)
+        self._after(self._world.draws.operator.freeze_gap_ms, self._freeze, chance=chance)
+
+    def _thaw(self, name: str) -> None:
+        self._ask("thaw", name, partial(freezes.remove, name=name, reason=REASON))
 
     def _look(self) -> None:
         run = self._any()

@@ -19,6 +19,7 @@ from controller.app.records import (
     RunRecord,
     TargetRecord,
 )
+from controller.domain.freeze import Freeze
 from controller.domain.pipeline import Pipeline
 from controller.domain.query import Described
 from controller.domain.target import TargetState
@@ -88,6 +89,7 @@ class Picture:
     is_lane_up: Callable[[Name], bool] = lambda _: False
     names: dict[Name, DeviceRecord] = field(default_factory=dict)
     described: dict[int, Described] = field(default_factory=dict)
+    calendar: dict[str, Freeze] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.names = {device.name: device for device in self.devices.values()}
@@ -105,6 +107,9 @@ class Picture:
     def take(self, changes: Changes) -> Commit:
         """Take over what was committed, and return it row by row."""
         self._take_recovery()
+        for name, freeze in changes.calendar:
+            self.calendar.pop(name, None)
+            self.calendar |= {} if freeze is None else {name: freeze}
         targets = [self._take_target(row) for row in changes.targets]
         runs = [self._take_run(run) for run in changes.runs]
         self.commands |= {command.digest: command for command in changes.commands}

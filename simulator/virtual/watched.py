@@ -8,6 +8,7 @@ from controller.app.records import (
     ChannelRecord,
     CommandRecord,
     DeviceRecord,
+    FreezeRecord,
     JobRecord,
     PipelineRecord,
     ReportRecord,
@@ -15,6 +16,7 @@ from controller.app.records import (
     TargetRecord,
 )
 from controller.app.repositories import Transaction
+from controller.domain.freeze import Freeze
 from controller.domain.pipeline import Pipeline
 from protocol.ids import DeviceId
 from protocol.messages import InstalledRelease
@@ -41,6 +43,7 @@ class Changes:
     channels: list[ChannelRecord] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
+    calendar: list[tuple[str, Freeze | None]] = field(default_factory=list)
     is_mark: bool = False
 
 
@@ -166,6 +169,18 @@ class _Commands(_Watched):
         self._changes.is_mark = True
 
 
+class _Tenant(_Watched):
+    __slots__ = ()
+
+    def add_freeze(self, record: FreezeRecord) -> None:
+        self._inner.add_freeze(record)
+        self._changes.calendar.append((record.name, record.freeze))
+
+    def drop_freeze(self, name: str) -> None:
+        self._inner.drop_freeze(name)
+        self._changes.calendar.append((name, None))
+
+
 class _Log(_Watched):
     __slots__ = ()
 
@@ -182,7 +197,7 @@ class Watched:
     def __init__(self, inner: Transaction, changes: Changes) -> None:
         self.catalog = _Catalog(inner.catalog, changes)
         self.credentials = inner.credentials
-        self.tenant = inner.tenant
+        self.tenant = _Tenant(inner.tenant, changes)
         self.commands = _Commands(inner.commands, changes)
         self.devices = _Devices(inner.devices, changes)
         self.groups = _Groups(inner.groups, changes)

@@ -4,6 +4,7 @@ from typing import Final
 
 from agent.core.model import Phase
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
+from controller.domain.states import RunState
 from controller.domain.target import TargetState
 from protocol.ids import Name
 from protocol.lifecycle import AttemptState, Left
@@ -54,6 +55,8 @@ class Witness(Observer):
             sometimes(Sometimes.REISSUED)
         if new.reason is Reason.GIVEN_UP and old.state is TargetState.IN_PROGRESS:
             sometimes(Sometimes.GIVEN_UP_AT_WORK)
+        if new.attempt_state is AttemptState.SENT and new.due is None:
+            sometimes(Sometimes.SUSPENDED)
         if new.left is Left.BROKEN:
             sometimes(Sometimes.LEFT_BROKEN)
         if new.reason is Reason.VERIFY_FAILED and old.reason is not new.reason:
@@ -66,6 +69,7 @@ class Witness(Observer):
         if before is None:
             self._begun(run)
             return
+        self._froze(before, run)
         breaches = {reason for reason in run.run.pause_reasons if reason.startswith("breach:")}
         if breaches - set(before.run.pause_reasons):
             self._world.sometimes(Sometimes.GATE_BREACHED)
@@ -73,6 +77,8 @@ class Witness(Observer):
             if was.state is not now.state:
                 self._staged(run, index)
                 self._conditioned(run, index)
+            if now.paced_until is not None and now.tally.queued:
+                self._world.sometimes(Sometimes.PACED)
             if now.is_cut:
                 self._world.sometimes(Sometimes.RELEASE_CUT)
         if (before.run.state, before.run.epoch) != (run.run.state, run.run.epoch):
@@ -101,6 +107,15 @@ class Witness(Observer):
         elif now.reason.startswith("condition:"):
             is_unknown = "not known" in now.reason
             self._world.sometimes(Sometimes.CONDITION_UNKNOWN if is_unknown else Sometimes.CONDITION_FAILED)
+
+    def _froze(self, before: RunRecord, run: RunRecord) -> None:
+        if before.run.freeze == run.run.freeze:
+            return
+        if before.run.state is RunState.PENDING:
+            self._world.sometimes(Sometimes.BEGAN_FROZEN)
+        if before.run.freeze is None and any(stage.tally.in_progress for stage in run.run.stages):
+            self._world.sometimes(Sometimes.FROZEN_IN_FLIGHT)
+        self._world.say("run", f"{run.uid} stands in freeze {run.run.freeze}")
 
     def _staged(self, run: RunRecord, index: int) -> None:
         stage = run.run.stages[index]

@@ -33,7 +33,7 @@ def test_every_page_is_in_the_index() -> None:
 
 @pytest.mark.parametrize("section", re.split(r"^## ", GLOSSARY, flags=re.MULTILINE)[1:], ids=lambda text: text[:20])
 def test_no_section_of_the_glossary_defines_a_word_twice(section: str) -> None:
-    words = Counter(re.findall(r"^- \*\*(.+?)\*\*", section, re.MULTILINE))
+    words = Counter(re.findall(r"^- (\*\*.+?\*\*(?: \(.+?\))?)", section, re.MULTILINE))
     assert [word for word, count in words.items() if count > 1] == []
 
 

@@ -31,8 +31,13 @@ Timeout = Annotated[str, typer.Option("--timeout", help="Stop waiting after a sp
 
 
 def _state(run: Any) -> str:
-    marks = [mark for mark in ("paused", "waiting") if run[mark] and run["ended_at"] is None]
+    marks = [mark for mark in ("paused", "frozen", "waiting") if run[mark] and run["ended_at"] is None]
     return ", ".join([run["state"], *marks])
+
+
+def _frozen(run: Any) -> str:
+    freeze = run["frozen"]
+    return "" if freeze is None else f"until {freeze['ends_at']} by {freeze['name']}: {freeze['reason']}"
 
 
 def _devices(run: Any) -> str:
@@ -55,6 +60,7 @@ SHAPE = Shape(
         Column("REASON", "reason"),
         Column("PIPELINE", lambda run: f"{run['pipeline']} r{run['revision']}", is_wide=True),
         Column("STARTED BY", "started_by", is_wide=True),
+        Column("FROZEN", _frozen, is_wide=True),
         Column("PAUSED FOR", lambda run: told_reasons(run["pause_reasons"]), is_wide=True),
     ),
 )
@@ -98,6 +104,8 @@ def start_run(
     run = session.client.send("POST", "/v1/runs", body)
     if not wait:
         session.printer.item(run, SHAPE)
+    if run["frozen"]:
+        session.printer.say(f"nothing begins yet: frozen {_frozen(run)}")
     for stage in _awaiting(run):
         session.printer.say(f"next: tidegate run promote {run['id']} {stage}")
     if wait:

@@ -38,8 +38,10 @@ from controller.http.schemas.runs import StartRun as StartRun
 from controller.http.schemas.runs import Target as Target
 from controller.http.schemas.runs import WithReason as WithReason
 from controller.http.schemas.system import AuditEntry as AuditEntry
+from controller.http.schemas.system import Freeze as Freeze
 from controller.http.schemas.system import Health as Health
 from controller.http.schemas.system import NewClaim as NewClaim
+from controller.http.schemas.system import NewFreeze as NewFreeze
 from controller.http.schemas.system import NewSecret as NewSecret
 from controller.http.schemas.system import NewToken as NewToken
 from controller.http.schemas.system import SecurityEvent as SecurityEvent

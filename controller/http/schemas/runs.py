@@ -46,6 +46,7 @@ class Stage(Answer):
     """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
+    `per_minute` is its present rate, and before `paced_until` that lets nobody go.
     """
 
     name: str
@@ -61,8 +62,18 @@ class Stage(Answer):
     bricked: int
     outputs: dict[str, Summary]
     max_in_flight: int
+    per_minute: int | None
+    paced_until: Time | None
     opened_at: Time | None
     ended_at: Time | None
+
+
+class StandingFreeze(Answer):
+    """The freeze in which a run stands."""
+
+    name: str
+    ends_at: Time
+    reason: str
 
 
 class Run(Answer):
@@ -78,6 +89,7 @@ class Run(Answer):
     paused: bool
     waiting: bool
     pause_reasons: list[str]
+    frozen: StandingFreeze | None
     reason: str
     epoch: int
     salt: str

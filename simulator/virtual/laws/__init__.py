@@ -10,11 +10,12 @@ from simulator.virtual.laws.by_hand import OnlyByHand
 from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
+from simulator.virtual.laws.freezes import FreezesHold
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
-from simulator.virtual.laws.pace import InFlightIsBounded
+from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
 from simulator.virtual.laws.presence import WhoIsThereIsKnown
 from simulator.virtual.laws.recalls import StopsAreTold
 from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChangeNothing
@@ -26,10 +27,12 @@ from simulator.virtual.laws.tables import StatesFollowTables
 
 LAWS: Final[tuple[type[Law], ...]] = (
     InFlightIsBounded,
+    RatesHold,
     OnlyMembers,
     NobodyIsLeftOut,
     NothingAfterThePause,
     FencedIsNeverSent,
+    FreezesHold,
     StopsAreTold,
     InstalledOnce,
     OneWorkPerDevice,

@@ -125,6 +125,31 @@ triggers:
         ),
     ),
     Bad(
+        "rates",
+        """\
+        kind: Pipeline
+        name: shop
+        stages:
+          - {name: a, pace: {per_minute: 0}}
+          - {name: b, pace: {per_minute: soon}}
+          - {name: c, pace: {per_minute: {start: 5, factor: 1, every: 10, max: 2}}}
+          - {name: d, pace: {per_minute: {start: 5, factor: 2}}}
+          - {name: e, pace: {per_minute: true}}
+        """,
+        (
+            "stages[0].pace.per_minute | 4:34: expected a number of devices from 1 to 10000000, found 0",
+            "stages[1].pace.per_minute | 5:34: expected a mapping of fields, found 'soon'",
+            "stages[2].pace.per_minute.factor | 6:53: expected more than 1, found 1",
+            "stages[3].pace.per_minute | 7:34: a rate that grows needs every, max, too",
+            "stages[4].pace.per_minute | 8:34: expected a mapping of fields, found true",
+        ),
+    ),
+    Bad(
+        "a rate that begins above its limit",
+        "{kind: Pipeline, name: p, stages: [{name: a, pace: {per_minute: {start: 5, factor: 2, every: 1, max: 2}}}]}",
+        ("stages[0].pace.per_minute.start | 1:73: expected no more than max, 2, found 5",),
+    ),
+    Bad(
         "values",
         """\
         kind: Pipeline

@@ -26,6 +26,7 @@ from controller.domain.pipeline import (
     Denominator,
     FailureLimit,
     Gate,
+    Growth,
     OnBreach,
     OnFailure,
     Operation,
@@ -58,7 +59,7 @@ stages:
       exclude: [k-3]
       percent: 5
     trigger: manual
-    pace: {max_in_flight: 20}
+    pace: {max_in_flight: 20, per_minute: {start: 10, factor: 2, every: 100, max: 1000}}
     gate:
       success: 95%
       straggler_after: 1h
@@ -91,7 +92,7 @@ CANARY = Stage(
         percent=5.0,
     ),
     trigger=Trigger.MANUAL,
-    pace=Pace(max_in_flight=20),
+    pace=Pace(max_in_flight=20, per_minute=Growth(start=10, factor=2.0, every=100, max=1000)),
     gate=Gate(
         success_percent=95.0,
         straggler_after_ms=HOUR,
@@ -139,6 +140,14 @@ def test_rendering_says_only_what_differs_from_the_defaults() -> None:
     assert render(pipeline) == "kind: Pipeline\nname: p\nstages:\n- name: all\n  pace:\n    max_in_flight: 3\n"
 
 
+def test_a_constant_rate_is_a_number() -> None:
+    stages = "[{name: all, pace: {per_minute: 30}}, {name: same, pace: {per_minute: {start: 30}}}]"
+    pipeline = load_one(f"{{kind: Pipeline, name: p, stages: {stages}}}", Kind.PIPELINE, name="p")
+    assert isinstance(pipeline, Pipeline)
+    assert [stage.pace for stage in pipeline.stages] == [Pace(per_minute=30)] * 2
+    assert to_document(pipeline)["stages"][1]["pace"] == {"per_minute": 30}
+
+
 def test_a_job_renders_and_loads_back_equal() -> None:
     assert load(render(UPDATE)) == (UPDATE,)
 
@@ -150,6 +159,12 @@ spans = st.integers(0, SPAN_MS_MAX)
 longer = st.integers(1, SPAN_MS_MAX)
 percents = st.one_of(st.floats(0, 100), st.integers(0, 100).map(float))
 counts = st.integers(1, 10_000_000)
+growths = st.builds(
+    lambda rates, factor, every: Growth(start=min(rates), factor=factor, every=every, max=max(rates)),
+    st.tuples(counts, counts),
+    st.floats(1, 100, exclude_min=True),
+    counts,
+)
 limits = st.one_of(
     st.builds(FailureLimit, count=st.integers(0, 10_000_000), of=st.sampled_from(Denominator), min_sample=counts),
     st.builds(FailureLimit, percent=percents, of=st.sampled_from(Denominator), min_sample=counts),
@@ -173,7 +188,7 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
         ),
         trigger=draw(st.sampled_from(Trigger)),
         delay_ms=draw(spans),
-        pace=Pace(max_in_flight=draw(counts)),
+        pace=Pace(max_in_flight=draw(counts), per_minute=draw(st.none() | counts | growths)),
         gate=Gate(
             success_percent=draw(percents),
             straggler_after_ms=draw(st.none() | spans.map(Millis)),
@@ -272,6 +287,12 @@ def test_the_schema_names_every_field_and_its_default() -> None:
     stage = schema["$defs"]["StagePart"]["properties"]
     assert set(stage) == set(to_document(SHOP)["stages"][0]) | {"needs", "when"}
     assert schema["$defs"]["TimeoutsPart"]["properties"]["accept"]["default"] == "10m"
+    rate = schema["$defs"]["PacePart"]["properties"]["per_minute"]["anyOf"]
+    assert rate == [
+        {"type": "integer", "minimum": 1, "maximum": 10_000_000},
+        {"$ref": "#/$defs/RatePart"},
+        {"type": "null"},
+    ]
     assert schema["additionalProperties"] is False
     assert json_schema(Kind.JOB)["required"] == ["name", "pipeline", "operation"]
     assert msgspec.json.decode(msgspec.json.encode(schema)) == schema

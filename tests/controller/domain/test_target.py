@@ -9,6 +9,7 @@ from controller.domain.target import (
     TRANSITIONS,
     Anomaly,
     CancelRequested,
+    Continued,
     Delta,
     DueReached,
     Event,
@@ -20,6 +21,7 @@ from controller.domain.target import (
     Reissued,
     Released,
     Reported,
+    Suspended,
     Target,
     TargetState,
     backoff_ms,
@@ -254,7 +256,20 @@ def test_a_device_at_work_stays_so_until_it_answers() -> None:
 def test_a_device_that_never_accepted_is_waited_for_a_little() -> None:
     assert after(SENT, CancelRequested(at=50)).due == 50 + RECALL_MS
     assert after(SENT, CancelRequested(at=99_999)).due == 100_000
-    assert after(msgspec.structs.replace(SENT, due=None), CancelRequested(at=50)).due is None
+    assert after(SENT, Suspended(), CancelRequested(at=50)).due == 50 + RECALL_MS
+
+
+def test_an_attempt_that_a_freeze_suspended_waits_and_has_its_clock_anew() -> None:
+    suspended = after(SENT, Suspended())
+    assert (suspended.due, after(suspended, DueReached(at=10**9))) == (None, suspended)
+    assert after(suspended, Continued(at=7_000)).due == 7_000 + POLICY.timeouts.accept_ms
+    assert after(suspended, said(AttemptState.ACCEPTED)).due is not None
+
+
+def test_a_freeze_touches_no_attempt_that_the_device_has_accepted_or_that_is_called_back() -> None:
+    for target in (INSTALLING, Target(), after(SENT, CancelRequested(at=50))):
+        assert after(target, Suspended(), Continued(at=9)) == target
+    assert after(SENT, Continued(at=9)) == SENT
 
 
 def test_a_device_that_heard_the_recall_and_has_no_work_is_done() -> None:

@@ -177,6 +177,9 @@ SECRET = views.NewSecret(id="t2", secret="tg_secret")
 AUDIT = views.AuditView(id=1, at=AT, actor="ann", verb="pause", subject="run-1", reason="crashes", hash="ab" * 32)
 SECURITY = views.SecurityEventView(id=1, at=AT, device="kiosk-1", code="replay", digest=DIGEST, detail="old")
 STANDSTILL = views.StandstillView(stopped=True, since=AT, by="ann", reason="smoke")
+FREEZE = views.FreezeView(
+    name="sale", starts_at=AT, ends_at=Instant(AT + 1), reason="sale week", pipelines=("shop",), by="ann", created_at=AT
+)
 HEALTH = views.Health(ready=True, faults=(), online=3, unsent=0)
 
 _P = Permission
@@ -211,6 +214,8 @@ NEEDS = {
     "runs.promote": _P.PROMOTE,
     "runs.skip": _P.CONTROL_RUNS,
     "giving_up.give_up": _P.CONTROL_RUNS,
+    "freezes.add": _P.CONTROL_RUNS,
+    "freezes.remove": _P.CONTROL_RUNS,
     "standstill.stop": _P.STOP_EVERYTHING,
     "standstill.lift": _P.LIFT_STANDSTILL,
 }
@@ -259,6 +264,9 @@ ANSWERS: dict[str, Any] = {
     "runs.list_runs": views.Page(items=(RUN,)),
     "runs.targets": views.Page(items=(TARGET,), cursor=None),
     "runs.events": (EVENT,),
+    "freezes.add": FREEZE,
+    "freezes.remove": FREEZE,
+    "freezes.list_freezes": (FREEZE,),
     "standstill.stop": STANDSTILL,
     "standstill.lift": STANDSTILL,
     "standstill.get": STANDSTILL,
