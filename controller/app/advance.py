@@ -14,9 +14,10 @@ from controller.app import heartbeat
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.records import EventRecord, RunRecord, TargetRecord
+from controller.app.records import Candidate, EventRecord, RunRecord, TargetRecord
 from controller.app.releasing import Releasing, policy_of
 from controller.app.repositories import Transaction
+from controller.domain import newcomers
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.events import (
@@ -80,6 +81,12 @@ class Advance:
         if run_id not in self._records:
             self._records[run_id] = self._loaded[run_id] = self.tx.runs.get(run_id)
         return self._records[run_id]
+
+    def open_to_newcomers(self) -> list[RunRecord]:
+        """Return the runs of which a stage takes new devices, as this transaction sees them, by id."""
+        known = {*self.tx.runs.open_to_newcomers(), *self._records}
+        records = [self.record(run_id) for run_id in sorted(known)]
+        return [record for record in records if newcomers.open_stages(record.plan, record.run)]
 
     def adopt(self, record: RunRecord) -> None:
         """Take over a run that this transaction has just inserted."""
@@ -164,23 +171,26 @@ class Advance:
             if candidate.id not in members and not is_left_out(wanted, candidate.device, salt=salt)
         ]
         chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
-        first = record.stage_ids[stage] << 32
-        self.tx.targets.add(
-            [
-                TargetRecord(
-                    id=first | place,
-                    run_id=run_id,
-                    stage=stage,
-                    device_id=candidate.id,
-                    name=candidate.name,
-                    target=Target(),
-                    ready=candidate.instance,
-                    updated_at=self.at,
-                )
-                for place, candidate in enumerate(chosen)
-            ]
-        )
+        self.enlist(record, stage, chosen, first_id=record.stage_ids[stage] << 32)
         return Frozen(at=self.at, stage=stage, targets=len(chosen))
+
+    def enlist(self, record: RunRecord, stage: int, chosen: Sequence[Candidate], *, first_id: int) -> None:
+        """Make devices members of a stage, in this order from *first_id* on; the run is yet to be told."""
+        rows = [
+            TargetRecord(
+                id=first_id + place,
+                run_id=record.id,
+                stage=stage,
+                device_id=candidate.id,
+                name=candidate.name,
+                target=Target(),
+                ready=candidate.instance,
+                updated_at=self.at,
+            )
+            for place, candidate in enumerate(chosen)
+        ]
+        assert first_id + len(rows) <= (record.stage_ids[stage] + 1) << 32, "a stage has no more positions"
+        self.tx.targets.add(rows)
 
     def control(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
         """Tell devices at work whether they may go on; the reply to its hello tells one that is not connected."""
@@ -264,6 +274,6 @@ def let_happen(advance: Advance, events: Mapping[int, Event]) -> None:
         advance.run(run_id, events[run_id])
 
 
-def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
-    """Let runs look again at what they may do: a device came online or became free."""
-    let_happen(advance, {run_id: Woken(at=advance.at) for run_id in run_ids})
+def wake_runs(advance: Advance, run_ids: Iterable[int], *, joined: Mapping[int, Event] | None = None) -> None:
+    """Let runs look again at what they may do: a device came online or became free, or has *joined* them."""
+    let_happen(advance, {**dict.fromkeys(run_ids, Woken(at=advance.at)), **(joined or {})})

@@ -9,6 +9,7 @@ from controller.app.conditions import ANYTHING, Expected, labels_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotAuthenticated, NotFound
+from controller.app.joining import notice
 from controller.app.ports import IssuedCertificate
 from controller.app.queries import formula_from
 from controller.app.records import DeviceRecord
@@ -63,7 +64,7 @@ async def enrol(
         enrolled_at=now,
     )
 
-    def work(tx: Transaction, _after: Consequences) -> None:
+    def work(tx: Transaction, after: Consequences) -> None:
         if not tx.credentials.spend_claim(tokens.hash_of(claim), at=now):
             raise NotAuthenticated("the claim is not valid: unknown, expired or used up")
         known = tx.devices.by_names([name]).get(name)
@@ -71,7 +72,7 @@ async def enrol(
             raise NotAllowed(f"device {device!r} is blocked")
         if known is not None and known.hardware_id != hardware_id:
             raise Conflict(f"device {device!r} is enrolled with other hardware: choose another id")
-        tx.devices.add(record)
+        notice(controller, tx, after, [tx.devices.add(record)])
 
     await controller.write(work)
     return Enrolment(
@@ -210,13 +211,14 @@ async def set_labels(
     if len(labels) > LABELS_MAX or longest > LABEL_LENGTH_MAX or "" in labels:
         raise InvalidRequest(f"expected at most {LABELS_MAX} labels, keys and values up to {LABEL_LENGTH_MAX} long")
 
-    def work(tx: Transaction, _after: Consequences) -> DeviceRecord:
+    def work(tx: Transaction, after: Consequences) -> DeviceRecord:
         found = _find(controller, tx, device)
         if found.labels == labels:
             return found
         expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
         tx.devices.set_labels(found.device, labels)
         audit.record(tx, actor, "device.label", device, at=controller.clock.now())
+        notice(controller, tx, after, [found.id])
         return _find(controller, tx, device)
 
     return _view(controller, await controller.write(work))
@@ -244,11 +246,12 @@ async def unblock(controller: Controller, actor: Actor, *, device: str, reason: 
 async def _set_blocked(controller: Controller, actor: Actor, device: str, reason: str, *, is_blocked: bool) -> None:
     actor.require(Permission.EDIT_DEVICES)
 
-    def work(tx: Transaction, _after: Consequences) -> None:
+    def work(tx: Transaction, after: Consequences) -> None:
         found = _find(controller, tx, device)
         tx.devices.set_blocked(found.device, is_blocked=is_blocked)
         verb = "device.block" if is_blocked else "device.unblock"
         audit.record(tx, actor, verb, device, at=controller.clock.now(), reason=reason)
+        notice(controller, tx, after, [found.id])
 
     await controller.write(work)
 

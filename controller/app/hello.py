@@ -4,7 +4,7 @@ The rules this module keeps:
 
 1. A hello that is not newer than the last one of its incarnation is a recording and gets no answer.
 2. What is still owed is sent again, the same bytes; work that is no longer wanted is called back.
-3. Only then do the device's queued rows become ready.
+3. Only then does the device join stages that include new ones, and do its queued rows become ready.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from controller.app.commands import outdated
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
 from controller.app.dispatch import RESEND_FIRST_MS
+from controller.app.joining import take_in
 from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, Sender, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain.target import TargetState
@@ -38,8 +39,10 @@ def greet(
     fresh = _fresh(controller, tx, advance.at, hellos)
     _tell_again(advance, fresh)
     replies = [_reply(advance, device, hello) for device, hello in fresh]
-    touched = tx.targets.set_ready([device.id for device, _ in fresh], controller.transport.instance)
-    wake_runs(advance, touched)
+    ids = [device.id for device, _ in fresh]
+    joined = take_in(advance, ids)
+    touched = tx.targets.set_ready(ids, controller.transport.instance)
+    wake_runs(advance, touched, joined=joined)
     advance.finish()
     return replies
 

@@ -9,6 +9,7 @@ from controller.domain.freeze import Freeze
 from controller.domain.model import Plan, Run
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.states import ReleaseState
 from controller.domain.target import Target
 from controller.domain.trigger import JobTrigger, StartRequest
 from protocol.ids import DeviceId, Digest, Name
@@ -238,7 +239,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
 
 
 class ReleaseRecord(Record, frozen=True, kw_only=True):
-    """One published release."""
+    """One published release. All but its state is signed; `state_by` says since `state_at` why it is no plain one."""
 
     app: str
     version: str
@@ -250,6 +251,10 @@ class ReleaseRecord(Record, frozen=True, kw_only=True):
     installer: str
     hardware: tuple[str, ...]
     published_at: Instant
+    state: ReleaseState = ReleaseState.PUBLISHED
+    state_reason: str = ""
+    state_by: str = ""
+    state_at: Instant | None = None
 
 
 class ChannelRecord(Record, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from controller.app import presence
 from controller.app.advance import Advance, let_happen
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
+from controller.app.joining import take_in
 from controller.app.records import GivenCommand, ReportRecord, SecurityRecord, Sender, TargetRecord
 from controller.app.releasing import policy_of
 from controller.app.repositories import ReportKey, Transaction
@@ -96,6 +97,7 @@ class _Folding:
         self.tx.commands.close(self.heard)
         self._reissue()
         self._settle()
+        let_happen(self.advance, take_in(self.advance, {device_id for device_id, _, _ in self.told}))
         self.advance.finish()
         for state, count in self.counts.items():
             self.meters.reports.labels(state=state).inc(count)

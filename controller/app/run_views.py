@@ -4,14 +4,20 @@ from typing import Final
 
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
-from controller.app.views import Counters, RunView, StageView, StandingFreeze, SummaryView, TargetView
-from controller.domain import gate, pace
+from controller.app.views import (
+    ApprovalView,
+    Counters,
+    RunView,
+    StageView,
+    StandingFreeze,
+    SummaryView,
+    TargetView,
+)
+from controller.domain import approval, gate, pace
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.freeze import Freeze
-from controller.domain.model import StageRun
 from controller.domain.outputs import Summary
-from controller.domain.pipeline import Stage
 from controller.domain.target import TargetState, is_unaccepted
 from protocol.ids import split_name
 from protocol.lifecycle import AttemptState
@@ -48,9 +54,7 @@ def run_view(record: RunRecord) -> RunView:
         started_by=plan.started_by,
         created_at=record.created_at,
         ended_at=record.ended_at,
-        stages=tuple(
-            _stage_view(stage, at_work, record) for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True)
-        ),
+        stages=tuple(_stage_view(record, index) for index in range(len(run.stages))),
     )
 
 
@@ -58,7 +62,8 @@ def _frozen(freeze: Freeze | None) -> StandingFreeze | None:
     return None if freeze is None else StandingFreeze(name=freeze.name, ends_at=freeze.ends_at, reason=freeze.reason)
 
 
-def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView:
+def _stage_view(record: RunRecord, index: int) -> StageView:
+    stage, at_work = record.plan.pipeline.stages[index], record.run.stages[index]
     tally = at_work.tally
     return StageView(
         name=stage.name,
@@ -78,6 +83,8 @@ def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView
         paced_until=None if at_work.paced_until is None else record.run.clock.wall(at_work.paced_until),
         opened_at=_wall(record, at_work.opened_at),
         ended_at=_wall(record, at_work.ended_at),
+        approvals=tuple(ApprovalView(by=one.by, at=one.at, reason=one.reason) for one in at_work.approvals),
+        approvals_missing=approval.missing(record.plan, record.run, index),
     )
 
 

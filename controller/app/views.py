@@ -47,11 +47,20 @@ class SummaryView(View, frozen=True, kw_only=True):
     avg: float
 
 
+class ApprovalView(View, frozen=True, kw_only=True):
+    """Who approved a stage, when and why."""
+
+    by: str
+    at: Instant
+    reason: str
+
+
 class StageView(View, frozen=True, kw_only=True):
     """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
+    `approvals_missing` are those without which it is not promoted.
     """
 
     name: str
@@ -71,6 +80,8 @@ class StageView(View, frozen=True, kw_only=True):
     paced_until: Instant | None = None
     opened_at: Instant | None
     ended_at: Instant | None
+    approvals: tuple[ApprovalView, ...] = ()
+    approvals_missing: int = 0
 
 
 class StandingFreeze(View, frozen=True, kw_only=True):
@@ -183,7 +194,7 @@ class GroupChange(View, frozen=True, kw_only=True):
 
 
 class ReleaseView(View, frozen=True, kw_only=True):
-    """One release as the release key signed it."""
+    """One release as the release key signed it, and its state: who made it so, when and why."""
 
     app: str
     version: str
@@ -196,6 +207,10 @@ class ReleaseView(View, frozen=True, kw_only=True):
     hardware: tuple[str, ...]
     published_at: Instant
     channels: tuple[str, ...] = ()
+    state: str = "published"
+    state_reason: str = ""
+    state_by: str = ""
+    state_at: Instant | None = None
 
 
 class PipelineView(View, frozen=True, kw_only=True):

@@ -109,8 +109,17 @@ def _stage(stage: StageView, pulse: Pulse | None) -> RenderableType:
     if stage.opened_at is None:
         if stage.needs and stage.state == "blocked":
             line.append(f" after {', '.join(stage.needs)}", "bright_black")
+        if stage.approvals or stage.approvals_missing:
+            line.append(f" {_approvals(stage)}", "bright_black")
         return line
     return Group(line, _bar_line(stage, pulse), *_gate_line(stage))
+
+
+def _approvals(stage: StageView) -> str:
+    """Return who approved a stage that has not begun, and how many are missing."""
+    given = f"approved by {', '.join(one.by for one in stage.approvals)}" if stage.approvals else ""
+    missing = f"{stage.approvals_missing} more to approve" if stage.approvals_missing else ""
+    return "; ".join(filter(None, (given, missing)))
 
 
 def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:

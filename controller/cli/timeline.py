@@ -13,9 +13,11 @@ from controller.cli.reasons import OPERATOR
 
 BREACH: Final = "breach:"
 STOPPED: Final = "stop-everything"
+WITHDRAWN: Final = "withdrawn:"
 
 _OF_STAGES: Final[Mapping[str, str]] = {
     "awaiting_promotion": "stage {stage} waits for somebody to promote it",
+    "approved": "{by} approved stage {stage}: {text}",
     "promoted": "{by} promoted stage {stage}",
     "opened": "stage {stage} opened",
     "soaking": "stage {stage} has succeeded and soaks",
@@ -62,6 +64,8 @@ def _paused(data: Mapping[str, Any]) -> str:
     if text.startswith(BREACH):
         evidence = f": {data['evidence']}" if "evidence" in data else ""
         return f"the gate of stage {text.removeprefix(BREACH)} was breached{evidence}; the run is paused"
+    if text.startswith(WITHDRAWN):
+        return f"{_by(data)} withdrew version {text.removeprefix(WITHDRAWN)}; the run is held and cannot be resumed"
     if text == STOPPED:
         return f"{_by(data)} stopped everything" if "by" in data else "everything is stopped: the run is paused"
     return f"{_by(data)} paused the run: {_reason(text)}"

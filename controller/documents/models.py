@@ -95,6 +95,8 @@ class TargetsPart(Part):
     """Devices that do not belong."""
     percent: Percent = percent_field(domain.Targets().percent)
     """The share of the devices for which the rest holds. In one run the same devices stay in when it grows."""
+    include_new: bool = False
+    """Whether devices belong, too, for which all of this comes to hold while the stage is rolling out."""
 
     def to_domain(self) -> domain.Targets:
         """Return the domain's own."""
@@ -103,10 +105,15 @@ class TargetsPart(Part):
 
 
 class TriggerPart(Part):
-    """What opens a stage once what it needs is met: a person (`manual`), or nobody after a delay."""
+    """What opens a stage once what it needs is met: a person (`manual`), or nobody after a delay.
+
+    With `approvals`, so many others must have approved before a person may promote it.
+    """
 
     type: Annotated[Trigger, Enumerated] = Trigger.AUTOMATIC
     """`manual`: somebody promotes the stage. `automatic`: it opens by itself."""
+    approvals: Annotated[int, Field(ge=0, le=domain.APPROVALS_MAX)] = 0
+    """How many others than who wrote the revision or started the run must approve before a stage is promoted."""
     delay: Span = span_field(0)
     """How long after what it needs was met."""
 
@@ -269,6 +276,7 @@ class StagePart(Part):
             needs=tuple(self.needs),
             targets=self.targets.to_domain(),
             trigger=self.trigger.type,
+            approvals=self.trigger.approvals,
             delay_ms=self.trigger.delay,
             pace=self.pace.to_domain(),
             gate=self.gate.to_domain(),

@@ -91,9 +91,10 @@ def _stages(pipeline: Pipeline) -> list[Any]:
 
 def _stage(stage: Stage) -> dict[str, Any]:
     document = {"name": stage.name, **_changed(stage, Stage(name=stage.name))}
-    document.pop("delay_ms", None)
-    if stage.delay_ms:
-        document["trigger"] = {"type": stage.trigger.value, "delay": render_span(stage.delay_ms)}
+    more = {"approvals": document.pop("approvals", 0), "delay": document.pop("delay_ms", 0)}
+    if any(more.values()):
+        shown = {name: render_span(value) if name == "delay" else value for name, value in more.items() if value}
+        document["trigger"] = {"type": stage.trigger.value, **shown}
     return document
 
 

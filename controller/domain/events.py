@@ -24,6 +24,13 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     targets: int
 
 
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """Stages that include new devices took some in: how many by stage, all queued."""
+
+    at: Instant
+    counts: Mapping[int, int]
+
+
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
     """Devices changed; all that one transaction brought, by stage."""
 
@@ -74,6 +81,15 @@ class Terminated(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
 
 
+class Approved(msgspec.Struct, frozen=True, kw_only=True):
+    """A person consents to the promotion of a stage that has not begun; twice is once."""
+
+    at: Instant
+    stage: int
+    by: str
+    reason: str = ""
+
+
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     """An operator opens a stage that awaits promotion."""
 
@@ -111,10 +127,10 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Order = Paused | Resumed | Lifted | Terminated | Promoted | Skipped
+Order = Paused | Resumed | Lifted | Terminated | Approved | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
-Event = Started | Frozen | Folded | Issued | Order | CalendarChanged | Woken | Recovered
+Event = Started | Frozen | Joined | Folded | Issued | Order | CalendarChanged | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,17 @@ from protocol.messages import ReleaseRef
 from protocol.units import Instant
 
 
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """One person's consent to promote a stage, `at` wall time, bound to what was to be done."""
+
+    by: str
+    at: Instant
+    revision: int
+    version: str
+    salt: str
+    reason: str = ""
+
+
 class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     """One stage at work.
 
@@ -34,6 +45,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     is_frozen: bool = False
     is_promoted: bool = False
+    approvals: tuple[Approval, ...] = ()
     is_recalled: bool = False
     is_cut: bool = False
     paced_until: int | None = None
@@ -56,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was started with, the signed release included; never changed afterwards. Nothing in it is left open.
 
     Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest. `started_by`
-    names the person or the trigger.
+    names the person or the trigger, `author` who wrote the revision.
     """
 
     pipeline: Pipeline
@@ -67,6 +79,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     parameters: Mapping[str, Value] = msgspec.field(default_factory=dict)
     started_by: str = ""
+    author: str = ""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,8 @@ from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
 
 STAGES_MAX: Final = 256
+APPROVALS_MAX: Final = 16
+"""The most people whose approval one stage may ask for."""
 PRIORITY_MAX: Final = 1_000
 """The highest priority of a job; the lowest is as far below 0."""
 NAMES_SHOWN_MAX: Final = 12
@@ -63,7 +65,8 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
 
     Its labels equal all of `labels`; it belongs to one of `groups` or to a group below one; `query` holds
     (`controller.domain.query`); it is one of the listed `devices`; it is none of `exclude`. `percent` keeps a sticky
-    share of these: the same salt and device always fall on the same side, so 5 → 25 → 100 extend each other.
+    share of these: the same salt and device always fall on the same side, so 5 → 25 → 100 extend each other. With
+    `include_new` the stage also takes devices for which it comes to hold while it is rolling out.
     """
 
     query: str = ""
@@ -72,6 +75,7 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceId, ...] = ()
     exclude: tuple[DeviceId, ...] = ()
     percent: Percent = 100.0
+    include_new: bool = False
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,12 +137,13 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a pipeline."""
+    """One step of a pipeline. A manual one is promoted once `approvals` people have approved it."""
 
     name: StageName
     needs: tuple[StageName, ...] = ()
     targets: Targets = Targets()
     trigger: Trigger = Trigger.AUTOMATIC
+    approvals: Annotated[int, Meta(ge=0, le=APPROVALS_MAX)] = 0
     delay_ms: Annotated[int, Meta(ge=0)] = 0
     pace: Pace = Pace()
     gate: Gate = Gate()
@@ -230,6 +235,9 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         if need not in names:
             message = f"no stage is named {need!r}; there are {_some(names)}"
             yield Fault(place=f"{place}.needs[{index}]", message=message)
+    if stage.approvals and stage.trigger is not Trigger.MANUAL:
+        message = f"{stage.approvals} approvals of a stage that nobody promotes: expected the type 'manual'"
+        yield Fault(place=f"{place}.trigger.approvals", message=message)
     yield from _when_faults(f"{place}.when", stage)
     limit = stage.gate.failures
     if (limit.count is None) == (limit.percent is None):

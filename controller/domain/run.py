@@ -5,7 +5,8 @@ The rules this module and `controller.domain.settle` keep:
 1. `step` is total, and decides from the level, not from the edge: after any event the whole state is looked at, and
    doing it twice changes nothing.
 2. States change along the tables of `controller.domain.states` and nowhere else; a verdict absorbs.
-3. A stage opens only when all it needs has a verdict that meets it (`passed`, `skipped`, `failed` with `continue`).
+3. A stage opens only when all it needs has a verdict that meets it (`passed`, `skipped`, `failed` with `continue`), and
+   one that asks for approvals only with all of them.
 4. While a run is paused, is ending or has ended, no device is released.
 5. Whatever pauses or stops a run raises its epoch, which fences commands that are on their way.
 6. A release that was cut short is due again at once, because the state says so: it goes on after any restart.
@@ -16,10 +17,13 @@ The rules this module and `controller.domain.settle` keep:
 from collections.abc import Iterator
 from typing import assert_never
 
+import msgspec
+
+from controller.domain import approval, pace
 from controller.domain import gate as gates
-from controller.domain import pace
 from controller.domain.counters import Tally, folded
 from controller.domain.events import (
+    Approved,
     CalendarChanged,
     Effect,
     Event,
@@ -27,6 +31,7 @@ from controller.domain.events import (
     Frozen,
     Go,
     Issued,
+    Joined,
     Lifted,
     Note,
     Order,
@@ -40,7 +45,7 @@ from controller.domain.events import (
     Woken,
 )
 from controller.domain.freeze import next_change
-from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
+from controller.domain.model import Approval, Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.outputs import summed
 from controller.domain.pipeline import Stage, outputs_asked
 from controller.domain.settle import breach_of, paused, room, settle, slots
@@ -108,6 +113,8 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
             return _start(plan, run, event)
         case Frozen():
             return _freeze(run, event), ()
+        case Joined():
+            return _join(run, event), ()
         case Folded():
             return _fold(plan, run, event), ()
         case Issued():
@@ -132,6 +139,8 @@ def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
             return _lift(run, order)
         case Terminated():
             return _terminate(run, order)
+        case Approved():
+            return _approve(plan, run, order)
         case Promoted():
             return _promote(plan, run, order)
         case Skipped():
@@ -152,6 +161,13 @@ def _freeze(run: Run, event: Frozen) -> Run:
     if run.stages[event.stage].is_frozen:
         return run
     return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets))
+
+
+def _join(run: Run, event: Joined) -> Run:
+    for index, count in event.counts.items():
+        tally = run.stages[index].tally
+        run = stage_changed(run, index, tally=msgspec.structs.replace(tally, queued=tally.queued + count))
+    return run
 
 
 def _issue(plan: Plan, run: Run, event: Issued) -> Run:
@@ -210,8 +226,29 @@ def _terminate(run: Run, event: Terminated) -> Outcome:
     return ending, (Note(kind="terminating", text=event.reason, by=event.by),)
 
 
+def _approve(plan: Plan, run: Run, event: Approved) -> Outcome:
+    at_work = run.stages[event.stage]
+    is_open = at_work.state in {StageState.BLOCKED, StageState.AWAITING_PROMOTION}
+    is_known = event.by in {one.by for one in at_work.approvals}
+    if run.state is not RunState.RUNNING or not is_open or is_known or approval.is_barred(plan, event.by):
+        return run, ()
+    given = Approval(
+        by=event.by,
+        at=event.at,
+        revision=plan.revision,
+        version=plan.operation.version,
+        salt=plan.salt,
+        reason=event.reason,
+    )
+    name = plan.pipeline.stages[event.stage].name
+    note = Note(kind="approved", stage=name, text=event.reason, by=event.by)
+    return stage_changed(run, event.stage, approvals=(*at_work.approvals, given)), (note,)
+
+
 def _promote(plan: Plan, run: Run, event: Promoted) -> Outcome:
     if run.state is not RunState.RUNNING or run.stages[event.stage].state is not StageState.AWAITING_PROMOTION:
+        return run, ()
+    if approval.missing(plan, run, event.stage):
         return run, ()
     name = plan.pipeline.stages[event.stage].name
     return stage_changed(run, event.stage, is_promoted=True), (Note(kind="promoted", stage=name, by=event.by),)

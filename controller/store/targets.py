@@ -32,6 +32,8 @@ _is_fit = sa.exists().where(device.c.id == _t.device_id, ~device.c.is_blocked, ~
 
 INSERT: Final = Bulk.insert(target_run, *target_run.c.keys())
 MEMBERS: Final = sa.select(_t.device_id).where(_t.run_id == sa.bindparam("run_id"))
+MEMBERS_AMONG: Final = MEMBERS.where(one_of(_t.device_id, "device_ids"))
+LAST_IN_STAGE: Final = sa.select(sa.func.max(_t.id)).where(_in_range)
 PLACED: Final = sa.select(_t.device_id, _t.id).where(_t.run_id == sa.bindparam("run_id"))
 BY_IDS: Final = sa.select(target_run).where(one_of(_t.id, "ids"))
 READY: Final = (
@@ -116,6 +118,14 @@ class SqlTargets:
 
     def members(self, run_id: int) -> set[int]:
         return set(self._connection.scalars(MEMBERS, {"run_id": run_id}))
+
+    def members_among(self, run_id: int, device_ids: Collection[int]) -> set[int]:
+        values = {"run_id": run_id, "device_ids": list(device_ids)}
+        return set(self._connection.scalars(MEMBERS_AMONG, values))
+
+    def next_id(self, stage_id: int) -> int:
+        last: int | None = self._connection.execute(LAST_IN_STAGE, _of_stage(stage_id)).scalar_one()
+        return stage_id << STAGE_SHIFT if last is None else last + 1
 
     def placed(self, run_id: int) -> dict[int, int]:
         rows: Sequence[Any] = self._connection.execute(PLACED, {"run_id": run_id}).all()

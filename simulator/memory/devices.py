@@ -91,6 +91,10 @@ class MemoryDevices:
             if not (row.is_blocked or row.is_broken) and matches(where, self.described(row))
         ]
 
+    def candidates(self, ids: Collection[int]) -> list[tuple[Candidate, Described]]:
+        rows = [self._rows[id_] for id_ in sorted(set(ids)) if self.is_fit(id_)]
+        return [(Candidate(row.id, row.device, row.name, row.instance), self.described(row)) for row in rows]
+
     def roll(self) -> list[Enrolled]:
         rows = self._rows.values()
         return [Enrolled(row.id, row.device, row.is_blocked, row.is_broken) for row in rows]

@@ -52,6 +52,12 @@ class MemoryTargets:
     def members(self, run_id: int) -> set[int]:
         return set(self._members[run_id])
 
+    def members_among(self, run_id: int, device_ids: Collection[int]) -> set[int]:
+        return set(self._members[run_id]) & set(device_ids)
+
+    def next_id(self, stage_id: int) -> int:
+        return max((row.id + 1 for row in self._in_order(stage_id)), default=stage_id << STAGE_SHIFT)
+
     def placed(self, run_id: int) -> dict[int, int]:
         return {device: id_ >> STAGE_SHIFT for device, id_ in self._members[run_id].items()}
 

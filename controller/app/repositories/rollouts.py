@@ -39,6 +39,9 @@ class Runs(Protocol):
     def active_ids(self) -> list[int]:
         """Return the ids of runs that have not ended."""
 
+    def open_to_newcomers(self) -> list[int]:
+        """Return the ids of runs of which a stage takes new devices, as they were saved."""
+
     def waking(self, at: Instant) -> list[int]:
         """Return the ids of active runs whose `wake_at` has come."""
 
@@ -50,10 +53,16 @@ class Targets(Protocol):
     """Devices in runs."""
 
     def add(self, targets: Sequence[TargetRecord]) -> None:
-        """Insert the frozen membership of a stage."""
+        """Insert the frozen membership of a stage, or devices that join it later."""
 
     def members(self, run_id: int) -> set[int]:
         """Return the ids of the devices that some stage of the run has frozen."""
+
+    def members_among(self, run_id: int, device_ids: Collection[int]) -> set[int]:
+        """Return those of *device_ids* that some stage of the run has."""
+
+    def next_id(self, stage_id: int) -> int:
+        """Return the id of the next row of a stage: behind all that it has."""
 
     def placed(self, run_id: int) -> dict[int, int]:
         """Return the stage id of every device that some stage of the run has frozen, by device id."""

@@ -95,12 +95,13 @@ def start_run(
     salt: Annotated[str | None, typer.Option("--salt", help="That of a preview, to start just what it showed.")] = None,
     values: Values = None,
     env: Annotated[list[str] | None, typer.Option("--env", help="KEY=value for this run's environment.")] = None,
+    allow_deprecated: Annotated[bool, typer.Option("--allow-deprecated", help="Even of a deprecated release.")] = False,
     wait: Wait = False,
     timeout: Timeout = "",
 ) -> None:
     """Start a run of a job."""
     body: dict[str, Any] = {"job": job, "version": version, "salt": salt}
-    body |= {"parameters": pairs_of(values or []), "env": pairs_of(env or [])}
+    body |= {"parameters": pairs_of(values or []), "env": pairs_of(env or []), "allow_deprecated": allow_deprecated}
     run = session.client.send("POST", "/v1/runs", body)
     if not wait:
         session.printer.item(run, SHAPE)
@@ -212,6 +213,18 @@ def terminate_run(session: Session, run: RunId, reason: Reason) -> None:
     if not session.yes:
         session.confirm(_consequence(_not_ended(session.client.get(f"/v1/runs/{quoted(run)}"))))
     _act(session, run, "terminate", {"reason": reason})
+
+
+@command(group, "approve")
+def approve_stage(
+    session: Session,
+    *,
+    run: RunId,
+    stage: Annotated[str, typer.Argument(help="The stage.")],
+    reason: Reason = "",
+) -> None:
+    """Consent to the promotion of a stage that neither your revision nor your start is behind."""
+    _act(session, run, f"stages/{quoted(stage)}/approve", {"reason": reason})
 
 
 @command(group, "promote")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from controller.app import following, giving_up, runs
+from controller.app import approvals, following, giving_up, runs
 from controller.app.conditions import run_tag
 from controller.app.views import EventView, Page, RunView, TargetView
 from controller.http import schemas, streams
@@ -19,7 +19,15 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 @router.post("", status_code=201, response_model=schemas.Run, responses=WRITE, summary="Start a run of a job")
 async def start_run(c: Context, actor: Operator, body: schemas.StartRun, response: Response) -> RunView:
     """Snapshot the job's pipeline and operation and begin; only one run of a job may be active."""
-    run = await runs.start(c, actor, job=body.job, version=body.version, salt=body.salt, given=body.given())
+    run = await runs.start(
+        c,
+        actor,
+        job=body.job,
+        version=body.version,
+        salt=body.salt,
+        given=body.given(),
+        allows_deprecated=body.allow_deprecated,
+    )
     response.headers["Location"] = f"/v1/runs/{run.id}"
     return run
 
@@ -64,6 +72,12 @@ async def resume_run(
 async def terminate_run(c: Context, actor: Operator, run: Id, body: schemas.WithReason) -> RunView:
     """Send nothing more; devices at work are told to stop where they still can."""
     return await runs.terminate(c, actor, run=run, reason=body.reason)
+
+
+@router.post("/{run}/stages/{stage}/approve", response_model=schemas.Run, responses=WRITE, summary="Approve a stage")
+async def approve_stage(c: Context, actor: Operator, run: Id, stage: Id, body: schemas.ApproveStage) -> RunView:
+    """Consent to the promotion of a stage; neither who wrote the revision nor who started the run can."""
+    return await approvals.approve(c, actor, run=run, stage=stage, reason=body.reason)
 
 
 @router.post("/{run}/promote", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Promote a stage")

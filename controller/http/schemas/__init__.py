@@ -27,6 +27,8 @@ from controller.http.schemas.releases import Artifact as Artifact
 from controller.http.schemas.releases import Channel as Channel
 from controller.http.schemas.releases import NewChannel as NewChannel
 from controller.http.schemas.releases import Release as Release
+from controller.http.schemas.runs import Approval as Approval
+from controller.http.schemas.runs import ApproveStage as ApproveStage
 from controller.http.schemas.runs import Counters as Counters
 from controller.http.schemas.runs import Event as Event
 from controller.http.schemas.runs import PromoteStage as PromoteStage

@@ -42,11 +42,20 @@ class Summary(Answer):
     avg: float
 
 
+class Approval(Answer):
+    """Who approved a stage, when and why."""
+
+    by: str
+    at: Time
+    reason: str
+
+
 class Stage(Answer):
     """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go.
+    `approvals_missing` are those without which it is not promoted.
     """
 
     name: str
@@ -66,6 +75,8 @@ class Stage(Answer):
     paced_until: Time | None
     opened_at: Time | None
     ended_at: Time | None
+    approvals: list[Approval]
+    approvals_missing: int
 
 
 class StandingFreeze(Answer):
@@ -133,7 +144,7 @@ class Event(Answer):
 class StartRun(Body):
     """Start a run of a job, at the job's version or another one; `salt` is that of a preview.
 
-    `parameters` and `env` override those of the job and of the pipeline.
+    `parameters` and `env` override those of the job and of the pipeline. A deprecated release takes `allow_deprecated`.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"job": "shop-update", "version": "2.1.0"}]})
@@ -143,6 +154,7 @@ class StartRun(Body):
     salt: Word | None = None
     parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = Field(default_factory=dict)
     env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = Field(default_factory=dict)
+    allow_deprecated: bool = False
 
     def given(self) -> Given:
         """Return what is given for this run alone."""
@@ -170,6 +182,12 @@ class ResumeRun(Body):
 
     reason: Annotated[str, Field(max_length=REASON_LENGTH_MAX)] = ""
     override: bool = False
+
+
+class ApproveStage(Body):
+    """Consent to the promotion of a stage; the reason, if any, is kept in the audit log."""
+
+    reason: Annotated[str, Field(max_length=REASON_LENGTH_MAX)] = ""
 
 
 class PromoteStage(Body):

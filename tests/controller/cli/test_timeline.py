@@ -27,6 +27,11 @@ WORDS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("failed", {}, "the run failed"),
     ("passed", {"stage": "eu"}, "stage eu passed"),
     ("promoted", {"stage": "eu", "by": "ann"}, "ann promoted stage eu"),
+    (
+        "paused",
+        {"text": "withdrawn:2.1.0", "by": "ann"},
+        "ann withdrew version 2.1.0; the run is held and cannot be resumed",
+    ),
     ("skipping", {"stage": "eu", "by": "ann", "text": "{x}"}, "ann passes over stage eu: {x}"),
     ("resumed", {"by": "ann"}, "ann let the run go on"),
     ("resumed", {"by": "ann", "text": "known"}, "ann let the run go on: known"),

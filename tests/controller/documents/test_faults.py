@@ -166,7 +166,7 @@ triggers:
             on_failure: 7
             allow_empty: maybe
           - name: b
-            trigger: {type: manual, delay: soon}
+            trigger: {type: manual, delay: soon, approvals: 17}
             gate: {failures: {more_than: "300%", of: all, min_sample: true}}
             pace: fast
           - just text
@@ -198,6 +198,7 @@ triggers:
                 "stages[1].trigger.delay | 15:36: expected a span such as '30s', '10m', '2h', '7d' or '1h30m', "
                 "found 'soon'"
             ),
+            "stages[1].trigger.approvals | 15:53: expected at most 16, found 17",
             "stages[1].gate.failures.more_than | 16:34: expected at most 100%, found '300%'",
             "stages[1].gate.failures.of | 16:46: expected 'targets', 'sent', 'started' or 'finished', found 'all'",
             "stages[1].gate.failures.min_sample | 16:63: expected a whole number, found true",
@@ -220,12 +221,18 @@ triggers:
             needs: [b]
           - name: d
           - name: d
+          - name: e
+            trigger: {approvals: 2}
         """,
         (
             "stages | 4:3: stages need each other in a circle: a → c → b → a",
-            "stages[1].needs[1] | 7:16: no stage is named 'nowhere'; there are a, b, c, d",
+            "stages[1].needs[1] | 7:16: no stage is named 'nowhere'; there are a, b, c, d, e",
             "stages[1].targets.exclude[0] | 8:46: device 'k-2' is both listed and excluded",
             "stages[4].name | 12:11: stage 'd' is defined twice",
+            (
+                "stages[5].trigger.approvals | 14:26: 2 approvals of a stage that nobody promotes: "
+                "expected the type 'manual'"
+            ),
         ),
     ),
     Bad(

@@ -175,6 +175,7 @@ limits = st.one_of(
 def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
     devices = draw(st.lists(names, max_size=4, unique=True))
     cut = draw(st.integers(0, len(devices)))
+    trigger = draw(st.sampled_from(Trigger))
     return Stage(
         name=StageName(name),
         needs=tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3))) if earlier else (),
@@ -185,8 +186,10 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
             devices=tuple(devices[:cut]),
             exclude=tuple(devices[cut:]),
             percent=draw(percents),
+            include_new=draw(st.booleans()),
         ),
-        trigger=draw(st.sampled_from(Trigger)),
+        trigger=trigger,
+        approvals=draw(st.integers(0, 16)) if trigger is Trigger.MANUAL else 0,
         delay_ms=draw(spans),
         pace=Pace(max_in_flight=draw(counts), per_minute=draw(st.none() | counts | growths)),
         gate=Gate(

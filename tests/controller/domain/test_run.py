@@ -8,6 +8,7 @@ import pytest
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.events import (
+    Approved,
     Cancel,
     Conclude,
     Folded,
@@ -426,3 +427,31 @@ def test_a_condition_asks_one_stage_and_hears_no_other() -> None:
     end(world, 1, 0, AttemptState.SUCCEEDED, boot_ms=5)
     assert world.run.stages[0].outputs == {}
     assert world.state(2) is S.SKIPPED
+
+
+def test_a_stage_that_lacks_approvals_is_not_promoted() -> None:
+    asks = stage("all", trigger=Trigger.MANUAL, approvals=2)
+    world = World(msgspec.structs.replace(plan(asks), author="ann", started_by="olga"), [1]).start()
+
+    def approve(*people: str) -> None:
+        for person in people:
+            world.happen(Approved(at=world.now, stage=0, by=person))
+
+    approve("ann", "olga", "bob", "bob")
+    world.happen(Promoted(at=world.now, stage=0))
+    assert world.state(0) is StageState.AWAITING_PROMOTION
+    assert [one.by for one in world.run.stages[0].approvals] == ["bob"]
+
+    approve("cem")
+    world.happen(Promoted(at=world.now, stage=0))
+    assert world.state(0) is StageState.ROLLING_OUT
+    approve("dee")
+    assert len(world.run.stages[0].approvals) == 2
+
+
+def test_approvals_are_of_a_run_that_runs() -> None:
+    asks = stage("all", trigger=Trigger.MANUAL, approvals=1)
+    world = World(plan(asks), [1]).start()
+    world.happen(Terminated(at=world.now, reason="enough"))
+    world.happen(Approved(at=world.now, stage=0, by="bob"))
+    assert world.run.stages[0].approvals == ()

@@ -25,7 +25,7 @@ from controller.app.records import (
 from controller.app.repositories import Transaction
 from controller.domain.pipeline import Targets
 from controller.domain.query import Formula, render
-from controller.domain.states import RunState
+from controller.domain.states import ReleaseState, RunState
 from controller.domain.target import TargetState
 from controller.domain.trigger import OnRelease, OnSchedule, StartRequest
 from protocol.ids import PARTITIONS, DeviceId, Name
@@ -122,7 +122,8 @@ def say_hello(tx: Transaction, number: int, facts: dict[str, str], apps: list[tu
 
 
 def select(tx: Transaction, tree: Formula, group: str) -> Any:
-    return tx.devices.ids(tree), tx.devices.matching(Targets(query=render(tree), groups=(group,)))
+    chosen = tx.devices.ids(tree), tx.devices.matching(Targets(query=render(tree), groups=(group,)))
+    return chosen, tx.devices.candidates(list(range(DEVICES, 0, -1)))
 
 
 def add_groups(tx: Transaction, paths: list[str]) -> Any:
@@ -221,7 +222,8 @@ def in_stage(tx: Transaction, stage_id: int, state: TargetState) -> Any:
 
 def targets_of(tx: Transaction, run_id: int, number: int) -> Any:
     found = tx.targets.members(run_id), tx.targets.in_flight(run_id), tx.targets.next_due(run_id)
-    return found, tx.targets.at_work(number)
+    later = tx.targets.members_among(run_id, [1, 3]), tx.targets.next_id(run_id), tx.runs.open_to_newcomers()
+    return found, later, tx.targets.at_work(number)
 
 
 def due_targets(tx: Transaction, run_id: int, now: int, limit: int) -> Any:
@@ -343,6 +345,10 @@ def remove_from_channel(tx: Transaction, app: str, channel: str, version: str) -
 
 def add_release(tx: Transaction, app: str, version: str, counter: int) -> Any:
     tx.catalog.add_releases([release(app, version, counter)])
+    found = tx.catalog.release(app, version)
+    assert found is not None
+    state = list(ReleaseState)[counter % len(ReleaseState)]
+    tx.catalog.save_release(msgspec.structs.replace(found, state=state, state_by="ann", state_at=at(counter)))
     return tx.catalog.release(app, version)
 
 

@@ -50,6 +50,17 @@ def test_targets_come_back_in_order_as_they_were_stored(tx: Transaction, run: Ru
     assert tx.targets.members(run.id) == {1, 2}
 
 
+def test_who_joins_later_comes_behind_all_that_a_stage_has(tx: Transaction, run: RunRecord) -> None:
+    first = run.stage_ids[0] << 32
+    assert tx.targets.next_id(run.stage_ids[0]) == first
+    tx.targets.add([target(run, 4, 1), target(run, 2, 2), target(run, 2**32 - 2, 3, stage=1)])
+    assert tx.targets.next_id(run.stage_ids[0]) == first + 5
+    assert tx.targets.next_id(run.stage_ids[1]) == (run.stage_ids[1] << 32) + 2**32 - 1
+    assert tx.targets.members_among(run.id, [1, 3, 4, 99]) == {1, 3}
+    assert tx.targets.members_among(run.id, []) == set()
+    assert tx.targets.members_among(run.id + 1, [1]) == set()
+
+
 def test_saving_stores_what_may_change_and_nothing_else(tx: Transaction, run: RunRecord) -> None:
     row = target(run, 1, 1)
     tx.targets.add([row])
