@@ -31,9 +31,9 @@ def test_every_page_is_in_the_index() -> None:
     assert pages - linked == {DOCS / "README.md"}
 
 
-@pytest.mark.parametrize("section", re.split(r"^## ", GLOSSARY, flags=re.MULTILINE)[1:], ids=lambda text: text[:20])
-def test_no_section_of_the_glossary_defines_a_word_twice(section: str) -> None:
-    words = Counter(re.findall(r"^- (\*\*.+?\*\*(?: \(.+?\))?)", section, re.MULTILINE))
+def test_the_glossary_defines_no_word_twice() -> None:
+    words = Counter(re.findall(r"^- (\*\*.+?\*\*(?: \(.+?\))?)", GLOSSARY, re.MULTILINE))
+    assert len(words) > 100
     assert [word for word, count in words.items() if count > 1] == []
 
 
