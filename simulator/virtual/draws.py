@@ -21,6 +21,7 @@ from controller.domain.pipeline import (
     Pace,
     Pipeline,
     Retry,
+    Rollback,
     Stage,
     Targets,
     Timeouts,
@@ -44,6 +45,9 @@ QUERIES: Final = (
     '!group("eu")',
 )
 DEVICES_MAX: Final = 8
+RERUNS_EVERY: Final = 4
+RERUN_GAP_MS: Final = 15 * SECOND
+RERUN_CHAOS_MS: Final = 6 * MINUTE
 
 
 class NetworkDraw(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,13 +126,15 @@ class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
     """Mean time between two acts in milliseconds, and how likely each act is beside the others.
 
     `stop_gap_ms` is the mean time until everything is stopped, and until that is lifted again; `decide_gap_ms` that
-    between two decisions about a stage or a device that a run would wait for. 0 is never.
+    between two decisions about a stage or a device that a run would wait for; `rerun_gap_ms` that between two runs
+    over an earlier one. 0 is never.
     """
 
     gap_ms: int
     weights: dict[str, int]
     stop_gap_ms: int
     decide_gap_ms: int
+    rerun_gap_ms: int
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,7 +165,7 @@ def draw(seed: int) -> Draws:
     count = chance.choice((1, 2, 3, 3, 4, 4, 5, 6, DEVICES_MAX))
     jobs = chance.choice((1, 1, 2))
     devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
-    return Draws(
+    drawn = Draws(
         seed=seed,
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
@@ -174,6 +180,23 @@ def draw(seed: int) -> Draws:
         broker=_broker(random.Random(f"{seed}/draws/broker")),
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
+    )
+    return _with_reruns(random.Random(f"{seed}/reruns"), drawn)
+
+
+def _with_reruns(chance: random.Random, drawn: Draws) -> Draws:
+    """Let runs be tried again and rolled back in some worlds, which last long enough for devices to have had something.
+
+    The chance is one of its own, so that all other worlds are as they were.
+    """
+    if chance.randrange(RERUNS_EVERY):
+        return drawn
+    return msgspec.structs.replace(
+        drawn,
+        pipelines=tuple(_with_rollback(chance, pipeline) for pipeline in drawn.pipelines),
+        operator=msgspec.structs.replace(drawn.operator, rerun_gap_ms=RERUN_GAP_MS),
+        chaos_ms=max(drawn.chaos_ms, RERUN_CHAOS_MS),
+        floors=chance.choice((drawn.floors, (0, 2, 2), (0, 0, 3))),
     )
 
 
@@ -256,6 +279,7 @@ def _operator(chance: random.Random, rare: random.Random) -> OperatorDraw:
         weights={**weights, "start": 3, "promote": 3, "resume": max(1, weights["pause"])},
         stop_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
         decide_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
+        rerun_gap_ms=0,
     )
 
 
@@ -271,6 +295,25 @@ def _pipeline(chance: random.Random, name: str, devices: tuple[DeviceId, ...]) -
         needs = tuple(chance.sample(earlier, 1)) if earlier and chance.randrange(5) else ()
         stages.append(_stage(chance, StageName(f"s{number + 1}"), needs, devices, is_last=is_last))
     return Pipeline(name=name, stages=tuple(stages), timeout_ms=Millis(int(chance.uniform(10, 40) * MINUTE)))
+
+
+def _with_rollback(chance: random.Random, pipeline: Pipeline) -> Pipeline:
+    """Let some stages take back what was reached when they fail, by rules that are drawn, too; and let more fail."""
+    stages = tuple(
+        msgspec.structs.replace(
+            stage,
+            on_failure=chance.choice((stage.on_failure, OnFailure.ROLLBACK, OnFailure.ROLLBACK)),
+            gate=chance.choice((stage.gate, Gate(failures=FailureLimit(count=0)))),
+        )
+        for stage in pipeline.stages
+    )
+    rules = Rollback(
+        pace=chance.choice((None, Pace(max_in_flight=1), Pace(max_in_flight=3))),
+        gate=_gate(chance),
+        timeouts=_timeouts(chance),
+        retry=Retry(attempts_max=chance.choice((1, 3)), backoff_ms=Millis(SECOND)),
+    )
+    return msgspec.structs.replace(pipeline, stages=stages, rollback=rules)
 
 
 def _stage(

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from controller.app import devices, giving_up, groups, pipelines, runs, standstill
+from controller.app import devices, giving_up, groups, pipelines, reruns, runs, standstill
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
 from controller.app.errors import ControllerError
@@ -31,6 +31,8 @@ REASON: Final = "drawn"
 SETTLE_MS: Final = 5_000
 HURRY_EVERY: Final = 4
 HURRY_MS: Final = 1_000
+RERUN_LAST: Final = 3
+"""Of so many of the newest runs one is tried again or taken back: devices have moved on from the others."""
 
 Use = Callable[[Controller], Coroutine[Any, Any, Any]]
 
@@ -45,6 +47,7 @@ class Operator:
         self._picture = oracle.picture
         self._chance = world.chance("operator")
         self._rare = world.chance("rare acts")
+        self._again = world.chance("reruns")
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -71,13 +74,16 @@ class Operator:
             self._after(draws.stop_gap_ms, self._stop_everything)
         if draws.decide_gap_ms:
             self._after(draws.decide_gap_ms, self._decide)
+        if draws.rerun_gap_ms:
+            self._after(draws.rerun_gap_ms, self._rerun, self._again)
 
-    def _after(self, gap_ms: int, act: Callable[[], None]) -> None:
+    def _after(self, gap_ms: int, act: Callable[[], None], chance: random.Random | None = None) -> None:
         def unless_healed() -> None:
             if not self._world.is_healed:
                 act()
 
-        self._world.scheduler.after(1 + int(self._rare.expovariate(1) * gap_ms), unless_healed)
+        span_ms = int((chance or self._rare).expovariate(1) * gap_ms)
+        self._world.scheduler.after(1 + span_ms, unless_healed)
 
     def _act(self) -> None:
         if self._world.is_healed:
@@ -210,6 +216,20 @@ class Operator:
         device = self._rare.choice(self._world.draws.devices)
         act = partial(giving_up.give_up, run=run.uid, device=device, reason=REASON)
         self._ask("give up", f"{run.uid}/{device}", act)
+
+    def _rerun(self) -> None:
+        """Try a run again that has ended, or have the devices of any run taken back."""
+        found = list(self._picture.runs.values())
+        if found:
+            run = self._again.choice(found[-RERUN_LAST:])
+            is_ended = run.run.state.is_terminal
+            version = self._again.choice((None, None, *VERSIONS))
+            if is_ended and self._again.randrange(2):
+                self._ask("retry", run.uid, partial(reruns.retry, run=run.uid, version=version))
+            elif is_ended or not self._again.randrange(8):
+                act = partial(reruns.roll_back, run=run.uid, reason=REASON, version=version)
+                self._ask("roll back", run.uid, act)
+        self._after(self._world.draws.operator.rerun_gap_ms, self._rerun, self._again)
 
     def _stop_everything(self) -> None:
         if any(self._count(run, TargetState.IN_PROGRESS) for run in self.active):

@@ -2,6 +2,7 @@
 
 from agent.core.model import Phase
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
+from controller.domain.rerun import Purpose, Unfit
 from controller.domain.target import TargetState
 from protocol.ids import Name
 from protocol.lifecycle import AttemptState, Left
@@ -47,6 +48,10 @@ class Witness(Observer):
             sometimes(Sometimes.LEFT_BROKEN)
         if new.reason is Reason.VERIFY_FAILED and old.reason is not new.reason:
             sometimes(Sometimes.VERIFY_FAILED)
+        source = self._picture.runs[row.run_id].plan.source
+        is_back = source is not None and source.purpose is Purpose.ROLLBACK
+        if is_back and new.state is TargetState.SUCCEEDED:
+            sometimes(Sometimes.WENT_BACK)
         end = f" {new.reason or ''} left {new.left}" if new.attempt_state and new.attempt_state.is_terminal else ""
         shown = f"attempt {new.attempt} {new.attempt_state}{end} due {new.due}"
         self._world.say("row", f"{row.name} {old.state} → {new.state}: {shown}")
@@ -54,11 +59,14 @@ class Witness(Observer):
     def _ran(self, before: RunRecord | None, run: RunRecord) -> None:
         if before is None:
             self._world.say("run", f"{run.uid} of {run.job} {run.run.state}")
+            self._over(run)
             return
         breaches = {reason for reason in run.run.pause_reasons if reason.startswith("breach:")}
         if breaches - set(before.run.pause_reasons):
             self._world.sometimes(Sometimes.GATE_BREACHED)
         for index, (was, now) in enumerate(zip(before.run.stages, run.run.stages, strict=True)):
+            if any(one.reason is Unfit.BELOW_FLOOR for one in now.left_out) and not was.left_out:
+                self._world.sometimes(Sometimes.LEFT_AS_IT_IS)
             if was.state is not now.state:
                 self._staged(run, index)
             if now.is_cut:
@@ -66,6 +74,23 @@ class Witness(Observer):
         if (before.run.state, before.run.epoch) != (run.run.state, run.run.epoch):
             reasons = ", ".join(run.run.pause_reasons)
             self._world.say("run", f"{run.uid} {run.run.state} epoch {run.run.epoch} {reasons}")
+
+    def _over(self, run: RunRecord) -> None:
+        """Notice what a run over an earlier run is for."""
+        source = run.plan.source
+        if source is None:
+            return
+        past = self._picture.runs[source.run_id]
+        if source.purpose is Purpose.RETRY:
+            self._world.sometimes(Sometimes.TRIED_AGAIN)
+        elif past.run.rollback is None:
+            self._world.sometimes(Sometimes.TAKEN_BACK_BY_HAND)
+        else:
+            self._world.sometimes(
+                Sometimes.TAKEN_BACK_IN_RUN if past.run.rollback.by else Sometimes.TAKEN_BACK_BY_FAILING
+            )
+        if source.purpose is Purpose.ROLLBACK and past.plan.source and past.plan.source.purpose is Purpose.ROLLBACK:
+            self._world.sometimes(Sometimes.TAKEN_BACK_TWICE)
 
     def _staged(self, run: RunRecord, index: int) -> None:
         stage = run.run.stages[index]
