@@ -24,6 +24,7 @@ from controller.domain.pipeline import (
     Pace,
     Pipeline,
     Retry,
+    Rollback,
     Stage,
     Targets,
     Timeouts,
@@ -49,6 +50,9 @@ QUERIES: Final = (
 )
 DEVICES_MAX: Final = 8
 SHAPED_EVERY: Final = 4
+RERUNS_EVERY: Final = 4
+RERUN_GAP_MS: Final = 15 * SECOND
+RERUN_CHAOS_MS: Final = 6 * MINUTE
 
 
 class NetworkDraw(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,8 +131,8 @@ class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
     """Mean time between two acts in milliseconds, and how likely each act is beside the others.
 
     `stop_gap_ms` is the mean time until everything is stopped, and until that is lifted again; `decide_gap_ms` that
-    between two decisions about a stage or a device that a run would wait for; `freeze_gap_ms` that between two freezes.
-    0 is never.
+    between two decisions about a stage or a device that a run would wait for; `freeze_gap_ms` that between two freezes;
+    `rerun_gap_ms` that between two runs over an earlier one. 0 is never.
     """
 
     gap_ms: int
@@ -136,6 +140,7 @@ class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
     stop_gap_ms: int
     decide_gap_ms: int
     freeze_gap_ms: int
+    rerun_gap_ms: int
 
 
 class ClocksDraw(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +221,7 @@ def draw(seed: int) -> Draws:
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )
-    return _shaped(shapes, plain)
+    return _with_reruns(random.Random(f"{seed}/reruns"), _shaped(shapes, plain))
 
 
 def _shaped(chance: random.Random, plain: Draws) -> Draws:
@@ -226,6 +231,22 @@ def _shaped(chance: random.Random, plain: Draws) -> Draws:
     draw_stage = partial(_stage, devices=plain.devices, is_last=False)
     shape = draw_shape(chance, plain.pipelines, draw_stage, plain.devices)
     return msgspec.structs.replace(plain, shape=shape, pipelines=tuple(edits[-1] for edits in shape.edits))
+
+
+def _with_reruns(chance: random.Random, drawn: Draws) -> Draws:
+    """Let runs be tried again and rolled back in some worlds, which last long enough for devices to have had something.
+
+    The chance is one of its own, so that all other worlds are as they were.
+    """
+    if chance.randrange(RERUNS_EVERY):
+        return drawn
+    return msgspec.structs.replace(
+        drawn,
+        pipelines=tuple(_with_rollback(chance, pipeline) for pipeline in drawn.pipelines),
+        operator=msgspec.structs.replace(drawn.operator, rerun_gap_ms=RERUN_GAP_MS),
+        chaos_ms=max(drawn.chaos_ms, RERUN_CHAOS_MS),
+        floors=chance.choice((drawn.floors, (0, 2, 2), (0, 0, 3))),
+    )
 
 
 def _maybe(chance: random.Random, low: float, high: float) -> float:
@@ -327,6 +348,7 @@ def _operator(chance: random.Random, rare: random.Random, calendar: random.Rando
         stop_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
         decide_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
         freeze_gap_ms=calendar.choice((0, 0, 0, 40 * SECOND)),
+        rerun_gap_ms=0,
     )
 
 
@@ -386,6 +408,25 @@ def _paced(chance: random.Random, pipelines: Sequence[Pipeline]) -> tuple[Pipeli
 def _with_rate(chance: random.Random, stage: Stage) -> Stage:
     rate = chance.choice((None, 1, 2, 7, 90, Growth(start=2, factor=3.0, every=1, max=20)))
     return msgspec.structs.replace(stage, pace=msgspec.structs.replace(stage.pace, per_minute=rate))
+
+
+def _with_rollback(chance: random.Random, pipeline: Pipeline) -> Pipeline:
+    """Let some stages take back what was reached when they fail, by rules that are drawn, too; and let more fail."""
+    stages = tuple(
+        msgspec.structs.replace(
+            stage,
+            on_failure=chance.choice((stage.on_failure, OnFailure.ROLLBACK, OnFailure.ROLLBACK)),
+            gate=chance.choice((stage.gate, Gate(failures=FailureLimit(count=0)))),
+        )
+        for stage in pipeline.stages
+    )
+    rules = Rollback(
+        pace=chance.choice((None, Pace(max_in_flight=1), Pace(max_in_flight=3))),
+        gate=_gate(chance),
+        timeouts=_timeouts(chance),
+        retry=Retry(attempts_max=chance.choice((1, 3)), backoff_ms=Millis(SECOND)),
+    )
+    return msgspec.structs.replace(pipeline, stages=stages, rollback=rules)
 
 
 def _stage(

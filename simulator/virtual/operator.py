@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from controller.app import devices, freezes, giving_up, groups, pipelines, runs, standstill
+from controller.app import devices, freezes, giving_up, groups, pipelines, reruns, runs, standstill
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
 from controller.app.errors import ApprovalsMissing, ControllerError, OwnWork, ReleaseDeprecated, ReleaseWithdrawn
@@ -40,6 +40,8 @@ REFUSALS: Final = {
     OwnWork.slug: Sometimes.OWN_WORK,
 }
 """What refusals show that a world has met a rare path."""
+RERUN_LAST: Final = 3
+"""Of so many of the newest runs one is tried again or taken back: devices have moved on from the others."""
 
 Use = Callable[[Controller], Coroutine[Any, Any, Any]]
 
@@ -57,6 +59,7 @@ class Operator:
         self._calendar = world.chance("calendar")
         self._freeze_count = 0
         self._consenters = Consenters(world, oracle.picture, self._ask)
+        self._again = world.chance("reruns")
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -88,6 +91,8 @@ class Operator:
         if draws.freeze_gap_ms:
             self._after(draws.freeze_gap_ms, self._freeze, chance=self._calendar)
         self._consenters.begin()
+        if draws.rerun_gap_ms:
+            self._after(draws.rerun_gap_ms, self._rerun, chance=self._again)
 
     def _after(self, gap_ms: int, act: Callable[[], None], *, chance: random.Random | None = None) -> None:
         def unless_healed() -> None:
@@ -237,6 +242,20 @@ class Operator:
         device = self._rare.choice(self._world.draws.devices)
         act = partial(giving_up.give_up, run=run.uid, device=device, reason=REASON)
         self._ask("give up", f"{run.uid}/{device}", act)
+
+    def _rerun(self) -> None:
+        """Try a run again that has ended, or have the devices of any run taken back."""
+        found = list(self._picture.runs.values())
+        if found:
+            run = self._again.choice(found[-RERUN_LAST:])
+            is_ended = run.run.state.is_terminal
+            version = self._again.choice((None, None, *VERSIONS))
+            if is_ended and self._again.randrange(2):
+                self._ask("retry", run.uid, partial(reruns.retry, run=run.uid, version=version))
+            elif is_ended or not self._again.randrange(8):
+                act = partial(reruns.roll_back, run=run.uid, reason=REASON, version=version)
+                self._ask("roll back", run.uid, act)
+        self._after(self._world.draws.operator.rerun_gap_ms, self._rerun, chance=self._again)
 
     def _stop_everything(self) -> None:
         if any(self._count(run, TargetState.IN_PROGRESS) for run in self.active):

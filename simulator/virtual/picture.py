@@ -62,7 +62,7 @@ class Picture:
     `down_ms` has each span from a death of the controller to the next commit, which is that of its recovery.
     `session` returns the live session of a device, None where it has none or an unnoticed break has made it useless.
     Behind a broker `connection` returns by which connection a device is there, None where it is not, and `is_lane_up`
-    whether the controller hears and reaches it.
+    whether the controller hears and reaches it. `counters` and `floors` are those of the releases, by version.
     """
 
     true_now: Callable[[], Instant]
@@ -87,6 +87,8 @@ class Picture:
     session: Callable[[Name], Session | None] = lambda _: None
     connection: Callable[[Name], str | None] = lambda _: None
     is_lane_up: Callable[[Name], bool] = lambda _: False
+    counters: Mapping[str, int] = field(default_factory=dict)
+    floors: Mapping[str, int] = field(default_factory=dict)
     names: dict[Name, DeviceRecord] = field(default_factory=dict)
     described: dict[int, Described] = field(default_factory=dict)
     calendar: dict[str, Freeze] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from protocol.units import MINUTE, SECOND
 from simulator.virtual.beginning import identity, prepare, trusts
 from simulator.virtual.connection import NOTICE_MS_MAX
 from simulator.virtual.device import Device
-from simulator.virtual.draws import Draws
+from simulator.virtual.draws import VERSIONS, Draws
 from simulator.virtual.ending import Ending
 from simulator.virtual.keys import Keys
 from simulator.virtual.laws import LAWS
@@ -69,7 +69,11 @@ class Trial:
         wall = WallClock(world)
         records = run_now(store.write(lambda tx: prepare(tx, draws, keys), priority=Priority.OPERATOR))
         picture = Picture(
-            true_now=lambda: world.now, wall_now=wall.now, devices={record.id: record for record in records}
+            true_now=lambda: world.now,
+            wall_now=wall.now,
+            devices={record.id: record for record in records},
+            counters={version: number for number, version in enumerate(VERSIONS, 1)},
+            floors=dict(zip(VERSIONS, draws.floors, strict=True)),
         )
         picture.sort(dict(zip((record.id for record in records), draws.groups, strict=True)))
         picture.revisions = {definition.name: [definition] for definition in draws.pipelines}

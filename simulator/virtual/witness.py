@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from agent.core.model import Phase
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
+from controller.domain.rerun import Purpose, Unfit
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
 from protocol.ids import Name
@@ -71,6 +72,10 @@ class Witness(Observer):
             sometimes(Sometimes.LEFT_BROKEN)
         if new.reason is Reason.VERIFY_FAILED and old.reason is not new.reason:
             sometimes(Sometimes.VERIFY_FAILED)
+        source = self._picture.runs[row.run_id].plan.source
+        is_back = source is not None and source.purpose is Purpose.ROLLBACK
+        if is_back and new.state is TargetState.SUCCEEDED:
+            sometimes(Sometimes.WENT_BACK)
         end = f" {new.reason or ''} left {new.left}" if new.attempt_state and new.attempt_state.is_terminal else ""
         shown = f"attempt {new.attempt} {new.attempt_state}{end} due {new.due}"
         self._world.say("row", f"{row.name} {old.state} → {new.state}: {shown}")
@@ -93,6 +98,7 @@ class Witness(Observer):
     def _ran(self, before: RunRecord | None, run: RunRecord) -> None:
         if before is None:
             self._begun(run)
+            self._over(run)
             return
         self._froze(before, run)
         breaches = {reason for reason in run.run.pause_reasons if reason.startswith("breach:")}
@@ -103,6 +109,8 @@ class Witness(Observer):
                 self._world.sometimes(Sometimes.JOINED_LATE)
             if was.opened_at is None is not now.opened_at and now.approvals:
                 self._world.sometimes(Sometimes.APPROVED_ENOUGH)
+            if any(one.reason is Unfit.BELOW_FLOOR for one in now.left_out) and not was.left_out:
+                self._world.sometimes(Sometimes.LEFT_AS_IT_IS)
             if was.state is not now.state:
                 self._staged(run, index)
                 self._conditioned(run, index)
@@ -145,6 +153,23 @@ class Witness(Observer):
         if before.run.freeze is None and any(stage.tally.in_progress for stage in run.run.stages):
             self._world.sometimes(Sometimes.FROZEN_IN_FLIGHT)
         self._world.say("run", f"{run.uid} stands in freeze {run.run.freeze}")
+
+    def _over(self, run: RunRecord) -> None:
+        """Notice what a run over an earlier run is for."""
+        source = run.plan.source
+        if source is None:
+            return
+        past = self._picture.runs[source.run_id]
+        if source.purpose is Purpose.RETRY:
+            self._world.sometimes(Sometimes.TRIED_AGAIN)
+        elif past.run.rollback is None:
+            self._world.sometimes(Sometimes.TAKEN_BACK_BY_HAND)
+        else:
+            self._world.sometimes(
+                Sometimes.TAKEN_BACK_IN_RUN if past.run.rollback.by else Sometimes.TAKEN_BACK_BY_FAILING
+            )
+        if source.purpose is Purpose.ROLLBACK and past.plan.source and past.plan.source.purpose is Purpose.ROLLBACK:
+            self._world.sometimes(Sometimes.TAKEN_BACK_TWICE)
 
     def _staged(self, run: RunRecord, index: int) -> None:
         stage = run.run.stages[index]

@@ -24,6 +24,8 @@ from simulator.virtual.laws.presence import WhoIsThereIsKnown
 from simulator.virtual.laws.recalls import StopsAreTold
 from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChangeNothing
 from simulator.virtual.laws.restart import RestartsWhereItWas
+from simulator.virtual.laws.retries import RetriesWhatFailed
+from simulator.virtual.laws.rollbacks import BackToWhatWasThere
 from simulator.virtual.laws.sequence import SequenceRises
 from simulator.virtual.laws.stages import GatesHold, StagesOpenInOrder
 from simulator.virtual.laws.starts import PlansStay, StartsOnce
@@ -35,6 +37,8 @@ LAWS: Final[tuple[type[Law], ...]] = (
     OnlyMembers,
     NobodyIsLeftOut,
     NewcomersJoin,
+    RetriesWhatFailed,
+    BackToWhatWasThere,
     NothingAfterThePause,
     NothingWithdrawnIsSent,
     FencedIsNeverSent,

@@ -35,7 +35,8 @@ class OnlyByHand(Law):
     def _skipped(self, before: RunRecord | None, run: RunRecord) -> Iterator[str]:
         for index, (stage, now) in enumerate(zip(run.plan.pipeline.stages, run.run.stages, strict=True)):
             was = "blocked" if before is None else before.run.stages[index].state
-            is_empty = now.is_frozen and now.tally.targets == 0 and stage.allow_empty
+            may_be_empty = stage.allow_empty or run.plan.source is not None
+            is_empty = (now.is_frozen or run.plan.source is not None) and now.tally.targets == 0 and may_be_empty
             is_judged = bool(stage.when) and now.opened_at is None and now.reason.startswith("condition:")
             is_asked = ("skip", f"{run.uid}/{stage.name}") in self._asked
             if now.state == "skipped" != was and not (is_empty or is_judged or is_asked):

@@ -34,9 +34,10 @@ class OnlyMembers(Law):
 
     def _joined(self, row: TargetRecord, commit: Commit) -> Iterator[str]:
         device = self.picture.devices[row.device_id]
-        wanted = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage].targets
+        plan = self.picture.runs[row.run_id].plan
+        wanted = plan.pipeline.stages[row.stage].targets
         reasons = [mismatch(wanted, turn) for turn in _turns(self.picture, commit, row.device_id)]
-        if all(reasons):
+        if all(reasons) and plan.source is None:
             yield f"{device.device} {reasons[-1]}, and was frozen"
         if row.device_id in self.picture.blocked | self.picture.broken:
             yield f"{device.device} is blocked or broken and was frozen"
@@ -87,7 +88,7 @@ class NobodyIsLeftOut(Law):
         for before, run in commit.runs:
             for index, stage in enumerate(run.run.stages):
                 was_frozen = before is not None and before.run.stages[index].is_frozen
-                if stage.is_frozen and not was_frozen:
+                if stage.is_frozen and not was_frozen and run.plan.source is None:
                     yield from self._frozen(commit, run, index)
 
     def _frozen(self, commit: Commit, run: RunRecord, index: int) -> Complaints:
