@@ -164,8 +164,10 @@ async def yard(pki: Pki, processes: Processes) -> AsyncIterator[Yard]:
     context = pki.client_context(pki.folder / f"{GOOD.replace(':', '-')}.pem")
     good = await open_client(context, endpoint.ask(served.Port()), GOOD)
     await good.connect()
-    yield Yard(pki, processes, good, endpoint)
-    good.cut()
+    try:
+        yield Yard(pki, processes, good, endpoint)
+    finally:
+        good.cut()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind)

@@ -167,12 +167,21 @@ async def test_a_slow_inbox_holds_back_a_flood_and_loses_nothing(way: Way, inbox
         held.append(way.depth())
         await asyncio.sleep(0.02)
     inbox.open.set()
-    while (stored := len(inbox.messages)) < MANY:  # however slow the machine is, it goes on
+    while len(inbox.messages) < MANY or len(_told_first(inbox)) < MANY:  # however slow the machine is, it goes on
+        stored = len(inbox.messages)
         await until(lambda stored=stored: len(inbox.messages) > stored)
 
     assert max(*held, *inbox.depths) <= limits.intake_high + limits.batch_max + IN_TRANSIT_MAX
-    by_speaker = {device.name: [m.payload for m in inbox.messages if m.name == device.name] for device in speakers}
-    assert all(said == [b"%d" % number for number in range(MANY // SPEAKERS)] for said in by_speaker.values())
+    assert way.kind.has_broker or len(inbox.messages) == MANY
+    said = {
+        device.name: [payload for name, payload in _told_first(inbox) if name == device.name] for device in speakers
+    }
+    assert all(heard == [b"%d" % number for number in range(MANY // SPEAKERS)] for heard in said.values())
+
+
+def _told_first(inbox: RecordingInbox) -> list[tuple[Name, bytes]]:
+    """Return what came, without what came again: a broker that waits long for an acknowledgement sends once more."""
+    return list(dict.fromkeys((message.name, message.payload) for message in inbox.messages))
 
 
 def _flood(speakers: list[Device]) -> None:
