@@ -5,16 +5,19 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 import structlog
 
-from controller.app import heartbeat
+from controller.app import audit, heartbeat, holds, rerun_plans
+from controller.app.access import Actor, Role
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.records import Candidate, EventRecord, RunRecord, TargetRecord
+from controller.app.errors import CallerError
+from controller.app.membership import Member, joining
+from controller.app.records import EventRecord, RunRecord, TargetRecord
 from controller.app.releasing import Releasing, policy_of
 from controller.app.repositories import Transaction
 from controller.domain import newcomers
@@ -34,15 +37,22 @@ from controller.domain.events import (
     Note,
     Recovered,
     Release,
+    RollBack,
+    Started,
     Suspend,
     Woken,
 )
-from controller.domain.selector import is_left_out, position
+from controller.domain.model import Plan, create
+from controller.domain.rerun import RollbackOrder
 from controller.domain.target import CancelRequested, Continued, Suspended, Target, TargetState, is_unaccepted
+from controller.domain.trigger import ACTOR_PREFIX
 from protocol.messages import Mode
 from protocol.units import Instant
 
 log = structlog.get_logger()
+
+ON_FAILURE: Final = f"{ACTOR_PREFIX}on_failure"
+"""Who takes devices back where a stage says so and nobody has asked."""
 
 
 def round_of(effects: Iterable[Effect]) -> tuple[list[Effect], list[Release]]:
@@ -88,9 +98,40 @@ class Advance:
         records = [self.record(run_id) for run_id in sorted(known)]
         return [record for record in records if newcomers.open_stages(record.plan, record.run)]
 
-    def adopt(self, record: RunRecord) -> None:
-        """Take over a run that this transaction has just inserted."""
-        self._records[record.id] = record
+    def begin(self, plan: Plan, *, job_id: int, job: str) -> RunRecord:
+        """Start a run by *plan*, and return it as it was inserted; everything that is stopped holds it, too.
+
+        Raises:
+            controller.app.errors.Conflict: when the job has an active run.
+        """
+        record = RunRecord(
+            uid=f"r{self.controller.chance.token(5)}",
+            job_id=job_id,
+            job=job,
+            plan=plan,
+            run=create(plan, pause_reasons=holds.reasons(self.tx), freezes=holds.freezes(self.tx, plan)),
+            created_at=self.at,
+        )
+        added = self.tx.runs.add(record)
+        self._records[added.id] = added
+        self.run(added.id, Started(at=self.at))
+        return added
+
+    def roll_back(self, run_id: int, order: RollbackOrder) -> RunRecord:
+        """Begin the run that takes back the devices of one that has ended, and return it as it was inserted.
+
+        Raises:
+            controller.app.errors.NotFound: when the version that the order names is not published.
+            controller.app.errors.Conflict: when no device can be taken back, or the job has an active run.
+        """
+        record = self.record(run_id)
+        by = order.by or ON_FAILURE
+        plan = rerun_plans.rollback_plan(self.tx, record, order, by=by)
+        begun = self.begin(plan, job_id=record.job_id, job=record.job)
+        run = msgspec.structs.replace(record.run, rolled_back_by=begun.uid)
+        self._records[run_id] = msgspec.structs.replace(record, run=run)
+        self._note(run_id, Note(kind="rolled_back", text=begun.uid, by=by))
+        return begun
 
     def _skip(self, gap_ms: int) -> None:
         if gap_ms == 0:
@@ -154,6 +195,8 @@ class Advance:
                 return self._note(run_id, effect)
             case Conclude():
                 return self._conclude(run_id)
+            case RollBack():
+                return self._roll_back(run_id)
             case Release():
                 raise AssertionError("releases are carried out last")
             case _:
@@ -163,31 +206,26 @@ class Advance:
 
     def _freeze(self, run_id: int, stage: int) -> Frozen:
         record = self.record(run_id)
-        wanted, salt = record.plan.pipeline.stages[stage].targets, record.plan.salt
-        members = self.tx.targets.members(run_id)
-        chosen = [
-            candidate
-            for candidate in self.tx.devices.matching(wanted)
-            if candidate.id not in members and not is_left_out(wanted, candidate.device, salt=salt)
-        ]
-        chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
-        self.enlist(record, stage, chosen, first_id=record.stage_ids[stage] << 32)
-        return Frozen(at=self.at, stage=stage, targets=len(chosen))
+        found = joining(self.tx, record, stage)
+        self.enlist(record, stage, found.members, first_id=record.stage_ids[stage] << 32)
+        return Frozen(at=self.at, stage=stage, targets=len(found.members), left_out=found.left_out)
 
-    def enlist(self, record: RunRecord, stage: int, chosen: Sequence[Candidate], *, first_id: int) -> None:
+    def enlist(self, record: RunRecord, stage: int, chosen: Sequence[Member], *, first_id: int) -> None:
         """Make devices members of a stage, in this order from *first_id* on; the run is yet to be told."""
         rows = [
             TargetRecord(
                 id=first_id + place,
                 run_id=record.id,
                 stage=stage,
-                device_id=candidate.id,
-                name=candidate.name,
+                device_id=member.id,
+                name=member.name,
                 target=Target(),
-                ready=candidate.instance,
+                ready=member.instance,
                 updated_at=self.at,
+                previous=member.previous,
+                wanted=member.wanted,
             )
-            for place, candidate in enumerate(chosen)
+            for place, member in enumerate(chosen)
         ]
         assert first_id + len(rows) <= (record.stage_ids[stage] + 1) << 32, "a stage has no more positions"
         self.tx.targets.add(rows)
@@ -256,6 +294,21 @@ class Advance:
         recalled = [row for row in rows if row.target.cancel_requested]
         self.control(record, recalled, Mode.CANCEL)
         self.control(record, [row for row in rows if not row.target.cancel_requested], mode)
+
+    def _roll_back(self, run_id: int) -> Sequence[Event]:
+        """Have the devices of a run that has just ended taken back; its job is free once the end is stored."""
+        record = self.record(run_id)
+        order = record.run.rollback
+        assert order is not None
+        self.tx.runs.save(record)
+        try:
+            self.roll_back(run_id, order)
+        except CallerError as error:
+            return self._note(run_id, Note(kind="not_rolled_back", text=str(error)))
+        if not order.by:
+            actor = Actor(name=ON_FAILURE, role=Role.OPERATOR)
+            audit.record(self.tx, actor, "run.rollback", record.uid, at=self.at, reason=order.reason)
+        return ()
 
     def _note(self, run_id: int, note: Note) -> Sequence[Event]:
         said = {"text": note.text, "stage": note.stage, "by": note.by, "evidence": note.evidence}

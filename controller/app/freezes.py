@@ -7,7 +7,7 @@ it. So once an addition is answered that holds already, no command of a run in s
 from collections.abc import Sequence
 from typing import Final
 
-from controller.app import audit
+from controller.app import audit, holds
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance, let_happen
 from controller.app.consequences import Consequences
@@ -21,7 +21,6 @@ from controller.app.views import FreezeView
 from controller.domain.events import CalendarChanged
 from controller.domain.freeze import Freeze
 from controller.domain.hints import did_you_mean
-from controller.domain.model import Plan
 from protocol.errors import InvalidName
 from protocol.ids import parse_part
 from protocol.units import Instant
@@ -110,18 +109,12 @@ async def list_freezes(controller: Controller, actor: Actor) -> tuple[FreezeView
     return tuple(_view(record, now) for record in await controller.read(lambda tx: tx.tenant.freezes()))
 
 
-def concerning(tx: Transaction, plan: Plan) -> tuple[Freeze, ...]:
-    """Return the freezes that concern a run of *plan*."""
-    name = plan.pipeline.name
-    return tuple(record.freeze for record in tx.tenant.freezes() if record.freeze.concerns(name))
-
-
 def _tell(advance: Advance) -> None:
     """Tell every run whose part of the calendar has changed; it does at once what follows."""
     changed: dict[int, CalendarChanged] = {}
     for run_id in advance.tx.runs.active_ids():
         record = advance.record(run_id)
-        freezes = concerning(advance.tx, record.plan)
+        freezes = holds.freezes(advance.tx, record.plan)
         if freezes != record.run.freezes:
             changed[run_id] = CalendarChanged(at=advance.at, freezes=freezes)
     let_happen(advance, changed)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from controller.app.advance import Advance, let_happen
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
+from controller.app.membership import Member
 from controller.app.records import Candidate, RunRecord
 from controller.app.repositories import Transaction
 from controller.domain import newcomers
@@ -47,7 +48,8 @@ def _join(advance: Advance, record: RunRecord, known: Known) -> dict[int, int]:
         chosen = [candidate for candidate in _matching(record, stage, known) if candidate.id not in members]
         if chosen:
             chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
-            advance.enlist(record, stage, chosen, first_id=advance.tx.targets.next_id(record.stage_ids[stage]))
+            joined = [Member(id=one.id, name=one.name, instance=one.instance) for one in chosen]
+            advance.enlist(record, stage, joined, first_id=advance.tx.targets.next_id(record.stage_ids[stage]))
             members.update(candidate.id for candidate in chosen)
             counts[stage] = len(chosen)
     return counts

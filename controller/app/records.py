@@ -104,6 +104,8 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     """One device in one run. `id` is ``stage_id << 32 | position``, so that what is dispatched together is adjacent.
 
     `ready` is the transport's life in which the device was last seen online, 0 when it is not; only queued rows use it.
+    `previous` is the version of the app that the device had when its first command was committed, empty where it had
+    none, and None before that. `wanted` is the version that it goes to, None where that is the run's.
     """
 
     id: int
@@ -114,10 +116,26 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     target: Target
     ready: int = 0
     updated_at: Instant
+    previous: str | None = None
+    wanted: str | None = None
 
     def became(self, target: Target, at: Instant) -> "TargetRecord":
         """Return the row as it is once its device stands as *target* says."""
         return msgspec.structs.replace(self, target=target, updated_at=at)
+
+
+class PastTarget(Record, frozen=True):
+    """A device of an ended run, and what decides whether another run takes it up; as the store selects it."""
+
+    id: int
+    device_id: int
+    name: Name
+    previous: str | None
+    wanted: str | None
+    instance: int
+    is_blocked: bool
+    is_broken: bool
+    installed: tuple[InstalledRelease, ...]
 
 
 class CommandState(StrEnum):

@@ -82,6 +82,8 @@ class Releasing:
         next_attempts = [
             row.became(msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self._at) for row in ready
         ]
+        first = [row.id for row in ready if row.previous is None]
+        self._tx.targets.note_previous(first, app=record.plan.operation.app)
         commands = self._maker.install(record, next_attempts)
         deltas: list[Delta] = []
         changed: list[TargetRecord] = []

@@ -1,5 +1,6 @@
 """Runs and their devices as people see them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from controller.app.controller import Controller
@@ -7,6 +8,7 @@ from controller.app.records import RunRecord, TargetRecord
 from controller.app.views import (
     ApprovalView,
     Counters,
+    NotTakenView,
     RunView,
     StageView,
     StandingFreeze,
@@ -18,6 +20,7 @@ from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.freeze import Freeze
 from controller.domain.outputs import Summary
+from controller.domain.rerun import LeftOut
 from controller.domain.target import TargetState, is_unaccepted
 from protocol.ids import split_name
 from protocol.lifecycle import AttemptState
@@ -55,7 +58,16 @@ def run_view(record: RunRecord) -> RunView:
         created_at=record.created_at,
         ended_at=record.ended_at,
         stages=tuple(_stage_view(record, index) for index in range(len(run.stages))),
+        source=plan.source.run if plan.source else "",
+        purpose=plan.source.purpose.value if plan.source else "",
+        rolling_back=run.rollback is not None and not run.state.is_terminal,
+        rolled_back_by=run.rolled_back_by,
     )
+
+
+def not_taken(left_out: Sequence[LeftOut]) -> tuple[NotTakenView, ...]:
+    """Return as people see it who of an earlier run is left out."""
+    return tuple(NotTakenView(reason=one.reason.value, devices=one.devices, first=one.first) for one in left_out)
 
 
 def _frozen(freeze: Freeze | None) -> StandingFreeze | None:
@@ -85,6 +97,7 @@ def _stage_view(record: RunRecord, index: int) -> StageView:
         ended_at=_wall(record, at_work.ended_at),
         approvals=tuple(ApprovalView(by=one.by, at=one.at, reason=one.reason) for one in at_work.approvals),
         approvals_missing=approval.missing(record.plan, record.run, index),
+        left_out=not_taken(at_work.left_out),
     )
 
 
@@ -124,6 +137,8 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         done=done,
         total=total,
         updated_at=row.updated_at,
+        previous=row.previous or "",
+        wanted=row.wanted or "",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from controller.app import audit, cursors, freezes, run_views, standstill, withdrawn
+from controller.app import audit, cursors, run_views, standstill, withdrawn
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
 from controller.app.conditions import ANYTHING, Expected, run_tag
@@ -21,17 +21,17 @@ from controller.app.pipelines import check
 from controller.app.preview import SALT_BYTES, checked_salt
 from controller.app.records import EventRecord, JobRecord, RunRecord
 from controller.app.repositories import Transaction
+from controller.app.rerun_plans import ref_of, release_of
 from controller.app.standstill import require_reason
 from controller.app.views import EventView, Page, RunView, TargetView
 from controller.domain import approval
-from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Started, Terminated
-from controller.domain.model import Plan, create
+from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Terminated
+from controller.domain.model import Plan
 from controller.domain.parameters import Given, Need
 from controller.domain.settle import BREACH
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
 from controller.domain.trigger import StartRequest
-from protocol.messages import ReleaseRef
 
 NOTHING_GIVEN: Final = Given()
 Check = Callable[[RunRecord], Event]
@@ -92,9 +92,9 @@ def begin(advance: Advance, actor: Actor, job: JobRecord, request: StartRequest)
         ReleaseWithdrawn, ReleaseDeprecated: when the release is not one to start.
         Conflict: when the job has an active run.
     """
-    record = advance.tx.runs.add(_new(advance.controller, advance.tx, job, request))
-    advance.adopt(record)
-    advance.run(record.id, Started(at=advance.at))
+    require_free(job)
+    plan = _plan(advance.controller, advance.tx, job, request)
+    record = advance.begin(plan, job_id=job.id, job=job.name)
     said = " ".join(filter(None, (job.name, request.version, request.reason)))
     audit.record(advance.tx, actor, "run.start", record.uid, at=advance.at, reason=said)
     return record
@@ -112,18 +112,14 @@ def require_startable(advance: Advance, job: JobRecord, request: StartRequest) -
     _plan(advance.controller, advance.tx, job, request)
 
 
-def _new(controller: Controller, tx: Transaction, job: JobRecord, request: StartRequest) -> RunRecord:
+def require_free(job: JobRecord) -> None:
+    """Go on only with a job that has no active run.
+
+    Raises:
+        Conflict: when it has one.
+    """
     if job.active_run is not None:
         raise Conflict(f"job {job.name!r} has an active run, {job.active_run}: wait for its end, or terminate it")
-    plan = _plan(controller, tx, job, request)
-    return RunRecord(
-        uid=f"r{controller.chance.token(5)}",
-        job_id=job.id,
-        job=job.name,
-        plan=plan,
-        run=create(plan, pause_reasons=standstill.holds(tx), freezes=freezes.concerning(tx, plan)),
-        created_at=request.at,
-    )
 
 
 def _plan(controller: Controller, tx: Transaction, job: JobRecord, request: StartRequest) -> Plan:
@@ -134,16 +130,13 @@ def _plan(controller: Controller, tx: Transaction, job: JobRecord, request: Star
         raise NotFound(f"there is no pipeline {job.pipeline!r}")
     check(pipeline.definition)
     resolved = controller.resolve(pipeline.definition, operation, given, Need.EVERYTHING)
-    release = tx.catalog.release(operation.app, operation.version)
-    if release is None:
-        known = ", ".join(r.version for r in tx.catalog.releases(operation.app)) or "none"
-        raise NotFound(f"version {operation.version!r} of {operation.app!r} is not published; published: {known}")
+    release = release_of(tx, operation.app, operation.version)
     withdrawn.require_startable(release, allows_deprecated=request.allows_deprecated)
     return Plan(
         pipeline=resolved.pipeline,
         revision=pipeline.revision,
         operation=msgspec.structs.replace(operation, env=resolved.env, secrets={}),
-        release=ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter),
+        release=ref_of(release),
         salt=request.salt or controller.chance.token(SALT_BYTES),
         priority=job.priority,
         parameters=resolved.parameters,

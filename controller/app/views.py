@@ -55,12 +55,21 @@ class ApprovalView(View, frozen=True, kw_only=True):
     reason: str
 
 
+class NotTakenView(View, frozen=True, kw_only=True):
+    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+
+    reason: str
+    devices: int
+    first: tuple[str, ...] = ()
+
+
 class StageView(View, frozen=True, kw_only=True):
     """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
     `approvals_missing` are those without which it is not promoted.
+    `left_out` are devices of an earlier run that this one, over that run, does not take.
     """
 
     name: str
@@ -82,6 +91,7 @@ class StageView(View, frozen=True, kw_only=True):
     ended_at: Instant | None
     approvals: tuple[ApprovalView, ...] = ()
     approvals_missing: int = 0
+    left_out: tuple[NotTakenView, ...] = ()
 
 
 class StandingFreeze(View, frozen=True, kw_only=True):
@@ -96,6 +106,8 @@ class RunView(View, frozen=True, kw_only=True):
     """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person.
 
     `frozen` is the freeze of the calendar in which it stands, if it does.
+    `source` is the run that this one is over, for the `purpose` of a retry or a rollback. `rolling_back` while a
+    rollback begins when this run has ended; `rolled_back_by` is the run that it became.
     """
 
     id: str
@@ -117,12 +129,34 @@ class RunView(View, frozen=True, kw_only=True):
     created_at: Instant
     ended_at: Instant | None
     stages: tuple[StageView, ...]
+    source: str = ""
+    purpose: str = ""
+    rolling_back: bool = False
+    rolled_back_by: str = ""
+
+
+class VersionView(View, frozen=True, kw_only=True):
+    """How many devices go to a version."""
+
+    version: str
+    devices: int
+
+
+class RollbackView(View, frozen=True, kw_only=True):
+    """What a rollback would do to the devices that a run has reached; more are reached until it has `ended`."""
+
+    run: str
+    ended: bool
+    devices: int
+    versions: tuple[VersionView, ...]
+    left_out: tuple[NotTakenView, ...]
 
 
 class TargetView(View, frozen=True, kw_only=True):
     """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit.
 
     `outputs` are what the release told of itself at the end of the last attempt.
+    `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
     """
 
     device: str
@@ -138,6 +172,8 @@ class TargetView(View, frozen=True, kw_only=True):
     done: int
     total: int
     updated_at: Instant
+    previous: str = ""
+    wanted: str = ""
 
 
 class EventView(View, frozen=True, kw_only=True):
@@ -255,7 +291,8 @@ class PreviewStage(View, frozen=True, kw_only=True):
 class PreviewView(View, frozen=True, kw_only=True):
     """What a run would do. Of all `devices`, `placed` would get into a stage.
 
-    `new`, `gone` and `moved` compare with the stages that `last_run` has opened.
+    `new`, `gone` and `moved` compare with the stages that `last_run` has opened. `no_way_back_to` are the published
+    versions that the floor of the job's release forbids to devices that install it.
     """
 
     job: str | None
@@ -269,6 +306,7 @@ class PreviewView(View, frozen=True, kw_only=True):
     new: int
     gone: int
     moved: int
+    no_way_back_to: tuple[str, ...] = ()
 
 
 class PreviewDevice(View, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ def pause_reason(release: ReleaseRecord) -> str:
 
 def installs(plan: Plan, release: ReleaseRecord) -> bool:
     """Say whether a run of *plan* installs a release."""
-    return plan.release.path == release.path
+    return release.path in {ref.path for ref in (plan.release, *plan.releases.values())}
 
 
 def require_startable(release: ReleaseRecord, *, allows_deprecated: bool) -> None:

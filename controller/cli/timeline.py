@@ -27,6 +27,7 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "skipped": "stage {stage} was skipped: {text}",
     "cancelled": "stage {stage} was cancelled: {text}",
     "timed_out": "stage {stage} ran out of time: {text}",
+    "left_out": "stage {stage} leaves out devices of the earlier run: {text}",
 }
 _OF_RUNS: Final[Mapping[str, str]] = {
     "started": "{by} started the run",
@@ -38,6 +39,9 @@ _OF_RUNS: Final[Mapping[str, str]] = {
     "failed": "the run failed: {text}",
     "terminated": "the run was terminated: {text}",
     "timed_out": "the run ran out of time: {text}",
+    "rolling_back": "the devices that were reached are taken back when the run has ended: {text}",
+    "rolled_back": "run {text} takes the devices back that were reached",
+    "not_rolled_back": "no device is taken back: {text}",
 }
 
 

@@ -116,7 +116,7 @@ def _plain(name: str, now: Any, before: Any) -> Any:
     if isinstance(now, Growth):
         return msgspec.to_builtins(now)
     if isinstance(now, msgspec.Struct):
-        return _changed(now, before)
+        return _changed(now, type(now)() if before is None else before)
     if isinstance(now, float):
         return render_percent(now)
     if name in _SPANS:

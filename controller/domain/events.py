@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from controller.domain import freeze
+from controller.domain.rerun import LeftOut
 from controller.domain.target import Delta
 from protocol.ids import StageName
 from protocol.units import Instant
@@ -17,11 +18,15 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """The membership of a stage was fixed: that many devices, all queued."""
+    """The membership of a stage was fixed: that many devices, all queued.
+
+    Of an earlier run's devices, some may be `left_out`.
+    """
 
     at: Instant
     stage: int
     targets: int
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +95,15 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class RollbackAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator ends the run, and has its devices taken back when it has ended: each to its own, or to a version."""
+
+    at: Instant
+    reason: str
+    by: str
+    version: str = ""
+
+
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     """An operator opens a stage that awaits promotion."""
 
@@ -127,7 +141,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Order = Paused | Resumed | Lifted | Terminated | Approved | Promoted | Skipped
+Order = Paused | Resumed | Lifted | Terminated | RollbackAsked | Approved | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
 Event = Started | Frozen | Joined | Folded | Issued | Order | CalendarChanged | Woken | Recovered
@@ -183,4 +197,8 @@ class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """The run has ended; the job is free."""
 
 
-Effect = Freeze | Release | Cancel | Hold | Go | Suspend | Continue | Note | Conclude
+class RollBack(msgspec.Struct, frozen=True, kw_only=True):
+    """Begin the run that takes back the devices of this one, which has ended, before anything else of its job."""
+
+
+Effect = Freeze | Release | Cancel | Hold | Go | Suspend | Continue | Note | Conclude | RollBack

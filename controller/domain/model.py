@@ -13,7 +13,9 @@ from controller.domain.freeze import Freeze, in_force
 from controller.domain.outputs import Summary
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.rerun import LeftOut, RollbackOrder, Source
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, RunState, StageState
+from protocol.ids import StageName
 from protocol.messages import ReleaseRef
 from protocol.units import Instant
 
@@ -36,7 +38,8 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
     devices may be ready than the last transaction released; before `paced_until` its rate lets nobody go, and it is
     None where that is over; `skipped` is why an operator passes it over; `accepted` is the k that an operator resumed
-    over. `frozen_ms` is that of the run when the stage opened.
+    over. `frozen_ms` is that of the run when the stage opened. `left_out` are devices of an earlier run that this
+    stage did not take.
     """
 
     state: StageState = StageState.BLOCKED
@@ -51,6 +54,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     paced_until: int | None = None
     skipped: str = ""
     accepted: int = 0
+    left_out: tuple[LeftOut, ...] = ()
     met_at: int | None = None
     opened_at: int | None = None
     soak_at: int | None = None
@@ -69,6 +73,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest. `started_by`
     names the person or the trigger, `author` who wrote the revision.
+
+    A run over an earlier run names it as its `source`. Where each device goes to a version of its own, `releases` are
+    the signed releases by version, and `release` is one of them.
     """
 
     pipeline: Pipeline
@@ -80,6 +87,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, Value] = msgspec.field(default_factory=dict)
     started_by: str = ""
     author: str = ""
+    source: Source | None = None
+    releases: Mapping[str, ReleaseRef] = msgspec.field(default_factory=dict)
+
+    def is_without_devices(self, stage: StageName) -> bool:
+        """Say whether it is known from the beginning that a stage of a retry has no device."""
+        return self.source is not None and stage in self.source.empty
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +100,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     `freezes` are those of the calendar that concern it, `freeze` the one in which it stands since `frozen_at`, and
     `frozen_ms` the run time of those that are over for it.
+    `rollback` is what begins when it has ended, `rolled_back_by` the run that takes its devices back.
     """
 
     version: int = 1
@@ -100,6 +114,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     freeze: Freeze | None = None
     frozen_at: int | None = None
     frozen_ms: int = 0
+    rollback: RollbackOrder | None = None
+    rolled_back_by: str = ""
 
     @property
     def is_paused(self) -> bool:

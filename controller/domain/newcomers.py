@@ -11,8 +11,11 @@ from controller.domain.states import RunState, StageState
 
 
 def open_stages(plan: Plan, run: Run) -> tuple[int, ...]:
-    """Return the stages that take new devices now; a device goes to the first that matches, as stages open."""
-    if run.state is not RunState.RUNNING or run.is_stopped:
+    """Return the stages that take new devices now; a device goes to the first that matches, as stages open.
+
+    A run over an earlier run takes none: it is over the devices of that.
+    """
+    if run.state is not RunState.RUNNING or run.is_stopped or plan.source is not None:
         return ()
     found = {
         stage.name: index

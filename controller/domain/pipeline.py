@@ -49,6 +49,7 @@ class OnFailure(StrEnum):
     STOP_RUN = "stop_run"
     STOP_BRANCH = "stop_branch"
     CONTINUE = "continue"
+    ROLLBACK = "rollback"
 
 
 class Denominator(StrEnum):
@@ -136,6 +137,18 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     backoff_ms: Positive = Millis(30 * SECOND)
 
 
+class Rollback(msgspec.Struct, frozen=True, kw_only=True):
+    """How the devices that a run has reached are taken back: all of them in one stage.
+
+    Without a `pace` as many are at work at once as in the widest stage.
+    """
+
+    pace: Pace | None = None
+    gate: Gate = Gate(on_breach=OnBreach.PAUSE)
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+
+
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a pipeline. A manual one is promoted once `approvals` people have approved it."""
 
@@ -172,6 +185,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Mapping[str, Input] = msgspec.field(default_factory=dict)
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
+    rollback: Rollback = Rollback()
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,6 +240,7 @@ def _faults(pipeline: Pipeline) -> Iterator[Fault]:
     needs: dict[StageName, tuple[StageName, ...]] = {}
     for stage in pipeline.stages:
         needs[stage.name] = (*needs.get(stage.name, ()), *stage.needs)
+    yield from _gate_faults("rollback.gate", pipeline.rollback.gate)
     if cycle := graph.find_cycle(needs):
         yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
 
@@ -239,14 +254,17 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         message = f"{stage.approvals} approvals of a stage that nobody promotes: expected the type 'manual'"
         yield Fault(place=f"{place}.trigger.approvals", message=message)
     yield from _when_faults(f"{place}.when", stage)
-    limit = stage.gate.failures
-    if (limit.count is None) == (limit.percent is None):
-        yield Fault(place=f"{place}.gate.failures", message="expected exactly one of 'count' and 'percent'")
+    yield from _gate_faults(f"{place}.gate", stage.gate)
     yield from _target_faults(f"{place}.targets", stage.targets)
     rate = stage.pace.per_minute
     if isinstance(rate, Growth) and rate.start > rate.max:
         message = f"expected no more than max, {rate.max}, found {rate.start}"
         yield Fault(place=f"{place}.pace.per_minute.start", message=message)
+
+
+def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
+    if (gate.failures.count is None) == (gate.failures.percent is None):
+        yield Fault(place=f"{place}.failures", message="expected exactly one of 'count' and 'percent'")
 
 
 def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:

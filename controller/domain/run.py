@@ -39,6 +39,7 @@ from controller.domain.events import (
     Promoted,
     Recovered,
     Resumed,
+    RollbackAsked,
     Skipped,
     Started,
     Terminated,
@@ -48,6 +49,7 @@ from controller.domain.freeze import next_change
 from controller.domain.model import Approval, Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.outputs import summed
 from controller.domain.pipeline import Stage, outputs_asked
+from controller.domain.rerun import RollbackOrder, said
 from controller.domain.settle import breach_of, paused, room, settle, slots
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
@@ -112,7 +114,7 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
         case Started():
             return _start(plan, run, event)
         case Frozen():
-            return _freeze(run, event), ()
+            return _freeze(plan, run, event)
         case Joined():
             return _join(run, event), ()
         case Folded():
@@ -141,6 +143,8 @@ def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
             return _terminate(run, order)
         case Approved():
             return _approve(plan, run, order)
+        case RollbackAsked():
+            return _roll_back(run, order)
         case Promoted():
             return _promote(plan, run, order)
         case Skipped():
@@ -157,10 +161,13 @@ def _start(plan: Plan, run: Run, event: Started) -> Outcome:
     return run_changed(run, state=RunState.RUNNING, clock=clock), (Note(kind="started", by=plan.started_by), *notes)
 
 
-def _freeze(run: Run, event: Frozen) -> Run:
+def _freeze(plan: Plan, run: Run, event: Frozen) -> Outcome:
     if run.stages[event.stage].is_frozen:
-        return run
-    return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets))
+        return run, ()
+    tally = Tally(queued=event.targets)
+    frozen = stage_changed(run, event.stage, is_frozen=True, tally=tally, left_out=event.left_out)
+    stage = plan.pipeline.stages[event.stage].name
+    return frozen, (Note(kind="left_out", stage=stage, text=said(event.left_out)),) if event.left_out else ()
 
 
 def _join(run: Run, event: Joined) -> Run:
@@ -213,6 +220,7 @@ def _going(run: Run, at: Instant, note: Note) -> Outcome:
 
 
 def _terminate(run: Run, event: Terminated) -> Outcome:
+    """End a run; one that a failed stage would have had rolled back is not: somebody has decided otherwise."""
     if run.state is not RunState.RUNNING:
         return run, ()
     ending = run_changed(
@@ -222,6 +230,7 @@ def _terminate(run: Run, event: Terminated) -> Outcome:
         reason=event.reason,
         pause_reasons=(),
         clock=run.clock.started(event.at),
+        rollback=None,
     )
     return ending, (Note(kind="terminating", text=event.reason, by=event.by),)
 
@@ -243,6 +252,14 @@ def _approve(plan: Plan, run: Run, event: Approved) -> Outcome:
     name = plan.pipeline.stages[event.stage].name
     note = Note(kind="approved", stage=name, text=event.reason, by=event.by)
     return stage_changed(run, event.stage, approvals=(*at_work.approvals, given)), (note,)
+
+
+def _roll_back(run: Run, event: RollbackAsked) -> Outcome:
+    if run.state not in {RunState.RUNNING, RunState.TERMINATING} or run.rollback is not None:
+        return run, ()
+    ending, effects = _terminate(run, Terminated(at=event.at, reason=event.reason, by=event.by))
+    order = RollbackOrder(reason=event.reason, by=event.by, version=event.version)
+    return run_changed(ending, rollback=order), (*effects, Note(kind="rolling_back", text=event.reason, by=event.by))
 
 
 def _promote(plan: Plan, run: Run, event: Promoted) -> Outcome:

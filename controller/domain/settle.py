@@ -6,10 +6,22 @@ from typing import Final
 from controller.domain import condition as conditions
 from controller.domain import gate as gates
 from controller.domain import graph, pace
-from controller.domain.events import Cancel, Conclude, Continue, Effect, Freeze, Hold, Note, Release, Suspend
+from controller.domain.events import (
+    Cancel,
+    Conclude,
+    Continue,
+    Effect,
+    Freeze,
+    Hold,
+    Note,
+    Release,
+    RollBack,
+    Suspend,
+)
 from controller.domain.freeze import in_force
 from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed, thawed
 from controller.domain.pipeline import OnBreach, OnFailure, Stage, Trigger
+from controller.domain.rerun import RollbackOrder
 from controller.domain.states import STOPS, RunState, StageState
 from protocol.ids import StageName
 from protocol.units import Instant
@@ -17,6 +29,11 @@ from protocol.units import Instant
 Outcome = tuple[Run, tuple[Effect, ...]]
 
 BREACH: Final = "breach:"
+STOP_EVERYTHING: Final = "stop-everything"
+"""The pause reason of every run while everything is stopped."""
+NOBODY_LEFT: Final = "no device of the earlier run is left for it"
+STOPPING: Final = frozenset({OnFailure.STOP_RUN, OnFailure.ROLLBACK})
+"""What a stage says whose failure ends the run."""
 CALLED_BACK: Final = STOPS | {StageState.SKIPPED}
 """Verdicts after which a stage's devices are called back."""
 
@@ -136,6 +153,8 @@ class _Decision:
             return
         self.run = run_changed(thawed(self.run, self.now), state=_end_state(self.run), pause_reasons=())
         self.effects += [Note(kind=self.run.state.value, text=self.run.reason), Conclude()]
+        if self.run.rollback is not None:
+            self.effects.append(RollBack())
 
     def stop(self, reason: str, *, verdict: StageState = StageState.CANCELLED) -> None:
         """Give every stage that has none a verdict, and call back the devices of every stage; once.
@@ -180,6 +199,8 @@ class _Decision:
         needs = [self._need(name) for name in stage.needs]
         if False in needs:
             self._verdict(index, StageState.CANCELLED, "what it needs was not met")
+        elif None not in needs and self.plan.is_without_devices(stage.name):
+            self._verdict(index, StageState.SKIPPED, NOBODY_LEFT)
         elif None not in needs:
             met_at = self.now if at_work.met_at is None else at_work.met_at
             self.run = stage_changed(self.run, index, met_at=met_at)
@@ -233,11 +254,19 @@ class _Decision:
         elif self.run.is_paused:
             return
         elif at_work.tally.targets == 0:
-            self._verdict(index, StageState.SKIPPED if stage.allow_empty else StageState.FAILED, "no device matched")
+            self._empty(index)
         elif at_work.state is StageState.ROLLING_OUT:
             self._rolling_out(index)
         elif self.now >= (at_work.soak_at or 0) + stage.gate.soak_ms:
             self._verdict(index, StageState.PASSED, "")
+
+    def _empty(self, index: int) -> None:
+        """Judge a stage that no device belongs to; over an earlier run nobody need be left to belong to it."""
+        if self.plan.source is not None:
+            self._verdict(index, StageState.SKIPPED, NOBODY_LEFT)
+            return
+        is_fine = self.plan.pipeline.stages[index].allow_empty
+        self._verdict(index, StageState.SKIPPED if is_fine else StageState.FAILED, "no device matched")
 
     def _breach(self, index: int) -> None:
         stage, tally = self.plan.pipeline.stages[index], self.run.stages[index].tally
@@ -291,8 +320,15 @@ class _Decision:
         self.effects.append(Note(kind=verdict.value, stage=stage.name, text=reason))
         if verdict in CALLED_BACK and not self.run.stages[index].tally.is_settled:
             self._recall(index, timed_out=verdict is StageState.TIMED_OUT)
-        if verdict is StageState.FAILED and stage.on_failure is OnFailure.STOP_RUN:
-            self.stop(f"stage {stage.name} failed: {reason}")
+        if verdict is StageState.FAILED and stage.on_failure in STOPPING:
+            self._fail(stage, f"stage {stage.name} failed: {reason}")
+
+    def _fail(self, stage: Stage, reason: str) -> None:
+        """Stop the run for a failed stage, and remember where its devices are to be taken back."""
+        if stage.on_failure is OnFailure.ROLLBACK and not self.run.is_stopped:
+            self.run = run_changed(self.run, rollback=RollbackOrder(reason=reason))
+            self.effects.append(Note(kind="rolling_back", text=reason))
+        self.stop(reason)
 
     def _recall(self, index: int, *, timed_out: bool) -> None:
         self.run = stage_changed(self.run, index, is_recalled=True)

@@ -302,6 +302,8 @@ target_run = sa.Table(
     _flag("is_blamed"),
     _flag("cancel_requested"),
     _int("late_success_at", nullable=True),
+    sa.Column("previous", sa.Text),
+    sa.Column("wanted", sa.Text),
     sa.UniqueConstraint("run_id", "device_id"),
 )
 is_queued = is_exactly(target_run.c.state, TargetState.QUEUED.value)

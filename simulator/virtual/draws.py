@@ -330,7 +330,7 @@ def _stage(
         gate=_gate(chance),
         timeouts=_timeouts(chance),
         retry=Retry(attempts_max=chance.choice((1, 2, 3, 5)), backoff_ms=chance.choice((1_000, 10_000))),
-        on_failure=chance.choice(tuple(OnFailure)),
+        on_failure=chance.choice((OnFailure.STOP_RUN, OnFailure.STOP_BRANCH, OnFailure.CONTINUE)),
         allow_empty=bool(chance.randrange(3)),
     )
 

@@ -6,11 +6,12 @@ from typing import Protocol
 from controller.app.records import (
     CommandRecord,
     GivenCommand,
+    PastTarget,
     RunRecord,
     TargetRecord,
 )
 from controller.domain.target import TargetState
-from protocol.ids import Digest
+from protocol.ids import AppName, Digest
 from protocol.units import Instant
 
 
@@ -83,6 +84,12 @@ class Targets(Protocol):
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         """Return a run's devices at work."""
 
+    def unsuccessful(self, stage_ids: Sequence[int]) -> list[PastTarget]:
+        """Return the devices that failed or timed out in adjacent stages of a run, in dispatch order."""
+
+    def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:
+        """Return the devices for which a command was committed in adjacent stages of a run, in dispatch order."""
+
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         """Return a device's row in a run, or None where it is no member."""
 
@@ -99,7 +106,10 @@ class Targets(Protocol):
         """Return the earliest `due` of a run, in run time."""
 
     def save(self, targets: Sequence[TargetRecord]) -> None:
-        """Store `target` and `updated_at` of each; `ready` is `set_ready`'s."""
+        """Store `target` and `updated_at` of each; `ready` is `set_ready`'s, and `previous` is `note_previous`'s."""
+
+    def note_previous(self, ids: Collection[int], *, app: AppName) -> None:
+        """Set `previous` of rows that have none to the version of *app* that the device has, the highest of several."""
 
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
         """Set `ready` on the queued rows of devices; return the ids of the active runs that have such rows."""

@@ -50,12 +50,21 @@ class Approval(Answer):
     reason: str
 
 
+class NotTaken(Answer):
+    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+
+    reason: str
+    devices: int
+    first: list[str]
+
+
 class Stage(Answer):
     """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go.
     `approvals_missing` are those without which it is not promoted.
+    `left_out` are devices of an earlier run that this one, over that run, does not take.
     """
 
     name: str
@@ -77,6 +86,7 @@ class Stage(Answer):
     ended_at: Time | None
     approvals: list[Approval]
     approvals_missing: int
+    left_out: list[NotTaken] = Field(default_factory=list)
 
 
 class StandingFreeze(Answer):
@@ -88,7 +98,11 @@ class StandingFreeze(Answer):
 
 
 class Run(Answer):
-    """One run: paused while `pause_reasons` is not empty, waiting when every open stage awaits a person."""
+    """One run: paused while `pause_reasons` is not empty, waiting when every open stage awaits a person.
+
+    `source` is the run that this one is over, for the `purpose` of a `retry` or a `rollback`. `rolling_back` while a
+    rollback begins when this run has ended; `rolled_back_by` is the run that it became.
+    """
 
     id: str
     job: str
@@ -109,12 +123,34 @@ class Run(Answer):
     created_at: Time
     ended_at: Time | None
     stages: list[Stage]
+    source: str = ""
+    purpose: str = ""
+    rolling_back: bool = False
+    rolled_back_by: str = ""
+
+
+class VersionCount(Answer):
+    """How many devices go to a version."""
+
+    version: str
+    devices: int
+
+
+class Rollback(Answer):
+    """What a rollback would do to the devices that a run has reached; more are reached until it has `ended`."""
+
+    run: str
+    ended: bool
+    devices: int
+    versions: list[VersionCount]
+    left_out: list[NotTaken]
 
 
 class Target(Answer):
     """One device in one run; `done` of `total` is the progress of the step at hand.
 
     `outputs` are what the release told of itself at the end of the last attempt.
+    `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
     """
 
     device: str
@@ -130,6 +166,8 @@ class Target(Answer):
     done: int
     total: int
     updated_at: Time
+    previous: str
+    wanted: str
 
 
 class Event(Answer):
@@ -168,6 +206,21 @@ class WithReason(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "support reports crashes"}]})
 
     reason: Reason
+
+
+class RetryRun(Body):
+    """Try again at another version than the run's, where one is given."""
+
+    version: Word | None = None
+
+
+class RollBackRun(Body):
+    """Why; it is kept in the audit log. With a `version` all devices go to that one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "tills crash at start"}]})
+
+    reason: Reason
+    version: Word | None = None
 
 
 class SkipStage(Body):

@@ -24,7 +24,7 @@ from controller.domain.trigger import OnRelease, OnSchedule
 from protocol.ids import AppName, StageName
 from tests.controller.cli.conftest import Invoke
 from tests.controller.http.fake import JOB as JOB_VIEW
-from tests.controller.http.fake import PIPELINE, PIPELINE_VIEW, RUN, FakeApp
+from tests.controller.http.fake import PIPELINE, PIPELINE_VIEW, ROLLBACK, RUN, FakeApp
 
 ANY = {"expected": ANYTHING}
 JOB_SEEN = Expected(tags=(job_tag(JOB_VIEW),))
@@ -129,6 +129,13 @@ CALLS = (
         "runs.skip",
         {"run": "run-1", "stage": "rest", "reason": "x", **ANY},
         "run-1",
+    ),
+    Call("run retry run-1 --version 2.1.1", "reruns.retry", {"run": "run-1", "version": "2.1.1"}, "run-1"),
+    Call(
+        "run rollback run-1 --reason x --to 2.0.0 -y",
+        "reruns.roll_back",
+        {"run": "run-1", "reason": "x", "version": "2.0.0"},
+        "run-2",
     ),
     Call(
         "run give-up run-1 kiosk-1 --reason stolen",
@@ -450,6 +457,24 @@ def test_blocking_a_device_promises_only_what_holds_behind_a_broker_too(tidegate
 def test_ending_a_run_says_what_follows(tidegate: Invoke) -> None:
     result = tidegate("run", "terminate", "run-1", "--reason", "x")
     assert "40 devices will not start, 5 at work are called back" in result.stderr
+
+
+def test_a_preview_says_to_what_there_is_no_way_back(tidegate: Invoke) -> None:
+    assert "forbids going back to 1.9.0, 2.0.0" in tidegate("job", "preview", "shop-update").stderr.replace("\n", " ")
+
+
+def test_a_rollback_says_what_follows(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("run", "rollback", "run-1", "--reason", "x")
+    assert result.exit_code == 3
+    assert "run run-1 ends first, then 58 devices go back: 8 to 1.9.0, 50 to 2.0.0" in result.stderr.replace("\n", " ")
+    assert "1 device stays as it is: 1 left broken" in result.stderr.replace("\n", " ")
+    fake.answers["reruns.consequence"] = replace(ROLLBACK, ended=True, devices=0, versions=(), left_out=())
+    assert "no device goes back" in tidegate("run", "rollback", "run-1", "--reason", "x").stderr
+
+
+def test_a_rollback_of_a_run_that_is_under_way_says_that_it_waits(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["reruns.roll_back"] = replace(RUN, rolling_back=True)
+    assert "run run-1 ends first" in tidegate("run", "rollback", "run-1", "--reason", "x", "-y").stderr
 
 
 def test_one_device_is_no_devices(tidegate: Invoke, fake: FakeApp) -> None:

@@ -192,7 +192,7 @@ triggers:
             "stages[0].timeouts.lease | 10:35: a span of '4000d': expected at most 3650d",
             "stages[0].retry.attempts | 11:23: expected a whole number, found 'many'",
             "stages[0].retry.backoff | 11:38: expected a span with its unit, such as '10m', '2h' or '7d', found None",
-            "stages[0].on_failure | 12:17: expected 'stop_run', 'stop_branch' or 'continue', found 7",
+            "stages[0].on_failure | 12:17: expected 'stop_run', 'stop_branch', 'continue' or 'rollback', found 7",
             "stages[0].allow_empty | 13:18: expected true or false, found 'maybe'",
             (
                 "stages[1].trigger.delay | 15:36: expected a span such as '30s', '10m', '2h', '7d' or '1h30m', "

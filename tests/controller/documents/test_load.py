@@ -33,6 +33,7 @@ from controller.domain.pipeline import (
     Pace,
     Pipeline,
     Retry,
+    Rollback,
     Stage,
     Targets,
     Timeouts,
@@ -130,6 +131,30 @@ def test_everything_that_can_be_said_is_read() -> None:
     assert load(FULL) == (SHOP, UPDATE)
 
 
+def test_how_devices_are_taken_back_is_read() -> None:
+    [pipeline] = load(
+        """
+        kind: Pipeline
+        name: shop
+        stages: [{name: all, on_failure: rollback}]
+        rollback: {pace: {max_in_flight: 200}, gate: {success: 100%}, retry: {attempts: 5}}
+        """
+    )
+    assert isinstance(pipeline, Pipeline)
+    assert pipeline.stages[0].on_failure is OnFailure.ROLLBACK
+    assert pipeline.rollback == Rollback(
+        pace=Pace(max_in_flight=200),
+        gate=Gate(success_percent=100.0, on_breach=OnBreach.PAUSE),
+        retry=Retry(attempts_max=5),
+    )
+
+
+def test_a_fault_in_how_devices_are_taken_back_has_its_place() -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        load("{kind: Pipeline, name: shop, stages: [{name: all}], rollback: {pace: {max_in_flight: 0}, speed: 1}}")
+    assert [fault.place for fault in caught.value.faults] == ["rollback.pace.max_in_flight", "rollback.speed"]
+
+
 def test_what_is_not_said_is_the_domains_default() -> None:
     [pipeline] = load("kind: Pipeline\nname: p\nstages: [{name: all}]")
     assert pipeline == Pipeline(name="p", stages=(Stage(name=StageName("all")),))
@@ -207,10 +232,24 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
 
 
 @st.composite
+def rollbacks(draw: Callable[..., Any]) -> Rollback:
+    drawn = draw(stages([], "any"))
+    return Rollback(
+        pace=draw(st.none() | st.just(drawn.pace)), gate=drawn.gate, timeouts=drawn.timeouts, retry=drawn.retry
+    )
+
+
+@st.composite
 def pipelines(draw: Callable[..., Any]) -> Pipeline:
     stage_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
     drawn = tuple(draw(stages(stage_names[:index], name)) for index, name in enumerate(stage_names))
-    return Pipeline(name=draw(names), stages=drawn, timeout_ms=draw(longer), description=draw(texts))
+    return Pipeline(
+        name=draw(names),
+        stages=drawn,
+        timeout_ms=draw(longer),
+        description=draw(texts),
+        rollback=draw(st.just(Rollback()) | rollbacks()),
+    )
 
 
 @given(pipelines())

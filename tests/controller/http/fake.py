@@ -91,6 +91,15 @@ TARGET = views.TargetView(
     done=0,
     total=0,
     updated_at=AT,
+    previous="2.0.0",
+)
+ROLLED_BACK = msgspec.structs.replace(RUN, state="failed", ended_at=AT, rolled_back_by="run-2")
+ROLLBACK = views.RollbackView(
+    run="run-1",
+    ended=False,
+    devices=58,
+    versions=(views.VersionView(version="1.9.0", devices=8), views.VersionView(version="2.0.0", devices=50)),
+    left_out=(views.NotTakenView(reason="broken", devices=1, first=("kiosk-9",)),),
 )
 EVENT = views.EventView(id=7, at=AT, kind="stage_opened", data={"stage": "rest", "targets": 100})
 DEVICE = views.DeviceView(
@@ -160,6 +169,7 @@ PREVIEW = views.PreviewView(
     new=1,
     gone=2,
     moved=3,
+    no_way_back_to=("1.9.0", "2.0.0"),
 )
 PREVIEWED = views.PreviewDevice(device="kiosk-1", stage="canary", reason="in_stage", in_stage="canary", before="")
 JOB = views.JobView(
@@ -220,6 +230,8 @@ NEEDS = {
     "runs.promote": _P.PROMOTE,
     "runs.skip": _P.CONTROL_RUNS,
     "approvals.approve": _P.APPROVE,
+    "reruns.retry": _P.CONTROL_RUNS,
+    "reruns.roll_back": _P.CONTROL_RUNS,
     "giving_up.give_up": _P.CONTROL_RUNS,
     "freezes.add": _P.CONTROL_RUNS,
     "freezes.remove": _P.CONTROL_RUNS,
@@ -269,6 +281,9 @@ ANSWERS: dict[str, Any] = {
     "runs.promote": RUN,
     "runs.skip": RUN,
     "approvals.approve": RUN,
+    "reruns.retry": RUN,
+    "reruns.roll_back": ROLLED_BACK,
+    "reruns.consequence": ROLLBACK,
     "giving_up.give_up": TARGET,
     "runs.get": RUN,
     "runs.list_runs": views.Page(items=(RUN,)),

@@ -121,6 +121,16 @@ ROUTES = (
         "runs.skip",
         {"run": "r", "stage": "s", "reason": "x", "expected": ANYTHING},
     ),
+    Route("POST", "/v1/runs/r/retry", {}, 201, "reruns.retry", {"run": "r", "version": None}),
+    Route("GET", "/v1/runs/r/rollback?version=1.0", None, 200, "reruns.consequence", {"run": "r", "version": "1.0"}),
+    Route(
+        "POST",
+        "/v1/runs/r/rollback",
+        {"reason": "x", "version": "1.0"},
+        200,
+        "reruns.roll_back",
+        {"run": "r", "reason": "x", "version": "1.0"},
+    ),
     Route(
         "POST",
         "/v1/runs/r/targets/k/give-up",

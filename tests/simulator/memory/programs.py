@@ -28,7 +28,7 @@ from controller.domain.query import Formula, render
 from controller.domain.states import ReleaseState, RunState
 from controller.domain.target import TargetState
 from controller.domain.trigger import OnRelease, OnSchedule, StartRequest
-from protocol.ids import PARTITIONS, DeviceId, Name
+from protocol.ids import PARTITIONS, AppName, DeviceId, Name
 from protocol.messages import Op
 from tests.controller.domain.query.trees import PATHS, entries, trees, versions
 from tests.controller.store.samples import (
@@ -236,6 +236,14 @@ def set_ready(tx: Transaction, numbers: list[int], life: int) -> Any:
 
 def page_of_targets(tx: Transaction, run_id: int, stage: int | None, state: TargetState | None, limit: int) -> Any:
     return [tx.targets.page(run_id, stage=stage, state=state, after=after, limit=limit) for after in (0, 1 << 32 | 2)]
+
+
+def past_targets(tx: Transaction, stages: tuple[int, ...]) -> Any:
+    return tx.targets.unsuccessful(stages), tx.targets.reached(stages)
+
+
+def note_previous(tx: Transaction, places: list[tuple[int, int, int, int]], app: str) -> Any:
+    return tx.targets.note_previous([_row(tx, *place).id for place in places], app=AppName(app))
 
 
 def add_commands(tx: Transaction, run_id: int, number: int, place: tuple[int, int, int, int] | None, op: Op) -> Any:
@@ -460,6 +468,8 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     due_targets: (_run, _when, _limit),
     set_ready: (_numbers, _life),
     page_of_targets: (_run, st.none() | _stage, st.none() | _state, _limit),
+    past_targets: (st.sampled_from([(1,), (2,), (1, 2), (3, 4)]),),
+    note_previous: (_places, st.sampled_from(["shop", "till"])),
     add_commands: (_run, st.integers(30, 50), st.none() | _place, st.sampled_from(Op)),
     add_closed: (_run, st.integers(50, 60), st.sampled_from(CommandState)),
     given: (st.lists(st.integers(10, 60), max_size=9),),
