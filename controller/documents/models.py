@@ -256,7 +256,7 @@ class RollbackPart(Part):
         """Return the domain's own."""
         return self.into(
             domain.Rollback,
-            pace=self.pace.into(domain.Pace) if self.pace else None,
+            pace=self.pace.to_domain() if self.pace else None,
             gate=self.gate.to_domain(),
             timeouts=self.timeouts.into(domain.Timeouts),
             retry=self.retry.into(domain.Retry),
