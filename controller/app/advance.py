@@ -29,6 +29,7 @@ from controller.domain.events import (
     Continue,
     Effect,
     Event,
+    Expire,
     Folded,
     Freeze,
     Frozen,
@@ -183,6 +184,8 @@ class Advance:
                 return (self._freeze(run_id, effect.stage),)
             case Cancel():
                 return self._cancel(run_id, effect)
+            case Expire():
+                return self._expire(run_id, effect.stage)
             case Hold():
                 return self._hold(run_id)
             case Go():
@@ -242,13 +245,22 @@ class Advance:
         queued = self.tx.targets.in_stage(stage_id, TargetState.QUEUED)
         at_work = self.tx.targets.in_stage(stage_id, TargetState.IN_PROGRESS)
         rows = [*queued, *at_work]
-        now = record.run.clock.run_time(self.at)
-        event = CancelRequested(at=now, timed_out=effect.timed_out)
+        folded = self._call_off(record, rows, timed_out=effect.timed_out)
+        self.control(record, at_work, Mode.CANCEL)
+        return folded
+
+    def _expire(self, run_id: int, stage: int) -> Sequence[Event]:
+        record = self.record(run_id)
+        queued = self.tx.targets.in_stage(record.stage_ids[stage], TargetState.QUEUED)
+        return self._call_off(record, queued, timed_out=True)
+
+    def _call_off(self, record: RunRecord, rows: Sequence[TargetRecord], *, timed_out: bool) -> Sequence[Event]:
+        """Ask for the end of devices of one stage; return what comes of it."""
+        event = CancelRequested(at=record.run.clock.run_time(self.at), timed_out=timed_out)
         ends = [targets.step(row.target, event, policy_of(record, row))[0] for row in rows]
         self.tx.targets.save([row.became(end, self.at) for row, end in zip(rows, ends, strict=True)])
-        self.control(record, at_work, Mode.CANCEL)
         deltas = tuple(targets.delta(row.target, end) for row, end in zip(rows, ends, strict=True))
-        return (Folded(at=self.at, deltas={effect.stage: deltas}),) if deltas else ()
+        return (Folded(at=self.at, deltas={rows[0].stage: deltas}),) if deltas else ()
 
     def _hold(self, run_id: int) -> Sequence[Event]:
         self.after.voided += self.tx.commands.void(run_id=run_id, stage=None)

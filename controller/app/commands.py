@@ -8,6 +8,7 @@ import msgspec
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain.freeze import next_start
+from controller.domain.pipeline import Timeouts
 from protocol.codec import encode
 from protocol.ids import TenantId, digest_of, split_name
 from protocol.messages import Command, Mode, Op, StepLimits
@@ -65,7 +66,7 @@ class Maker:
             urls=(f"{self._base_url}/v1/artifacts/{release.sha256}",),
             params=plan.operation.params,
             env=plan.operation.env,
-            steps=_steps(stage.timeouts.lease_ms),
+            steps=_steps(stage.timeouts),
         )
 
     def _control(self, record: RunRecord, stage_index: int, mode: Mode) -> Command:
@@ -120,12 +121,15 @@ def _addressed(draft: Command, record: RunRecord, target: TargetRecord, *, seq: 
     )
 
 
-def _steps(lease_ms: int) -> StepLimits:
-    """Return step limits that end before the lease does, so that the device speaks before the controller gives up."""
-    most = Millis(lease_ms * 9 // 10)
+def _steps(timeouts: Timeouts) -> StepLimits:
+    """Return step limits that end before the controller gives up, so that the device speaks first.
+
+    A download may take longer than the lease, since it tells its progress; other steps are silent.
+    """
+    most = Millis(timeouts.lease_ms * 9 // 10)
     defaults = StepLimits()
     return StepLimits(
-        download_ms=min(most, defaults.download_ms),
+        download_ms=Millis(timeouts.attempt_ms * 9 // 10),
         install_ms=min(most, defaults.install_ms),
         verify_ms=min(most, defaults.verify_ms),
     )

@@ -42,13 +42,15 @@ async def enrol(
 ) -> Enrolment:
     """Take a device in, or take one in anew with new keys: it gets its certificate and both roots.
 
+    That also brings a device back that was removed, be it with other hardware.
+
     Raises:
         InvalidRequest: when the id, a key or the signing request is not valid; the claim stays unspent.
         NotAuthenticated: when the claim is unknown, expired or used up.
         NotAllowed: when the device is blocked.
         Conflict: when the id belongs to other hardware, so that a claim alone takes over no device.
     """
-    name = _new_name(controller, device)
+    name = named(controller, device)
     _check_keys(signing_key, sealing_key)
     now = controller.clock.now()
     issued = await controller.compute.run(lambda: controller.authority.issue(csr_pem, name, at=now))
@@ -68,11 +70,15 @@ async def enrol(
         if not tx.credentials.spend_claim(tokens.hash_of(claim), at=now):
             raise NotAuthenticated("the claim is not valid: unknown, expired or used up")
         known = tx.devices.by_names([name]).get(name)
-        if known is not None and known.is_blocked:
+        is_removed = known is not None and known.removed_at is not None
+        if known is not None and known.is_blocked and not is_removed:
             raise NotAllowed(f"device {device!r} is blocked")
-        if known is not None and known.hardware_id != hardware_id:
+        if known is not None and not is_removed and known.hardware_id != hardware_id:
             raise Conflict(f"device {device!r} is enrolled with other hardware: choose another id")
-        notice(controller, tx, after, [tx.devices.add(record)])
+        device_id = tx.devices.add(record)
+        if is_removed:
+            tx.devices.set_blocked(record.device, is_blocked=False)
+        notice(controller, tx, after, [device_id])
 
     await controller.write(work)
     return Enrolment(
@@ -84,7 +90,12 @@ async def enrol(
     )
 
 
-def _new_name(controller: Controller, device: str) -> Name:
+def named(controller: Controller, device: str) -> Name:
+    """Return the name of a device.
+
+    Raises:
+        InvalidRequest: when there is no such name.
+    """
     try:
         return name_of(controller.tenant, device_id(device))
     except InvalidName as error:
@@ -183,7 +194,7 @@ async def list_devices(
         )
     )
     next_cursor = cursors.encode(records[-1].device) if len(records) == limit else None
-    return Page(items=tuple(_view(controller, record) for record in records), cursor=next_cursor)
+    return Page(items=tuple(view_of(controller, record) for record in records), cursor=next_cursor)
 
 
 async def get(controller: Controller, actor: Actor, *, device: str) -> DeviceView:
@@ -193,7 +204,7 @@ async def get(controller: Controller, actor: Actor, *, device: str) -> DeviceVie
         NotFound: when it is not enrolled.
     """
     actor.require(Permission.READ)
-    return _view(controller, await controller.read(lambda tx: _find(controller, tx, device)))
+    return view_of(controller, await controller.read(lambda tx: find(controller, tx, device)))
 
 
 async def set_labels(
@@ -212,16 +223,16 @@ async def set_labels(
         raise InvalidRequest(f"expected at most {LABELS_MAX} labels, keys and values up to {LABEL_LENGTH_MAX} long")
 
     def work(tx: Transaction, after: Consequences) -> DeviceRecord:
-        found = _find(controller, tx, device)
+        found = find(controller, tx, device)
         if found.labels == labels:
             return found
         expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
         tx.devices.set_labels(found.device, labels)
         audit.record(tx, actor, "device.label", device, at=controller.clock.now())
         notice(controller, tx, after, [found.id])
-        return _find(controller, tx, device)
+        return find(controller, tx, device)
 
-    return _view(controller, await controller.write(work))
+    return view_of(controller, await controller.write(work))
 
 
 async def block(controller: Controller, actor: Actor, *, device: str, reason: str) -> None:
@@ -229,9 +240,10 @@ async def block(controller: Controller, actor: Actor, *, device: str, reason: st
 
     Raises:
         NotFound: when it is not enrolled.
+        Conflict: when it was removed.
     """
     await _set_blocked(controller, actor, device, reason, is_blocked=True)
-    controller.transport.close(_new_name(controller, device), reason="blocked")
+    controller.transport.close(named(controller, device), reason="blocked")
 
 
 async def unblock(controller: Controller, actor: Actor, *, device: str, reason: str) -> None:
@@ -239,6 +251,7 @@ async def unblock(controller: Controller, actor: Actor, *, device: str, reason: 
 
     Raises:
         NotFound: when it is not enrolled.
+        Conflict: when it was removed.
     """
     await _set_blocked(controller, actor, device, reason, is_blocked=False)
 
@@ -247,7 +260,9 @@ async def _set_blocked(controller: Controller, actor: Actor, device: str, reason
     actor.require(Permission.EDIT_DEVICES)
 
     def work(tx: Transaction, after: Consequences) -> None:
-        found = _find(controller, tx, device)
+        found = find(controller, tx, device)
+        if found.removed_at is not None:
+            raise Conflict(f"device {device!r} was removed: enrol it anew to bring it back")
         tx.devices.set_blocked(found.device, is_blocked=is_blocked)
         verb = "device.block" if is_blocked else "device.unblock"
         audit.record(tx, actor, verb, device, at=controller.clock.now(), reason=reason)
@@ -256,15 +271,22 @@ async def _set_blocked(controller: Controller, actor: Actor, device: str, reason
     await controller.write(work)
 
 
-def _find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
-    name = _new_name(controller, device)
+def find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
+    """Return a device.
+
+    Raises:
+        NotFound: when it was never enrolled.
+        InvalidRequest: when there is no such name.
+    """
+    name = named(controller, device)
     found = tx.devices.by_names([name]).get(name)
     if found is None:
         raise NotFound(f"device {device!r} is not enrolled")
     return found
 
 
-def _view(controller: Controller, record: DeviceRecord) -> DeviceView:
+def view_of(controller: Controller, record: DeviceRecord) -> DeviceView:
+    """Return a device as people see it."""
     is_online = record.instance == controller.transport.instance
     return DeviceView(
         device=record.device,
@@ -278,6 +300,7 @@ def _view(controller: Controller, record: DeviceRecord) -> DeviceView:
         online=is_online,
         blocked=record.is_blocked,
         broken=record.is_broken,
+        removed_at=record.removed_at,
         agent=record.agent,
         enrolled_at=record.enrolled_at,
         last_seen_at=controller.clock.now() if is_online else record.last_seen_at,

@@ -16,7 +16,7 @@ from controller.app.standstill import require_reason
 from controller.app.views import TargetView
 from controller.domain import target as targets
 from controller.domain.events import Event, Folded, Woken
-from controller.domain.target import GivenUp, TargetState
+from controller.domain.target import GivenUp, Removed, TargetState
 from protocol.errors import InvalidName
 from protocol.ids import device_id, name_of
 from protocol.messages import Mode
@@ -66,8 +66,12 @@ def _member(controller: Controller, tx: Transaction, run: str, device: str) -> t
 
 
 def _give_up(advance: Advance, record: RunRecord, row: TargetRecord, reason: str) -> TargetRecord:
+    return end_at_once(advance, record, row, GivenUp(at=record.run.clock.run_time(advance.at), detail=reason))
+
+
+def end_at_once(advance: Advance, record: RunRecord, row: TargetRecord, event: GivenUp | Removed) -> TargetRecord:
+    """End a device's part in a run; one that is at work is called back, and other runs may have it."""
     is_at_work = row.target.state is TargetState.IN_PROGRESS
-    event = GivenUp(at=record.run.clock.run_time(advance.at), detail=reason)
     end, _ = targets.step(row.target, event, policy_of(record, row))
     ended = msgspec.structs.replace(row, target=end, updated_at=advance.at)
     advance.after.voided += [command.id for command in advance.tx.commands.open_for(row.id)]

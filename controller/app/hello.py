@@ -4,7 +4,8 @@ The rules this module keeps:
 
 1. A hello that is not newer than the last one of its incarnation is a recording and gets no answer.
 2. What is still owed is sent again, the same bytes; work that is no longer wanted is called back.
-3. Only then does the device join stages that include new ones, and do its queued rows become ready.
+3. Work that a device was thought to have, and has no more, is not waited for until its lease ends.
+4. Only then does the device join stages that include new ones, and do its queued rows become ready.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,10 @@ from controller.app.controller import Controller
 from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.joining import take_in
 from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, Sender, TargetRecord
+from controller.app.releasing import policy_of
 from controller.app.repositories import Transaction
-from controller.domain.target import TargetState
+from controller.domain import target as targets
+from controller.domain.target import Seen, TargetState
 from protocol.ids import Name
 from protocol.lifecycle import AttemptState
 from protocol.messages import Hello, HelloReply, Mode, WorkInHand, WorkPermit
@@ -100,6 +103,8 @@ def _tell_again(advance: Advance, fresh: Sequence[tuple[DeviceRecord, Hello]]) -
 
 def _reply(advance: Advance, device: DeviceRecord, hello: Hello) -> Answer:
     at_work = advance.tx.targets.at_work(device.id)
+    if at_work is not None:
+        _see(advance, at_work, hello)
     permit = None if hello.work is None else _permit(advance, at_work, hello.work)
     if hello.work is not None and permit is not None and permit.mode is Mode.CANCEL:
         _lift_recall(advance, device, hello.work)
@@ -115,6 +120,24 @@ def _reply(advance: Advance, device: DeviceRecord, hello: Hello) -> Answer:
         spread_ms=SPREAD_MS,
     )
     return Answer(device.name, reply, run_id=0 if at_work is None else at_work.run_id)
+
+
+def _see(advance: Advance, at_work: TargetRecord, hello: Hello) -> None:
+    """Take note whether a device still has the work that it has accepted.
+
+    A hello from before it took note of the command says nothing about that: it may have come late.
+    """
+    digest = at_work.target.command
+    assert digest is not None
+    is_unheard = at_work.target.attempt_state is AttemptState.SENT
+    if is_unheard or hello.seq < advance.tx.commands.given({digest})[digest].seq:
+        return
+    record, work = advance.record(at_work.run_id), hello.work
+    has_work = work is not None and (work.run, work.attempt) == (record.uid, at_work.target.attempt)
+    event = Seen(at=record.run.clock.run_time(advance.at), has_work=has_work)
+    seen, _ = targets.step(at_work.target, event, policy_of(record, at_work))
+    if seen != at_work.target:
+        advance.tx.targets.save([msgspec.structs.replace(at_work, target=seen, updated_at=advance.at)])
 
 
 def _permit(advance: Advance, at_work: TargetRecord | None, work: WorkInHand) -> WorkPermit:

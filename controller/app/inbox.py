@@ -122,7 +122,7 @@ class Inbox:
         controller = self._controller
         for sender, content in stored:
             if isinstance(content, Tick):
-                controller.progress.note(sender.name, content)
+                controller.progress.note(sender.name, content, at=controller.clock.now())
         durable = [(sender, content) for sender, content in stored if not isinstance(content, Tick)]
         if not durable:
             return Stale()

@@ -26,7 +26,8 @@ class DeviceRecord(Record, frozen=True, kw_only=True):
 
     `seq` is the last command sequence number given out for it. `instance` is the transport's life in which it last
     said hello, 0 once it is gone: the device is online while that is the live one. `is_broken` devices are left out
-    of further runs until they report a whole installation.
+    of further runs until they report a whole installation. One that was removed (`removed_at`) is blocked, too, and in
+    no list, until it is enrolled anew.
     """
 
     id: int = 0
@@ -41,6 +42,7 @@ class DeviceRecord(Record, frozen=True, kw_only=True):
     installed: tuple[InstalledRelease, ...] = ()
     is_blocked: bool = False
     is_broken: bool = False
+    removed_at: Instant | None = None
     agent: str = ""
     capabilities: tuple[str, ...] = ()
     incarnation: str = ""
@@ -181,6 +183,7 @@ class GivenCommand(Record, frozen=True, kw_only=True):
     device_id: int
     op: Op
     attempt: int
+    seq: int
     state: CommandState
     created_at: Instant
 

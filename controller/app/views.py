@@ -206,6 +206,7 @@ class DeviceView(View, frozen=True, kw_only=True):
     online: bool
     blocked: bool
     broken: bool
+    removed_at: Instant | None = None
     agent: str
     enrolled_at: Instant
     last_seen_at: Instant | None

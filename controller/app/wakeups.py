@@ -20,12 +20,13 @@ from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.errors import StorageUnavailable
 from controller.app.heartbeat import BEAT_MS, GAP_MS_MIN
 from controller.app.ports import Priority
-from controller.app.records import CommandRecord
+from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.releasing import policy_of
 from controller.app.repositories import Transaction
 from controller.domain import target as targets
 from controller.domain.events import Event, Folded, Woken
-from controller.domain.target import Delta, DueReached, TargetState
+from controller.domain.target import Delta, DueReached, Target, TargetState, Ticked
+from protocol.messages import Mode
 from protocol.units import HOUR, SECOND, Instant, later
 
 log = structlog.get_logger()
@@ -108,24 +109,39 @@ def _work(controller: Controller, tx: Transaction, after: Consequences) -> None:
 
 
 def _due(advance: Advance, run_id: int, known: Mapping[int, Event]) -> dict[int, Event]:
-    """Judge what is due in a run; return what happens to it, and to runs not *known* that wait for what it frees."""
+    """Judge what is due in a run; return what happens to it, and to runs not *known* that wait for what it frees.
+
+    Who is given more time is told so, since what it may do would end sooner.
+    """
     record = advance.record(run_id)
     now = record.run.clock.run_time(advance.at)
     deltas: dict[int, list[Delta]] = defaultdict(list)
-    changed, ended = [], []
+    changed: list[TargetRecord] = []
+    ended: list[TargetRecord] = []
+    longer: list[TargetRecord] = []
     for row in advance.tx.targets.due(run_id, now, limit=BATCH_MAX):
-        end, _ = targets.step(row.target, DueReached(at=now), policy_of(record, row))
+        end = _judged(advance, record, row, now)
         changed.append(msgspec.structs.replace(row, target=end, updated_at=advance.at))
         deltas[row.stage].append(targets.delta(row.target, end))
         if row.target.state is TargetState.IN_PROGRESS:
-            ended.append(row)
+            (longer if end.state is TargetState.IN_PROGRESS else ended).append(row)
     advance.tx.targets.save(changed)
     advance.tx.commands.close([row.id for row in changed])
+    advance.control(record, longer, Mode.GO)
     waiting = presence.freed(advance.controller, advance.tx, ended) if ended else []
     events: dict[int, Event] = {other: Woken(at=advance.at) for other in waiting if other not in known}
     folded = {stage: tuple(changes) for stage, changes in deltas.items()}
     events[run_id] = Folded(at=advance.at, deltas=folded) if folded else Woken(at=advance.at)
     return events
+
+
+def _judged(advance: Advance, record: RunRecord, row: TargetRecord, now: int) -> Target:
+    """Return what becomes of a device whose time is over, unless its progress has given it more."""
+    policy, target = policy_of(record, row), row.target
+    heard_at = advance.controller.progress.heard_at(row.name, run=record.uid, attempt=target.attempt)
+    if heard_at is not None:
+        target, _ = targets.step(target, Ticked(at=min(now, record.run.clock.run_time(heard_at))), policy)
+    return targets.step(target, DueReached(at=now), policy)[0]
 
 
 def _resend(controller: Controller, tx: Transaction, after: Consequences, at: Instant) -> None:

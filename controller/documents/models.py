@@ -218,9 +218,19 @@ class TimeoutsPart(Part):
     """How long a device may take to accept its command."""
     lease: LongerSpan = span_field(domain.Timeouts().lease_ms)
     """How long a device at work may be silent."""
+    attempt: LongerSpan = span_field(domain.Timeouts().attempt_ms)
+    """How long a device may be at work on one attempt, whatever it says meanwhile."""
+    queued: LongerSpan | None = None
+    """How long a device may wait for its turn once the stage is open. Then it is timed out."""
     stage: LongerSpan = span_field(domain.Timeouts().stage_ms)
     """How long the stage may be open. Then it passes if its success is reached, and otherwise it is timed out."""
-    renamed: ClassVar[dict[str, str]] = {"accept": "accept_ms", "lease": "lease_ms", "stage": "stage_ms"}
+    renamed: ClassVar[dict[str, str]] = {
+        "accept": "accept_ms",
+        "lease": "lease_ms",
+        "attempt": "attempt_ms",
+        "queued": "queued_ms",
+        "stage": "stage_ms",
+    }
 
 
 class RetryPart(Part):

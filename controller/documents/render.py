@@ -14,8 +14,10 @@ from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
 
 _SPANS: Mapping[str, str] = {
     "accept_ms": "accept",
+    "attempt_ms": "attempt",
     "backoff_ms": "backoff",
     "lease_ms": "lease",
+    "queued_ms": "queued",
     "soak_ms": "soak",
     "stage_ms": "stage",
     "straggler_after_ms": "straggler_after",

@@ -167,6 +167,12 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: bool = False
 
 
+class Expire(msgspec.Struct, frozen=True, kw_only=True):
+    """End the queued devices of a stage, which have waited for too long; those at work go on."""
+
+    stage: int
+
+
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """Tell devices at work not to begin the irreversible step; drop what is unsent."""
 
@@ -201,4 +207,4 @@ class RollBack(msgspec.Struct, frozen=True, kw_only=True):
     """Begin the run that takes back the devices of this one, which has ended, before anything else of its job."""
 
 
-Effect = Freeze | Release | Cancel | Hold | Go | Suspend | Continue | Note | Conclude | RollBack
+Effect = Freeze | Release | Cancel | Expire | Hold | Go | Suspend | Continue | Note | Conclude | RollBack

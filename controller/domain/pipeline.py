@@ -123,10 +123,16 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Clocks of a stage, in run time, which stands still while the run is paused."""
+    """Clocks of a stage, in run time, which stands still while the run is paused.
+
+    A device is given `accept_ms` to accept its command, and `lease_ms` from each sign of life on; `attempt_ms` after it
+    accepted no sign of life helps any more. Devices that still wait `queued_ms` after the stage opened go without.
+    """
 
     accept_ms: Positive = Millis(10 * MINUTE)
     lease_ms: Positive = Millis(HOUR)
+    attempt_ms: Positive = Millis(DAY)
+    queued_ms: Positive | None = None
     stage_ms: Positive = Millis(7 * DAY)
 
 

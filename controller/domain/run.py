@@ -50,7 +50,7 @@ from controller.domain.model import Approval, Plan, Run, StageRun, run_changed, 
 from controller.domain.outputs import summed
 from controller.domain.pipeline import Stage, outputs_asked
 from controller.domain.rerun import RollbackOrder, said
-from controller.domain.settle import breach_of, paused, room, settle, slots
+from controller.domain.settle import breach_of, paused, queue_limit, room, settle, slots
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
 
@@ -93,6 +93,9 @@ def _dues(stage: Stage, at_work: StageRun, *, frozen_ms: int) -> Iterator[int]:
         yield at_work.opened_at
     if at_work.paced_until is not None and slots(stage, at_work):
         yield at_work.paced_until
+    limit = queue_limit(stage, at_work)
+    if limit is not None and at_work.opened_at is not None:
+        yield at_work.opened_at + limit + frozen_ms
     match at_work.state:
         case StageState.BLOCKED if at_work.met_at is not None:
             yield at_work.met_at + stage.delay_ms

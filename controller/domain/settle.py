@@ -11,6 +11,7 @@ from controller.domain.events import (
     Conclude,
     Continue,
     Effect,
+    Expire,
     Freeze,
     Hold,
     Note,
@@ -84,6 +85,12 @@ def slots(stage: Stage, at_work: StageRun) -> int:
     if not is_open or not at_work.is_frozen or at_work.is_recalled:
         return 0
     return max(0, min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued))
+
+
+def queue_limit(stage: Stage, at_work: StageRun) -> int | None:
+    """Return how long after the stage's opening its queued devices go without, or None where nothing says so."""
+    is_open = at_work.state in {StageState.ROLLING_OUT, StageState.SOAKING, StageState.PASSED}
+    return stage.timeouts.queued_ms if is_open and not at_work.is_recalled and at_work.tally.queued else None
 
 
 def _releases(plan: Plan, run: Run) -> Iterator[Release]:
@@ -186,6 +193,7 @@ class _Decision:
                 self._open_stage(index)
             case _:
                 pass
+        self._queue(index)
         at_work = self.run.stages[index]
         if at_work.state is StageState.PASSED:
             self._tail(index)
@@ -298,6 +306,12 @@ class _Decision:
             return
         self.effects.append(Note(kind="soaking", stage=stage.name))
         self.run = stage_changed(self.run, index, state=StageState.SOAKING, soak_at=self.now)
+
+    def _queue(self, index: int) -> None:
+        """Let devices go without that have waited for too long."""
+        limit = queue_limit(self.plan.pipeline.stages[index], self.run.stages[index])
+        if limit is not None and self._may_open and self.run.open_for(index, self.now) >= limit:
+            self.effects.append(Expire(stage=index))
 
     def _tail(self, index: int) -> None:
         """Watch the tail of a passed stage: what it does acts on the run and never rewrites the verdict."""

@@ -82,13 +82,18 @@ RECALL_MS: Final = 30 * SECOND
 """How long a recalled device that never accepted its command is waited for. Its command is void by then: the epoch
 or the sequence number of the recall makes the device refuse it."""
 
+IDLE_MS: Final = 60 * SECOND
+"""How long a device that has no work in hand any more is given to tell the end of its attempt: its outbox says hello
+first, and sends a report that was lost again after half of that."""
+
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A device's part in a run.
 
     `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before
     the next one, ends. `outputs` are those of the report that ended the newest attempt. `is_started` and `is_blamed`
-    are what the gate counts; they are never taken back.
+    are what the gate counts; they are never taken back. `is_idle` says that the device had the attempt's work no more
+    when it was last heard of, `accepted_at` when it was first heard of the attempt.
     """
 
     state: TargetState = TargetState.QUEUED
@@ -103,6 +108,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_started: bool = False
     is_blamed: bool = False
     cancel_requested: bool = False
+    is_idle: bool = False
+    accepted_at: int | None = None
     late_success_at: int | None = None
 
 
@@ -179,6 +186,19 @@ class RecallHeard(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """The device took note of the current command, and says whether it has the attempt's work in hand."""
+
+    at: int
+    has_work: bool
+
+
+class Ticked(msgspec.Struct, frozen=True, kw_only=True):
+    """The device told its progress, unsigned, `at` some time: good for a longer lease and for nothing else."""
+
+    at: int
+
+
 class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     """An operator waits for this device no longer: it counts as failed, and the build is not to blame."""
 
@@ -186,18 +206,17 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-Event = (
-    Released
-    | Reissued
-    | Suspended
-    | Continued
-    | Reported
-    | RefusedCommand
-    | DueReached
-    | CancelRequested
-    | RecallHeard
-    | GivenUp
-)
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """The device was taken out of the fleet."""
+
+    at: int
+    detail: str
+
+
+Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked
+"""What a device says."""
+
+Event = Released | Reissued | Suspended | Continued | Told | DueReached | CancelRequested | GivenUp | Removed
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,18 +274,30 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
             return (_changed(target, due=None) if is_unaccepted(target) else target), ()
         case Continued():
             return _continued(target, event, policy), ()
-        case Reported():
-            return _reported(target, event, policy)
-        case RefusedCommand():
-            return _refused(target, event, policy)
         case DueReached():
             return _due_reached(target, event, policy)
         case CancelRequested():
             return _cancel_requested(target, event)
+        case GivenUp():
+            return _ended_by_hand(target, TargetState.FAILED, Reason.GIVEN_UP, event.detail), ()
+        case Removed():
+            return _ended_by_hand(target, TargetState.REMOVED, Reason.DEVICE_BLOCKED, event.detail), ()
+        case _:
+            return _told(target, event, policy)
+
+
+def _told(target: Target, event: Told, policy: Policy) -> Outcome:
+    match event:
+        case Reported():
+            return _reported(target, event, policy)
+        case RefusedCommand():
+            return _refused(target, event, policy)
         case RecallHeard():
             return _recall_heard(target)
-        case GivenUp():
-            return _given_up(target, event), ()
+        case Seen():
+            return _seen(target, event, policy), ()
+        case Ticked():
+            return _ticked(target, event, policy), ()
         case _:
             assert_never(event)
 
@@ -314,11 +345,20 @@ def _reported(target: Target, event: Reported, policy: Policy) -> Outcome:
     is_repeat = event.state is target.attempt_state is not AttemptState.SENT
     if not is_repeat and not may_follow(target.attempt_state, event.state):
         return target, (Anomaly(kind="out_of_order"),)
-    started = _changed(target, is_started=True)
+    started = _changed(target, is_started=True, is_idle=False)
     if event.state.is_terminal:
         return _ended(started, event, policy), ()
-    due = event.at + policy.timeouts.lease_ms
-    return _changed(started, attempt_state=event.state, due=due), ()
+    accepted = _changed(started, attempt_state=event.state, accepted_at=_first(target.accepted_at, event.at))
+    return _changed(accepted, due=_lease_end(accepted, event.at, policy)), ()
+
+
+def _first(known: int | None, at: int) -> int:
+    return at if known is None else known
+
+
+def _lease_end(target: Target, at: int, policy: Policy) -> int:
+    """Return when an attempt ends of which a sign of life came at *at*."""
+    return min(at + policy.timeouts.lease_ms, _first(target.accepted_at, at) + policy.timeouts.attempt_ms)
 
 
 def _late(target: Target, event: Reported) -> Outcome:
@@ -343,6 +383,7 @@ def _ended(target: Target, end: Reported, policy: Policy) -> Target:
         detail=end.detail,
         left=end.left,
         outputs=end.outputs,
+        is_idle=False,
         is_blamed=target.is_blamed or (is_failure and reason is not None and BLAME[reason] is Blame.BUILD),
     )
     if target.cancel_requested:
@@ -385,7 +426,7 @@ def _due_reached(target: Target, event: DueReached, policy: Policy) -> Outcome:
         at=event.at,
         attempt=target.attempt,
         state=AttemptState.TIMED_OUT,
-        reason=_OVERDUE[target.attempt_state],
+        reason=Reason.LEASE_ENDED if target.is_idle else _OVERDUE[target.attempt_state],
     )
     return _ended(target, end, policy), ()
 
@@ -411,23 +452,49 @@ def _recall_heard(target: Target) -> Outcome:
     return _called_off(target), ()
 
 
+def _seen(target: Target, event: Seen, policy: Policy) -> Target:
+    """Renew the lease of work in hand; let that of work that is no more end before long.
+
+    What became of such work is not known: its last report may be on its way, or somebody else has taken it in, as a
+    copy of the device on the same broker does. So nobody is blamed, and the build least of all.
+    """
+    if target.state is not TargetState.IN_PROGRESS or target.attempt_state is AttemptState.SENT:
+        return target
+    if event.has_work:
+        return _changed(target, is_idle=False, due=_lease_end(target, event.at, policy))
+    if target.is_idle:
+        return target
+    assert target.due is not None
+    return _changed(target, is_idle=True, due=min(target.due, event.at + IDLE_MS))
+
+
+def _ticked(target: Target, event: Ticked, policy: Policy) -> Target:
+    """Make the lease of work longer that is still wanted, and that the device has in hand by its own signed word."""
+    is_at_work = target.state is TargetState.IN_PROGRESS and target.accepted_at is not None
+    if not is_at_work or target.is_idle or target.cancel_requested:
+        return target
+    assert target.due is not None
+    return _changed(target, due=max(target.due, _lease_end(target, event.at, policy)))
+
+
 def _called_off(target: Target) -> Target:
     """End an attempt that was recalled before the device began anything; what it was left with it has not told."""
     end = AttemptState.CANCELLED
     return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED)
 
 
-def _given_up(target: Target, event: GivenUp) -> Target:
+def _ended_by_hand(target: Target, state: TargetState, reason: Reason, detail: str) -> Target:
     """End the device's part at once; what it may still report of its attempt comes late."""
     if target.state.is_terminal:
         return target
-    attempt_state = AttemptState.FAILED if target.state is TargetState.IN_PROGRESS else target.attempt_state
+    ended = AttemptState.FAILED if state is TargetState.FAILED else AttemptState.CANCELLED
+    attempt_state = ended if target.state is TargetState.IN_PROGRESS else target.attempt_state
     return _changed(
         target,
-        state=TargetState.FAILED,
+        state=state,
         attempt_state=attempt_state,
         due=None,
-        reason=Reason.GIVEN_UP,
-        detail=event.detail,
+        reason=reason,
+        detail=detail,
         left=None,
     )

@@ -134,7 +134,15 @@ def _to_row(record: CommandRecord) -> tuple[object, ...]:
 
 
 def _to_given(  # noqa: PLR0917 - one argument for each column, in the order of `GivenCommand`
-    digest: Any, run_id: int, target_id: int | None, device_id: int, op: str, attempt: int, state: str, created_at: Any
+    digest: Any,
+    run_id: int,
+    target_id: int | None,
+    device_id: int,
+    op: str,
+    attempt: int,
+    seq: int,
+    state: str,
+    created_at: Any,
 ) -> GivenCommand:
     return GivenCommand(
         digest=digest,
@@ -143,6 +151,7 @@ def _to_given(  # noqa: PLR0917 - one argument for each column, in the order of 
         device_id=device_id,
         op=Op(op),
         attempt=attempt,
+        seq=seq,
         state=CommandState(state),
         created_at=created_at,
     )

@@ -49,7 +49,9 @@ ID_OF_DEVICE: Final = sa.select(_d.id).where(_d.device == sa.bindparam("b_device
 BY_ID: Final = sa.select(device).where(_d.id == _b_id)
 BY_NAMES: Final = sa.select(device).where(one_of(_d.name, "names"))
 SENDERS: Final = sa.select(*(_d[name] for name in Sender.__struct_fields__)).where(one_of(_d.name, "names"))
-ROLL: Final = sa.select(*(_d[name] for name in Enrolled.__struct_fields__)).order_by(_d.id)
+_is_member = _d.removed_at.is_(None)
+ROLL: Final = sa.select(*(_d[name] for name in Enrolled.__struct_fields__)).where(_is_member).order_by(_d.id)
+REMOVED_COUNT: Final = sa.select(sa.func.count()).select_from(device).where(_d.removed_at.is_not(None))
 CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__)).where(~_d.is_blocked, ~_d.is_broken)
 _DESCRIBED: Final = ("model", "agent", "labels", "facts", "installed")
 CANDIDATES_AMONG: Final = (
@@ -84,6 +86,11 @@ SET_LABELS: Final = sa.update(device).where(_d.device == sa.bindparam("b_device"
 SET_BLOCKED: Final = (
     sa.update(device).where(_d.device == sa.bindparam("b_device")).values(is_blocked=sa.bindparam("is_blocked"))
 )
+SET_REMOVED: Final = (
+    sa.update(device)
+    .where(_d.device == sa.bindparam("b_device"))
+    .values(is_blocked=True, removed_at=sa.bindparam("at"))
+)
 SET_CERTIFICATE: Final = (
     sa.update(device)
     .where(_d.id == _b_id)
@@ -101,7 +108,7 @@ _version = sa.func.json_extract(_installed.c.value, sa.literal_column("'$.versio
 INSTALLED_COUNTS: Final = (
     sa.select(_version, sa.func.count())
     .select_from(sa.join(device, _installed, sa.true()))
-    .where(_app == sa.bindparam("app"))
+    .where(_app == sa.bindparam("app"), _is_member)
     .group_by(_version)
 )
 
@@ -148,7 +155,7 @@ class SqlDevices:
         limit: int,
         where: Formula | None = None,
     ) -> list[DeviceRecord]:
-        statement = sa.select(device).where(_d.device > after).order_by(_d.device).limit(limit)
+        statement = sa.select(device).where(_d.device > after, _is_member).order_by(_d.device).limit(limit)
         filters = [_has_label(key, value) for key, value in labels.items()]
         if online is not None:
             filters.append(_is_online(instance) if online else ~_is_online(instance))
@@ -175,7 +182,7 @@ class SqlDevices:
         return list(starmap(Enrolled, self._connection.execute(ROLL)))
 
     def ids(self, where: Formula) -> list[int]:
-        return sorted(self._connection.scalars(sa.select(_d.id).where(condition(where))))
+        return sorted(self._connection.scalars(sa.select(_d.id).where(condition(where), _is_member)))
 
     def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
         wanted = list(ids)
@@ -218,13 +225,17 @@ class SqlDevices:
     def set_blocked(self, device: DeviceId, *, is_blocked: bool) -> None:
         self._connection.execute(SET_BLOCKED, {"b_device": device, "is_blocked": is_blocked})
 
+    def set_removed(self, device: DeviceId, *, at: Instant) -> None:
+        self._connection.execute(SET_REMOVED, {"b_device": device, "at": at})
+
     def set_certificate(self, device_id: int, *, serial: str, expires_at: Instant) -> None:
         values = {"b_id": device_id, "serial": serial, "expires_at": expires_at}
         self._connection.execute(SET_CERTIFICATE, values)
 
     def count(self) -> int:
         # Ids are given out without gaps and no device is ever deleted; counting would look at each of them.
-        return self._connection.execute(LAST_ID).scalar_one()
+        removed: int = self._connection.execute(REMOVED_COUNT).scalar_one()
+        return self._connection.execute(LAST_ID).scalar_one() - removed
 
     def installed_counts(self, app: str) -> dict[str, int]:
         return dict(self._connection.execute(INSTALLED_COUNTS, {"app": app}).all())

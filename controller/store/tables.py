@@ -76,6 +76,7 @@ device = sa.Table(
     sa.Column("installed", Json(tuple[InstalledRelease, ...]), nullable=False),
     _flag("is_blocked"),
     _flag("is_broken"),
+    _int("removed_at", nullable=True),
     _text("agent"),
     sa.Column("capabilities", Json(tuple[str, ...]), nullable=False),
     _text("incarnation"),
@@ -89,6 +90,7 @@ device = sa.Table(
     _int("last_seen_at", nullable=True),
 )
 _partial("ix_device_online", device.c.instance, where=device.c.instance > sa.literal_column("0"))
+_partial("ix_device_removed", device.c.id, where=device.c.removed_at.is_not(None))
 sa.Index("ix_device_model", device.c.model)
 
 # What queries find devices by, kept beside the JSON that is shown. None refers to `device` by a foreign key: no device
@@ -301,6 +303,8 @@ target_run = sa.Table(
     _flag("is_started"),
     _flag("is_blamed"),
     _flag("cancel_requested"),
+    sa.Column("is_idle", sa.Boolean, nullable=False, server_default=sa.false()),
+    _int("accepted_at", nullable=True),
     _int("late_success_at", nullable=True),
     sa.Column("previous", sa.Text),
     sa.Column("wanted", sa.Text),

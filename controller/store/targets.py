@@ -50,6 +50,12 @@ IN_FLIGHT: Final = sa.select(target_run).where(_t.run_id == sa.bindparam("run_id
 FIND: Final = sa.select(target_run).where(
     _t.run_id == sa.bindparam("run_id"), _t.device_id == sa.bindparam("device_id")
 )
+OF_DEVICE: Final = (
+    sa.select(target_run)
+    .where(_t.run_id.in_(sa.select(run.c.id).where(run.c.is_active == sa.true())))
+    .where(_t.device_id == sa.bindparam("device_id"))
+    .order_by(_t.run_id)
+)
 AT_WORK: Final = sa.select(target_run).where(_t.device_id == sa.bindparam("device_id"), is_at_work)
 DUE: Final = (
     sa.select(target_run)
@@ -117,6 +123,8 @@ _SAVED: Final = (
     "is_started",
     "is_blamed",
     "cancel_requested",
+    "is_idle",
+    "accepted_at",
     "late_success_at",
     "updated_at",
 )
@@ -174,6 +182,9 @@ class SqlTargets:
 
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         return next(iter(self._all(FIND, {"run_id": run_id, "device_id": device_id})), None)
+
+    def of_device(self, device_id: int) -> list[TargetRecord]:
+        return self._all(OF_DEVICE, {"device_id": device_id})
 
     def at_work(self, device_id: int) -> TargetRecord | None:
         return next(iter(self._all(AT_WORK, {"device_id": device_id})), None)
@@ -255,6 +266,8 @@ def _to_saved(record: TargetRecord) -> tuple[object, ...]:
         target.is_started,
         target.is_blamed,
         target.cancel_requested,
+        target.is_idle,
+        target.accepted_at,
         target.late_success_at,
         record.updated_at,
     )
@@ -280,6 +293,8 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
     is_started: bool,  # noqa: FBT001
     is_blamed: bool,  # noqa: FBT001
     cancel_requested: bool,  # noqa: FBT001
+    is_idle: bool,  # noqa: FBT001
+    accepted_at: int | None,
     late_success_at: int | None,
     previous: str | None,
     wanted: str | None,
@@ -297,6 +312,8 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
         is_started=is_started,
         is_blamed=is_blamed,
         cancel_requested=cancel_requested,
+        is_idle=is_idle,
+        accepted_at=accepted_at,
         late_success_at=late_success_at,
     )
     return TargetRecord(

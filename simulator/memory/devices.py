@@ -76,6 +76,7 @@ class MemoryDevices:
             row
             for row in self._rows.values()
             if row.device > after
+            and row.removed_at is None
             and all(row.labels.get(key) == value for key, value in labels.items())
             and online in {None, _is_online(row, instance)}
             and _has_installed(row, app, version)
@@ -96,11 +97,13 @@ class MemoryDevices:
         return [(Candidate(row.id, row.device, row.name, row.instance), self.described(row)) for row in rows]
 
     def roll(self) -> list[Enrolled]:
-        rows = self._rows.values()
-        return [Enrolled(row.id, row.device, row.is_blocked, row.is_broken) for row in rows]
+        return [Enrolled(row.id, row.device, row.is_blocked, row.is_broken) for row in self._members()]
 
     def ids(self, where: Formula) -> list[int]:
-        return [row.id for row in self._rows.values() if matches(where, self.described(row))]
+        return [row.id for row in self._members() if matches(where, self.described(row))]
+
+    def _members(self) -> list[DeviceRecord]:
+        return [row for row in self._rows.values() if row.removed_at is None]
 
     def described(self, row: DeviceRecord) -> Described:
         """Return a device as queries see it."""
@@ -186,15 +189,18 @@ class MemoryDevices:
     def set_blocked(self, device: DeviceId, *, is_blocked: bool) -> None:
         self._change(self._named.get(device, 0), is_blocked=is_blocked)
 
+    def set_removed(self, device: DeviceId, *, at: Instant) -> None:
+        self._change(self._named.get(device, 0), is_blocked=True, removed_at=at)
+
     def set_certificate(self, device_id: int, *, serial: str, expires_at: Instant) -> None:
         self._change(device_id, certificate_serial=serial, certificate_expires_at=expires_at)
 
     def count(self) -> int:
-        return len(self._rows)
+        return len(self._members())
 
     def installed_counts(self, app: str) -> dict[str, int]:
         counts: dict[str, int] = {}
-        for row in self._rows.values():
+        for row in self._members():
             for one in row.installed:
                 if one.app == app:
                     counts[one.version] = counts.get(one.version, 0) + 1

@@ -86,6 +86,10 @@ class MemoryTargets:
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         return self._rows.get(self._members[run_id].get(device_id, 0))
 
+    def of_device(self, device_id: int) -> list[TargetRecord]:
+        found = (self.find(run_id, device_id) for run_id in sorted(self._runs.active_ids()))
+        return [row for row in found if row is not None]
+
     def at_work(self, device_id: int) -> TargetRecord | None:
         return self._rows.get(self._at_work.get(device_id, 0))
 

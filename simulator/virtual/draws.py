@@ -138,6 +138,25 @@ class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
     freeze_gap_ms: int
 
 
+class ClocksDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Spans in milliseconds: how long an attempt may take, and a device may wait; how long a download takes on average.
+
+    None of it is drawn in most worlds, which is 0: an attempt may then take a day.
+    """
+
+    attempt_ms: int = 0
+    queued_ms: int = 0
+    download_ms: int = 0
+
+
+class ConsentDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean times between withdrawals (0: never), approvals, and changes that let devices join, in milliseconds."""
+
+    withdraw_gap_ms: int
+    approve_gap_ms: int
+    relabel_gap_ms: int
+
+
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a seed decides before the first event."""
 
@@ -152,7 +171,9 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     controller: ControllerDraw
     device: DeviceDraw
     operator: OperatorDraw
+    consent: ConsentDraw
     broker: BrokerDraw | None
+    clocks: ClocksDraw
     shape: ShapeDraw | None
     chaos_ms: int
     floors: tuple[int, ...]
@@ -167,23 +188,30 @@ def draw(seed: int) -> Draws:
     shapes = random.Random(f"{seed}/draws/shape")
     count = chance.choice((1, 2, 3, 3, 4, 4, 5, 6, DEVICES_MAX))
     jobs = chance.choice((1, 1, 2))
+    clocks = _clocks(random.Random(f"{seed}/draws/clocks"))
     devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
+    consent = random.Random(f"{seed}/consent")
     plain = Draws(
         seed=seed,
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
         rings=tuple(chance.choice(RINGS) for _ in devices),
         groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
-        pipelines=_paced(
-            random.Random(f"{seed}/draws/rates"),
-            [_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)],
+        pipelines=_with_consent(
+            consent,
+            _paced(
+                random.Random(f"{seed}/draws/rates"),
+                [_timed(_pipeline(chance, f"p{number}", devices), clocks) for number in range(1, jobs + 1)],
+            ),
         ),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=_network(chance),
         controller=_controller(chance),
         device=_device(chance),
         operator=_operator(chance, random.Random(f"{seed}/rare"), random.Random(f"{seed}/draws/calendar")),
+        consent=_consent(consent),
         broker=_broker(random.Random(f"{seed}/draws/broker")),
+        clocks=clocks,
         shape=None,
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
@@ -196,7 +224,7 @@ def _shaped(chance: random.Random, plain: Draws) -> Draws:
     if chance.randrange(SHAPED_EVERY):
         return plain
     draw_stage = partial(_stage, devices=plain.devices, is_last=False)
-    shape = draw_shape(chance, plain.pipelines, draw_stage)
+    shape = draw_shape(chance, plain.pipelines, draw_stage, plain.devices)
     return msgspec.structs.replace(plain, shape=shape, pipelines=tuple(edits[-1] for edits in shape.edits))
 
 
@@ -242,6 +270,25 @@ def _broker(chance: random.Random) -> BrokerDraw | None:
     )
 
 
+def _clocks(chance: random.Random) -> ClocksDraw:
+    if chance.randrange(4):
+        return ClocksDraw()
+    return ClocksDraw(
+        attempt_ms=_gap(chance, 30 * SECOND, 4 * MINUTE),
+        queued_ms=_gap(chance, 20 * SECOND, 4 * MINUTE),
+        download_ms=_gap(chance, 20 * SECOND, 2 * MINUTE),
+    )
+
+
+def _timed(pipeline: Pipeline, clocks: ClocksDraw) -> Pipeline:
+    """Return a pipeline whose stages have the limits that are drawn."""
+    limits = {"attempt_ms": clocks.attempt_ms, "queued_ms": clocks.queued_ms}
+    drawn = {name: span_ms for name, span_ms in limits.items() if span_ms}
+    replace = msgspec.structs.replace
+    stages = tuple(replace(stage, timeouts=replace(stage.timeouts, **drawn)) for stage in pipeline.stages)
+    return replace(pipeline, stages=stages)
+
+
 def _controller(chance: random.Random) -> ControllerDraw:
     return ControllerDraw(
         kill_at_commit=_maybe(chance, 0.002, 0.1),
@@ -281,6 +328,35 @@ def _operator(chance: random.Random, rare: random.Random, calendar: random.Rando
         decide_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
         freeze_gap_ms=calendar.choice((0, 0, 0, 40 * SECOND)),
     )
+
+
+def _consent(chance: random.Random) -> ConsentDraw:
+    return ConsentDraw(
+        withdraw_gap_ms=chance.choice((0, 0, 0, 2 * MINUTE)),
+        approve_gap_ms=chance.choice((5 * SECOND, 20 * SECOND)),
+        relabel_gap_ms=chance.choice((5 * SECOND, 20 * SECOND)),
+    )
+
+
+def _with_consent(chance: random.Random, pipelines: Sequence[Pipeline]) -> tuple[Pipeline, ...]:
+    """Have stages ask for approvals in a quarter of all worlds, and include new devices in another quarter or so."""
+    asks, includes = not chance.randrange(4), not chance.randrange(4)
+    return tuple(
+        msgspec.structs.replace(
+            pipeline, stages=tuple(_consented(chance, stage, asks=asks, includes=includes) for stage in pipeline.stages)
+        )
+        for pipeline in pipelines
+    )
+
+
+def _consented(chance: random.Random, stage: Stage, *, asks: bool, includes: bool) -> Stage:
+    if includes and chance.randrange(3):
+        is_all = stage.targets == Targets()
+        wanted = stage.targets if is_all or chance.randrange(2) else Targets(query=chance.choice(QUERIES))
+        stage = msgspec.structs.replace(stage, targets=msgspec.structs.replace(wanted, include_new=True))
+    if asks and chance.randrange(2):
+        stage = msgspec.structs.replace(stage, trigger=Trigger.MANUAL, approvals=chance.choice((1, 2)))
+    return stage
 
 
 # --- pipelines --------------------------------------------------------------------------------------------------

@@ -11,14 +11,16 @@ from collections.abc import Callable
 from typing import Final
 
 from agent.core.effects import Commit, Download, Inspect, Install, RollBack, Verify
-from agent.core.events import AnyEvent, Finished, Found, Inspected
+from agent.core.events import AnyEvent, Finished, Found, Inspected, Progressed
 from agent.core.model import NOTHING_TOLD, Fault, Told, Work
 from protocol.reasons import Reason
+from protocol.units import SECOND
 from simulator.virtual.shapes import OUTPUT, OUTPUT_MAX
 from simulator.virtual.world import World
 
 HALF: Final = "half"
 NOTHING: Final = "nothing"
+TICK_MS: Final = 5 * SECOND
 
 Step = Download | Install | Inspect | Verify | Commit | RollBack
 Feed = Callable[[Callable[[int], AnyEvent]], None]
@@ -33,6 +35,7 @@ class Installer:
         self._name = name
         self._chance = world.chance(f"{name}/installer")
         self._outputs = world.chance(f"{name}/outputs")
+        self._slowness = world.chance(f"{name}/slowness")
         self._feed = feed
         self._turn = 0
         self._kept = NOTHING
@@ -44,7 +47,7 @@ class Installer:
         self.call_off()
         match step:
             case Download(work=work):
-                self._then(lambda: self._finish(work, self._maybe(self._draws.download_fails, Reason.DOWNLOAD_FAILED)))
+                self._download(work)
             case Install(work=work):
                 self._install(work)
             case Inspect(work=work):
@@ -62,9 +65,12 @@ class Installer:
         self.is_installing = False
 
     def _then(self, act: Callable[[], None]) -> None:
-        turn = self._turn
         span_ms = self._chance.randint(1, 2 * self._draws.step_ms)
-        self._world.scheduler.after(span_ms, lambda: act() if turn == self._turn else None)
+        self._world.scheduler.after(span_ms, self._unless_called_off(act))
+
+    def _unless_called_off(self, act: Callable[[], None]) -> Callable[[], None]:
+        turn = self._turn
+        return lambda: act() if turn == self._turn else None
 
     def _maybe(self, rate: float, reason: Reason) -> Fault | None:
         return Fault(reason=reason, detail="drawn") if self._world.strikes(rate, self._chance) else None
@@ -85,6 +91,18 @@ class Installer:
             return NOTHING_TOLD
         value = chance.randint(1, OUTPUT_MAX) if chance.randrange(8) else "slow"
         return Told(outputs={OUTPUT: value, "of": self._name})
+
+    def _download(self, work: Work, told: int = 0) -> None:
+        """Tell the progress of a long download now and then; a short one is over before there is any."""
+        mean_ms = self._world.draws.clocks.download_ms
+        if mean_ms and self._slowness.random() * mean_ms > TICK_MS:
+            self._world.scheduler.after(TICK_MS, self._unless_called_off(lambda: self._progress(work, told + 1)))
+            return
+        self._then(lambda: self._finish(work, self._maybe(self._draws.download_fails, Reason.DOWNLOAD_FAILED)))
+
+    def _progress(self, work: Work, told: int) -> None:
+        self._feed(lambda at: Progressed(at=at, run=work.run, attempt=work.attempt, done=told))
+        self._download(work, told)
 
     def _install(self, work: Work) -> None:
         self.is_installing = True

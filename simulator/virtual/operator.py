@@ -14,11 +14,12 @@ import msgspec
 from controller.app import devices, freezes, giving_up, groups, pipelines, runs, standstill
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
-from controller.app.errors import ControllerError
+from controller.app.errors import ApprovalsMissing, ControllerError, OwnWork, ReleaseDeprecated, ReleaseWithdrawn
 from controller.app.records import RunRecord
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
 from protocol.units import later
+from simulator.virtual.consenters import Consenters
 from simulator.virtual.draws import DEVICES_MAX, GROUPS, RINGS, VERSIONS
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
@@ -32,6 +33,13 @@ REASON: Final = "drawn"
 SETTLE_MS: Final = 5_000
 HURRY_EVERY: Final = 4
 HURRY_MS: Final = 1_000
+REFUSALS: Final = {
+    ReleaseWithdrawn.slug: Sometimes.WITHDRAWN_NOT_STARTED,
+    ReleaseDeprecated.slug: Sometimes.WITHDRAWN_NOT_STARTED,
+    ApprovalsMissing.slug: Sometimes.APPROVALS_MISSED,
+    OwnWork.slug: Sometimes.OWN_WORK,
+}
+"""What refusals show that a world has met a rare path."""
 
 Use = Callable[[Controller], Coroutine[Any, Any, Any]]
 
@@ -48,6 +56,7 @@ class Operator:
         self._rare = world.chance("rare acts")
         self._calendar = world.chance("calendar")
         self._freeze_count = 0
+        self._consenters = Consenters(world, oracle.picture, self._ask)
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -78,6 +87,7 @@ class Operator:
             self._after(draws.decide_gap_ms, self._decide)
         if draws.freeze_gap_ms:
             self._after(draws.freeze_gap_ms, self._freeze, chance=self._calendar)
+        self._consenters.begin()
 
     def _after(self, gap_ms: int, act: Callable[[], None], *, chance: random.Random | None = None) -> None:
         def unless_healed() -> None:
@@ -98,6 +108,8 @@ class Operator:
         if any(standstill.STOP_EVERYTHING in run.run.pause_reasons for run in self.active):
             self._lift()
         for run in self.active:
+            if self._consenters.settle(run):
+                continue
             if run.run.is_paused:
                 self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
             for stage in self._stages(run, StageState.AWAITING_PROMOTION):
@@ -115,11 +127,13 @@ class Operator:
 
     # --- asking -------------------------------------------------------------------------------------------------
 
-    def _ask(self, act: str, subject: str, use: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+    def _ask(
+        self, act: str, subject: str, use: Callable[..., Coroutine[Any, Any, Any]], *, actor: Actor = ACTOR
+    ) -> None:
         self._world.say("operator", f"asks to {act} {subject}")
-        asked = self._oracle.asked(act, subject)
+        asked = self._oracle.asked(act, subject, by=actor.name)
         self._server.request(
-            lambda controller: use(controller, ACTOR),
+            lambda controller: use(controller, actor),
             answered=lambda _: self._answered(asked),
             failed=lambda error: self._failed(asked, error),
         )
@@ -131,6 +145,8 @@ class Operator:
     def _failed(self, asked: Asked, error: ControllerError | None) -> None:
         if error is None:
             self._world.sometimes(Sometimes.ACT_UNANSWERED)
+        elif error.slug in REFUSALS:
+            self._world.sometimes(REFUSALS[error.slug])
         self._world.say("operator", f"is not told that {asked.act} {asked.subject} is done: {error or 'no answer'}")
         self._oracle.answered(asked, is_done=False)
 

@@ -8,7 +8,7 @@ from controller.app.repositories import Transaction
 from protocol.codec import decode
 from protocol.envelope import parse
 from protocol.ids import Name, digest_of
-from protocol.messages import Ack, HelloReply, PayloadType
+from protocol.messages import Ack, HelloReply, PayloadType, Tick
 from protocol.topics import DownlinkKind
 from simulator.virtual.laws import LAWS
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Observer, Stepped
@@ -30,6 +30,7 @@ _SIGHTS: Final = (
     "stepped",
     "dropped",
     "installs",
+    "ticked",
 )
 
 
@@ -81,12 +82,16 @@ class Oracle:
         else:
             self._show("answered_device", name, decode(envelope.payload, HelloReply))
 
+    def ticked(self, name: Name, tick: Tick) -> None:
+        """Show unsigned progress that the controller has taken in."""
+        self._show("ticked", name, tick)
+
     # --- operators ----------------------------------------------------------------------------------------------
 
-    def asked(self, act: str, subject: str) -> Asked:
+    def asked(self, act: str, subject: str, *, by: str) -> Asked:
         """Show that an operator asks for something."""
         self._ask_count += 1
-        asked = Asked(self._ask_count, act, subject)
+        asked = Asked(self._ask_count, act, subject, by)
         self._show("asked", asked)
         return asked
 

@@ -90,6 +90,8 @@ class Picture:
     names: dict[Name, DeviceRecord] = field(default_factory=dict)
     described: dict[int, Described] = field(default_factory=dict)
     calendar: dict[str, Freeze] = field(default_factory=dict)
+    authors: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Who wrote each revision of each pipeline since the beginning; those of the beginning are not among them."""
 
     def __post_init__(self) -> None:
         self.names = {device.name: device for device in self.devices.values()}
@@ -118,6 +120,7 @@ class Picture:
             self.revisions[record.name].append(record.definition)
         self.jobs |= {job.name: job for job in changes.jobs}
         self._take_devices(changes)
+        self.authors |= {(name, revision): author for name, revision, author in changes.authors}
         described = self._describe(changes)
         return Commit(
             targets=targets,

@@ -53,11 +53,11 @@ class ReleaseTeam:
             self._ask("take the triggers of", name, partial(jobs.set_triggers, name=name, triggers=()))
 
     def _after(self, mean_ms: int, act: Callable[[], None]) -> None:
-        def unless_healed() -> None:
-            if not self._world.is_healed:
-                act()
+        self._in(1 + int(self._chance.expovariate(1) * mean_ms), act)
 
-        self._world.scheduler.after(1 + int(self._chance.expovariate(1) * mean_ms), unless_healed)
+    def _in(self, span_ms: int, act: Callable[[], None]) -> None:
+        """Act then, unless the world is healed: nothing begins any more while its end is judged."""
+        self._world.scheduler.after(span_ms, lambda: None if self._world.is_healed else act())
 
     def _act(self, shape: ShapeDraw) -> None:
         number = self._chance.randrange(len(shape.edits))
@@ -98,7 +98,7 @@ class ReleaseTeam:
         if self._chance.randrange(2):
             self._world.sometimes(Sometimes.CALLED_TWICE)
             span_ms = self._chance.randint(1, REPEAT_MS_MAX)
-            self._world.scheduler.after(span_ms, lambda: self._deliver(name, hook, delivery, body))
+            self._in(span_ms, lambda: self._deliver(name, hook, delivery, body))
 
     def _deliver(self, name: str, hook: str, delivery: str, body: bytes) -> None:
         timestamp = str(self._server.wall.now() // SECOND)

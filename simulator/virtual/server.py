@@ -14,8 +14,8 @@ from controller.app.repositories import Store
 from controller.documents import resolve
 from controller.observe import Meters
 from protocol.ids import Name, TenantId, tenant_id
-from protocol.messages import RootVersions
-from protocol.units import SECOND
+from protocol.messages import RootVersions, Tick
+from protocol.units import SECOND, Instant
 from simulator.virtual.broker import Broker
 from simulator.virtual.connection import Connection, DeviceEnd
 from simulator.virtual.endpoint import Endpoint
@@ -52,6 +52,20 @@ Failed = Callable[[ControllerError | None], None]
 """Told why a use case was refused; None: the controller died, and nobody knows whether it was done."""
 
 
+class SeenBoard(ProgressBoard):
+    """What one life of the controller knows of progress, shown to the oracle as it comes in."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        """Begin empty."""
+        super().__init__()
+        self._oracle = oracle
+
+    def note(self, name: Name, tick: Tick, *, at: Instant) -> None:
+        """Show and keep it."""
+        self._oracle.ticked(name, tick)
+        super().note(name, tick, at=at)
+
+
 class Life:
     """One life of the controller."""
 
@@ -86,7 +100,7 @@ class Life:
             roots=RootVersions(fleet=1, release=1),
             base_url="https://controller",
             dispatcher=dispatcher,
-            progress=ProgressBoard(),
+            progress=SeenBoard(server.oracle),
             meters=METERS,
             resolve=resolve,
             hook_key=bytes(32),

@@ -12,9 +12,9 @@ import msgspec
 
 from controller.documents.load import Kind, load_one
 from controller.documents.render import to_document
-from controller.domain.pipeline import Pipeline, Stage
+from controller.domain.pipeline import OnFailure, Pipeline, Stage, Targets
 from controller.domain.trigger import JobTrigger, OnRelease, OnSchedule
-from protocol.ids import StageName
+from protocol.ids import DeviceId, StageName
 from protocol.units import SECOND
 
 STAGES_MAX: Final = 7
@@ -45,10 +45,12 @@ class ShapeDraw(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-def draw_shape(chance: random.Random, pipelines: Sequence[Pipeline], stage: DrawStage) -> ShapeDraw:
+def draw_shape(
+    chance: random.Random, pipelines: Sequence[Pipeline], stage: DrawStage, devices: Sequence[DeviceId]
+) -> ShapeDraw:
     """Return the shape of a world; the last edit of each pipeline is the one to begin with."""
     return ShapeDraw(
-        edits=tuple(tuple(_pipeline(chance, one, stage) for _ in range(EDITS)) for one in pipelines),
+        edits=tuple(tuple(_pipeline(chance, one, stage, devices) for _ in range(EDITS)) for one in pipelines),
         triggers=tuple(_triggers(chance) for _ in pipelines),
         hooks=tuple(chance.choice((None, f"hook-{one.name}")) for one in pipelines),
         tells=chance.choice((0.5, 0.9, 1.0)),
@@ -65,15 +67,29 @@ def _triggers(chance: random.Random) -> tuple[JobTrigger, ...]:
     return tuple(triggers)
 
 
-def _pipeline(chance: random.Random, base: Pipeline, draw_stage: DrawStage) -> Pipeline:
-    """Draw stages of which each needs up to three of those before it: chains, fans and diamonds."""
+def _pipeline(chance: random.Random, base: Pipeline, draw_stage: DrawStage, devices: Sequence[DeviceId]) -> Pipeline:
+    """Draw stages of which each needs up to three of those before it: chains, fans and diamonds.
+
+    Mostly the devices are dealt out: the first stages would take all of so few, and leave nothing to be decided.
+    """
     stages: list[Stage] = []
-    for number in range(1, chance.randint(2, STAGES_MAX) + 1):
+    count, dealt = chance.randint(2, STAGES_MAX), chance.sample(devices, len(devices))
+    is_dealt = bool(chance.randrange(4))
+    for number in range(1, count + 1):
         earlier = [stage.name for stage in stages]
         needs = tuple(chance.sample(earlier, min(len(earlier), chance.choice((0, 1, 1, 2, NEEDS_MAX)))))
         stage = draw_stage(chance, StageName(f"s{number}"), needs)
-        when = _condition(chance, needs) if needs and chance.randrange(2) else ""
-        stages.append(msgspec.structs.replace(stage, when=when, allow_empty=bool(chance.randrange(8))))
+        when = _condition(chance, needs) if needs and chance.randrange(3) else ""
+        own = tuple(dealt[number - 1 :: count]) if is_dealt else ()
+        stages.append(
+            msgspec.structs.replace(
+                stage,
+                when=when,
+                targets=Targets(devices=own) if own else stage.targets,
+                on_failure=chance.choice((OnFailure.CONTINUE, stage.on_failure)),
+                allow_empty=bool(chance.randrange(8)),
+            )
+        )
     pipeline = msgspec.structs.replace(base, stages=tuple(stages))
     return _left_open(pipeline) if chance.randrange(2) else pipeline
 
@@ -91,8 +107,7 @@ def _term(chance: random.Random, stage: StageName) -> str:
             f'count("{stage}", state == "failed") <= {chance.choice((0, 1))}',
             f'count("{stage}") > {chance.choice((0, 1))}',
             f'share("{stage}", state == "succeeded") >= {chance.choice((50, 100))}%',
-            f"{figure} {compare} {chance.randint(1, OUTPUT_MAX)}",
-            f"{figure} {compare} {chance.randint(1, OUTPUT_MAX)}",
+            *[f"{figure} {compare} {chance.randint(1, OUTPUT_MAX)}"] * 3,
         )
     )
     return f"!({text})" if not chance.randrange(4) else text

@@ -44,6 +44,7 @@ class Changes:
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
     calendar: list[tuple[str, Freeze | None]] = field(default_factory=list)
+    authors: list[tuple[str, int, str]] = field(default_factory=list)
     is_mark: bool = False
 
 
@@ -66,6 +67,7 @@ class _Catalog(_Watched):
     def add_revision(self, name: str, definition: Pipeline, *, author: str, at: Instant) -> PipelineRecord:
         added: PipelineRecord = self._inner.add_revision(name, definition, author=author, at=at)
         self._changes.revisions.append(added)
+        self._changes.authors.append((name, added.revision, author))
         return added
 
     def save_job(self, job: JobRecord) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from agent.core.model import Phase
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
 from controller.domain.states import RunState
@@ -35,7 +37,9 @@ class Witness(Observer):
     def committed(self, commit: Commit) -> Complaints:
         """Notice what rows, runs and reports did."""
         for before, row in commit.targets:
-            if before is not None and before.target != row.target:
+            if before is None:
+                self._joined(row)
+            elif before.target != row.target:
                 self._moved(before, row)
         if any(job.waiting is not None for job in commit.jobs):
             self._world.sometimes(Sometimes.START_WAITED)
@@ -45,10 +49,16 @@ class Witness(Observer):
             self._reported(report)
         return ()
 
+    def _joined(self, row: TargetRecord) -> None:
+        self._world.say("row", f"{row.name} joins run {row.run_id} at {row.stage}/{row.id & 0xFFFFFFFF}")
+
     def _moved(self, before: TargetRecord, row: TargetRecord) -> None:
         old, new, sometimes = before.target, row.target, self._world.sometimes
         if new.attempt_state is AttemptState.TIMED_OUT and old.attempt_state is not AttemptState.TIMED_OUT:
-            sometimes(Sometimes.LEASE_ENDED)
+            sometimes(Sometimes.IDLE_ENDED if old.is_idle else Sometimes.LEASE_ENDED)
+        self._timed(before, row)
+        if new.is_idle and not old.is_idle:
+            sometimes(Sometimes.FOUND_IDLE)
         if new.attempt > max(1, old.attempt):
             sometimes(Sometimes.RETRIED)
         if new.attempt == old.attempt and old.command not in {None, new.command}:
@@ -65,6 +75,21 @@ class Witness(Observer):
         shown = f"attempt {new.attempt} {new.attempt_state}{end} due {new.due}"
         self._world.say("row", f"{row.name} {old.state} → {new.state}: {shown}")
 
+    def _timed(self, before: TargetRecord, row: TargetRecord) -> None:
+        """Notice what clocks do that most worlds do not have."""
+        old, new = before.target, row.target
+        run = self._picture.runs[row.run_id]
+        timeouts = run.plan.pipeline.stages[row.stage].timeouts
+        is_longer = old.due is not None and new.due is not None and new.due > old.due
+        if is_longer and replace(old, due=None) == replace(new, due=None) and not old.is_idle:
+            self._world.sometimes(Sometimes.LEASE_EXTENDED)
+        is_capped = old.accepted_at is not None and old.due == old.accepted_at + timeouts.attempt_ms
+        if is_capped and new.attempt_state is AttemptState.TIMED_OUT is not old.attempt_state:
+            self._world.sometimes(Sometimes.ATTEMPT_CAPPED)
+        is_recalled = run.run.stages[row.stage].is_recalled
+        if (old.state, new.state) == (TargetState.QUEUED, TargetState.TIMED_OUT) and not is_recalled:
+            self._world.sometimes(Sometimes.WENT_WITHOUT)
+
     def _ran(self, before: RunRecord | None, run: RunRecord) -> None:
         if before is None:
             self._begun(run)
@@ -74,6 +99,10 @@ class Witness(Observer):
         if breaches - set(before.run.pause_reasons):
             self._world.sometimes(Sometimes.GATE_BREACHED)
         for index, (was, now) in enumerate(zip(before.run.stages, run.run.stages, strict=True)):
+            if was.is_frozen and now.tally.targets > was.tally.targets:
+                self._world.sometimes(Sometimes.JOINED_LATE)
+            if was.opened_at is None is not now.opened_at and now.approvals:
+                self._world.sometimes(Sometimes.APPROVED_ENOUGH)
             if was.state is not now.state:
                 self._staged(run, index)
                 self._conditioned(run, index)

@@ -22,7 +22,10 @@ class Devices(Protocol):
     """Enrolled devices."""
 
     def add(self, device: DeviceRecord) -> int:
-        """Insert a device, or enrol one of the same name anew (its id, labels and seq stay); return its id."""
+        """Insert a device, or enrol one of the same name anew; return its id.
+
+        What stays are its id, labels and seq, and whether it is blocked; it is no longer removed.
+        """
 
     def by_names(self, names: Collection[Name]) -> dict[Name, DeviceRecord]:
         """Return those that exist."""
@@ -88,6 +91,9 @@ class Devices(Protocol):
 
     def set_blocked(self, device: DeviceId, *, is_blocked: bool) -> None:
         """Block or unblock a device."""
+
+    def set_removed(self, device: DeviceId, *, at: Instant) -> None:
+        """Take a device out of the fleet: it is blocked, and neither listed nor counted until it is enrolled anew."""
 
     def set_certificate(self, device_id: int, *, serial: str, expires_at: Instant) -> None:
         """Store a renewed certificate's particulars."""

@@ -93,6 +93,9 @@ class Targets(Protocol):
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         """Return a device's row in a run, or None where it is no member."""
 
+    def of_device(self, device_id: int) -> list[TargetRecord]:
+        """Return a device's rows in active runs, by run."""
+
     def at_work(self, device_id: int) -> TargetRecord | None:
         """Return the one run's row in which the device is at work."""
 

@@ -20,6 +20,8 @@ def _apps(device: Any) -> str:
 
 
 def _state(device: Any) -> str:
+    if device["removed_at"]:
+        return "removed"
     if device["blocked"]:
         return "blocked"
     if device["broken"]:
@@ -102,6 +104,15 @@ def unblock_device(session: Session, device: DeviceName, reason: Reason) -> None
     session.printer.item(
         session.client.send("POST", f"/v1/devices/{quoted(device)}/unblock", {"reason": reason}), SHAPE
     )
+
+
+@command(group, "remove")
+def remove_device(session: Session, device: DeviceName, reason: Reason) -> None:
+    """Take a device out of the fleet and of every run; enrolling it anew brings it back."""
+    _require(reason)
+    session.confirm(f"{device} will leave its groups, and end as removed in every run that has not ended")
+    path = f"/v1/devices/{quoted(device)}/remove"
+    session.printer.item(session.client.send("POST", path, {"reason": reason}), SHAPE)
 
 
 def _require(reason: str) -> None:

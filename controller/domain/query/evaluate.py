@@ -58,7 +58,7 @@ def matches(formula: Formula, device: Described) -> bool:
         case Call():
             return _holds(formula.field, device, lambda text: ASK[formula.method](text, formula.text))
         case Has():
-            return bool(_texts(formula.field, device))
+            return bool(texts_of(formula.field, device))
         case InGroup():
             return any(is_within(path, formula.path) for path in device.groups)
         case Constant():
@@ -88,10 +88,10 @@ def word_of(value: bool) -> str:  # noqa: FBT001 - a value of the language
 
 
 def _holds(field: Field, device: Described, test: Callable[[str], bool]) -> bool:
-    return any(test(text) for text in _texts(field, device))
+    return any(test(text) for text in texts_of(field, device))
 
 
-def _texts(field: Field, device: Described) -> tuple[str, ...]:
+def texts_of(field: Field, device: Described) -> tuple[str, ...]:
     """Return what a device has of a field: nothing, or one text, or the versions of an app."""
     match field:
         case Label():

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from controller.app import devices
+from controller.app import devices, removing
 from controller.app.conditions import labels_tag
 from controller.app.views import DeviceView, Page
 from controller.domain.query import LENGTH_MAX
@@ -84,3 +84,9 @@ async def unblock_device(c: Context, actor: Operator, device: Id, body: schemas.
     """Let a blocked device back in."""
     await devices.unblock(c, actor, device=device, reason=body.reason)
     return await devices.get(c, actor, device=device)
+
+
+@router.post("/{device}/remove", response_model=schemas.Device, responses=WRITE, summary="Remove a device")
+async def remove_device(c: Context, actor: Operator, device: Id, body: schemas.WithReason) -> DeviceView:
+    """Take a device out of the fleet, its groups and every active run. Enrolling it anew brings it back."""
+    return await removing.remove(c, actor, device=device, reason=body.reason)

@@ -35,6 +35,7 @@ class Device(Answer):
     online: bool
     blocked: bool
     broken: bool
+    removed_at: Time | None
     agent: str
     enrolled_at: Time
     last_seen_at: Time | None

@@ -7,11 +7,15 @@ from typing import Final
 
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.by_hand import OnlyByHand
+from simulator.virtual.laws.clocks import AttemptsHaveAnEnd, WaitingHasAnEnd
 from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
+from simulator.virtual.laws.consent import ApprovedByOthers, NothingWithdrawnIsSent
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
 from simulator.virtual.laws.freezes import FreezesHold
+from simulator.virtual.laws.idle import IdleIsNoticed
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
+from simulator.virtual.laws.joining import NewcomersJoin
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
@@ -30,7 +34,9 @@ LAWS: Final[tuple[type[Law], ...]] = (
     RatesHold,
     OnlyMembers,
     NobodyIsLeftOut,
+    NewcomersJoin,
     NothingAfterThePause,
+    NothingWithdrawnIsSent,
     FencedIsNeverSent,
     FreezesHold,
     StopsAreTold,
@@ -38,11 +44,15 @@ LAWS: Final[tuple[type[Law], ...]] = (
     OneWorkPerDevice,
     AttemptsFollowEachOther,
     ClocksAreRunTime,
+    IdleIsNoticed,
+    AttemptsHaveAnEnd,
+    WaitingHasAnEnd,
     AcknowledgedIsStored,
     DuplicatesChangeNothing,
     OutputsAreTheDevices,
     StagesOpenInOrder,
     ConditionsAreObeyed,
+    ApprovedByOthers,
     GatesHold,
     SequenceRises,
     StatesFollowTables,

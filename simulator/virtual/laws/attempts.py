@@ -4,20 +4,21 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from controller.app.records import RunRecord, TargetRecord
+from controller.app.records import TargetRecord
+from controller.app.repositories import Transaction
+from controller.domain.pipeline import Timeouts
 from controller.domain.target import RECALL_MS, TargetState
+from protocol.ids import Name
 from protocol.lifecycle import AttemptState
-from protocol.messages import Op
+from protocol.messages import Op, Tick
 from protocol.units import SECOND
-from simulator.virtual.laws.law import Complaints, Law
+from simulator.virtual.laws.idle import PATIENCE_MS, Hellos
+from simulator.virtual.laws.law import Complaints, Law, Stepped
+from simulator.virtual.laws.run_time import RunTimes
+from simulator.virtual.laws.ticks import Ticks
 from simulator.virtual.picture import Commit, Picture
 
-JUMP_MS: Final = 21 * SECOND
-"""What one jump of the controller's clock may take from a lease before anybody can notice."""
 TOLERANCE_MS: Final = 1 * SECOND
-DOWN_MS_MIN: Final = 15 * SECOND
-"""A controller that was down for less may let the clocks go on."""
-
 _AT_WORK: Final = TargetState.IN_PROGRESS
 
 
@@ -68,23 +69,44 @@ class AttemptsFollowEachOther(Law):
 
 
 class ClocksAreRunTime(Law):
-    """An attempt ends by its device's word, by hand, or by a lease in run time; pauses and downtimes take none."""
+    """An attempt ends by its device's word, by hand, or by a lease in run time; pauses and downtimes take none.
+
+    Reports and progress make a lease anew, up to the time that an attempt may take. That of an attempt whose work the
+    device has no more is a minute, so that what it tells of it may still come.
+    """
 
     number = 4
 
     def __init__(self, picture: Picture) -> None:
         super().__init__(picture)
-        self._paused_at: dict[int, int] = {}
-        self._paused_ms: dict[int, int] = defaultdict(int)
+        self._times = RunTimes(picture)
         self._renewed: dict[int, tuple[int, int]] = {}
         self._was_sent: dict[int, bool] = {}
         self._recalled: dict[int, int] = {}
-        self._down_ms: dict[int, int] = defaultdict(int)
-        self._down_count = 0
+        self._hellos = Hellos(picture)
+        self._idle: dict[int, int] = {}
+        self._ticks = Ticks(picture)
+        self._accepted: dict[int, int] = {}
+
+    def stepped(self, stepped: Stepped) -> Complaints:
+        """Take note of what is said."""
+        self._hellos.stepped(stepped)
+        return ()
+
+    def ticked(self, name: Name, tick: Tick) -> Complaints:
+        """Take note of progress."""
+        self._ticks.ticked(name, tick)
+        return ()
+
+    def restarted(self, tx: Transaction) -> Complaints:
+        """Forget progress, as the controller has."""
+        del tx
+        self._ticks.restarted()
+        return ()
 
     def committed(self, commit: Commit) -> Complaints:
         """Judge every end of an attempt, and keep the time."""
-        self._note_down()
+        self._times.begin()
         heard = {(report.target_id, report.state) for report in commit.reports}
         refused = {report.target_id for report in commit.reports if report.state == "refused"}
         for before, row in commit.targets:
@@ -94,8 +116,8 @@ class ClocksAreRunTime(Law):
             if is_end and not is_known:
                 yield from self._overdue(row)
             self._renew(before, row, heard)
-        for _, run in commit.runs:
-            self._pause(run)
+        self._note_idle(commit)
+        self._times.end(commit)
 
     def _is_told(self, row: TargetRecord, heard: set[tuple[int | None, str]], refused: set[int | None]) -> bool:
         state = row.target.attempt_state
@@ -112,49 +134,50 @@ class ClocksAreRunTime(Law):
 
     def _overdue(self, row: TargetRecord) -> Iterator[str]:
         before_at, before_active = self._renewed[row.id]
-        now, active = self.picture.true_now(), self._active(row.run_id)
-        jumps = sum(before_at <= at <= now for at in self.picture.jumped_at)
-        elapsed = active - before_active + jumps * JUMP_MS + TOLERANCE_MS
-        if elapsed >= self._span(row):
-            return
-        recalled_for = active - self._recalled.get(row.id, active) + jumps * JUMP_MS + TOLERANCE_MS
-        if row.id in self._recalled and recalled_for >= RECALL_MS:
-            return
-        yield f"attempt {row.target.attempt} of {row.name} ended {elapsed} ms into its lease of {self._span(row)} ms"
+        active, slack_ms = self._times.of(row.run_id), self._times.jumped_ms(before_at) + TOLERANCE_MS
+        if row.id in self._accepted and row.id not in self._idle and row.id not in self._recalled:
+            ticked_ms = self._ticks.since(self.picture.runs[row.run_id].uid, row)
+            before_active = max(before_active, active - ticked_ms) if ticked_ms is not None else before_active
+        waits = [
+            (before_active, self._span(row)),
+            (self._recalled.get(row.id), RECALL_MS),
+            (self._idle.get(row.id), PATIENCE_MS),
+            (self._accepted.get(row.id), self._timeouts(row).attempt_ms),
+        ]
+        if not any(since is not None and active - since + slack_ms >= span_ms for since, span_ms in waits):
+            elapsed, span_ms = active - before_active + slack_ms, self._span(row)
+            yield f"attempt {row.target.attempt} of {row.name} ended {elapsed} ms into its lease of {span_ms} ms"
 
     def _span(self, row: TargetRecord) -> int:
-        timeouts = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage].timeouts
-        is_sent = self._was_sent.get(row.id, True)
-        return timeouts.accept_ms if is_sent else timeouts.lease_ms
+        timeouts = self._timeouts(row)
+        return timeouts.accept_ms if self._was_sent.get(row.id, True) else timeouts.lease_ms
+
+    def _timeouts(self, row: TargetRecord) -> Timeouts:
+        return self.picture.runs[row.run_id].plan.pipeline.stages[row.stage].timeouts
 
     def _renew(self, before: TargetRecord | None, row: TargetRecord, heard: set[tuple[int | None, str]]) -> None:
         state = row.target.attempt_state
         if row.target.state is not _AT_WORK or state is None:
-            self._recalled.pop(row.id, None)
+            for known in (self._recalled, self._idle, self._accepted):
+                known.pop(row.id, None)
             return
         is_new = before is None or before.target.attempt != row.target.attempt
         if is_new or (row.id, state.value) in heard:
-            self._renewed[row.id] = (self.picture.true_now(), self._active(row.run_id))
+            self._renewed[row.id] = (self.picture.true_now(), self._times.of(row.run_id))
             self._was_sent[row.id] = state is AttemptState.SENT
+            self._idle.pop(row.id, None)
+        if state is not AttemptState.SENT:
+            self._accepted.setdefault(row.id, self._times.of(row.run_id))
         if row.target.cancel_requested:
-            self._recalled.setdefault(row.id, self._active(row.run_id))
+            self._recalled.setdefault(row.id, self._times.of(row.run_id))
 
-    def _pause(self, run: RunRecord) -> None:
-        now = self.picture.true_now()
-        began = self._paused_at.pop(run.id, None)
-        if began is not None:
-            self._paused_ms[run.id] += now - began
-        if run.run.is_paused:
-            self._paused_at[run.id] = now
-
-    def _active(self, run_id: int) -> int:
-        now = self.picture.true_now()
-        paused_ms = self._paused_ms[run_id] + now - self._paused_at.get(run_id, now)
-        return now - paused_ms - self._down_ms[run_id]
-
-    def _note_down(self) -> None:
-        """Take the time in which the controller was down out of the clocks of all runs that were not paused."""
-        for span_ms in self.picture.down_ms[self._down_count :]:
-            for run_id in self.picture.runs.keys() - self._paused_at.keys():
-                self._down_ms[run_id] += span_ms if span_ms >= DOWN_MS_MIN else 0
-        self._down_count = len(self.picture.down_ms)
+    def _note_idle(self, commit: Commit) -> None:
+        """Take note of who has first said that it has the work no more, and of who has it after all."""
+        hellos = {device.id: device for device in commit.hellos}
+        for row in self.picture.targets.values() if hellos else ():
+            if row.device_id in hellos and row.target.state is _AT_WORK:
+                idle = self._hellos.idle(hellos[row.device_id], row)
+                if True in idle:
+                    self._idle.setdefault(row.id, self._times.of(row.run_id))
+                elif idle == {False}:
+                    self._idle.pop(row.id, None)

@@ -8,7 +8,7 @@ from agent.core.model import State
 from controller.app.records import CommandRecord
 from controller.app.repositories import Transaction
 from protocol.ids import Name
-from protocol.messages import Ack, HelloReply
+from protocol.messages import Ack, HelloReply, Tick
 from simulator.virtual.picture import Commit, Picture
 
 Complaints = Iterable[str]
@@ -36,11 +36,12 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An operator asked for an act on a run or a device; `number` tells asks apart, and rises."""
+    """An operator asked for an act on a run or a device; `number` tells asks apart, and rises; `by` is the person."""
 
     number: int
     act: str
     subject: str
+    by: str
 
 
 class Observer:
@@ -89,6 +90,11 @@ class Observer:
     def dropped(self, name: Name, incarnation: str, report_seqs: Sequence[int]) -> Complaints:
         """Judge a device that has dropped reports from its journal."""
         del name, incarnation, report_seqs
+        return ()
+
+    def ticked(self, name: Name, tick: Tick) -> Complaints:
+        """Take note of unsigned progress that the controller has taken in."""
+        del name, tick
         return ()
 
     def installs(self, stepped: Stepped) -> Complaints:

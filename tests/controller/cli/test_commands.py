@@ -251,6 +251,7 @@ CALLS = (
         "kiosk-1",
     ),
     Call("device block kiosk-1 --reason lost --yes", "devices.block", {"device": "kiosk-1", "reason": "lost"}, "k1"),
+    Call("device remove kiosk-1 --reason sold --yes", "removing.remove", {"device": "kiosk-1", "reason": "sold"}, "k1"),
     Call("device unblock kiosk-1 --reason found", "devices.unblock", {"device": "kiosk-1", "reason": "found"}, "k1"),
     Call(
         "device list --query has(labels.a) --group eu --limit 1",

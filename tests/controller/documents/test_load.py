@@ -67,7 +67,7 @@ stages:
       soak: 30m
       failures: {more_than: "5%", of: sent, min_sample: 20}
       on_breach: pause
-    timeouts: {accept: 5m, lease: 2h, stage: 1d12h}
+    timeouts: {accept: 5m, lease: 2h, attempt: 6h, queued: 1d, stage: 1d12h}
     retry: {attempts: 5, backoff: 90s}
     on_failure: stop_branch
     allow_empty: true
@@ -101,7 +101,9 @@ CANARY = Stage(
         failures=FailureLimit(percent=5.0, of=Denominator.SENT, min_sample=20),
         on_breach=OnBreach.PAUSE,
     ),
-    timeouts=Timeouts(accept_ms=5 * MINUTE, lease_ms=2 * HOUR, stage_ms=DAY + 12 * HOUR),
+    timeouts=Timeouts(
+        accept_ms=5 * MINUTE, lease_ms=2 * HOUR, attempt_ms=6 * HOUR, queued_ms=DAY, stage_ms=DAY + 12 * HOUR
+    ),
     retry=Retry(attempts_max=5, backoff_ms=90_000),
     on_failure=OnFailure.STOP_BRANCH,
     allow_empty=True,
@@ -224,7 +226,13 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
             failures=draw(limits),
             on_breach=draw(st.sampled_from(OnBreach)),
         ),
-        timeouts=Timeouts(accept_ms=draw(longer), lease_ms=draw(longer), stage_ms=draw(longer)),
+        timeouts=Timeouts(
+            accept_ms=draw(longer),
+            lease_ms=draw(longer),
+            attempt_ms=draw(longer),
+            queued_ms=draw(st.none() | longer),
+            stage_ms=draw(longer),
+        ),
         retry=Retry(attempts_max=draw(st.integers(1, 20)), backoff_ms=draw(longer)),
         on_failure=draw(st.sampled_from(OnFailure)),
         allow_empty=draw(st.booleans()),

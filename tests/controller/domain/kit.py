@@ -13,6 +13,7 @@ from controller.domain.events import (
     Conclude,
     Effect,
     Event,
+    Expire,
     Folded,
     Freeze,
     Frozen,
@@ -113,6 +114,10 @@ class World:
             case Cancel():
                 event = targets.CancelRequested(at=self.run_time, timed_out=effect.timed_out)
                 return self.move(effect.stage, range(len(self.devices[effect.stage])), event)
+            case Expire():
+                queued = [i for i, d in enumerate(self.devices[effect.stage]) if d.state is TargetState.QUEUED]
+                event = targets.CancelRequested(at=self.run_time, timed_out=True)
+                return self.move(effect.stage, queued, event)
             case Note():
                 self.notes.append(effect)
             case Conclude():

@@ -69,6 +69,16 @@ gates = st.builds(
 )
 
 
+clocks = st.builds(
+    Timeouts,
+    accept_ms=st.just(200),
+    lease_ms=st.just(400),
+    attempt_ms=st.sampled_from([100_000, 600]),
+    queued_ms=st.none() | st.sampled_from([500, 2_000]),
+    stage_ms=st.sampled_from([10_000, 1_000]),
+)
+
+
 @st.composite
 def stages(draw: st.DrawFn, index: int) -> Stage:
     needs = draw(st.lists(st.sampled_from(NAMES[:index]), unique=True, max_size=index)) if index else []
@@ -79,7 +89,7 @@ def stages(draw: st.DrawFn, index: int) -> Stage:
         delay_ms=draw(st.sampled_from([0, 300])),
         pace=Pace(max_in_flight=draw(st.integers(1, 3)), per_minute=draw(rates)),
         gate=draw(gates),
-        timeouts=Timeouts(accept_ms=200, lease_ms=400, stage_ms=draw(st.sampled_from([10_000, 1_000]))),
+        timeouts=draw(clocks),
         retry=Retry(attempts_max=draw(st.integers(1, 3)), backoff_ms=100),
         on_failure=draw(st.sampled_from(OnFailure)),
         allow_empty=draw(st.booleans()),

@@ -11,6 +11,7 @@ from controller.domain.events import (
     Approved,
     Cancel,
     Conclude,
+    Expire,
     Folded,
     Go,
     Hold,
@@ -266,6 +267,52 @@ def test_a_stage_whose_time_is_over_is_timed_out() -> None:
     assert world.devices[0][1].reason is Reason.NEVER_STARTED
     end(world, 0, 0, AttemptState.CANCELLED)
     assert world.run.state is RunState.TIMED_OUT
+
+
+def queueing(queued_ms: int = 1_000, *more: Stage, gate: Gate = LENIENT) -> World:
+    """Return a world in which one of three devices may be at work, and the others wait for as long as given."""
+    timeouts = Timeouts(queued_ms=queued_ms)
+    first = stage("a", gate=gate, timeouts=timeouts, pace=Pace(max_in_flight=1), retry=Retry(attempts_max=2))
+    return begun(first, *more, sizes=[3, *(1 for _ in more)])
+
+
+def test_devices_that_wait_for_too_long_go_without_and_those_at_work_go_on() -> None:
+    world = queueing()
+    assert deadline(world) == 1_000
+    look(world, 999)
+    assert Expire(stage=0) not in world.effects
+    look(world, 1_000)
+    assert [device.state for device in world.devices[0]] == ["in_progress", "timed_out", "timed_out"]
+    assert world.devices[0][2].reason is Reason.NEVER_STARTED
+    assert world.state(0) is S.ROLLING_OUT
+    succeed(world, 0, 0)
+    assert world.run.state is RunState.SUCCEEDED
+
+
+def test_a_device_that_would_wait_for_a_retry_goes_without_too() -> None:
+    world = queueing()
+    look(world, 1_000)
+    fail(world, 0, 0, reason=Reason.INTERRUPTED)
+    assert (world.devices[0][0].state, world.devices[0][0].reason) == (TargetState.TIMED_OUT, Reason.INTERRUPTED)
+
+
+def test_waiting_stands_still_in_a_pause() -> None:
+    world = queueing()
+    look(world, 900)
+    world.happen(Paused(at=world.now, reason="lunch"))
+    look(world, 5_000)
+    assert Expire(stage=0) not in world.effects
+    world.happen(Resumed(at=world.now))
+    look(world, 5_100)
+    assert Expire(stage=0) in world.effects
+
+
+def test_the_tail_of_a_passed_stage_waits_no_longer_either() -> None:
+    world = queueing(gate=Gate(success_percent=30, straggler_after_ms=0))
+    succeed(world, 0, 0)
+    assert world.state(0) is S.PASSED
+    look(world, 1_000)
+    assert [device.state for device in world.devices[0]] == ["succeeded", "in_progress", "timed_out"]
 
 
 def test_a_tail_is_watched_and_its_breach_pauses_the_run() -> None:

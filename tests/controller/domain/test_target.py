@@ -5,6 +5,7 @@ import pytest
 
 from controller.domain.pipeline import Retry, Timeouts
 from controller.domain.target import (
+    IDLE_MS,
     RECALL_MS,
     TRANSITIONS,
     Anomaly,
@@ -20,10 +21,13 @@ from controller.domain.target import (
     Reissue,
     Reissued,
     Released,
+    Removed,
     Reported,
+    Seen,
     Suspended,
     Target,
     TargetState,
+    Ticked,
     backoff_ms,
     delta,
     step,
@@ -285,6 +289,81 @@ def test_a_device_that_heard_the_recall_and_has_no_work_is_done() -> None:
         assert after(other, RecallHeard(at=60)) == other
 
 
+def test_work_in_hand_renews_the_lease() -> None:
+    assert after(INSTALLING, Seen(at=500, has_work=True)).due == 200_500
+
+
+def test_work_that_a_device_has_no_more_is_waited_for_a_little_and_blames_nobody() -> None:
+    idle = after(INSTALLING, Seen(at=500, has_work=False))
+    assert (idle.state, idle.due) == (TargetState.IN_PROGRESS, 500 + IDLE_MS)
+    assert after(idle, Seen(at=900, has_work=False)) == idle
+    assert after(idle, DueReached(at=499 + IDLE_MS)) == idle
+    end = after(idle, DueReached(at=500 + IDLE_MS))
+    assert (end.state, end.reason, end.is_blamed) == (TargetState.QUEUED, Reason.LEASE_ENDED, False)
+
+
+def test_a_lease_that_ends_sooner_is_not_made_longer_by_idleness() -> None:
+    assert after(INSTALLING, Seen(at=190_000, has_work=False)).due == 200_010
+
+
+@pytest.mark.parametrize("event", [Seen(at=900, has_work=True), said(AttemptState.VERIFYING, at=900)])
+def test_a_device_that_has_its_work_after_all_is_idle_no_more(event: Event) -> None:
+    idle = after(INSTALLING, Seen(at=500, has_work=False))
+    again = after(idle, event)
+    assert (again.is_idle, again.due) == (False, 200_900)
+
+
+def test_an_idle_device_that_tells_its_end_has_ended_like_that() -> None:
+    idle = after(INSTALLING, Seen(at=500, has_work=False))
+    end = after(idle, said(AttemptState.SUCCEEDED, left=Left.NEW))
+    assert (end.state, end.is_idle) == (TargetState.SUCCEEDED, False)
+
+
+@pytest.mark.parametrize("target", [Target(), SENT, after(INSTALLING, said(AttemptState.SUCCEEDED))])
+@pytest.mark.parametrize("has_work", [False, True])
+def test_only_accepted_work_can_be_missed(target: Target, has_work: bool) -> None:
+    assert after(target, Seen(at=500, has_work=has_work)) == target
+
+
+CAPPED = Policy(timeouts=Timeouts(lease_ms=200_000, attempt_ms=500_000))
+
+
+def test_no_sign_of_life_helps_beyond_the_time_that_an_attempt_may_take() -> None:
+    target = INSTALLING
+    for at in (150_000, 300_000, 450_000):
+        target, _ = step(target, said(AttemptState.INSTALLING, at=at), CAPPED)
+    assert (target.accepted_at, target.due) == (10, 500_010)
+    assert step(target, Seen(at=450_000, has_work=True), CAPPED)[0].due == 500_010
+    assert step(target, Ticked(at=450_000), CAPPED)[0].due == 500_010
+    end, _ = step(target, DueReached(at=500_010), CAPPED)
+    assert end.attempt_state is AttemptState.TIMED_OUT
+
+
+def test_the_next_attempt_has_its_whole_time() -> None:
+    waiting = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.INTERRUPTED, at=100))
+    again = after(waiting, Released(at=1_000, command=digest(2)), said(AttemptState.ACCEPTED, at=2_000, attempt=2))
+    assert again.accepted_at == 2_000
+
+
+def test_a_tick_makes_the_lease_longer_and_never_shorter() -> None:
+    assert after(INSTALLING, Ticked(at=500)) == msgspec.structs.replace(INSTALLING, due=200_500)
+    assert after(INSTALLING, Ticked(at=5)) == INSTALLING
+
+
+UNTICKED = {
+    "queued": Target(),
+    "not accepted": SENT,
+    "ended": after(INSTALLING, said(AttemptState.SUCCEEDED)),
+    "idle": after(INSTALLING, Seen(at=20, has_work=False)),
+    "recalled": after(INSTALLING, CancelRequested(at=20)),
+}
+
+
+@pytest.mark.parametrize("target", UNTICKED.values(), ids=UNTICKED)
+def test_a_tick_is_worth_nothing_where_the_device_has_not_said_that_it_is_at_wanted_work(target: Target) -> None:
+    assert after(target, Ticked(at=500)) == target
+
+
 def test_an_end_absorbs() -> None:
     done = after(SENT, said(AttemptState.SUCCEEDED))
     for event in (CancelRequested(at=5), DueReached(at=10**9), RecallHeard(at=5), GivenUp(at=5, detail="stolen")):
@@ -305,6 +384,15 @@ def test_a_device_that_is_given_up_fails_at_once_and_blames_nobody(
         None,
         False,
     )
+
+
+@pytest.mark.parametrize(("target", "attempt_state"), [(Target(), None), (INSTALLING, AttemptState.CANCELLED)])
+def test_a_device_that_left_the_fleet_is_removed_at_once(target: Target, attempt_state: AttemptState | None) -> None:
+    end = after(target, Removed(at=5, detail="sold"))
+    assert (end.state, end.attempt_state, end.due) == (TargetState.REMOVED, attempt_state, None)
+    assert (end.reason, end.detail) == (Reason.DEVICE_BLOCKED, "sold")
+    assert delta(target, end).started == -delta(Target(), target).started
+    assert after(end, Removed(at=6, detail="again")) == end
 
 
 def test_backoff_doubles_with_jitter_and_is_the_same_when_asked_again() -> None:

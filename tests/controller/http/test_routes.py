@@ -283,6 +283,14 @@ ROUTES = (
     ),
     Route(
         "POST",
+        "/v1/devices/k/remove",
+        {"reason": "sold"},
+        200,
+        "removing.remove",
+        {"device": "k", "reason": "sold"},
+    ),
+    Route(
+        "POST",
         "/v1/devices/k/unblock",
         {"reason": "found"},
         200,

@@ -164,6 +164,11 @@ def set_blocked(tx: Transaction, number: int, is_blocked: bool) -> Any:
     return tx.devices.set_blocked(DeviceId(f"kiosk-{number:04}"), is_blocked=is_blocked)
 
 
+def set_removed(tx: Transaction, number: int, when: int) -> Any:
+    tx.devices.set_removed(DeviceId(f"kiosk-{number:04}"), at=at(when))
+    return tx.devices.roll(), tx.devices.count()
+
+
 def set_certificate(tx: Transaction, number: int, serial: str, when: int) -> Any:
     return tx.devices.set_certificate(number, serial=serial, expires_at=at(when))
 
@@ -223,7 +228,7 @@ def in_stage(tx: Transaction, stage_id: int, state: TargetState) -> Any:
 def targets_of(tx: Transaction, run_id: int, number: int) -> Any:
     found = tx.targets.members(run_id), tx.targets.in_flight(run_id), tx.targets.next_due(run_id)
     later = tx.targets.members_among(run_id, [1, 3]), tx.targets.next_id(run_id), tx.runs.open_to_newcomers()
-    return found, later, tx.targets.at_work(number)
+    return found, later, tx.targets.at_work(number), tx.targets.of_device(number)
 
 
 def due_targets(tx: Transaction, run_id: int, now: int, limit: int) -> Any:
@@ -453,6 +458,7 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     set_gone: (_numbers,),
     set_labels: (_number, _word),
     set_blocked: (_number, st.booleans()),
+    set_removed: (_number, _when),
     set_certificate: (_number, _word, _when),
     count_devices: (_word,),
     add_run: (st.sampled_from(["c", *JOBS]), st.sampled_from(["r1", "r2", "r3", "first-a"])),

@@ -8,7 +8,7 @@ import pytest
 from controller.app.records import Candidate, DeviceRecord, Sighted
 from controller.app.repositories import Transaction
 from controller.domain.pipeline import Targets
-from controller.domain.query import Described
+from controller.domain.query import Described, parse
 from protocol.ids import PARTITIONS, DeviceId, Name, partition_of
 from protocol.units import Instant
 from tests.controller.store.samples import NOW, add_devices, at, device, installed
@@ -188,6 +188,17 @@ def test_a_block_is_set_and_lifted(tx: Transaction) -> None:
     assert (only(tx).is_blocked, only(tx, 2).is_blocked) == (True, False)
     tx.devices.set_blocked(DeviceId("kiosk-0001"), is_blocked=False)
     assert not only(tx).is_blocked
+
+
+def test_a_removed_device_is_blocked_and_neither_listed_nor_counted_until_it_is_enrolled_anew(tx: Transaction) -> None:
+    add_devices(tx, 2)
+    tx.devices.save_installed([(1, (installed("shop", "1"),), None)])
+    tx.devices.set_removed(DeviceId("kiosk-0001"), at=at(5))
+    assert (only(tx).is_blocked, only(tx).removed_at) == (True, at(5))
+    assert [one.id for one in tx.devices.roll()] == [2]
+    assert (tx.devices.count(), tx.devices.installed_counts("shop"), tx.devices.ids(parse("true"))) == (1, {}, [2])
+    tx.devices.add(device(1))
+    assert (only(tx).is_blocked, only(tx).removed_at, tx.devices.count()) == (True, None, 2)
 
 
 def test_changes_to_a_device_that_there_is_not_do_nothing(tx: Transaction) -> None:

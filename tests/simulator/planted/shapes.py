@@ -39,7 +39,11 @@ def _before_recovery(patch: pytest.MonkeyPatch, change: Callable[[Controller, Tr
     wrap(patch, wakeups, "recover", around)
 
 
-@planted("After a death the schedule begins again where it was before, and an instant comes twice.", StartsOnce)
+@planted(
+    "After a death the schedule begins again where it was, and an instant comes twice.",
+    StartsOnce,
+    first_seed=350,
+)
 def schedule_comes_twice_after_a_death(patch: pytest.MonkeyPatch) -> None:
     def put_back(controller: Controller, tx: Transaction) -> None:
         for job in tx.catalog.jobs():

@@ -1,0 +1,89 @@
+"""A device that leaves the fleet is waited for, counted and believed no more, until it is enrolled anew."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from controller.app import devices, groups, removing, tokens
+from controller.app.access import Actor, Role
+from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotFound
+from controller.app.ports import Disposition
+from protocol.lifecycle import AttemptState
+from protocol.messages import Op
+from protocol.units import HOUR, later
+from tests.controller.app.rig import Rig, stage
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    rig.enrol("a", "b", "c", region="eu")
+    rig.connect("a", "b")
+    yield rig
+    rig.close()
+
+
+def test_a_removed_device_leaves_every_run_and_is_counted_nowhere(rig: Rig) -> None:
+    rig.do(groups.create, path="eu")
+    rig.do(groups.add_devices, path="eu", devices=["c"])
+    run = rig.start(stage())
+    rig.report("a", AttemptState.INSTALLING)
+    rig.do(removing.remove, device="a", reason="sold")
+    rig.do(removing.remove, device="c", reason="scrapped")
+    rig.succeed("b")
+
+    assert rig.counters(run) == {"succeeded": 1, "removed": 2}
+    assert rig.view(run).state == "succeeded"
+    assert rig.target(run, "c").detail == "scrapped"
+    assert [one.device for one in rig.do(devices.list_devices, labels={}).items] == ["b"]
+    assert rig.do(groups.list_groups)[0].devices == 0
+
+
+def test_a_device_at_work_is_called_back_and_its_session_closed(rig: Rig) -> None:
+    rig.start(stage())
+    rig.report("a", AttemptState.INSTALLING)
+    name = rig.devices["a"].name
+    view = rig.do(removing.remove, device="a", reason="sold")
+    commands = rig.wait(rig.store.read(lambda tx: tx.commands.controls_for([1])))
+    assert [command.op for command in commands] == [Op.CANCEL]
+    assert view.removed_at == rig.clock.now()
+    assert name in rig.wire.closed
+
+
+def test_nothing_of_it_is_believed(rig: Rig) -> None:
+    rig.do(removing.remove, device="a", reason="sold")
+    assert rig.hello("a") is Disposition.UNTRUSTED
+    with pytest.raises(Conflict, match="enrol it anew"):
+        rig.do(devices.unblock, device="a", reason="found")
+
+
+def test_no_later_run_gets_it(rig: Rig) -> None:
+    rig.do(removing.remove, device="a", reason="sold")
+    run = rig.start(stage())
+    assert rig.counters(run) == {"in_progress": 1, "queued": 1}
+
+
+def test_enrolling_it_anew_brings_it_back_with_its_labels_even_in_other_hardware(rig: Rig) -> None:
+    rig.do(removing.remove, device="a", reason="broken board")
+    claim = rig.do(tokens.create_claim, uses=1, expires_at=later(rig.clock.now(), HOUR)).secret
+    key = rig.devices["a"].key.public
+    given = {"claim": claim, "device": "a", "model": "k2", "hardware_id": "new", "csr_pem": "x"}
+    rig.wait(devices.enrol(rig.controller, **given, signing_key=key, sealing_key=bytes(32)))
+    rig.connect("a")
+    view = rig.do(devices.get, device="a")
+    assert (view.removed_at, view.blocked, view.online, view.labels["region"]) == (None, False, True, "eu")
+
+
+def test_removing_twice_is_removing_once(rig: Rig) -> None:
+    first = rig.do(removing.remove, device="c", reason="sold")
+    rig.sleep(HOUR)
+    assert rig.do(removing.remove, device="c", reason="again").removed_at == first.removed_at
+
+
+def test_strangers_reasons_and_rights_are_checked(rig: Rig) -> None:
+    with pytest.raises(NotFound):
+        rig.do(removing.remove, device="zz", reason="sold")
+    with pytest.raises(InvalidRequest):
+        rig.do(removing.remove, device="a", reason=" ")
+    with pytest.raises(NotAllowed):
+        rig.do(removing.remove, Actor(name="v", role=Role.VIEWER), device="a", reason="sold")
