@@ -92,6 +92,10 @@ class Operator:
         """Pause, resume, terminate or promote a run."""
         return self._run(self._client.send("POST", f"/v1/runs/{run}/{verb}", body))
 
+    def roll_back(self, run: str, *, reason: str) -> RunView:
+        """Have a run that takes back what an ended run has reached, and return it."""
+        return self.run(self.act(run, "rollback", reason=reason).rolled_back_by)
+
     def targets(self, run: str, **filters: str) -> Sequence[TargetView]:
         """Return the devices of a run."""
         items = self._client.items(f"/v1/runs/{run}/targets", filters, limit=LIST_MAX)
@@ -117,8 +121,15 @@ class Operator:
         return wire.view(data, RunView)
 
 
-def sign(package: Package, *, app: str, offline: Path, at: Instant) -> bytes:
+def sign(package: Package, *, app: str, offline: Path, at: Instant, floor: int | None = None) -> bytes:
     """Return the release file with *package* added, signed with the keys of the *offline* folder, and keep it there.
+
+    Args:
+        package: what is released.
+        app: of which app.
+        offline: where keys, root and release file are.
+        at: when it is signed.
+        floor: the lowest counter to which a device that has it may go back; None: that of the release before it.
 
     Raises:
         controller.app.errors.ControllerError: when the keys or the file cannot be used, or the version exists.
@@ -131,6 +142,7 @@ def sign(package: Package, *, app: str, offline: Path, at: Instant) -> bytes:
         sha256=package.sha256,
         length=package.length,
         installer=INSTALLER,
+        floor=floor,
     )
     document = add_release(
         releases.read_bytes(),

@@ -10,8 +10,8 @@ stages[0].need | 3:22: unknown field; did you mean 'needs'?
 
 from controller.app.errors import InvalidDefinition
 from controller.documents.difference import Difference, as_text, difference, in_one_line
+from controller.documents.job_models import JobTriggerPart
 from controller.documents.load import BYTES_MAX, Definition, Job, Kind, load, load_one
-from controller.documents.models import JobTriggerPart
 from controller.documents.render import render, to_document, trigger_document
 from controller.documents.resolve import resolve
 from controller.documents.schema import json_schema

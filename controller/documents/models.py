@@ -18,9 +18,6 @@ from pydantic import (
     model_validator,
 )
 
-from controller.app import schedules
-from controller.app.errors import InvalidRequest
-from controller.app.schedules import CRON_LENGTH_MAX
 from controller.documents.fields import (
     COUNT_MAX,
     Count,
@@ -41,10 +38,9 @@ from controller.documents.templates import NAME as PARAMETER_NAME
 from controller.documents.units import render_percent, shown
 from controller.domain import pipeline as domain
 from controller.domain.condition import LENGTH_MAX
-from controller.domain.parameters import Input, Parameter, Type, Value
+from controller.domain.parameters import Input, Parameter, Type
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
 from controller.domain.query import LENGTH_MAX as QUERY_LENGTH_MAX
-from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule
 
 T = TypeVar("T")
 
@@ -251,21 +247,26 @@ class RollbackGatePart(GatePart):
     """When a rollback is done, and when it must stop; unlike that of a stage it pauses where it must."""
 
     on_breach: Annotated[OnBreach, Enumerated] = domain.Rollback().gate.on_breach
+    """`pause`: the rollback is paused, for a person to decide. `fail`: it fails, and the rest keeps what it has."""
 
 
 class RollbackPart(Part):
     """How the devices that a run has reached are taken back; its default pace is that of the widest stage."""
 
     pace: PacePart | None = None
+    """How fast devices go back; when left out, as many at work as in the widest stage."""
     gate: RollbackGatePart = RollbackGatePart()
+    """When the rollback is done, and when it must stop."""
     timeouts: TimeoutsPart = TimeoutsPart()
+    """Its clocks."""
     retry: RetryPart = RetryPart()
+    """What happens to a device whose attempt failed for a reason that is tried again."""
 
     def to_domain(self) -> domain.Rollback:
         """Return the domain's own."""
         return self.into(
             domain.Rollback,
-            pace=self.pace.into(domain.Pace) if self.pace else None,
+            pace=self.pace.to_domain() if self.pace else None,
             gate=self.gate.to_domain(),
             timeouts=self.timeouts.into(domain.Timeouts),
             retry=self.retry.into(domain.Retry),
@@ -293,7 +294,8 @@ class StagePart(Part):
     """What happens to a device whose attempt failed for a reason that is tried again."""
     on_failure: Annotated[OnFailure, Enumerated] = OnFailure.STOP_RUN
     """What its failure does. `stop_run`: every stage without a verdict is cancelled and the run ends. `stop_branch`:
-    only stages that need it are cancelled. `continue`: stages that need it go on."""
+    only stages that need it are cancelled. `continue`: stages that need it go on. `rollback`: as `stop_run`, and then
+    a run of its own takes back what was reached."""
     allow_empty: bool = False
     """Whether a stage that no device belongs to is skipped; otherwise it fails."""
     when: Annotated[str, StringConstraints(max_length=LENGTH_MAX)] = ""
@@ -364,8 +366,8 @@ class ParameterPart(Part):
 
     def to_domain(self) -> Parameter:
         """Return the domain's own."""
-        given = {name: _frozen(getattr(self, name)) for name in ("default", "min", "max")}
-        return self.into(Parameter, enum=tuple(map(_frozen, self.enum)), **given)
+        given = {name: frozen(getattr(self, name)) for name in ("default", "min", "max")}
+        return self.into(Parameter, enum=tuple(map(frozen, self.enum)), **given)
 
 
 class InputPart(Part):
@@ -395,7 +397,8 @@ class SecretPart(Part):
 Environment = dict[Variable, Annotated[Text, AfterValidator(_no_zero)] | SecretPart]
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
+    """Return a value as the domain keeps it: a list as a tuple."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -445,78 +448,3 @@ class PipelineFile(Part):
             secrets=secrets_of(self.env),
             rollback=self.rollback.to_domain(),
         )
-
-
-class OperationPart(Part):
-    """What a job does: install one app at a version."""
-
-    app: Name
-    """The app to install."""
-    version: Word
-    """Its version; a run may be started with another."""
-    params: dict[Word, Text] = {}
-    """Parameters for the installer."""
-    env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
-    """Environment variables, laid over those of the pipeline."""
-
-    def to_domain(self) -> domain.Operation:
-        """Return the domain's own."""
-        return self.into(domain.Operation, env=plain_of(self.env), secrets=secrets_of(self.env))
-
-
-class JobTriggerPart(Part):
-    """What starts runs by itself: a release in a `channel`, or a schedule, `cron` on the clocks of `zone`."""
-
-    channel: Name | None = None
-    """Start when a release of the app comes into this channel."""
-    cron: Annotated[str, StringConstraints(max_length=CRON_LENGTH_MAX)] | None = None
-    """Start by this schedule: minute, hour, day of the month, month, day of the week."""
-    zone: Word | None = None
-    """The time zone of `cron`, such as `Europe/Berlin`; UTC when left out."""
-
-    @model_validator(mode="after")
-    def _is_one(self) -> "JobTriggerPart":
-        if (self.channel is None) == (self.cron is None):
-            raise ValueError("expected exactly one of 'channel' and 'cron'")
-        if self.channel is not None and self.zone is not None:
-            raise ValueError("expected 'zone' beside 'cron' alone")
-        if self.cron is not None:
-            _comes(self.to_domain())
-        return self
-
-    def to_domain(self) -> JobTrigger:
-        """Return the domain's own."""
-        if self.channel is not None:
-            return OnRelease(channel=self.channel)
-        return OnSchedule(cron=self.cron or "", zone=self.zone or UTC)
-
-
-def _comes(trigger: JobTrigger) -> None:
-    assert isinstance(trigger, OnSchedule)
-    try:
-        schedules.check(trigger)
-    except InvalidRequest as error:
-        raise ValueError(str(error)) from error
-
-
-class JobFile(Part):
-    """A job: an operation bound to a pipeline."""
-
-    kind: Literal["Job"] = "Job"
-    """Says that this is a job; needed in a file."""
-    name: Name
-    """What it is called."""
-    pipeline: Name
-    """The pipeline that its runs go through."""
-    operation: OperationPart
-    """What is done."""
-    priority: Annotated[int, Field(ge=-domain.PRIORITY_MAX, le=domain.PRIORITY_MAX)] = 0
-    """Where several runs wait for one device, the one with the highest number gets it first."""
-    parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = {}
-    """Values for what the pipeline leaves open, by name."""
-    triggers: Annotated[list[JobTriggerPart], Field(max_length=TRIGGERS_MAX)] = []
-    """What starts runs without a person."""
-
-    def given(self) -> dict[str, Value]:
-        """Return the values of parameters as the domain has them."""
-        return {name: _frozen(value) for name, value in self.parameters.items()}

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
+from controller.documents.job_models import JobFile
 from controller.documents.load import Kind
-from controller.documents.models import JobFile, PipelineFile, StagePart, TriggerPart
+from controller.documents.models import PipelineFile, StagePart, TriggerPart
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

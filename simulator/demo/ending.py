@@ -29,6 +29,9 @@ class Ending:
         for played in story.runs:
             if played.failed is not None:
                 self._tell_failed(played)
+            elif played.scene.takes_back:
+                back = f"A rollback took {_devices(played.succeeded)} back to {played.view.version}"
+                self._say(f"{back}, which they had before.")
         versions = ", ".join(f"{count} on {version}" for version, count in story.devices_on_version.items())
         self._say(f"\nDevices: {versions}.")
         for device, service in story.services.items():
@@ -64,7 +67,7 @@ class Ending:
                 verb = "was" if len(devices) == 1 else "were"
                 self._say(f"{len(devices)} more {verb} {what} before installing: {_names(devices)}.")
         if played.succeeded:
-            self._say(f"Its other branch went on to its end: {_devices(played.succeeded)} have {version}.")
+            self._say(f"Its other branch went on to its end: {_devices(played.succeeded)} took {version}.")
 
 
 def _devices(count: int) -> str:
@@ -83,7 +86,8 @@ def _runs(story: Story) -> Table:
     for played in story.runs:
         failed = sum(stage.counters.failed for stage in played.view.stages)
         row = (played.view.id, played.view.state, f"{played.seconds:.1f}", str(played.succeeded), str(failed))
-        table.add_row(f"{played.view.app} {played.view.version}", *row)
+        what = "back to" if played.scene.takes_back else played.view.app
+        table.add_row(f"{what} {played.view.version}", *row)
     return table
 
 

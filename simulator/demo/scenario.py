@@ -10,6 +10,7 @@ import msgspec
 
 from controller.app.views import RunView
 from controller.clock import SystemClock
+from controller.domain.states import StageState
 from simulator.brokers import Kind
 from simulator.demo.scenes import APP, FAILING, SCENES, Scene
 from simulator.demo.screen import Screen
@@ -17,14 +18,14 @@ from simulator.demo.story import BUILT_IN, HEALTHY, NOTHING, Played, Service, St
 from simulator.installation import Installation, InstallationFailed, RealAgent
 from simulator.live.behaviour import Plan, draw, parse_behaviours
 from simulator.operations import Operator, sign
-from simulator.package import Package, build, example
+from simulator.package import build, example
 from simulator.processes import Processes
 
 CANARIES: Final = 3
 AGENT_REGION: Final = "eu"
 """Where the real agents are: every release that works, works for them."""
 BEHAVIOURS: Final = "slow=8%,flaky=4%,offline=4%"
-PRETEND_BYTES: Final = 2_000_000
+PRETEND_BYTES: Final = 1_000_000
 AWAY_SECONDS: Final = 6.0
 ONLINE_SECONDS: Final = 60.0
 ONLINE_SECONDS_EACH: Final = 0.02
@@ -60,6 +61,7 @@ class Scenario:
         self._screen = screen
         self._agents: list[RealAgent] = []
         self._jobs: set[str] = set()
+        self._played: list[Played] = []
         self.installation: Installation | None = None
 
     def play(self) -> Story:
@@ -72,8 +74,10 @@ class Scenario:
         installation = self._begin()
         with installation.operator() as operator:
             self._gather(installation, operator)
-            runs = tuple(self._play(installation, operator, scene) for scene in SCENES)
-            return self._look_around(operator, runs)
+            for scene in SCENES:
+                self._screen.title(scene.title)
+                self._played.append(self._play(installation, operator, scene))
+            return self._look_around(operator)
 
     # --- before ---------------------------------------------------------------------------------------------
 
@@ -136,20 +140,18 @@ class Scenario:
     # --- a scene --------------------------------------------------------------------------------------------
 
     def _play(self, installation: Installation, operator: Operator, scene: Scene) -> Played:
-        """Build, sign, publish and roll out what a scene is about."""
-        self._screen.title(scene.title)
-        package = build(example(APP), scene.version, out=self._folder / "build", left_out=scene.left_out)
-        self._publish(installation, operator, package)
-        self._define(operator, scene)
+        """Do what a scene is about, follow its run to the end, and return what became of it."""
         meant = frozenset() if scene.reaches is None else _devices_with(operator, scene.reaches)
+        if not scene.takes_back:
+            self._publish(installation, operator, scene)
+            self._define(operator, scene)
         begun = time.monotonic()
-        run = operator.start(scene.job, version=scene.version)
-        self._screen.say(f"run {run.id} started")
+        run = self._begin_run(operator, scene)
         for stage in scene.promotes:
             self._screen.say(f"an operator promotes stage {stage}")
             operator.act(run.id, "promote", stage=stage)
         view = self._screen.follow(lambda: self._look(operator, run.id), seconds_max=RUN_SECONDS)
-        self._screen.say(f"run {run.id} {view.state}{f': {view.reason}' if view.reason else ''}")
+        self._screen.say(f"run {run.id} {view.state}{_why(view)}")
         seconds = time.monotonic() - begun
         return Played(scene=scene, view=view, targets=tuple(operator.targets(run.id)), seconds=seconds, meant=meant)
 
@@ -160,10 +162,22 @@ class Scenario:
             operator.create_job(scene.job, pipeline=scene.job, app=APP, version=scene.version)
             self._jobs.add(scene.job)
 
-    def _publish(self, installation: Installation, operator: Operator, package: Package) -> None:
+    def _begin_run(self, operator: Operator, scene: Scene) -> RunView:
+        if scene.takes_back:
+            undone = self._played[-1].view.id
+            run = operator.roll_back(undone, reason="the demo takes it back")
+            self._screen.say(f"run {run.id} takes back what {undone} has reached (tidegate run rollback {undone})")
+        else:
+            run = operator.start(scene.job, version=scene.version)
+            self._screen.say(f"run {run.id} started (tidegate run start {scene.job} --version {scene.version})")
+        return run
+
+    def _publish(self, installation: Installation, operator: Operator, scene: Scene) -> None:
+        package = build(example(APP), scene.version, out=self._folder / "build", left_out=scene.left_out)
         what = f"{APP} {package.version}"
         self._screen.say(f"signing {what} with the offline release key, and publishing it ({package.length} bytes)")
-        document = sign(package, app=APP, offline=installation.offline, at=SystemClock().now())
+        at = SystemClock().now()
+        document = sign(package, app=APP, offline=installation.offline, at=at, floor=scene.floor)
         operator.upload(package)
         operator.publish(document)
 
@@ -173,7 +187,7 @@ class Scenario:
 
     # --- after ----------------------------------------------------------------------------------------------
 
-    def _look_around(self, operator: Operator, runs: tuple[Played, ...]) -> Story:
+    def _look_around(self, operator: Operator) -> Story:
         """See what every device has, and how the real services answer."""
         self._screen.say("looking at every device and at the real services")
         until = time.monotonic() + SETTLE_SECONDS
@@ -182,7 +196,7 @@ class Scenario:
                 seconds=self._screen.seconds,
                 broker=str(self._cast.broker or BUILT_IN),
                 expected_devices=self._cast.total,
-                runs=runs,
+                runs=tuple(self._played),
                 versions=_versions(operator),
                 services={agent.device: _service(agent) for agent in self._agents},
             )
@@ -200,6 +214,13 @@ def _expected(cast: Cast) -> frozenset[str]:
 def _in_short(names: AbstractSet[str]) -> str:
     shown = ", ".join(sorted(names)[:MISSING_SHOWN_MAX])
     return shown if len(names) <= MISSING_SHOWN_MAX else f"{shown} and {len(names) - MISSING_SHOWN_MAX} more"
+
+
+def _why(view: RunView) -> str:
+    """Return why a run ended as it did: its own reason, or that of the stages that failed."""
+    reasons = [f"stage {one.name} {one.state}: {one.reason}" for one in view.stages if one.state == StageState.FAILED]
+    why = view.reason or "; ".join(reasons)
+    return f": {why}" if why else ""
 
 
 def _devices_with(operator: Operator, labels: Mapping[str, str]) -> frozenset[str]:

@@ -17,13 +17,14 @@ SPOILT: Final = "us"
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """One run, and how it must end.
+    """One run, and how it must end. One that `takes_back` undoes the run of the scene before it.
 
     Attributes:
         title: what is to be seen.
         version: what is rolled out.
         job: by which job, which has the name of its pipeline and of that one's file.
         left_out: files that the release lacks.
+        floor: the lowest counter to which a device that has it may go back; None: that of the release before it.
         promotes: the stages that a person opens.
         ends: the run.
         verdicts: of each stage.
@@ -34,6 +35,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     job: str
     left_out: frozenset[str] = frozenset()
+    floor: int | None = None
+    takes_back: bool = False
     promotes: tuple[str, ...] = ()
     ends: RunState
     verdicts: Mapping[str, StageState]
@@ -63,10 +66,20 @@ BRANCH_STOPS: Final = Scene(
     title=f"a release that is bad in region {SPOILT} alone: that branch stops, the other goes on to its end",
     version=REGIONAL,
     job="harbour-branches",
+    floor=1,  # the bad release lies between: what this one replaces is the good one
     ends=RunState.FAILED,
     verdicts={"eu": StageState.PASSED, SPOILT: StageState.FAILED, "apac": StageState.CANCELLED},
     reaches={REGION: "eu"},
 )
-SCENES: Final = (ALL_GO, CANARY_STOPS, BRANCH_STOPS)
+TAKEN_BACK: Final = Scene(
+    title=f"a rollback: whoever has that release goes back to {GOOD}",
+    version=GOOD,
+    job="harbour-branches",
+    takes_back=True,
+    ends=RunState.SUCCEEDED,
+    verdicts={"rollback": StageState.PASSED},
+    reaches={REGION: "eu"},
+)
+SCENES: Final = (ALL_GO, CANARY_STOPS, BRANCH_STOPS, TAKEN_BACK)
 FAILING: Final = (BAD, f"{REGIONAL}@{REGION}={SPOILT}")
 """What the simulated devices must fail, as `tidegate simulate --fail-version` takes it."""

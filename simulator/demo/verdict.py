@@ -1,7 +1,7 @@
 """Whether what the demo came to is what should have happened. Pure.
 
 >>> faults(Story(seconds=1.0, expected_devices=0, runs=(), versions={}, services={}))
-['expected 3 scenes to be played, found 0']
+['expected 4 scenes to be played, found 0']
 """
 
 from collections.abc import Iterator

@@ -39,10 +39,11 @@ def test_the_demo_tells_what_happened_as_json(tmp_path: Path) -> None:
         ("harbour-1.0.0", "succeeded"),
         ("harbour-1.1.0", "failed"),
         ("harbour-branches-1.2.0", "failed"),
+        ("harbour-branches-1.0.0", "succeeded"),
     ]
     assert told["broker"] == "the built-in endpoint"
-    assert told["devices_on_version"] == {"1.0.0": 12, "1.2.0": 9}
-    good, bad, branches = told["runs"]
+    assert told["devices_on_version"] == {"1.0.0": 21}
+    good, bad, branches, back = told["runs"]
     for run in (good, bad):
         assert [stage["name"] for stage in run["stages"]] == ["canary", "eu", "us", "rest"]
     assert sum(stage[name] for stage in good["stages"] for name in COUNTERS) == 21
@@ -53,6 +54,9 @@ def test_the_demo_tells_what_happened_as_json(tmp_path: Path) -> None:
         ("apac", "cancelled"),
     ]
     assert 1 <= len(branches["exposed"]) <= 4
+    [rolled] = back["stages"]
+    assert (rolled["state"], rolled["succeeded"]) == ("passed", 9)
+    assert {*back["reached"]} == {*branches["reached"]} - {*branches["exposed"]}
     assert left_behind(tmp_path) == []
 
 
@@ -63,7 +67,7 @@ def test_the_demo_goes_through_mosquitto(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     assert (told["ok"], told["broker"]) == (True, "mosquitto")
-    assert told["devices_on_version"] == {"1.0.0": 12, "1.2.0": 10}
+    assert told["devices_on_version"] == {"1.0.0": 22}
     connected = set(re.findall(r"New client connected .* as (\S+) ", (tmp_path / "logs" / "mosquitto.log").read_text()))
     lanes = {f"tidegate-demo-lane-{number:02}" for number in range(LANES)}
     assert lanes <= connected

@@ -6,7 +6,7 @@ import msgspec
 
 from controller.app.views import Counters, RunView, StageView, TargetView
 from protocol.units import Instant
-from simulator.demo.scenes import ALL_GO, BRANCH_STOPS, CANARY_STOPS, GOOD, REGIONAL
+from simulator.demo.scenes import ALL_GO, BRANCH_STOPS, CANARY_STOPS, GOOD, REGIONAL, TAKEN_BACK
 from simulator.demo.story import Played, Service, Story
 
 EU: Final = frozenset({"box-1", "sim-0001"})
@@ -134,10 +134,17 @@ BRANCH_RUN: Final = Played(
     seconds=3.0,
     meant=EU,
 )
+BACK_RUN: Final = Played(
+    scene=TAKEN_BACK,
+    view=run(GOOD, "succeeded", stage("rollback", "passed", succeeded=2)),
+    targets=(updated("box-1", "rollback"), updated("sim-0001", "rollback")),
+    seconds=1.0,
+    meant=EU,
+)
 STORY: Final = Story(
     seconds=10.0,
     expected_devices=4,
-    runs=(GOOD_RUN, BAD_RUN, BRANCH_RUN),
-    versions={"box-1": REGIONAL, "sim-0001": REGIONAL, "sim-0002": GOOD, "sim-0003": GOOD},
-    services={"box-1": Service(status=200, version=REGIONAL)},
+    runs=(GOOD_RUN, BAD_RUN, BRANCH_RUN, BACK_RUN),
+    versions=dict.fromkeys(sorted(ALL), GOOD),
+    services={"box-1": Service(status=200, version=GOOD)},
 )

@@ -6,7 +6,19 @@ import pytest
 
 from simulator.demo.scenes import GOOD, REGIONAL
 from simulator.demo.story import is_exposed
-from tests.simulator.demo.stories import BAD_RUN, BRANCH_RUN, GOOD_RUN, STORY, changed, run, stage, target, with_stages
+from tests.simulator.demo.stories import (
+    ALL,
+    BAD_RUN,
+    BRANCH_RUN,
+    EU,
+    GOOD_RUN,
+    STORY,
+    changed,
+    run,
+    stage,
+    target,
+    with_stages,
+)
 
 
 def test_the_rate_is_that_of_the_first_run_and_there_is_none_without() -> None:
@@ -15,9 +27,10 @@ def test_the_rate_is_that_of_the_first_run_and_there_is_none_without() -> None:
 
 
 def test_a_device_should_have_the_version_of_the_last_scene_that_was_to_reach_it() -> None:
-    eu = {"box-1": REGIONAL, "sim-0001": REGIONAL}
-    assert STORY.versions_meant == eu | {"sim-0002": GOOD, "sim-0003": GOOD}
-    assert STORY.devices_on_version == {GOOD: 2, REGIONAL: 2}
+    assert STORY.versions_meant == dict.fromkeys(ALL, GOOD)
+    assert STORY.devices_on_version == {GOOD: 4}
+    before = msgspec.structs.replace(STORY, runs=STORY.runs[:3])
+    assert before.versions_meant == dict.fromkeys(ALL, GOOD) | dict.fromkeys(EU, REGIONAL)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from simulator.demo.scenes import BAD, GOOD, REGIONAL
 from simulator.demo.story import Played, Service
 from simulator.demo.verdict import faults, report
 from tests.simulator.demo.stories import (
+    BACK_RUN,
     BAD_RUN,
     BRANCH_RUN,
     EU,
@@ -69,12 +70,16 @@ NOT_FAR_ENOUGH = changed(BRANCH_RUN, targets=BRANCH_RUN.targets[1:])
         (played(NEVER_MET), "it reached 0 devices of stage canary: expected 1 to 4"),
         (played(TOO_FAR), "expected it to reach 2 devices whole; not so: sim-0003"),
         (played(NOT_FAR_ENOUGH), "expected it to reach 2 devices whole; not so: box-1"),
-        ({"versions": {**STORY.versions, "sim-0001": GOOD}}, "expected other versions on sim-0001"),
+        ({"versions": {**STORY.versions, "sim-0001": REGIONAL}}, "expected other versions on sim-0001"),
         ({"expected_devices": 5}, "expected 5 devices, found 4"),
-        ({"services": {"box-1": Service(status=500, version="")}}, "box-1 answers 500: expected 200 1.2.0"),
-        ({"services": {"box-1": Service(status=200, version=BAD)}}, "box-1 answers 200 1.1.0: expected 200 1.2.0"),
-        ({"runs": (GOOD_RUN,)}, "expected 3 scenes to be played, found 1"),
-        ({"runs": (GOOD_RUN, BRANCH_RUN, BAD_RUN)}, "expected 3 scenes to be played, found 3"),
+        ({"services": {"box-1": Service(status=500, version="")}}, "box-1 answers 500: expected 200 1.0.0"),
+        ({"services": {"box-1": Service(status=200, version=BAD)}}, "box-1 answers 200 1.1.0: expected 200 1.0.0"),
+        (
+            played(changed(BACK_RUN, targets=BACK_RUN.targets[:1])),
+            "harbour-branches 1.0.0: expected it to reach 2 devices whole; not so: sim-0001",
+        ),
+        ({"runs": (GOOD_RUN,)}, "expected 4 scenes to be played, found 1"),
+        ({"runs": (GOOD_RUN, BRANCH_RUN, BAD_RUN, BACK_RUN)}, "expected 4 scenes to be played, found 4"),
     ],
 )
 def test_everything_else_is_a_fault(changes: Mapping[str, Any], fault: str) -> None:
@@ -90,13 +95,14 @@ def test_many_devices_that_differ_are_not_all_named() -> None:
 
 def test_the_report_has_the_names_that_programs_go_by() -> None:
     told = report(STORY, seed=7)
-    assert (told["ok"], told["devices_on_version"]) == (True, {GOOD: 2, REGIONAL: 2})
+    assert (told["ok"], told["devices_on_version"]) == (True, {GOOD: 4})
     runs = told["runs"]
     assert isinstance(runs, list)
     assert [(r["name"], r["state"]) for r in runs] == [
         ("harbour-1.0.0", "succeeded"),
         ("harbour-1.1.0", "failed"),
         ("harbour-1.2.0", "failed"),
+        ("harbour-1.0.0", "succeeded"),
     ]
     assert (runs[1]["reached"], runs[1]["called_back"]) == (["box-1", "sim-0001"], [])
     assert set(runs[2]["reached"]) == {*EU, "sim-0002"}
