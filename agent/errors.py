@@ -58,6 +58,10 @@ class StepFailed(AgentError):
         self.detail = detail
 
 
+class OutputsRefused(AgentError):
+    """What a release wrote as its outputs breaks a limit or is no file of ours to read; none of it is reported."""
+
+
 class Aborted(AgentError):
     """The step was called off; nothing is reported about it."""
 

@@ -13,11 +13,12 @@ from typing import Final
 from agent.clock import boottime_ms
 from agent.core.effects import Clean, Commit, Download, Inspect, Install, RollBack, Verify
 from agent.core.events import Finished, Found, Inspected, Progressed
-from agent.core.model import Fault, Work
-from agent.errors import Aborted, StepFailed
+from agent.core.model import NOTHING_TOLD, Fault, Told, Work
+from agent.errors import Aborted, OutputsRefused, StepFailed
 from agent.fetch import Fetcher
 from agent.installers.port import Installer, Job
 from agent.logs import fields
+from protocol.outputs import OutputValue, check_size
 from protocol.reasons import Reason
 
 log = logging.getLogger(__name__)
@@ -114,13 +115,26 @@ class Steps:
             fault = Fault(reason=Reason.INTERRUPTED, detail="called off")
         except StepFailed as error:
             fault = Fault(reason=error.reason, detail=error.detail)
-        self._finish(step.work, fault)
+        told = self._told(task, step.work) if isinstance(step, Verify) else NOTHING_TOLD
+        self._finish(step.work, fault, told=told)
 
-    def _finish(self, work: Work, fault: Fault | None) -> None:
+    def _told(self, task: _Task, work: Work) -> Told:
+        """Return what the releases of a bundle told together, under one name the last one; all of it or nothing."""
+        outputs: dict[str, OutputValue] = {}
+        try:
+            for job, installer in self._jobs(task, work):
+                outputs |= installer.outputs(job)
+            check_size(outputs)
+        except (OutputsRefused, ValueError) as error:
+            log.warning("outputs_refused", extra=fields(run=work.run, attempt=work.attempt, error=error))
+            return Told(remark=f"no outputs are reported: {error}")
+        return Told(outputs=outputs)
+
+    def _finish(self, work: Work, fault: Fault | None, *, told: Told = NOTHING_TOLD) -> None:
         reason = fault.reason if fault else None
         log.info("step_finished", extra=fields(step=work.phase, run=work.run, attempt=work.attempt, reason=reason))
         at = boottime_ms()
-        self._emit(Finished(at=at, run=work.run, attempt=work.attempt, phase=work.phase, fault=fault))
+        self._emit(Finished(at=at, run=work.run, attempt=work.attempt, phase=work.phase, fault=fault, told=told))
 
     def _do(self, task: _Task, step: Step) -> None:
         match step:

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from protocol.ids import Digest, Name
 from protocol.lifecycle import AttemptState, Left
+from protocol.outputs import Outputs, check_size
 from protocol.reasons import RejectCode
 from protocol.units import INTEGER_MAX, Instant, Millis
 
@@ -177,7 +178,8 @@ class HelloReply(Message, frozen=True, kw_only=True):
 class StateReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="state"):
     """An attempt reached `state`; `command` is the SHA-256 of the command's payload bytes.
 
-    A terminal state also says why (`reason`), what the device was `left` with, and what is now installed.
+    A terminal state also says why (`reason`), what the device was `left` with, what is now installed, and the `outputs`
+    that the release told.
     """
 
     device: Name
@@ -193,6 +195,11 @@ class StateReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="sta
     detail: Text = ""
     left: Left | None = None
     installed: Annotated[tuple[InstalledRelease, ...], Meta(max_length=256)] = ()
+    outputs: Outputs = {}
+
+    def __post_init__(self) -> None:
+        """Bound the outputs together; the limits of each are in their type."""
+        check_size(self.outputs)
 
 
 class RefusalReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="refused"):

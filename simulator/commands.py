@@ -41,7 +41,8 @@ def simulate(
     fail_version: Annotated[
         list[str] | None,
         typer.Option(
-            help="A version whose health probe fails: on devices drawn as failing, or on all where none is. Repeatable."
+            help="A version whose health probe fails: on devices drawn as failing, or on all where none is;"
+            " VERSION@LABEL=VALUE: on devices with that label. Repeatable."
         ),
     ] = None,
     size: Annotated[
@@ -72,7 +73,7 @@ def simulate(
             prefix=prefix,
             behaviours=behaviour.parse_behaviours(behaviours),
             labels=behaviour.parse_labels(labels),
-            fail_versions=frozenset(fail_version or ()),
+            fail_versions=behaviour.parse_failing(fail_version or ()),
             away_ms=program.span_of(away),
             step_ms=None if step is None else program.span_of(step),
         )
@@ -114,7 +115,7 @@ def demo(
     ] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="How the result is printed.")] = Output.TEXT,
 ) -> None:
-    """Show a whole rollout on this machine: a good release goes all the way, a bad one is stopped by its gate.
+    """Show a whole rollout on this machine: a good release goes all the way, bad ones are stopped by their gates.
 
     A controller, simulated devices and real agents are started on free ports and end with the demo.
     """

@@ -75,6 +75,11 @@ class Operator:
         body = {"name": name, "pipeline": pipeline, "operation": operation, "priority": priority}
         self._client.send("POST", "/v1/jobs", body)
 
+    def hook(self, job: str) -> str:
+        """Make the hook of a job anew, and return its secret."""
+        secret: str = self._client.send("POST", f"/v1/jobs/{job}/hook")["secret"]
+        return secret
+
     def start(self, job: str, *, version: str) -> RunView:
         """Start a run."""
         return self._run(self._client.send("POST", "/v1/runs", {"job": job, "version": version}))

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from agent.core.model import Fault, Phase
+from agent.core.model import NOTHING_TOLD, Fault, Phase, Told
 from protocol.ids import RunId
 
 
@@ -56,12 +56,13 @@ class Progressed(Event, frozen=True, kw_only=True):
 
 
 class Finished(Event, frozen=True, kw_only=True):
-    """A step of the work ended, well where `fault` is None."""
+    """A step of the work ended, well where `fault` is None; `told` is what a verification heard, whatever its end."""
 
     run: RunId
     attempt: int
     phase: Phase
     fault: Fault | None = None
+    told: Told = NOTHING_TOLD
 
 
 class Found(StrEnum):

@@ -16,6 +16,7 @@ import msgspec
 from protocol.ids import AppName, Digest, KeyId, Name, RunId
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import Command, InstalledRelease, Mode, ReleaseRef, StepLimits, WorkInHand
+from protocol.outputs import Outputs
 from protocol.reasons import Reason, RejectCode
 from protocol.trust import FleetRoot, ReleaseFile, ReleaseInfo
 from protocol.units import Instant, Millis
@@ -64,11 +65,21 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What releases told when they were verified; a `remark` says why there are no `outputs` where some are."""
+
+    outputs: Outputs = {}
+    remark: str = ""
+
+
+NOTHING_TOLD: Final = Told()
+
+
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """The one unit of work: an admitted install command and how far it is.
 
     `digest`, `epoch` and `not_after` are those of the newest command for the same attempt; `verdict` is why
-    it is being rolled back; `transitions` counts saved transitions.
+    it is being rolled back; `told` is what its releases told; `transitions` counts saved transitions.
     """
 
     digest: Digest
@@ -86,6 +97,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase = Phase.DOWNLOADING
     state: AttemptState = AttemptState.ACCEPTED
     verdict: Fault | None = None
+    told: Told = NOTHING_TOLD
     transitions: int = 0
 
     def is_of(self, run: str, attempt: int) -> bool:
@@ -102,7 +114,7 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended."""
+    """How an attempt ended; `outputs` are remembered of the last one alone."""
 
     run: RunId
     attempt: int
@@ -110,6 +122,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     detail: str = ""
     left: Left | None = None
+    outputs: Outputs = {}
 
 
 class RunNote(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ The rules this module keeps:
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from agent.core.effects import AlarmKind, DropReports, FileReport
 from agent.core.model import (
     DETAIL_LENGTH_MAX,
@@ -76,6 +78,7 @@ def _file_state(turn: Turn, digest: Digest, ended: Ended, *, mode: Mode, kind: F
         detail=ended.detail[:DETAIL_LENGTH_MAX],
         left=ended.left,
         installed=turn.durable.installed if ended.state.is_terminal else (),
+        outputs=ended.outputs,
     )
     turn.do(FileReport(report=report))
 
@@ -91,8 +94,9 @@ def report_work(turn: Turn, work: Work, *, command: Digest | None = None) -> Non
 
 
 def report_end(turn: Turn, digest: Digest, ended: Ended) -> None:
-    """Report how an attempt ended, and remember it for duplicates."""
-    turn.keep(finals=(*turn.durable.finals, ended)[-FINALS_MAX:])
+    """Report how an attempt ended, and remember it for duplicates; all is journalled at each step, outputs but once."""
+    before = tuple(replace(final, outputs={}) if final.outputs else final for final in turn.durable.finals)
+    turn.keep(finals=(*before, ended)[-FINALS_MAX:])
     _file_state(turn, digest, ended, mode=turn.durable.run(ended.run).mode)
 
 

@@ -175,8 +175,9 @@ def _end(turn: Turn, work: Work, state: AttemptState, *, fault: Fault | None, le
         attempt=work.attempt,
         state=state,
         reason=fault.reason if fault else "",
-        detail=fault.detail if fault else "",
+        detail="; ".join(filter(None, (fault.detail if fault else "", work.told.remark))),
         left=left,
+        outputs=work.told.outputs,
     )
     report_end(turn, work.digest, ended)
     turn.do(Clean())
@@ -211,10 +212,12 @@ def take_finished(turn: Turn, event: Finished) -> None:
         turn.alarm(AlarmKind.STALE_RESULT, f"{event.phase} of run {event.run}")
     elif event.phase is Phase.WAITING or (event.phase is Phase.INSPECTING and event.fault is None):
         turn.alarm(AlarmKind.STALE_RESULT, f"{event.phase} does not finish")
-    elif event.fault is None:
-        _take_success(turn, work)
     else:
-        _take_fault(turn, work, event.fault)
+        heard = turn.work_on(work, told=event.told) if work.phase is Phase.VERIFYING else work
+        if event.fault is None:
+            _take_success(turn, heard)
+        else:
+            _take_fault(turn, heard, event.fault)
 
 
 def _take_success(turn: Turn, work: Work) -> None:

@@ -5,6 +5,7 @@
 <apps>/<app>/<version>-<digest12>.json    how its service is run: environment and port (0600)
 <apps>/<app>/current → <version>-<digest12>
 <apps>/<app>/previous → <version>-<digest12>   what `current` was before the last switch; absent: nothing
+<apps>/<app>/outputs/outputs.json         what the release tells of itself; emptied before each switch
 <apps>/<app>/lock                         while it is there, nothing is activated; anybody may make it
 <apps>/<app>/service.json, service.log    the running service and what it says
 ```
@@ -30,6 +31,7 @@ from typing import Final
 from agent.core.events import Found
 from agent.errors import Aborted, StepFailed
 from agent.files import hash_of, link_whole, remove, sync_folder, sync_tree
+from agent.installers import outputs
 from agent.installers.manifest import Manifest, check_env, read_manifest
 from agent.installers.port import Job
 from agent.installers.probe import probe
@@ -37,6 +39,7 @@ from agent.installers.service import RunAs, Services
 from agent.installers.unpack import unpack
 from agent.logs import fields
 from protocol.ids import AppName
+from protocol.outputs import Outputs
 from protocol.reasons import Reason
 from protocol.trust import ReleaseInfo
 from protocol.units import SECOND
@@ -108,6 +111,7 @@ class ArchiveInstaller:
         self._services.prepare(home, wanted, RunAs(env=dict(job.work.env)))
         self._remember(home)
         self._services.stop(home)
+        outputs.forget(home)
         link_whole(home / "current", wanted)
         self._services.start(home, wanted, manifest)
 
@@ -165,6 +169,10 @@ class ArchiveInstaller:
             probe(self._services.target(home, wanted, manifest), manifest, called_off=job.called_off)
         except OSError as error:
             raise StepFailed(Reason.VERIFY_FAILED, f"{job.release.app}: {error}") from error
+
+    def outputs(self, job: Job) -> Outputs:
+        """Return what the service or its probe wrote."""
+        return outputs.read(self._apps / job.release.app)
 
     def commit(self, job: Job) -> None:
         """Watch over the service from now on, and drop the oldest folders."""

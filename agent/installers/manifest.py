@@ -19,7 +19,8 @@
 
 - `name` and `version` must be those of the signed release.
 - `start` runs the service, in the release's folder, with the command's environment and `PORT`, `APP_NAME`,
-  `APP_VERSION`, `APP_DATA` (a folder that outlives releases). A bare name is looked up on the PATH; one with
+  `APP_VERSION`, `APP_DATA` (a folder that outlives releases), `TIDEGATE_OUTPUTS` (a folder in which it may leave
+  ``outputs.json``, see `agent.installers.outputs`). A bare name is looked up on the PATH; one with
   a slash is a path in the folder. Without `start` there is no service.
 - `env`: the names of variables that a command may set. Without it, any name of capitals, digits and underscores but
   for those by which other programs take orders (`FOREIGN`): a stolen director key must not run code of its own.
@@ -44,7 +45,7 @@ from protocol.reasons import Reason
 NAME: Final = "app.json"
 BYTES_MAX: Final = 65_536
 FOREIGN: Final = re.compile(
-    r"(LD|DYLD|BASH|NODE|GIT|SSL|OPENSSL|JAVA|JDK|DOTNET|CORECLR|COR|LUA|PHP|APP)_.*|(PYTHON|PERL|RUBY).*"
+    r"(LD|DYLD|BASH|NODE|GIT|SSL|OPENSSL|JAVA|JDK|DOTNET|CORECLR|COR|LUA|PHP|APP|TIDEGATE)_.*|(PYTHON|PERL|RUBY).*"
     r"|_JAVA_OPTIONS|PATH|HOME|SHELL|ENV|IFS|BROWSER|EDITOR|PAGER|TMPDIR|PORT|PROMPT_COMMAND|ZDOTDIR"
     r"|GCONV_PATH|GLIBC_TUNABLES|LOCPATH|NLSPATH"
 )

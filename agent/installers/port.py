@@ -8,6 +8,7 @@ import msgspec
 
 from agent.core.events import Found
 from agent.core.model import Work
+from protocol.outputs import Outputs
 from protocol.trust import ReleaseInfo
 
 
@@ -50,6 +51,13 @@ class Installer(Protocol):
         Raises:
             StepFailed: when it does not become so; `roll_back` follows.
             Aborted: when the step is called off.
+        """
+
+    def outputs(self, job: Job) -> Outputs:
+        """Return what the release told since it was installed; nothing where it told nothing.
+
+        Raises:
+            OutputsRefused: when that breaks a limit.
         """
 
     def commit(self, job: Job) -> None:

@@ -31,6 +31,7 @@ import msgspec
 from agent.clock import boottime_ms
 from agent.core.backoff import full_jitter
 from agent.files import write_whole
+from agent.installers import outputs
 from agent.installers.manifest import Manifest
 from agent.installers.probe import Target
 from agent.logs import fields
@@ -158,6 +159,8 @@ class Services:
         run_as = self._run_as(home, folder)
         data = home / "data"
         data.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # an app that put a file there told nothing, and runs
+            outputs.folder_of(home).mkdir()
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": os.environ.get("LANG", "C.UTF-8"),
@@ -167,6 +170,7 @@ class Services:
             "APP_NAME": manifest.name,
             "APP_VERSION": manifest.version,
             "APP_DATA": str(data),
+            outputs.VARIABLE: str(outputs.folder_of(home)),
         }
 
     def stop(self, home: Path) -> None:

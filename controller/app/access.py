@@ -31,6 +31,7 @@ class Permission(StrEnum):
     STOP_EVERYTHING = "stop_everything"
     LIFT_STANDSTILL = "lift_standstill"
     PROMOTE = "promote"
+    APPROVE = "approve"
     EDIT_PIPELINES = "edit_pipelines"
     EDIT_DEVICES = "edit_devices"
     PUBLISH = "publish"
@@ -45,7 +46,7 @@ GRANTS: Final[Mapping[Role, frozenset[Permission]]] = {
         {_P.READ, _P.CONTROL_RUNS, _P.STOP_EVERYTHING, _P.PROMOTE, _P.EDIT_PIPELINES, _P.EDIT_DEVICES}
     ),
     Role.RELEASER: frozenset({_P.READ, _P.STOP_EVERYTHING, _P.PUBLISH}),
-    Role.APPROVER: frozenset({_P.READ, _P.STOP_EVERYTHING, _P.PROMOTE}),
+    Role.APPROVER: frozenset({_P.READ, _P.STOP_EVERYTHING, _P.PROMOTE, _P.APPROVE}),
     Role.ADMIN: frozenset(Permission),
 }
 

@@ -5,23 +5,28 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 import structlog
 
-from controller.app import heartbeat
+from controller.app import audit, heartbeat, holds, rerun_plans
+from controller.app.access import Actor, Role
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.dispatch import RESEND_FIRST_MS
-from controller.app.records import CommandRecord, EventRecord, RunRecord, TargetRecord
+from controller.app.errors import CallerError
+from controller.app.membership import Member, joining
+from controller.app.records import EventRecord, RunRecord, TargetRecord
+from controller.app.releasing import Releasing, policy_of
 from controller.app.repositories import Transaction
+from controller.domain import newcomers
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.events import (
     Cancel,
     Conclude,
+    Continue,
     Effect,
     Event,
     Expire,
@@ -30,25 +35,25 @@ from controller.domain.events import (
     Frozen,
     Go,
     Hold,
-    Issued,
     Note,
     Recovered,
     Release,
+    RollBack,
+    Started,
+    Suspend,
     Woken,
 )
-from controller.domain.selector import is_left_out, position
-from controller.domain.target import CancelRequested, Delta, Policy, Reissued, Released, Target, TargetState
-from protocol.lifecycle import AttemptState
+from controller.domain.model import Plan, create
+from controller.domain.rerun import RollbackOrder
+from controller.domain.target import CancelRequested, Continued, Suspended, Target, TargetState, is_unaccepted
+from controller.domain.trigger import ACTOR_PREFIX
 from protocol.messages import Mode
-from protocol.units import Instant, later
+from protocol.units import Instant
 
 log = structlog.get_logger()
 
-
-def policy_of(record: RunRecord, target: TargetRecord) -> Policy:
-    """Return what of the plan governs one device."""
-    stage = record.plan.pipeline.stages[target.stage]
-    return Policy(timeouts=stage.timeouts, retry=stage.retry, jitter_key=f"{record.uid}\0{target.name}")
+ON_FAILURE: Final = f"{ACTOR_PREFIX}on_failure"
+"""Who takes devices back where a stage says so and nobody has asked."""
 
 
 def round_of(effects: Iterable[Effect]) -> tuple[list[Effect], list[Release]]:
@@ -77,7 +82,7 @@ class Advance:
         self.after = after
         self.at: Instant = controller.clock.now()
         self.maker = Maker(tenant=controller.tenant, tx=tx, at=self.at, base_url=controller.base_url)
-        self._releases_left = controller.release_batch_max
+        self.releasing = Releasing(controller, tx, after, maker=self.maker)
         self._records: dict[int, RunRecord] = {}
         self._loaded: dict[int, RunRecord] = {}
         self._skip(heartbeat.gap_ms(tx, self.at) if gap_ms is None else gap_ms)
@@ -88,9 +93,46 @@ class Advance:
             self._records[run_id] = self._loaded[run_id] = self.tx.runs.get(run_id)
         return self._records[run_id]
 
-    def adopt(self, record: RunRecord) -> None:
-        """Take over a run that this transaction has just inserted."""
-        self._records[record.id] = record
+    def open_to_newcomers(self) -> list[RunRecord]:
+        """Return the runs of which a stage takes new devices, as this transaction sees them, by id."""
+        known = {*self.tx.runs.open_to_newcomers(), *self._records}
+        records = [self.record(run_id) for run_id in sorted(known)]
+        return [record for record in records if newcomers.open_stages(record.plan, record.run)]
+
+    def begin(self, plan: Plan, *, job_id: int, job: str) -> RunRecord:
+        """Start a run by *plan*, and return it as it was inserted; everything that is stopped holds it, too.
+
+        Raises:
+            controller.app.errors.Conflict: when the job has an active run.
+        """
+        record = RunRecord(
+            uid=f"r{self.controller.chance.token(5)}",
+            job_id=job_id,
+            job=job,
+            plan=plan,
+            run=create(plan, pause_reasons=holds.reasons(self.tx), freezes=holds.freezes(self.tx, plan)),
+            created_at=self.at,
+        )
+        added = self.tx.runs.add(record)
+        self._records[added.id] = added
+        self.run(added.id, Started(at=self.at))
+        return added
+
+    def roll_back(self, run_id: int, order: RollbackOrder) -> RunRecord:
+        """Begin the run that takes back the devices of one that has ended, and return it as it was inserted.
+
+        Raises:
+            controller.app.errors.NotFound: when the version that the order names is not published.
+            controller.app.errors.Conflict: when no device can be taken back, or the job has an active run.
+        """
+        record = self.record(run_id)
+        by = order.by or ON_FAILURE
+        plan = rerun_plans.rollback_plan(self.tx, record, order, by=by)
+        begun = self.begin(plan, job_id=record.job_id, job=record.job)
+        run = msgspec.structs.replace(record.run, rolled_back_by=begun.uid)
+        self._records[run_id] = msgspec.structs.replace(record, run=run)
+        self._note(run_id, Note(kind="rolled_back", text=begun.uid, by=by))
+        return begun
 
     def _skip(self, gap_ms: int) -> None:
         if gap_ms == 0:
@@ -109,14 +151,18 @@ class Advance:
 
     def _wake_at(self, record: RunRecord) -> Instant | None:
         due = self.tx.targets.next_due(record.id)
-        wakes = [runs.next_deadline(record.plan, record.run), None if due is None else record.run.clock.wall(due)]
+        wakes = [
+            runs.next_deadline(record.plan, record.run),
+            runs.next_freeze_change(record.run, self.at),
+            None if due is None else record.run.clock.wall(due),
+        ]
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def run(self, run_id: int, event: Event) -> None:
         """Let *event* happen to a run, and carry out all that follows."""
         releases = self._settle(run_id, [event])
         if releases:
-            self._settle(run_id, [self._release(run_id, releases)])
+            self._settle(run_id, [self.releasing.release(self.record(run_id), releases)])
 
     def _settle(self, run_id: int, events: list[Event]) -> list[Release]:
         """Step through *events* and what their effects bring, until nothing but releases is left to do."""
@@ -144,10 +190,16 @@ class Advance:
                 return self._hold(run_id)
             case Go():
                 return self._go(run_id)
+            case Suspend():
+                return self._suspend(run_id)
+            case Continue():
+                return self._thaw(run_id)
             case Note():
                 return self._note(run_id, effect)
             case Conclude():
                 return self._conclude(run_id)
+            case RollBack():
+                return self._roll_back(run_id)
             case Release():
                 raise AssertionError("releases are carried out last")
             case _:
@@ -157,94 +209,34 @@ class Advance:
 
     def _freeze(self, run_id: int, stage: int) -> Frozen:
         record = self.record(run_id)
-        wanted, salt = record.plan.pipeline.stages[stage].targets, record.plan.salt
-        members = self.tx.targets.members(run_id)
-        chosen = [
-            candidate
-            for candidate in self.tx.devices.matching(wanted)
-            if candidate.id not in members and not is_left_out(wanted, candidate.device, salt=salt)
+        found = joining(self.tx, record, stage)
+        self.enlist(record, stage, found.members, first_id=record.stage_ids[stage] << 32)
+        return Frozen(at=self.at, stage=stage, targets=len(found.members), left_out=found.left_out)
+
+    def enlist(self, record: RunRecord, stage: int, chosen: Sequence[Member], *, first_id: int) -> None:
+        """Make devices members of a stage, in this order from *first_id* on; the run is yet to be told."""
+        rows = [
+            TargetRecord(
+                id=first_id + place,
+                run_id=record.id,
+                stage=stage,
+                device_id=member.id,
+                name=member.name,
+                target=Target(),
+                ready=member.instance,
+                updated_at=self.at,
+                previous=member.previous,
+                wanted=member.wanted,
+            )
+            for place, member in enumerate(chosen)
         ]
-        chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
-        first = record.stage_ids[stage] << 32
-        self.tx.targets.add(
-            [
-                TargetRecord(
-                    id=first | place,
-                    run_id=run_id,
-                    stage=stage,
-                    device_id=candidate.id,
-                    name=candidate.name,
-                    target=Target(),
-                    ready=candidate.instance,
-                    updated_at=self.at,
-                )
-                for place, candidate in enumerate(chosen)
-            ]
-        )
-        return Frozen(at=self.at, stage=stage, targets=len(chosen))
-
-    def _release(self, run_id: int, releases: Sequence[Release]) -> Issued:
-        """Carry out all releases of a decision, as far as one transaction may; the run goes on in the next."""
-        record = self.record(run_id)
-        now = record.run.clock.run_time(self.at)
-        deltas: dict[int, tuple[Delta, ...]] = {}
-        cut: set[int] = set()
-        for release in releases:
-            limit = min(release.count, self._releases_left)
-            ready = self._ready(record, release.stage, now, limit) if limit else ()
-            self._releases_left -= len(ready)
-            deltas[release.stage] = self._issue(record, ready, now) if ready else ()
-            if len(ready) == limit < release.count:
-                cut.add(release.stage)
-        return Issued(at=self.at, deltas=deltas, cut=frozenset(cut))
-
-    def _ready(self, record: RunRecord, stage: int, now: int, limit: int) -> Sequence[TargetRecord]:
-        instance = self.controller.transport.instance
-        return self.tx.targets.ready(record.stage_ids[stage], instance=instance, now=now, limit=limit)
-
-    def _issue(self, record: RunRecord, ready: Sequence[TargetRecord], now: int) -> tuple[Delta, ...]:
-        next_attempts = [
-            _with(row, msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self.at) for row in ready
-        ]
-        commands = self.maker.install(record, next_attempts)
-        deltas: list[Delta] = []
-        changed: list[TargetRecord] = []
-        for row, command in zip(ready, commands, strict=True):
-            event = Released(at=now, command=command.digest)
-            after, _ = targets.step(row.target, event, policy_of(record, row))
-            deltas.append(targets.delta(row.target, after))
-            changed.append(_with(row, after, self.at))
-        self.tx.targets.save(changed)
-        self._send(commands)
-        return tuple(deltas)
-
-    def reissue(self, record: RunRecord, rows: Sequence[TargetRecord], *, delay_ms: int = 0) -> None:
-        """Make a new command for the current attempt of each device; the old one is never sent again.
-
-        A device that was shut out since gets none: its attempt ends with its lease, or goes on when it is let in.
-        """
-        self.tx.commands.close([row.id for row in rows])
-        devices = self.tx.devices.by_names({row.name for row in rows})
-        fit = [row for row in rows if not (devices[row.name].is_blocked or devices[row.name].is_broken)]
-        commands = self.maker.install(record, fit, delay_ms=delay_ms)
-        changed: list[TargetRecord] = []
-        for row, command in zip(fit, commands, strict=True):
-            after, _ = targets.step(row.target, Reissued(command=command.digest), policy_of(record, row))
-            changed.append(_with(row, after, self.at))
-        self.tx.targets.save(changed)
-        self._send(commands)
+        assert first_id + len(rows) <= (record.stage_ids[stage] + 1) << 32, "a stage has no more positions"
+        self.tx.targets.add(rows)
 
     def control(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
         """Tell devices at work whether they may go on; the reply to its hello tells one that is not connected."""
         connected = [row for row in rows if self.controller.transport.session(row.name)]
-        self._send(self.maker.control(record, connected, mode))
-
-    def _send(self, commands: Sequence[CommandRecord]) -> None:
-        """Store commands; those that are due follow the commit, and are looked at again when that should be marked."""
-        again_at = later(self.at, RESEND_FIRST_MS)
-        due = [msgspec.structs.replace(command, send_at=again_at) for command in commands if command.send_at <= self.at]
-        self.after.commands += self.tx.commands.add(due)
-        self.tx.commands.add([command for command in commands if command.send_at > self.at])
+        self.releasing.send(self.maker.control(record, connected, mode))
 
     def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:
         record = self.record(run_id)
@@ -266,7 +258,7 @@ class Advance:
         """Ask for the end of devices of one stage; return what comes of it."""
         event = CancelRequested(at=record.run.clock.run_time(self.at), timed_out=timed_out)
         ends = [targets.step(row.target, event, policy_of(record, row))[0] for row in rows]
-        self.tx.targets.save([_with(row, end, self.at) for row, end in zip(rows, ends, strict=True)])
+        self.tx.targets.save([row.became(end, self.at) for row, end in zip(rows, ends, strict=True)])
         deltas = tuple(targets.delta(row.target, end) for row, end in zip(rows, ends, strict=True))
         return (Folded(at=self.at, deltas={rows[0].stage: deltas}),) if deltas else ()
 
@@ -280,17 +272,55 @@ class Advance:
         """Renew permissions; what was never accepted gets a new command, since the old one's epoch is fenced off."""
         record = self.record(run_id)
         at_work = self.tx.targets.in_flight(run_id)
-        unaccepted = [row for row in at_work if _is_unaccepted(row)]
-        accepted = [row for row in at_work if not _is_unaccepted(row)]
+        accepted = [row for row in at_work if not is_unaccepted(row.target)]
         self._control_all(record, accepted, Mode.GO)
-        self.reissue(record, unaccepted)
+        self._continue(run_id, [row for row in at_work if is_unaccepted(row.target)])
         return ()
+
+    def _suspend(self, run_id: int) -> Sequence[Event]:
+        self.after.voided += self.tx.commands.void(run_id=run_id, stage=None)
+        self._step(run_id, self.tx.targets.in_flight(run_id), Suspended())
+        return ()
+
+    def _thaw(self, run_id: int) -> Sequence[Event]:
+        at_work = self.tx.targets.in_flight(run_id)
+        self._continue(run_id, [row for row in at_work if is_unaccepted(row.target) and row.target.due is None])
+        return ()
+
+    def _continue(self, run_id: int, rows: Sequence[TargetRecord]) -> None:
+        """Give attempts that no device has accepted their new commands, unless they wait for the end of a freeze."""
+        record = self.record(run_id)
+        if record.run.freeze is None:
+            now = record.run.clock.run_time(self.at)
+            self.releasing.reissue(record, self._step(run_id, rows, Continued(at=now)))
+
+    def _step(self, run_id: int, rows: Sequence[TargetRecord], event: Suspended | Continued) -> Sequence[TargetRecord]:
+        """Let *event* happen to devices, none of which leaves its counter by it; return them as they are then."""
+        record = self.record(run_id)
+        after = [row.became(targets.step(row.target, event, policy_of(record, row))[0], self.at) for row in rows]
+        self.tx.targets.save([now for now, row in zip(after, rows, strict=True) if now.target != row.target])
+        return after
 
     def _control_all(self, record: RunRecord, rows: Sequence[TargetRecord], mode: Mode) -> None:
         """Tell devices *mode*, and those that were called back that they still are: the new epoch voids the recall."""
         recalled = [row for row in rows if row.target.cancel_requested]
         self.control(record, recalled, Mode.CANCEL)
         self.control(record, [row for row in rows if not row.target.cancel_requested], mode)
+
+    def _roll_back(self, run_id: int) -> Sequence[Event]:
+        """Have the devices of a run that has just ended taken back; its job is free once the end is stored."""
+        record = self.record(run_id)
+        order = record.run.rollback
+        assert order is not None
+        self.tx.runs.save(record)
+        try:
+            self.roll_back(run_id, order)
+        except CallerError as error:
+            return self._note(run_id, Note(kind="not_rolled_back", text=str(error)))
+        if not order.by:
+            actor = Actor(name=ON_FAILURE, role=Role.OPERATOR)
+            audit.record(self.tx, actor, "run.rollback", record.uid, at=self.at, reason=order.reason)
+        return ()
 
     def _note(self, run_id: int, note: Note) -> Sequence[Event]:
         said = {"text": note.text, "stage": note.stage, "by": note.by, "evidence": note.evidence}
@@ -309,14 +339,6 @@ def let_happen(advance: Advance, events: Mapping[int, Event]) -> None:
         advance.run(run_id, events[run_id])
 
 
-def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
-    """Let runs look again at what they may do: a device came online or became free."""
-    let_happen(advance, {run_id: Woken(at=advance.at) for run_id in run_ids})
-
-
-def _with(row: TargetRecord, target: Target, at: Instant) -> TargetRecord:
-    return msgspec.structs.replace(row, target=target, updated_at=at)
-
-
-def _is_unaccepted(row: TargetRecord) -> bool:
-    return row.target.attempt_state is AttemptState.SENT and not row.target.cancel_requested
+def wake_runs(advance: Advance, run_ids: Iterable[int], *, joined: Mapping[int, Event] | None = None) -> None:
+    """Let runs look again at what they may do: a device came online or became free, or has *joined* them."""
+    let_happen(advance, {**dict.fromkeys(run_ids, Woken(at=advance.at)), **(joined or {})})

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from controller.app import audit
+from controller.app import audit, withdrawn
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
 from controller.app.consequences import Consequences
@@ -13,6 +13,7 @@ from controller.app.records import ChannelRecord, ReleaseRecord
 from controller.app.repositories import Transaction
 from controller.app.triggers import appeared
 from controller.app.views import ChannelView
+from controller.domain.states import ReleaseState
 from protocol.errors import InvalidName
 from protocol.ids import parse_part
 
@@ -20,17 +21,19 @@ from protocol.ids import parse_part
 async def add(controller: Controller, actor: Actor, *, app: str, version: str, channel: str) -> ChannelView:
     """Put a release into a channel; one that is newer than all others in it starts the jobs that wait for that.
 
-    Putting it there again changes nothing, and neither does one that is older than another start anything.
+    Putting it there again changes nothing. One that is older than another, or deprecated, starts nothing.
 
     Raises:
         InvalidRequest: when the channel's name breaks the rule for names.
         NotFound: when there is no such release.
+        ReleaseWithdrawn: when it was withdrawn.
     """
     actor.require(Permission.CONTROL_RUNS)
     parse(channel)
 
     def work(tx: Transaction, after: Consequences) -> ChannelView:
         release = _find(tx, app, version)
+        withdrawn.require_usable(release)
         inside = [record for record in tx.catalog.channels(app) if record.channel == channel]
         known = next((record for record in inside if record.version == version), None)
         if known is not None:
@@ -40,7 +43,8 @@ async def add(controller: Controller, actor: Actor, *, app: str, version: str, c
         tx.catalog.add_to_channel(record)
         audit.record(tx, actor, "channel.add", f"{app} {version}", at=advance.at, reason=channel)
         is_newest = all(_find(tx, app, other.version).counter < release.counter for other in inside)
-        begun = appeared(advance, release, channel) if is_newest else ()
+        is_offered = is_newest and release.state is ReleaseState.PUBLISHED
+        begun = appeared(advance, release, channel) if is_offered else ()
         advance.finish()
         return _view(record, begun)
 

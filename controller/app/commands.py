@@ -7,6 +7,7 @@ import msgspec
 
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
+from controller.domain.freeze import next_start
 from controller.domain.pipeline import Timeouts
 from protocol.codec import encode
 from protocol.ids import TenantId, digest_of, split_name
@@ -16,6 +17,9 @@ from protocol.units import HOUR, Instant, Millis, later
 CONTROL_MS: Final = HOUR
 """How long a control command may be accepted."""
 
+Kind = tuple[int, str | None]
+"""What tells the commands of one run apart: the stage, and the version where that is the device's own."""
+
 
 class Maker:
     """Makes the commands of one transaction for one tenant; sequence numbers come from the database."""
@@ -23,24 +27,30 @@ class Maker:
     def __init__(self, *, tenant: TenantId, tx: Transaction, at: Instant, base_url: str) -> None:
         self._tenant = tenant
         self._tx = tx
-        self._at = at
+        self.at = at
         self._base_url = base_url
 
     def install(self, record: RunRecord, targets: Sequence[TargetRecord], *, delay_ms: int = 0) -> list[CommandRecord]:
         """Return unsaved commands for the given attempt of each target, by its `target.attempt`; seqs are taken."""
-        drafts = {stage: self._install(record, stage) for stage in {target.stage for target in targets}}
-        return self._made(record, targets, drafts, send_at=later(self._at, delay_ms))
+        kinds = {_kind(target) for target in targets}
+        drafts = {(stage, wanted): self._install(record, stage, wanted) for stage, wanted in kinds}
+        return self._made(record, targets, drafts, send_at=later(self.at, delay_ms))
 
     def control(self, record: RunRecord, targets: Sequence[TargetRecord], mode: Mode) -> list[CommandRecord]:
         """Return unsaved control commands for devices at work; a ``go`` renews what the device may do."""
-        drafts = {stage: self._control(record, stage, mode) for stage in {target.stage for target in targets}}
-        return self._made(record, targets, drafts, send_at=self._at)
+        drafts = {kind: self._control(record, kind[0], mode) for kind in {_kind(target) for target in targets}}
+        return self._made(record, targets, drafts, send_at=self.at)
 
-    def _install(self, record: RunRecord, stage_index: int) -> Command:
-        """Return what is the same in all install commands for one stage."""
+    def _install(self, record: RunRecord, stage_index: int, wanted: str | None) -> Command:
+        """Return what is the same in all install commands for one stage that lead to one version.
+
+        None is for after a freeze has begun.
+        """
         plan = record.plan
+        release = plan.release if wanted is None else plan.releases[wanted]
         stage = plan.pipeline.stages[stage_index]
-        expires = later(self._at, stage.timeouts.accept_ms)
+        last = later(self.at, stage.timeouts.accept_ms)
+        frozen_at = next_start(record.run.freezes, self.at)
         return Command(
             tenant=self._tenant,
             device="",
@@ -49,11 +59,11 @@ class Maker:
             run=record.uid,
             stage=stage.name,
             epoch=record.run.epoch,
-            iat=self._at,
-            exp=expires,
-            not_after=later(expires, stage.timeouts.lease_ms),
-            releases=(plan.release,),
-            urls=(f"{self._base_url}/v1/artifacts/{plan.release.sha256}",),
+            iat=self.at,
+            exp=last if frozen_at is None else min(last, frozen_at),
+            not_after=later(last, stage.timeouts.lease_ms),
+            releases=(release,),
+            urls=(f"{self._base_url}/v1/artifacts/{release.sha256}",),
             params=plan.operation.params,
             env=plan.operation.env,
             steps=_steps(stage.timeouts),
@@ -69,19 +79,23 @@ class Maker:
             op=Op(mode.value).value,
             run=record.uid,
             epoch=record.run.epoch,
-            iat=self._at,
-            exp=later(self._at, CONTROL_MS),
-            not_after=later(self._at, lease_ms),
+            iat=self.at,
+            exp=later(self.at, CONTROL_MS),
+            not_after=later(self.at, lease_ms),
         )
 
     def _made(
-        self, record: RunRecord, targets: Sequence[TargetRecord], drafts: Mapping[int, Command], *, send_at: Instant
+        self, record: RunRecord, targets: Sequence[TargetRecord], drafts: Mapping[Kind, Command], *, send_at: Instant
     ) -> list[CommandRecord]:
-        seqs = self._tx.devices.allocate_seqs([target.device_id for target in targets], at=self._at)
+        seqs = self._tx.devices.allocate_seqs([target.device_id for target in targets], at=self.at)
         return [
-            _addressed(drafts[target.stage], record, target, seq=seqs[target.device_id], send_at=send_at)
+            _addressed(drafts[_kind(target)], record, target, seq=seqs[target.device_id], send_at=send_at)
             for target in targets
         ]
+
+
+def _kind(target: TargetRecord) -> Kind:
+    return target.stage, target.wanted
 
 
 def _addressed(draft: Command, record: RunRecord, target: TargetRecord, *, seq: int, send_at: Instant) -> CommandRecord:

@@ -9,6 +9,7 @@ from controller.app.conditions import ANYTHING, Expected, labels_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotAuthenticated, NotFound
+from controller.app.joining import notice
 from controller.app.ports import IssuedCertificate
 from controller.app.queries import formula_from
 from controller.app.records import DeviceRecord
@@ -65,7 +66,7 @@ async def enrol(
         enrolled_at=now,
     )
 
-    def work(tx: Transaction, _after: Consequences) -> None:
+    def work(tx: Transaction, after: Consequences) -> None:
         if not tx.credentials.spend_claim(tokens.hash_of(claim), at=now):
             raise NotAuthenticated("the claim is not valid: unknown, expired or used up")
         known = tx.devices.by_names([name]).get(name)
@@ -74,9 +75,10 @@ async def enrol(
             raise NotAllowed(f"device {device!r} is blocked")
         if known is not None and not is_removed and known.hardware_id != hardware_id:
             raise Conflict(f"device {device!r} is enrolled with other hardware: choose another id")
-        tx.devices.add(record)
+        device_id = tx.devices.add(record)
         if is_removed:
             tx.devices.set_blocked(record.device, is_blocked=False)
+        notice(controller, tx, after, [device_id])
 
     await controller.write(work)
     return Enrolment(
@@ -220,13 +222,14 @@ async def set_labels(
     if len(labels) > LABELS_MAX or longest > LABEL_LENGTH_MAX or "" in labels:
         raise InvalidRequest(f"expected at most {LABELS_MAX} labels, keys and values up to {LABEL_LENGTH_MAX} long")
 
-    def work(tx: Transaction, _after: Consequences) -> DeviceRecord:
+    def work(tx: Transaction, after: Consequences) -> DeviceRecord:
         found = find(controller, tx, device)
         if found.labels == labels:
             return found
         expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
         tx.devices.set_labels(found.device, labels)
         audit.record(tx, actor, "device.label", device, at=controller.clock.now())
+        notice(controller, tx, after, [found.id])
         return find(controller, tx, device)
 
     return view_of(controller, await controller.write(work))
@@ -256,13 +259,14 @@ async def unblock(controller: Controller, actor: Actor, *, device: str, reason: 
 async def _set_blocked(controller: Controller, actor: Actor, device: str, reason: str, *, is_blocked: bool) -> None:
     actor.require(Permission.EDIT_DEVICES)
 
-    def work(tx: Transaction, _after: Consequences) -> None:
+    def work(tx: Transaction, after: Consequences) -> None:
         found = find(controller, tx, device)
         if found.removed_at is not None:
             raise Conflict(f"device {device!r} was removed: enrol it anew to bring it back")
         tx.devices.set_blocked(found.device, is_blocked=is_blocked)
         verb = "device.block" if is_blocked else "device.unblock"
         audit.record(tx, actor, verb, device, at=controller.clock.now(), reason=reason)
+        notice(controller, tx, after, [found.id])
 
     await controller.write(work)
 

@@ -4,9 +4,9 @@
 ControllerError
 ├── CallerError         the caller can mend it
 │   ├── InvalidRequest 422 · InvalidDefinition 422 · KeyReused 422 · SecretsNotSealed 422
-│   ├── NotFound 404 · Conflict 409
+│   ├── NotFound 404 · Conflict 409 (ReleaseWithdrawn · ReleaseDeprecated · ApprovalsMissing)
 │   ├── PreconditionRequired 428 · PreconditionFailed 412
-│   └── NotAuthenticated 401 · NotAllowed 403
+│   └── NotAuthenticated 401 · NotAllowed 403 (OwnWork)
 └── EnvironmentFault    time or an administrator mends it
     └── StorageUnavailable 503 · Overloaded 503
 ```
@@ -76,6 +76,29 @@ class Conflict(CallerError):
     slug = "conflict"
 
 
+class ReleaseWithdrawn(Conflict):
+    """The release was withdrawn: nothing installs it any more, and that is not taken back."""
+
+    slug = "release-withdrawn"
+
+
+class ReleaseDeprecated(Conflict):
+    """The release is deprecated: only somebody who says so starts a run of it."""
+
+    slug = "release-deprecated"
+
+
+class ApprovalsMissing(Conflict):
+    """Fewer people have approved a stage than its promotion takes; `count` are missing."""
+
+    slug = "approvals-missing"
+
+    def __init__(self, message: str, count: int) -> None:
+        """Take the message and how many are missing."""
+        super().__init__(message)
+        self.count = count
+
+
 class PreconditionRequired(CallerError):
     """An edit does not say which version it was made from (RFC 6585, section 3)."""
 
@@ -102,6 +125,12 @@ class NotAllowed(CallerError):
 
     status = 403
     slug = "not-allowed"
+
+
+class OwnWork(NotAllowed):
+    """Somebody would approve what they have written or started themselves."""
+
+    slug = "own-work"
 
 
 class EnvironmentFault(ControllerError):

@@ -4,12 +4,13 @@ import msgspec
 
 from controller.app import audit, presence, run_views
 from controller.app.access import Actor, Permission
-from controller.app.advance import Advance, let_happen, policy_of
+from controller.app.advance import Advance, let_happen
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, NotFound
 from controller.app.once import once
 from controller.app.records import RunRecord, TargetRecord
+from controller.app.releasing import policy_of
 from controller.app.repositories import Transaction
 from controller.app.standstill import require_reason
 from controller.app.views import TargetView

@@ -5,19 +5,21 @@ The rules this module keeps:
 1. A hello that is not newer than the last one of its incarnation is a recording and gets no answer.
 2. What is still owed is sent again, the same bytes; work that is no longer wanted is called back.
 3. Work that a device was thought to have, and has no more, is not waited for until its lease ends.
-4. Only then do the device's queued rows become ready.
+4. Only then does the device join stages that include new ones, and do its queued rows become ready.
 """
 
 from collections.abc import Sequence
 
 import msgspec
 
-from controller.app.advance import Advance, policy_of, wake_runs
+from controller.app.advance import Advance, wake_runs
 from controller.app.commands import outdated
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
 from controller.app.dispatch import RESEND_FIRST_MS
+from controller.app.joining import take_in
 from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, Sender, TargetRecord
+from controller.app.releasing import policy_of
 from controller.app.repositories import Transaction
 from controller.domain import target as targets
 from controller.domain.target import Seen, TargetState
@@ -40,8 +42,10 @@ def greet(
     fresh = _fresh(controller, tx, advance.at, hellos)
     _tell_again(advance, fresh)
     replies = [_reply(advance, device, hello) for device, hello in fresh]
-    touched = tx.targets.set_ready([device.id for device, _ in fresh], controller.transport.instance)
-    wake_runs(advance, touched)
+    ids = [device.id for device, _ in fresh]
+    joined = take_in(advance, ids)
+    touched = tx.targets.set_ready(ids, controller.transport.instance)
+    wake_runs(advance, touched, joined=joined)
     advance.finish()
     return replies
 
@@ -159,8 +163,8 @@ def _lift_recall(advance: Advance, device: DeviceRecord, work: WorkInHand) -> No
         return
     record = advance.record(row.run_id)
     advance.control(record, [row], _mode(record, row))
-    if row.target.attempt_state is AttemptState.SENT and not record.run.is_paused:
-        advance.reissue(record, [row])  # its sequence number is lower than that of the control command
+    if row.target.attempt_state is AttemptState.SENT and record.run.may_send(advance.at):
+        advance.releasing.reissue(record, [row])  # its sequence number is lower than that of the control command
 
 
 def _mode(record: RunRecord, at_work: TargetRecord) -> Mode:
@@ -180,14 +184,14 @@ def _send_again(advance: Advance, at_work: TargetRecord | None, hello: Hello, pe
         if permit.mode is Mode.CANCEL and is_unheard:
             _ask_soon(advance, at_work)
         return
-    if not is_unheard or record.run.is_paused or at_work.target.cancel_requested:
+    if not is_unheard or not record.run.may_send(advance.at) or at_work.target.cancel_requested:
         return
     owed = advance.tx.commands.open_for(at_work.id)
     usable = [c for c in owed if c.epoch == record.run.epoch and c.expires_at > advance.at and c.seq > hello.seq]
     if usable:
         advance.after.commands += usable
     elif not any(c.seq <= hello.seq for c in owed):
-        advance.reissue(record, [at_work])
+        advance.releasing.reissue(record, [at_work])
 
 
 def _ask_soon(advance: Advance, at_work: TargetRecord) -> None:

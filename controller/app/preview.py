@@ -63,6 +63,7 @@ class _Outcome(msgspec.Struct, kw_only=True):
     last: RunRecord | None
     before: dict[int, StageName]
     why: dict[int, tuple[str, str]]
+    no_way_back_to: tuple[str, ...]
 
     def has_changed(self, device: int, change: str) -> bool:
         now, before = self.placed.get(device), self.before.get(device)
@@ -93,6 +94,7 @@ async def show(
         placed=len(outcome.placed),
         stages=tuple(outcome.stages),
         last_run=None if outcome.last is None else outcome.last.uid,
+        no_way_back_to=outcome.no_way_back_to,
         **changed,
     )
 
@@ -176,6 +178,7 @@ def _outcome(
         last=last,
         before=before,
         why={},
+        no_way_back_to=_no_way_back_to(tx, subject.job),
     )
     for placement in placements(pipeline, fleet, find=lambda wanted: tx.devices.ids(formula_of(wanted)), salt=salt):
         name = placement.stage.name
@@ -204,6 +207,15 @@ def _pipeline(controller: Controller, tx: Transaction, subject: Subject) -> tupl
     given = Given(parameters={} if job is None else job.parameters).overridden_by(Given(parameters=subject.parameters))
     operation = Operation(app=AppName(""), version="") if job is None else job.operation
     return controller.resolve(definition, operation, given, Need.PARAMETERS).pipeline, revision
+
+
+def _no_way_back_to(tx: Transaction, name: str | None) -> tuple[str, ...]:
+    """Return the versions below the floor of a job's release, by counter: whoever installs that is past them."""
+    job = None if name is None else tx.catalog.job(name)
+    release = None if job is None else tx.catalog.release(job.operation.app, job.operation.version)
+    if release is None:
+        return ()
+    return tuple(one.version for one in tx.catalog.releases(release.app) if one.counter < release.floor)
 
 
 def _last_run(tx: Transaction, job: str | None) -> tuple[RunRecord | None, dict[int, StageName]]:

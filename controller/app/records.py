@@ -5,9 +5,11 @@ from enum import StrEnum
 
 import msgspec
 
+from controller.domain.freeze import Freeze
 from controller.domain.model import Plan, Run
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.states import ReleaseState
 from controller.domain.target import Target
 from controller.domain.trigger import JobTrigger, StartRequest
 from protocol.ids import DeviceId, Digest, Name
@@ -104,6 +106,8 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     """One device in one run. `id` is ``stage_id << 32 | position``, so that what is dispatched together is adjacent.
 
     `ready` is the transport's life in which the device was last seen online, 0 when it is not; only queued rows use it.
+    `previous` is the version of the app that the device had when its first command was committed, empty where it had
+    none, and None before that. `wanted` is the version that it goes to, None where that is the run's.
     """
 
     id: int
@@ -114,6 +118,26 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     target: Target
     ready: int = 0
     updated_at: Instant
+    previous: str | None = None
+    wanted: str | None = None
+
+    def became(self, target: Target, at: Instant) -> "TargetRecord":
+        """Return the row as it is once its device stands as *target* says."""
+        return msgspec.structs.replace(self, target=target, updated_at=at)
+
+
+class PastTarget(Record, frozen=True):
+    """A device of an ended run, and what decides whether another run takes it up; as the store selects it."""
+
+    id: int
+    device_id: int
+    name: Name
+    previous: str | None
+    wanted: str | None
+    instance: int
+    is_blocked: bool
+    is_broken: bool
+    installed: tuple[InstalledRelease, ...]
 
 
 class CommandState(StrEnum):
@@ -236,7 +260,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
 
 
 class ReleaseRecord(Record, frozen=True, kw_only=True):
-    """One published release."""
+    """One published release. All but its state is signed; `state_by` says since `state_at` why it is no plain one."""
 
     app: str
     version: str
@@ -248,6 +272,10 @@ class ReleaseRecord(Record, frozen=True, kw_only=True):
     installer: str
     hardware: tuple[str, ...]
     published_at: Instant
+    state: ReleaseState = ReleaseState.PUBLISHED
+    state_reason: str = ""
+    state_by: str = ""
+    state_at: Instant | None = None
 
 
 class ChannelRecord(Record, frozen=True, kw_only=True):
@@ -258,6 +286,15 @@ class ChannelRecord(Record, frozen=True, kw_only=True):
     version: str
     at: Instant
     actor: str
+
+
+class FreezeRecord(Record, frozen=True, kw_only=True):
+    """One freeze of the calendar, under the name that it has there."""
+
+    name: str
+    freeze: Freeze
+    actor: str
+    created_at: Instant
 
 
 class StandstillRecord(Record, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ async def publish(controller: Controller, actor: Actor, *, document: bytes) -> t
             audit.record(tx, actor, "release.publish", f"{release.app} {release.version}", at=now)
         return new
 
-    return tuple(_view(release) for release in await controller.write(work))
+    return tuple(release_view(release) for release in await controller.write(work))
 
 
 def _new_releases(controller: Controller, tx: Transaction, parsed: ReleaseFile, now: Instant) -> list[ReleaseRecord]:
@@ -57,12 +57,18 @@ def _new_releases(controller: Controller, tx: Transaction, parsed: ReleaseFile, 
         raise Conflict(f"release file version {parsed.version}: {newest} is published; fetch that and sign again")
     known = {release.path: release for release in tx.catalog.releases()}
     for path, release in known.items():
-        if path not in parsed.releases or record_of(parsed.releases[path], release.published_at) != release:
+        if path not in parsed.releases or not _is_same(parsed.releases[path], release):
             raise Conflict(f"release {release.app} {release.version} is published and cannot be changed or dropped")
     new = [info for path, info in parsed.releases.items() if path not in known]
     for info in sorted(new, key=lambda info: (info.app, info.counter)):
         _check_new(controller, tx, info)
     return [record_of(info, now) for info in new]
+
+
+def _is_same(info: ReleaseInfo, release: ReleaseRecord) -> bool:
+    """Say whether a release is signed as it is stored; its state is ours, and in no release file."""
+    signed = record_of(info, release.published_at)
+    return all(getattr(signed, name) == getattr(release, name) for name in ReleaseInfo.__struct_fields__)
 
 
 def _check_new(controller: Controller, tx: Transaction, info: ReleaseInfo) -> None:
@@ -83,7 +89,7 @@ async def list_releases(controller: Controller, actor: Actor, *, app: str | None
     """Return releases, by app and counter."""
     actor.require(Permission.READ)
     records, listed = await controller.read(lambda tx: (tx.catalog.releases(app), tx.catalog.channels(app)))
-    return tuple(_view(record, channels.of(record, listed)) for record in records)
+    return tuple(release_view(record, channels.of(record, listed)) for record in records)
 
 
 async def document(controller: Controller) -> bytes:
@@ -114,7 +120,8 @@ def record_of(info: ReleaseInfo, published_at: Instant) -> ReleaseRecord:
     )
 
 
-def _view(record: ReleaseRecord, in_channels: tuple[str, ...] = ()) -> ReleaseView:
+def release_view(record: ReleaseRecord, in_channels: tuple[str, ...] = ()) -> ReleaseView:
+    """Return a release as people see it."""
     return ReleaseView(
         app=record.app,
         version=record.version,
@@ -127,4 +134,8 @@ def _view(record: ReleaseRecord, in_channels: tuple[str, ...] = ()) -> ReleaseVi
         hardware=record.hardware,
         published_at=record.published_at,
         channels=in_channels,
+        state=record.state.value,
+        state_reason=record.state_reason,
+        state_by=record.state_by,
+        state_at=record.state_at,
     )

@@ -16,10 +16,12 @@ import msgspec
 import structlog
 
 from controller.app import presence
-from controller.app.advance import Advance, let_happen, policy_of
+from controller.app.advance import Advance, let_happen
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
+from controller.app.joining import take_in
 from controller.app.records import GivenCommand, ReportRecord, SecurityRecord, Sender, TargetRecord
+from controller.app.releasing import policy_of
 from controller.app.repositories import ReportKey, Transaction
 from controller.domain import target as targets
 from controller.domain.events import Event, Folded, Woken
@@ -95,6 +97,7 @@ class _Folding:
         self.tx.commands.close(self.heard)
         self._reissue()
         self._settle()
+        let_happen(self.advance, take_in(self.advance, {device_id for device_id, _, _ in self.told}))
         self.advance.finish()
         for state, count in self.counts.items():
             self.meters.reports.labels(state=state).inc(count)
@@ -139,6 +142,7 @@ class _Folding:
             reason=reason_from(report.reason) if report.reason else None,
             detail=report.detail,
             left=report.left,
+            outputs=report.outputs,
         )
         after = self._step(row, event)
         is_current = command.digest == after.command
@@ -190,8 +194,8 @@ class _Folding:
         for target_id, delay_ms in self.reissues.items():
             row = self.now[target_id]
             record = self.advance.record(row.run_id)
-            if not record.run.is_paused and row.target.attempt_state is AttemptState.SENT:
-                self.advance.reissue(record, [row], delay_ms=delay_ms)
+            if record.run.may_send(self.advance.at) and row.target.attempt_state is AttemptState.SENT:
+                self.advance.releasing.reissue(record, [row], delay_ms=delay_ms)
 
     def _settle(self) -> None:
         deltas: dict[int, dict[int, list[Delta]]] = defaultdict(lambda: defaultdict(list))

@@ -1,22 +1,34 @@
 """Runs and their devices as people see them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
-from controller.app.views import Counters, RunView, StageView, TargetView
-from controller.domain import gate
+from controller.app.views import (
+    ApprovalView,
+    Counters,
+    NotTakenView,
+    RunView,
+    StageView,
+    StandingFreeze,
+    SummaryView,
+    TargetView,
+)
+from controller.domain import approval, gate, pace
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
-from controller.domain.model import StageRun
-from controller.domain.pipeline import Stage
-from controller.domain.target import TargetState
+from controller.domain.freeze import Freeze
+from controller.domain.outputs import Summary
+from controller.domain.rerun import LeftOut
+from controller.domain.target import TargetState, is_unaccepted
 from protocol.ids import split_name
 from protocol.lifecycle import AttemptState
 from protocol.units import Instant
 
 WAITS: Final = {
     "pause": "the run is paused",
+    "freeze": "the run stands in a freeze",
     "offline": "the device is offline",
     "retry": "waiting to try again",
     "slot": "waiting for a free slot",
@@ -37,6 +49,7 @@ def run_view(record: RunRecord) -> RunView:
         paused=run.is_paused,
         waiting=run.is_waiting,
         pause_reasons=run.pause_reasons,
+        frozen=_frozen(run.freeze),
         reason=run.reason,
         epoch=run.epoch,
         salt=plan.salt,
@@ -44,13 +57,25 @@ def run_view(record: RunRecord) -> RunView:
         started_by=plan.started_by,
         created_at=record.created_at,
         ended_at=record.ended_at,
-        stages=tuple(
-            _stage_view(stage, at_work, record) for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True)
-        ),
+        stages=tuple(_stage_view(record, index) for index in range(len(run.stages))),
+        source=plan.source.run if plan.source else "",
+        purpose=plan.source.purpose.value if plan.source else "",
+        rolling_back=run.rollback is not None and not run.state.is_terminal,
+        rolled_back_by=run.rolled_back_by,
     )
 
 
-def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView:
+def not_taken(left_out: Sequence[LeftOut]) -> tuple[NotTakenView, ...]:
+    """Return as people see it who of an earlier run is left out."""
+    return tuple(NotTakenView(reason=one.reason.value, devices=one.devices, first=one.first) for one in left_out)
+
+
+def _frozen(freeze: Freeze | None) -> StandingFreeze | None:
+    return None if freeze is None else StandingFreeze(name=freeze.name, ends_at=freeze.ends_at, reason=freeze.reason)
+
+
+def _stage_view(record: RunRecord, index: int) -> StageView:
+    stage, at_work = record.plan.pipeline.stages[index], record.run.stages[index]
     tally = at_work.tally
     return StageView(
         name=stage.name,
@@ -64,10 +89,20 @@ def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView
         failures_allowed=gate.failures_allowed(stage.gate, tally),
         gate=gate.read_out(stage.gate, tally),
         bricked=tally.bricked,
+        outputs={name: _summary_view(summary) for name, summary in at_work.outputs.items()},
         max_in_flight=stage.pace.max_in_flight,
+        per_minute=pace.per_minute(stage.pace, succeeded=tally.succeeded),
+        paced_until=None if at_work.paced_until is None else record.run.clock.wall(at_work.paced_until),
         opened_at=_wall(record, at_work.opened_at),
         ended_at=_wall(record, at_work.ended_at),
+        approvals=tuple(ApprovalView(by=one.by, at=one.at, reason=one.reason) for one in at_work.approvals),
+        approvals_missing=approval.missing(record.plan, record.run, index),
+        left_out=not_taken(at_work.left_out),
     )
+
+
+def _summary_view(summary: Summary) -> SummaryView:
+    return SummaryView(count=summary.count, min=summary.least, max=summary.greatest, avg=summary.average)
 
 
 def _counters(tally: Tally) -> Counters:
@@ -97,16 +132,21 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         reason=target.reason.value if target.reason else "",
         detail=target.detail,
         left=target.left.value if target.left else "",
+        outputs=target.outputs,
         waits_for=_waits_for(controller, record, row),
         done=done,
         total=total,
         updated_at=row.updated_at,
+        previous=row.previous or "",
+        wanted=row.wanted or "",
     )
 
 
 def _waits_for(controller: Controller, record: RunRecord, row: TargetRecord) -> str:
     if record.run.is_paused and _can_be_held(row):
         return WAITS["pause"]
+    if record.run.freeze is not None and (row.target.state is TargetState.QUEUED or is_unaccepted(row.target)):
+        return WAITS["freeze"]
     if row.target.state is not TargetState.QUEUED:
         return ""
     if row.ready != controller.transport.instance:

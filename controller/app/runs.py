@@ -9,28 +9,29 @@ from typing import Final
 
 import msgspec
 
-from controller.app import audit, cursors, run_views, standstill
+from controller.app import audit, cursors, run_views, standstill, withdrawn
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
 from controller.app.conditions import ANYTHING, Expected, run_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.errors import Conflict, InvalidRequest, NotFound
+from controller.app.errors import ApprovalsMissing, Conflict, InvalidRequest, NotFound
 from controller.app.once import once
 from controller.app.pipelines import check
 from controller.app.preview import SALT_BYTES, checked_salt
 from controller.app.records import EventRecord, JobRecord, RunRecord
 from controller.app.repositories import Transaction
+from controller.app.rerun_plans import ref_of, release_of
 from controller.app.standstill import require_reason
 from controller.app.views import EventView, Page, RunView, TargetView
-from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Started, Terminated
-from controller.domain.model import Plan, create
+from controller.domain import approval
+from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Terminated
+from controller.domain.model import Plan
 from controller.domain.parameters import Given, Need
 from controller.domain.settle import BREACH
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
 from controller.domain.trigger import StartRequest
-from protocol.messages import ReleaseRef
 
 NOTHING_GIVEN: Final = Given()
 Check = Callable[[RunRecord], Event]
@@ -44,6 +45,7 @@ async def start(
     version: str | None = None,
     salt: str | None = None,
     given: Given = NOTHING_GIVEN,
+    allows_deprecated: bool = False,
 ) -> RunView:
     """Start a run of *job*, with another version than the job's, the salt of a preview, and more where it is *given*.
 
@@ -51,6 +53,8 @@ async def start(
         NotFound: when there is no such job, pipeline or release.
         InvalidDefinition: when the pipeline may not run with what is given.
         SecretsNotSealed: when a variable is a secret.
+        ReleaseWithdrawn: when the release was withdrawn.
+        ReleaseDeprecated: when the release is deprecated, and that is not allowed.
         Conflict: when the job has an active run.
         InvalidRequest: when the salt is none.
     """
@@ -63,7 +67,14 @@ async def start(
         found = tx.catalog.job(job)
         if found is None:
             raise NotFound(f"there is no job {job!r}")
-        request = StartRequest(by=actor.name, at=advance.at, version=version, given=given, salt=salt)
+        request = StartRequest(
+            by=actor.name,
+            at=advance.at,
+            version=version,
+            given=given,
+            salt=salt,
+            allows_deprecated=allows_deprecated,
+        )
         record = begin(advance, actor, found, request)
         advance.finish()
         return run_views.run_view(advance.record(record.id))
@@ -78,11 +89,12 @@ def begin(advance: Advance, actor: Actor, job: JobRecord, request: StartRequest)
         NotFound: when there is no such pipeline or release.
         InvalidDefinition: when the pipeline may not run with what is given.
         SecretsNotSealed: when a variable is a secret.
+        ReleaseWithdrawn, ReleaseDeprecated: when the release is not one to start.
         Conflict: when the job has an active run.
     """
-    record = advance.tx.runs.add(_new(advance.controller, advance.tx, job, request))
-    advance.adopt(record)
-    advance.run(record.id, Started(at=advance.at))
+    require_free(job)
+    plan = _plan(advance.controller, advance.tx, job, request)
+    record = advance.begin(plan, job_id=job.id, job=job.name)
     said = " ".join(filter(None, (job.name, request.version, request.reason)))
     audit.record(advance.tx, actor, "run.start", record.uid, at=advance.at, reason=said)
     return record
@@ -95,22 +107,19 @@ def require_startable(advance: Advance, job: JobRecord, request: StartRequest) -
         NotFound: when there is no such pipeline or release.
         InvalidDefinition: when the pipeline may not run with what is given.
         SecretsNotSealed: when a variable is a secret.
+        ReleaseWithdrawn, ReleaseDeprecated: when the release is not one to start.
     """
     _plan(advance.controller, advance.tx, job, request)
 
 
-def _new(controller: Controller, tx: Transaction, job: JobRecord, request: StartRequest) -> RunRecord:
+def require_free(job: JobRecord) -> None:
+    """Go on only with a job that has no active run.
+
+    Raises:
+        Conflict: when it has one.
+    """
     if job.active_run is not None:
         raise Conflict(f"job {job.name!r} has an active run, {job.active_run}: wait for its end, or terminate it")
-    plan = _plan(controller, tx, job, request)
-    return RunRecord(
-        uid=f"r{controller.chance.token(5)}",
-        job_id=job.id,
-        job=job.name,
-        plan=plan,
-        run=create(plan, pause_reasons=standstill.holds(tx)),
-        created_at=controller.clock.now(),
-    )
 
 
 def _plan(controller: Controller, tx: Transaction, job: JobRecord, request: StartRequest) -> Plan:
@@ -121,19 +130,18 @@ def _plan(controller: Controller, tx: Transaction, job: JobRecord, request: Star
         raise NotFound(f"there is no pipeline {job.pipeline!r}")
     check(pipeline.definition)
     resolved = controller.resolve(pipeline.definition, operation, given, Need.EVERYTHING)
-    release = tx.catalog.release(operation.app, operation.version)
-    if release is None:
-        known = ", ".join(r.version for r in tx.catalog.releases(operation.app)) or "none"
-        raise NotFound(f"version {operation.version!r} of {operation.app!r} is not published; published: {known}")
+    release = release_of(tx, operation.app, operation.version)
+    withdrawn.require_startable(release, allows_deprecated=request.allows_deprecated)
     return Plan(
         pipeline=resolved.pipeline,
         revision=pipeline.revision,
         operation=msgspec.structs.replace(operation, env=resolved.env, secrets={}),
-        release=ReleaseRef(path=release.path, sha256=release.sha256, length=release.length, counter=release.counter),
+        release=ref_of(release),
         salt=request.salt or controller.chance.token(SALT_BYTES),
         priority=job.priority,
         parameters=resolved.parameters,
         started_by=request.by,
+        author=pipeline.author,
     )
 
 
@@ -148,7 +156,7 @@ async def pause(controller: Controller, actor: Actor, *, run: str, reason: str) 
     require_reason(reason)
 
     def decide(record: RunRecord) -> Event:
-        _require_running(record)
+        require_running(record)
         return Paused(at=controller.clock.now(), reason=f"operator:{reason}", by=actor.name)
 
     return await _act(controller, actor, run, verb="run.pause", reason=reason, decide=decide)
@@ -167,6 +175,7 @@ async def resume(
 
     Raises:
         NotFound: when there is no such run.
+        ReleaseWithdrawn: when what it installs was withdrawn.
         Conflict: when it has ended or is ending, everything is stopped, or a gate was breached and *override* is not
             set.
         PreconditionFailed: when it is not as *expected*.
@@ -176,8 +185,9 @@ async def resume(
         require_reason(reason)
 
     def decide(record: RunRecord) -> Event:
-        _require_running(record)
+        require_running(record)
         standstill.require_lifted(record)
+        withdrawn.require_none(record)
         breaches = [r.removeprefix(BREACH) for r in record.run.pause_reasons if r.startswith(BREACH)]
         if breaches and not override:
             stages = ", ".join(breaches)
@@ -212,16 +222,19 @@ async def promote(
 
     Raises:
         NotFound: when there is no such run or stage.
+        ApprovalsMissing: when fewer people have approved it than it asks for.
         Conflict: when the run is not running, or the stage is not there yet.
         PreconditionFailed: when the run is not as *expected*.
     """
 
     def decide(record: RunRecord) -> Event:
-        _require_running(record)
-        index = _stage_index(record, stage)
+        require_running(record)
+        index = stage_index(record, stage)
         state = record.run.stages[index].state
         if state is StageState.BLOCKED:
             raise Conflict(f"stage {stage!r} does not await promotion: it is {state}")
+        if state is StageState.AWAITING_PROMOTION:
+            _require_approved(record, index)
         return Promoted(at=controller.clock.now(), stage=index, by=actor.name)
 
     return await _act(
@@ -234,6 +247,14 @@ async def promote(
         permission=Permission.PROMOTE,
         expected=expected,
     )
+
+
+def _require_approved(record: RunRecord, index: int) -> None:
+    count = approval.missing(record.plan, record.run, index)
+    if count:
+        wanted = record.plan.pipeline.stages[index]
+        hint = f"`tidegate run approve {record.uid} {wanted.name}`, by people who neither wrote nor started it"
+        raise ApprovalsMissing(f"stage {wanted.name!r} lacks {count} of {wanted.approvals} approvals: {hint}", count)
 
 
 async def skip(
@@ -250,8 +271,8 @@ async def skip(
     require_reason(reason)
 
     def decide(record: RunRecord) -> Event:
-        _require_running(record)
-        index = _stage_index(record, stage)
+        require_running(record)
+        index = stage_index(record, stage)
         state = record.run.stages[index].state
         if state.is_verdict and state is not StageState.SKIPPED:
             raise Conflict(f"stage {stage!r} has its verdict: it {state}")
@@ -335,7 +356,7 @@ async def targets(
 
     def work(tx: Transaction) -> Page[TargetView]:
         record = find(tx, run)
-        index = None if stage is None else _stage_index(record, stage)
+        index = None if stage is None else stage_index(record, stage)
         rows = tx.targets.page(record.id, stage=index, state=wanted, after=after, limit=limit)
         next_cursor = cursors.encode(rows[-1].id) if len(rows) == limit else None
         return Page(items=tuple(run_views.target_view(controller, record, row) for row in rows), cursor=next_cursor)
@@ -373,7 +394,12 @@ def find(tx: Transaction, uid: str) -> RunRecord:
     return record
 
 
-def _stage_index(record: RunRecord, name: str) -> int:
+def stage_index(record: RunRecord, name: str) -> int:
+    """Return which of a run's stages has a name.
+
+    Raises:
+        NotFound: when none has.
+    """
     names = [stage.name for stage in record.plan.pipeline.stages]
     if name not in names:
         raise NotFound(f"run {record.uid} has no stage {name!r}; it has {', '.join(names)}")
@@ -387,6 +413,11 @@ def _target_state(text: str | None) -> TargetState | None:
         raise InvalidRequest(f"state {text!r}: expected one of {', '.join(TargetState)}") from error
 
 
-def _require_running(record: RunRecord) -> None:
+def require_running(record: RunRecord) -> None:
+    """Go on only with a run that is running.
+
+    Raises:
+        Conflict: when it has ended or is ending.
+    """
     if record.run.state is not RunState.RUNNING:
         raise Conflict(f"run {record.uid} is not running: it is {record.run.state}")

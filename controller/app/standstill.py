@@ -15,10 +15,10 @@ from controller.app.once import once
 from controller.app.records import RunRecord, StandstillRecord
 from controller.app.repositories import Transaction
 from controller.app.views import StandstillView
+from controller.domain import settle
 from controller.domain.events import Lifted, Paused
 
-STOP_EVERYTHING: Final = "stop-everything"
-"""The pause reason of every run while everything is stopped."""
+STOP_EVERYTHING: Final = settle.STOP_EVERYTHING
 EVERYTHING: Final = "everything"
 REASON_LENGTH_MAX: Final = 500
 
@@ -71,11 +71,6 @@ async def get(controller: Controller, actor: Actor) -> StandstillView:
     """Say whether everything is stopped, since when, by whom and why."""
     actor.require(Permission.READ)
     return _view(await controller.read(lambda tx: tx.tenant.standstill()))
-
-
-def holds(tx: Transaction) -> tuple[str, ...]:
-    """Return the pause reasons with which a run begins now."""
-    return () if tx.tenant.standstill() is None else (STOP_EVERYTHING,)
 
 
 def require_lifted(record: RunRecord) -> None:

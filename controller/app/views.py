@@ -8,6 +8,7 @@ import msgspec
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.trigger import JobTrigger, StartRequest
+from protocol.outputs import Outputs
 from protocol.units import Instant
 
 V = TypeVar("V")
@@ -37,8 +38,39 @@ class Counters(View, frozen=True, kw_only=True):
     removed: int = 0
 
 
+class SummaryView(View, frozen=True, kw_only=True):
+    """The numbers, `count` of them, that devices of a stage told under one name."""
+
+    count: int
+    min: float
+    max: float
+    avg: float
+
+
+class ApprovalView(View, frozen=True, kw_only=True):
+    """Who approved a stage, when and why."""
+
+    by: str
+    at: Instant
+    reason: str
+
+
+class NotTakenView(View, frozen=True, kw_only=True):
+    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+
+    reason: str
+    devices: int
+    first: tuple[str, ...] = ()
+
+
 class StageView(View, frozen=True, kw_only=True):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
+    `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
+    `approvals_missing` are those without which it is not promoted.
+    `left_out` are devices of an earlier run that this one, over that run, does not take.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -51,13 +83,32 @@ class StageView(View, frozen=True, kw_only=True):
     failures_allowed: int
     gate: str
     bricked: int
+    outputs: Mapping[str, SummaryView] = {}
     max_in_flight: int
+    per_minute: int | None = None
+    paced_until: Instant | None = None
     opened_at: Instant | None
     ended_at: Instant | None
+    approvals: tuple[ApprovalView, ...] = ()
+    approvals_missing: int = 0
+    left_out: tuple[NotTakenView, ...] = ()
+
+
+class StandingFreeze(View, frozen=True, kw_only=True):
+    """The freeze in which a run stands."""
+
+    name: str
+    ends_at: Instant
+    reason: str
 
 
 class RunView(View, frozen=True, kw_only=True):
-    """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person."""
+    """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person.
+
+    `frozen` is the freeze of the calendar in which it stands, if it does.
+    `source` is the run that this one is over, for the `purpose` of a retry or a rollback. `rolling_back` while a
+    rollback begins when this run has ended; `rolled_back_by` is the run that it became.
+    """
 
     id: str
     job: str
@@ -69,6 +120,7 @@ class RunView(View, frozen=True, kw_only=True):
     paused: bool
     waiting: bool
     pause_reasons: tuple[str, ...]
+    frozen: StandingFreeze | None = None
     reason: str
     epoch: int
     salt: str
@@ -77,10 +129,35 @@ class RunView(View, frozen=True, kw_only=True):
     created_at: Instant
     ended_at: Instant | None
     stages: tuple[StageView, ...]
+    source: str = ""
+    purpose: str = ""
+    rolling_back: bool = False
+    rolled_back_by: str = ""
+
+
+class VersionView(View, frozen=True, kw_only=True):
+    """How many devices go to a version."""
+
+    version: str
+    devices: int
+
+
+class RollbackView(View, frozen=True, kw_only=True):
+    """What a rollback would do to the devices that a run has reached; more are reached until it has `ended`."""
+
+    run: str
+    ended: bool
+    devices: int
+    versions: tuple[VersionView, ...]
+    left_out: tuple[NotTakenView, ...]
 
 
 class TargetView(View, frozen=True, kw_only=True):
-    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit."""
+    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit.
+
+    `outputs` are what the release told of itself at the end of the last attempt.
+    `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
+    """
 
     device: str
     stage: str
@@ -90,10 +167,13 @@ class TargetView(View, frozen=True, kw_only=True):
     reason: str
     detail: str
     left: str
+    outputs: Outputs = {}
     waits_for: str
     done: int
     total: int
     updated_at: Instant
+    previous: str = ""
+    wanted: str = ""
 
 
 class EventView(View, frozen=True, kw_only=True):
@@ -181,7 +261,7 @@ class GroupChange(View, frozen=True, kw_only=True):
 
 
 class ReleaseView(View, frozen=True, kw_only=True):
-    """One release as the release key signed it."""
+    """One release as the release key signed it, and its state: who made it so, when and why."""
 
     app: str
     version: str
@@ -194,6 +274,10 @@ class ReleaseView(View, frozen=True, kw_only=True):
     hardware: tuple[str, ...]
     published_at: Instant
     channels: tuple[str, ...] = ()
+    state: str = "published"
+    state_reason: str = ""
+    state_by: str = ""
+    state_at: Instant | None = None
 
 
 class PipelineView(View, frozen=True, kw_only=True):
@@ -238,7 +322,8 @@ class PreviewStage(View, frozen=True, kw_only=True):
 class PreviewView(View, frozen=True, kw_only=True):
     """What a run would do. Of all `devices`, `placed` would get into a stage.
 
-    `new`, `gone` and `moved` compare with the stages that `last_run` has opened.
+    `new`, `gone` and `moved` compare with the stages that `last_run` has opened. `no_way_back_to` are the published
+    versions that the floor of the job's release forbids to devices that install it.
     """
 
     job: str | None
@@ -252,6 +337,7 @@ class PreviewView(View, frozen=True, kw_only=True):
     new: int
     gone: int
     moved: int
+    no_way_back_to: tuple[str, ...] = ()
 
 
 class PreviewDevice(View, frozen=True, kw_only=True):
@@ -353,6 +439,19 @@ class AuditView(View, frozen=True, kw_only=True):
     subject: str
     reason: str
     hash: str
+
+
+class FreezeView(View, frozen=True, kw_only=True):
+    """One freeze of the calendar, for the runs of some `pipelines`, or of all; `is_over` once its end has passed."""
+
+    name: str
+    starts_at: Instant
+    ends_at: Instant
+    reason: str
+    pipelines: tuple[str, ...]
+    by: str
+    created_at: Instant
+    is_over: bool = False
 
 
 class StandstillView(View, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from controller.app import heartbeat, once, presence, triggers
-from controller.app.advance import Advance, let_happen, policy_of
+from controller.app.advance import Advance, let_happen
 from controller.app.commands import outdated
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
@@ -21,6 +21,7 @@ from controller.app.errors import StorageUnavailable
 from controller.app.heartbeat import BEAT_MS, GAP_MS_MIN
 from controller.app.ports import Priority
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
+from controller.app.releasing import policy_of
 from controller.app.repositories import Transaction
 from controller.domain import target as targets
 from controller.domain.events import Event, Folded, Woken

@@ -66,6 +66,9 @@ def show(session: Session, found: Any) -> None:
     if found["last_run"]:
         changes = f"{found['new']} new, {found['gone']} gone, {found['moved']} in another stage"
         session.printer.say(f"since run {found['last_run']}: {changes}")
+    if found["no_way_back_to"]:
+        versions = ", ".join(found["no_way_back_to"])
+        session.printer.say(f"no way back: the floor of this release forbids going back to {versions}")
 
 
 def required(salt: str | None) -> str:

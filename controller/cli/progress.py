@@ -3,6 +3,7 @@
 Every class of devices has a sign of its own in the bar, so that nothing is said by colour alone.
 """
 
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from rich.console import Group, RenderableType
@@ -85,6 +86,8 @@ def state_of(run: RunView) -> str:
     words = [_words(run.state)]
     if run.ended_at is None and run.paused:
         words.append(f"paused ({', '.join(told_reasons(run.pause_reasons))})")
+    if run.frozen is not None:
+        words.append(f"frozen until {_moment(run.frozen.ends_at)} by {run.frozen.name}: {run.frozen.reason}")
     if run.ended_at is None and run.waiting:
         words.append("waiting for a promotion")
     if run.reason:
@@ -106,8 +109,17 @@ def _stage(stage: StageView, pulse: Pulse | None) -> RenderableType:
     if stage.opened_at is None:
         if stage.needs and stage.state == "blocked":
             line.append(f" after {', '.join(stage.needs)}", "bright_black")
+        if stage.approvals or stage.approvals_missing:
+            line.append(f" {_approvals(stage)}", "bright_black")
         return line
     return Group(line, _bar_line(stage, pulse), *_gate_line(stage))
+
+
+def _approvals(stage: StageView) -> str:
+    """Return who approved a stage that has not begun, and how many are missing."""
+    given = f"approved by {', '.join(one.by for one in stage.approvals)}" if stage.approvals else ""
+    missing = f"{stage.approvals_missing} more to approve" if stage.approvals_missing else ""
+    return "; ".join(filter(None, (given, missing)))
 
 
 def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
@@ -116,6 +128,8 @@ def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
     line.append(f"  {total} device{'' if total == 1 else 's'}{': ' if total else ''}")
     for index, (name, kind) in enumerate(_present(stage.counters)):
         line.append(", " if index else "").append(f"{getattr(stage.counters, name)} {kind.words}", kind.style)
+    if stage.per_minute is not None and stage.ended_at is None:
+        line.append(f"  at most {stage.per_minute:,} a minute", "bright_black")
     if stage.bricked:
         line.append(f", {stage.bricked} broken", "bold red")
     rate = pulse.rate(stage) if pulse else None
@@ -165,6 +179,15 @@ def _stage_state(stage: StageView) -> str:
 
 def _words(state: str) -> str:
     return state.replace("_", " ")
+
+
+def _moment(instant: int) -> str:
+    """Return a time to the second.
+
+    >>> _moment(1767225600123)
+    '2026-01-01T00:00:00Z'
+    """
+    return datetime.fromtimestamp(instant // SECOND, tz=UTC).isoformat().replace("+00:00", "Z")
 
 
 def _about(span_ms: int) -> str:

@@ -13,9 +13,11 @@ from controller.cli.reasons import OPERATOR
 
 BREACH: Final = "breach:"
 STOPPED: Final = "stop-everything"
+WITHDRAWN: Final = "withdrawn:"
 
 _OF_STAGES: Final[Mapping[str, str]] = {
     "awaiting_promotion": "stage {stage} waits for somebody to promote it",
+    "approved": "{by} approved stage {stage}: {text}",
     "promoted": "{by} promoted stage {stage}",
     "opened": "stage {stage} opened",
     "soaking": "stage {stage} has succeeded and soaks",
@@ -25,15 +27,21 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "skipped": "stage {stage} was skipped: {text}",
     "cancelled": "stage {stage} was cancelled: {text}",
     "timed_out": "stage {stage} ran out of time: {text}",
+    "left_out": "stage {stage} leaves out devices of the earlier run: {text}",
 }
 _OF_RUNS: Final[Mapping[str, str]] = {
     "started": "{by} started the run",
     "resumed": "{by} let the run go on: {text}",
+    "frozen": "the run stands in freeze {text}",
+    "thawed": "the freeze is over: the run goes on",
     "terminating": "{by} ended the run: {text}",
     "succeeded": "the run succeeded",
     "failed": "the run failed: {text}",
     "terminated": "the run was terminated: {text}",
     "timed_out": "the run ran out of time: {text}",
+    "rolling_back": "the devices that were reached are taken back when the run has ended: {text}",
+    "rolled_back": "run {text} takes the devices back that were reached",
+    "not_rolled_back": "no device is taken back: {text}",
 }
 
 
@@ -60,6 +68,8 @@ def _paused(data: Mapping[str, Any]) -> str:
     if text.startswith(BREACH):
         evidence = f": {data['evidence']}" if "evidence" in data else ""
         return f"the gate of stage {text.removeprefix(BREACH)} was breached{evidence}; the run is paused"
+    if text.startswith(WITHDRAWN):
+        return f"{_by(data)} withdrew version {text.removeprefix(WITHDRAWN)}; the run is held and cannot be resumed"
     if text == STOPPED:
         return f"{_by(data)} stopped everything" if "by" in data else "everything is stopped: the run is paused"
     return f"{_by(data)} paused the run: {_reason(text)}"

@@ -21,6 +21,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "enum": "expected {expected}, found {found}",
     "literal_error": "expected {expected}, found {found}",
     "greater_than_equal": "expected at least {ge}, found {found}",
+    "greater_than": "expected more than {gt:g}, found {found}",
     "less_than_equal": "expected at most {le}, found {found}",
     "too_long": "expected at most {max_length} entries, found {actual_length}",
     "string_too_short": "expected some text, found none",

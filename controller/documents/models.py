@@ -6,7 +6,6 @@ Defaults are the domain's; a field's name differs from the domain's only where p
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
-import msgspec
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,21 +21,34 @@ from pydantic import (
 from controller.app import schedules
 from controller.app.errors import InvalidRequest
 from controller.app.schedules import CRON_LENGTH_MAX
+from controller.documents.fields import (
+    COUNT_MAX,
+    Count,
+    Enumerated,
+    GroupPath,
+    Limit,
+    LongerSpan,
+    Name,
+    Percent,
+    Span,
+    Text,
+    Word,
+    percent_field,
+    span_field,
+)
 from controller.documents.patterns import checker_of
 from controller.documents.templates import NAME as PARAMETER_NAME
-from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
+from controller.documents.units import render_percent, shown
 from controller.domain import pipeline as domain
 from controller.domain.condition import LENGTH_MAX
-from controller.domain.group import parse_path
 from controller.domain.parameters import Input, Parameter, Type, Value
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
 from controller.domain.query import LENGTH_MAX as QUERY_LENGTH_MAX
 from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule
-from protocol.ids import parse_part
 
 T = TypeVar("T")
 
-COUNT_MAX: Final = 10_000_000
+FACTOR_MAX: Final = 100
 DEVICES_MAX: Final = 5_000
 GROUPS_MAX: Final = 256
 NEEDS_MAX: Final = 32
@@ -44,89 +56,14 @@ ENUM_MAX: Final = 256
 PARAMETERS_MAX: Final = 64
 VARIABLES_MAX: Final = 256
 PATTERN_LENGTH_MAX: Final = 200
-TEXT_LENGTH_MAX: Final = 2_000
-_SPAN: Final = {
-    "type": "string",
-    "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$",
-    "examples": ["10m", "2h"],
-}
-_PERCENT: Final = {
-    "anyOf": [
-        {"type": "number", "minimum": 0, "maximum": 100},
-        {"type": "string", "pattern": "^[0-9.]+ ?%?$"},
-    ],
-    "examples": ["95%", 5],
-}
-_LIMIT: Final = {
-    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9.]+ ?%$"}],
-    "examples": ["5%", 3],
-}
-
-
-class Share(msgspec.Struct, frozen=True):
-    """How many failures are too many: a count of devices, or a percentage."""
-
-    count: int | None = None
-    percent: float | None = None
-
-
-def _name(text: str) -> str:
-    return parse_part(text, what="name")
-
-
-def _positive(span_ms: int) -> int:
-    if span_ms < 1:
-        raise ValueError("expected a span longer than nothing")
-    return span_ms
-
-
-def _share(value: object) -> Share:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 0 <= value <= COUNT_MAX:
-            raise ValueError(f"expected a count from 0 to {COUNT_MAX}, found {shown(value)}")
-        return Share(count=value)
-    if not isinstance(value, str) or not value.endswith("%"):
-        raise ValueError(f"expected a share such as '5%' or a count of devices such as 3, found {shown(value)}")
-    percent = parse_percent(value)
-    if percent > 100:  # noqa: PLR2004 - per cent
-        raise ValueError(f"expected at most 100%, found {shown(value)}")
-    return Share(percent=percent)
-
-
-Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"})]
-GroupPath = Annotated[
-    str,
-    AfterValidator(parse_path),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": "^[a-z0-9][a-z0-9-]{0,62}(/[a-z0-9][a-z0-9-]{0,62}){0,7}$",
-            "examples": ["eu/berlin"],
-        }
-    ),
-]
-Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX)]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
-Span = Annotated[int, BeforeValidator(parse_span), WithJsonSchema(_SPAN)]
-LongerSpan = Annotated[int, BeforeValidator(parse_span), AfterValidator(_positive), WithJsonSchema(_SPAN)]
-Percent = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, le=100), WithJsonSchema(_PERCENT)]
-Limit = Annotated[Share, BeforeValidator(_share), WithJsonSchema(_LIMIT)]
-_Word = Field(strict=False)
-
-
-def _span(span_ms: int) -> Any:
-    return Field(default=span_ms, json_schema_extra={"default": render_span(span_ms)})
-
-
-def _percent(percent: float) -> Any:
-    return Field(default=percent, json_schema_extra={"default": render_percent(percent)})
 
 
 class Part(BaseModel):
     """What all parts of a file share: unknown fields are faults, and text is never taken for a number."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
     renamed: ClassVar[dict[str, str]] = {}
     only_here: ClassVar[frozenset[str]] = frozenset()
 
@@ -138,11 +75,7 @@ class Part(BaseModel):
 
 
 class TargetsPart(Part):
-    """Which devices: those for which all of this holds; all devices where nothing is given.
-
-    `query` is over labels, facts and installed versions; `groups` are those of which a device must belong to one, or to
-    one below it; `labels` must be equal; `devices` are the only ones that may belong, `exclude` those that do not.
-    """
+    """Which devices: those for which all of this holds; all devices where nothing is given."""
 
     query: Annotated[
         str,
@@ -151,11 +84,19 @@ class TargetsPart(Part):
             json_schema_extra={"examples": ['labels.region == "eu" && app("shop").version < "2.1"']},
         ),
     ] = ""
+    """A query over labels, facts, installed versions and groups, which must hold for the device."""
     groups: Annotated[list[GroupPath], Field(max_length=GROUPS_MAX)] = []
+    """Paths of groups; the device must belong to one of them, or to a group below one."""
     labels: dict[Word, Text] = {}
+    """Labels that the device must have, with these values."""
     devices: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
+    """The only devices that may belong; with none listed, all may."""
     exclude: Annotated[list[Name], Field(max_length=DEVICES_MAX)] = []
-    percent: Percent = _percent(domain.Targets().percent)
+    """Devices that do not belong."""
+    percent: Percent = percent_field(domain.Targets().percent)
+    """The share of the devices for which the rest holds. In one run the same devices stay in when it grows."""
+    include_new: bool = False
+    """Whether devices belong, too, for which all of this comes to hold while the stage is rolling out."""
 
     def to_domain(self) -> domain.Targets:
         """Return the domain's own."""
@@ -164,24 +105,83 @@ class TargetsPart(Part):
 
 
 class TriggerPart(Part):
-    """What opens a stage once what it needs is met: a person (`manual`), or nobody after a delay."""
+    """What opens a stage once what it needs is met: a person (`manual`), or nobody after a delay.
 
-    type: Annotated[Trigger, _Word] = Trigger.AUTOMATIC
-    delay: Span = _span(0)
+    With `approvals`, so many others must have approved before a person may promote it.
+    """
+
+    type: Annotated[Trigger, Enumerated] = Trigger.AUTOMATIC
+    """`manual`: somebody promotes the stage. `automatic`: it opens by itself."""
+    approvals: Annotated[int, Field(ge=0, le=domain.APPROVALS_MAX)] = 0
+    """How many others than who wrote the revision or started the run must approve before a stage is promoted."""
+    delay: Span = span_field(0)
+    """How long after what it needs was met."""
+
+
+class RatePart(Part):
+    """A rate that grows: `start` devices a minute, times `factor` for each `every` that succeeded, `max` at most.
+
+    Short for one that does not: the number alone.
+    """
+
+    start: Count
+    """How many devices may go in the first minute, and in every other one where the rate does not grow."""
+    factor: Annotated[float, Field(gt=1, le=FACTOR_MAX)] | None = None
+    """By what the rate is multiplied."""
+    every: Count | None = None
+    """For how many devices that succeeded it is multiplied once more."""
+    max: Count | None = None
+    """What it never exceeds."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "RatePart":
+        missing = [name for name in ("factor", "every", "max") if getattr(self, name) is None]
+        if 0 < len(missing) < len(type(self).model_fields) - 1:
+            raise ValueError(f"a rate that grows needs {', '.join(missing)}, too")
+        return self
+
+    def to_domain(self) -> int | domain.Growth:
+        """Return the domain's own."""
+        return self.start if self.factor is None else self.into(domain.Growth)
+
+
+def _rate_schema(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "integer", "minimum": 1, "maximum": COUNT_MAX})
+    schema["examples"] = [30, {"start": 10, "factor": 2, "every": 100, "max": 1000}]
 
 
 class PacePart(Part):
-    """How many devices may be at work at once."""
+    """How many devices may be at work at once, and how many may go in a minute."""
 
     max_in_flight: Count = domain.Pace().max_in_flight
+    """How many devices of the stage may be at work at once."""
+    per_minute: Annotated[RatePart | None, Field(json_schema_extra=_rate_schema)] = None
+    """How many of them may go in a minute: a number, or a rate that grows with success."""
+
+    @field_validator("per_minute", mode="before")
+    @classmethod
+    def _short_rate(cls, value: object) -> object:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        if not 1 <= value <= COUNT_MAX:
+            raise ValueError(f"expected a number of devices from 1 to {COUNT_MAX}, found {shown(value)}")
+        return {"start": value}
+
+    def to_domain(self) -> domain.Pace:
+        """Return the domain's own."""
+        return self.into(domain.Pace, per_minute=None if self.per_minute is None else self.per_minute.to_domain())
 
 
 class FailuresPart(Part):
     """How many failures that the build is to blame for are too many."""
 
     more_than: Limit
-    of: Annotated[Denominator, _Word] = Denominator.STARTED
+    """The limit itself: a count of devices, or a share of those named by `of`. One more is a breach."""
+    of: Annotated[Denominator, Enumerated] = Denominator.STARTED
+    """What a share is a share of: all `targets`, those that were `sent` a command, those that `started`, or those that
+    `finished`. Rejected, removed and cancelled devices never count."""
     min_sample: Count = domain.FailureLimit().min_sample
+    """How many devices must count before the limit is looked at."""
     only_here: ClassVar[frozenset[str]] = frozenset({"more_than"})
 
     def to_domain(self) -> domain.FailureLimit:
@@ -192,11 +192,17 @@ class FailuresPart(Part):
 class GatePart(Part):
     """When a stage passes, and when it must stop."""
 
-    success: Percent = _percent(domain.Gate().success_percent)
+    success: Percent = percent_field(domain.Gate().success_percent)
+    """The share of the devices that must have succeeded for the stage to pass."""
     straggler_after: Span | None = None
-    soak: Span = _span(domain.Gate().soak_ms)
+    """Pass with devices still at work or queued, once the share is reached and this long has gone by since the stage
+    opened. Without it the stage waits for all of them."""
+    soak: Span = span_field(domain.Gate().soak_ms)
+    """How long the stage must hold after its success before it passes; failures still count."""
     failures: FailuresPart | None = None
-    on_breach: Annotated[OnBreach, _Word] = domain.Gate().on_breach
+    """The limit on failures; when left out, more than 5% of at least 20 started devices."""
+    on_breach: Annotated[OnBreach, Enumerated] = domain.Gate().on_breach
+    """`fail`: the stage fails. `pause`: the run is paused, for a person to decide."""
     renamed: ClassVar[dict[str, str]] = {
         "success": "success_percent",
         "straggler_after": "straggler_after_ms",
@@ -210,13 +216,18 @@ class GatePart(Part):
 
 
 class TimeoutsPart(Part):
-    """Clocks of a stage; they stand still while the run is paused."""
+    """Clocks of a stage; they stand still while the run is paused, and while no controller runs."""
 
-    accept: LongerSpan = _span(domain.Timeouts().accept_ms)
-    lease: LongerSpan = _span(domain.Timeouts().lease_ms)
-    attempt: LongerSpan = _span(domain.Timeouts().attempt_ms)
+    accept: LongerSpan = span_field(domain.Timeouts().accept_ms)
+    """How long a device may take to accept its command."""
+    lease: LongerSpan = span_field(domain.Timeouts().lease_ms)
+    """How long a device at work may be silent."""
+    attempt: LongerSpan = span_field(domain.Timeouts().attempt_ms)
+    """How long a device may be at work on one attempt, whatever it says meanwhile."""
     queued: LongerSpan | None = None
-    stage: LongerSpan = _span(domain.Timeouts().stage_ms)
+    """How long a device may wait for its turn once the stage is open. Then it is timed out."""
+    stage: LongerSpan = span_field(domain.Timeouts().stage_ms)
+    """How long the stage may be open. Then it passes if its success is reached, and otherwise it is timed out."""
     renamed: ClassVar[dict[str, str]] = {
         "accept": "accept_ms",
         "lease": "lease_ms",
@@ -230,24 +241,63 @@ class RetryPart(Part):
     """How many attempts a device gets, and the wait before the second; it doubles."""
 
     attempts: Annotated[int, Field(ge=1, le=20)] = domain.Retry().attempts_max
-    backoff: LongerSpan = _span(domain.Retry().backoff_ms)
+    """How many attempts each device gets."""
+    backoff: LongerSpan = span_field(domain.Retry().backoff_ms)
+    """The wait before the second attempt; each further one is twice as long, with jitter."""
     renamed: ClassVar[dict[str, str]] = {"attempts": "attempts_max", "backoff": "backoff_ms"}
+
+
+class RollbackGatePart(GatePart):
+    """When a rollback is done, and when it must stop; unlike that of a stage it pauses where it must."""
+
+    on_breach: Annotated[OnBreach, Enumerated] = domain.Rollback().gate.on_breach
+
+
+class RollbackPart(Part):
+    """How the devices that a run has reached are taken back; its default pace is that of the widest stage."""
+
+    pace: PacePart | None = None
+    gate: RollbackGatePart = RollbackGatePart()
+    timeouts: TimeoutsPart = TimeoutsPart()
+    retry: RetryPart = RetryPart()
+
+    def to_domain(self) -> domain.Rollback:
+        """Return the domain's own."""
+        return self.into(
+            domain.Rollback,
+            pace=self.pace.into(domain.Pace) if self.pace else None,
+            gate=self.gate.to_domain(),
+            timeouts=self.timeouts.into(domain.Timeouts),
+            retry=self.retry.into(domain.Retry),
+        )
 
 
 class StagePart(Part):
     """One step of a pipeline."""
 
     name: Name
+    """What the stage is called, within its pipeline."""
     needs: Annotated[list[Name], Field(max_length=NEEDS_MAX)] = []
+    """The stages that must have passed, been skipped, or failed with `on_failure: continue`, before this one opens."""
     targets: TargetsPart = TargetsPart()
+    """Which devices belong to it."""
     trigger: TriggerPart = TriggerPart()
+    """What opens it once its needs are met; the type alone may be written as one word."""
     pace: PacePart = PacePart()
+    """How fast devices are released."""
     gate: GatePart = GatePart()
+    """When it passes, and when it must stop."""
     timeouts: TimeoutsPart = TimeoutsPart()
+    """Its clocks."""
     retry: RetryPart = RetryPart()
-    on_failure: Annotated[OnFailure, _Word] = OnFailure.STOP_RUN
+    """What happens to a device whose attempt failed for a reason that is tried again."""
+    on_failure: Annotated[OnFailure, Enumerated] = OnFailure.STOP_RUN
+    """What its failure does. `stop_run`: every stage without a verdict is cancelled and the run ends. `stop_branch`:
+    only stages that need it are cancelled. `continue`: stages that need it go on."""
     allow_empty: bool = False
+    """Whether a stage that no device belongs to is skipped; otherwise it fails."""
     when: Annotated[str, StringConstraints(max_length=LENGTH_MAX)] = ""
+    """A condition on the stages it needs; when it does not hold as the stage would open, the stage is skipped."""
 
     @field_validator("trigger", mode="before")
     @classmethod
@@ -261,8 +311,9 @@ class StagePart(Part):
             needs=tuple(self.needs),
             targets=self.targets.to_domain(),
             trigger=self.trigger.type,
+            approvals=self.trigger.approvals,
             delay_ms=self.trigger.delay,
-            pace=self.pace.into(domain.Pace),
+            pace=self.pace.to_domain(),
             gate=self.gate.to_domain(),
             timeouts=self.timeouts.into(domain.Timeouts),
             retry=self.retry.into(domain.Retry),
@@ -298,12 +349,18 @@ Variable = Annotated[Word, AfterValidator(_variable)]
 class ParameterPart(Part):
     """What a job or a run decides: its type, what it is by default, and which values it may have."""
 
-    type: Annotated[Type, _Word] = Type.STRING
+    type: Annotated[Type, Enumerated] = Type.STRING
+    """What values it has: `string`, `int`, `percent`, `span`, `bool` or `list`."""
     default: Open | None = None
+    """Its value when neither job nor run gives one; without a default one of them must."""
     enum: Annotated[list[Open], Field(max_length=ENUM_MAX)] = []
+    """The only values that it may have."""
     min: Open | None = None
+    """The least value, of an `int`, `percent` or `span`."""
     max: Open | None = None
+    """The greatest value, of an `int`, `percent` or `span`."""
     description: Text = ""
+    """What it is for, for people."""
 
     def to_domain(self) -> Parameter:
         """Return the domain's own."""
@@ -315,8 +372,11 @@ class InputPart(Part):
     """An environment variable that is understood; all of its value must match the pattern, a regular expression."""
 
     required: bool = False
+    """Whether a run without it is refused."""
     pattern: Annotated[str, StringConstraints(max_length=PATTERN_LENGTH_MAX)] = ""
+    """A regular expression, without look-around, that must match all of the value."""
     description: Text = ""
+    """What it is for, for people."""
 
     @field_validator("pattern")
     @classmethod
@@ -329,6 +389,7 @@ class SecretPart(Part):
     """A variable whose value is a secret, by the secret's name."""
 
     secret: Name
+    """The name of the secret. Runs with secrets are refused for now."""
 
 
 Environment = dict[Variable, Annotated[Text, AfterValidator(_no_zero)] | SecretPart]
@@ -352,13 +413,24 @@ class PipelineFile(Part):
     """A pipeline: stages that need each other, each with its devices, pace and gate."""
 
     kind: Literal["Pipeline"] = "Pipeline"
+    """Says that this is a pipeline; needed in a file."""
     name: Name
+    """What it is called."""
     description: Text = ""
-    timeout: LongerSpan = _span(domain.Pipeline(name="", stages=()).timeout_ms)
+    """What it is for, for people."""
+    timeout: LongerSpan = span_field(domain.Pipeline(name="", stages=()).timeout_ms)
+    """How long a run may take before it is stopped as timed out."""
     parameters: Annotated[dict[ParameterName, ParameterPart], Field(max_length=PARAMETERS_MAX)] = {}
+    """What is left open to jobs and runs, by name; `${name}` stands for the value in the stages."""
     inputs: Annotated[dict[Variable, InputPart], Field(max_length=VARIABLES_MAX)] = {}
+    """The environment variables that are understood, by name. With none listed, every variable is taken; otherwise
+    others are refused."""
     env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
+    """Environment variables that every run gets, unless its job or the run itself says otherwise."""
     stages: Annotated[list[StagePart], Field(max_length=domain.STAGES_MAX)]
+    """The stages, in any order; at least one."""
+    rollback: RollbackPart = RollbackPart()
+    """How a run that takes devices back goes."""
     renamed: ClassVar[dict[str, str]] = {"timeout": "timeout_ms"}
     only_here: ClassVar[frozenset[str]] = frozenset({"kind"})
 
@@ -371,6 +443,7 @@ class PipelineFile(Part):
             inputs={name: one.into(Input) for name, one in self.inputs.items()},
             env=plain_of(self.env),
             secrets=secrets_of(self.env),
+            rollback=self.rollback.to_domain(),
         )
 
 
@@ -378,9 +451,13 @@ class OperationPart(Part):
     """What a job does: install one app at a version."""
 
     app: Name
+    """The app to install."""
     version: Word
+    """Its version; a run may be started with another."""
     params: dict[Word, Text] = {}
+    """Parameters for the installer."""
     env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
+    """Environment variables, laid over those of the pipeline."""
 
     def to_domain(self) -> domain.Operation:
         """Return the domain's own."""
@@ -391,8 +468,11 @@ class JobTriggerPart(Part):
     """What starts runs by itself: a release in a `channel`, or a schedule, `cron` on the clocks of `zone`."""
 
     channel: Name | None = None
+    """Start when a release of the app comes into this channel."""
     cron: Annotated[str, StringConstraints(max_length=CRON_LENGTH_MAX)] | None = None
+    """Start by this schedule: minute, hour, day of the month, month, day of the week."""
     zone: Word | None = None
+    """The time zone of `cron`, such as `Europe/Berlin`; UTC when left out."""
 
     @model_validator(mode="after")
     def _is_one(self) -> "JobTriggerPart":
@@ -423,12 +503,19 @@ class JobFile(Part):
     """A job: an operation bound to a pipeline."""
 
     kind: Literal["Job"] = "Job"
+    """Says that this is a job; needed in a file."""
     name: Name
+    """What it is called."""
     pipeline: Name
+    """The pipeline that its runs go through."""
     operation: OperationPart
+    """What is done."""
     priority: Annotated[int, Field(ge=-domain.PRIORITY_MAX, le=domain.PRIORITY_MAX)] = 0
+    """Where several runs wait for one device, the one with the highest number gets it first."""
     parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = {}
+    """Values for what the pipeline leaves open, by name."""
     triggers: Annotated[list[JobTriggerPart], Field(max_length=TRIGGERS_MAX)] = []
+    """What starts runs without a person."""
 
     def given(self) -> dict[str, Value]:
         """Return the values of parameters as the domain has them."""

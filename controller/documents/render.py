@@ -9,7 +9,7 @@ import yaml
 from controller.documents.load import Definition, Job
 from controller.documents.templates import escaped
 from controller.documents.units import render_percent, render_span
-from controller.domain.pipeline import FailureLimit, Operation, Pipeline, Stage
+from controller.domain.pipeline import FailureLimit, Growth, Operation, Pipeline, Stage
 from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
 
 _SPANS: Mapping[str, str] = {
@@ -93,9 +93,10 @@ def _stages(pipeline: Pipeline) -> list[Any]:
 
 def _stage(stage: Stage) -> dict[str, Any]:
     document = {"name": stage.name, **_changed(stage, Stage(name=stage.name))}
-    document.pop("delay_ms", None)
-    if stage.delay_ms:
-        document["trigger"] = {"type": stage.trigger.value, "delay": render_span(stage.delay_ms)}
+    more = {"approvals": document.pop("approvals", 0), "delay": document.pop("delay_ms", 0)}
+    if any(more.values()):
+        shown = {name: render_span(value) if name == "delay" else value for name, value in more.items() if value}
+        document["trigger"] = {"type": stage.trigger.value, **shown}
     return document
 
 
@@ -114,8 +115,10 @@ def _plain(name: str, now: Any, before: Any) -> Any:
         return {key: _of_mapping(value) for key, value in now.items()}
     if isinstance(now, FailureLimit):
         return _failures(now)
+    if isinstance(now, Growth):
+        return msgspec.to_builtins(now)
     if isinstance(now, msgspec.Struct):
-        return _changed(now, before)
+        return _changed(now, type(now)() if before is None else before)
     if isinstance(now, float):
         return render_percent(now)
     if name in _SPANS:

@@ -12,11 +12,22 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     """Return the JSON Schema of one kind of document."""
     model = PipelineFile if kind is Kind.PIPELINE else JobFile
     schema = model.model_json_schema()
+    for part in (schema, *schema["$defs"].values()):
+        _leave_defaults_to_parts(part.get("properties", {}))
     if kind is Kind.PIPELINE:
         _allow_short_trigger(schema["$defs"][StagePart.__name__]["properties"])
     return {"$schema": DIALECT, **schema, "title": f"Tidegate {kind}"}
 
 
+def _leave_defaults_to_parts(properties: dict[str, Any]) -> None:
+    """Say of a part that is left out that it is as if empty: its fields tell their defaults in the units of files."""
+    for field in properties.values():
+        if isinstance(field.get("default"), dict):
+            field["default"] = {}
+
+
 def _allow_short_trigger(stage: dict[str, Any]) -> None:
     words = {"enum": ["manual", "automatic"]}
-    stage["trigger"] = {"anyOf": [words, {"$ref": f"#/$defs/{TriggerPart.__name__}"}], "default": "automatic"}
+    part = {"$ref": f"#/$defs/{TriggerPart.__name__}"}
+    described = stage["trigger"]["description"]
+    stage["trigger"] = {"anyOf": [words, part], "default": "automatic", "description": described}

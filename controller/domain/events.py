@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from controller.domain import freeze
+from controller.domain.rerun import LeftOut
 from controller.domain.target import Delta
 from protocol.ids import StageName
 from protocol.units import Instant
@@ -16,11 +18,22 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """The membership of a stage was fixed: that many devices, all queued."""
+    """The membership of a stage was fixed: that many devices, all queued.
+
+    Of an earlier run's devices, some may be `left_out`.
+    """
 
     at: Instant
     stage: int
     targets: int
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """Stages that include new devices took some in: how many by stage, all queued."""
+
+    at: Instant
+    counts: Mapping[int, int]
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +86,24 @@ class Terminated(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
 
 
+class Approved(msgspec.Struct, frozen=True, kw_only=True):
+    """A person consents to the promotion of a stage that has not begun; twice is once."""
+
+    at: Instant
+    stage: int
+    by: str
+    reason: str = ""
+
+
+class RollbackAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator ends the run, and has its devices taken back when it has ended: each to its own, or to a version."""
+
+    at: Instant
+    reason: str
+    by: str
+    version: str = ""
+
+
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     """An operator opens a stage that awaits promotion."""
 
@@ -90,6 +121,13 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
 
 
+class CalendarChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The freeze calendar has changed; `freezes` are those that concern the run now."""
+
+    at: Instant
+    freezes: tuple[freeze.Freeze, ...]
+
+
 class Woken(msgspec.Struct, frozen=True, kw_only=True):
     """A deadline passed, or a device came online."""
 
@@ -103,10 +141,10 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Order = Paused | Resumed | Lifted | Terminated | Promoted | Skipped
+Order = Paused | Resumed | Lifted | Terminated | RollbackAsked | Approved | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
-Event = Started | Frozen | Folded | Issued | Order | Woken | Recovered
+Event = Started | Frozen | Joined | Folded | Issued | Order | CalendarChanged | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +181,14 @@ class Go(msgspec.Struct, frozen=True, kw_only=True):
     """Tell devices at work that they may go on, under the new epoch."""
 
 
+class Suspend(msgspec.Struct, frozen=True, kw_only=True):
+    """A freeze begins: void commands that no device has accepted, and take the clocks of their attempts away."""
+
+
+class Continue(msgspec.Struct, frozen=True, kw_only=True):
+    """A freeze is over: give suspended attempts a new command, and their clocks anew."""
+
+
 class Note(msgspec.Struct, frozen=True, kw_only=True):
     """An entry for the run's timeline; `by` is who decided it, `evidence` the numbers that did."""
 
@@ -157,4 +203,8 @@ class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """The run has ended; the job is free."""
 
 
-Effect = Freeze | Release | Cancel | Expire | Hold | Go | Note | Conclude
+class RollBack(msgspec.Struct, frozen=True, kw_only=True):
+    """Begin the run that takes back the devices of this one, which has ended, before anything else of its job."""
+
+
+Effect = Freeze | Release | Cancel | Expire | Hold | Go | Suspend | Continue | Note | Conclude | RollBack

@@ -9,33 +9,57 @@ import msgspec
 
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
+from controller.domain.freeze import Freeze, in_force
+from controller.domain.outputs import Summary
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.rerun import LeftOut, RollbackOrder, Source
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, RunState, StageState
+from protocol.ids import StageName
 from protocol.messages import ReleaseRef
+from protocol.units import Instant
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """One person's consent to promote a stage, `at` wall time, bound to what was to be done."""
+
+    by: str
+    at: Instant
+    revision: int
+    version: str
+    salt: str
+    reason: str = ""
 
 
 class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     """One stage at work.
 
+    `outputs` sums up what its devices told, by name, as far as a condition of the plan asks for it;
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
-    devices may be ready than the last transaction released; `skipped` is why an operator passes it over; `accepted` is
-    the k that an operator resumed over.
+    devices may be ready than the last transaction released; before `paced_until` its rate lets nobody go, and it is
+    None where that is over; `skipped` is why an operator passes it over; `accepted` is the k that an operator resumed
+    over. `frozen_ms` is that of the run when the stage opened. `left_out` are devices of an earlier run that this
+    stage did not take.
     """
 
     state: StageState = StageState.BLOCKED
     tally: Tally = Tally()
+    outputs: Mapping[str, Summary] = {}
     reason: str = ""
     is_frozen: bool = False
     is_promoted: bool = False
+    approvals: tuple[Approval, ...] = ()
     is_recalled: bool = False
     is_cut: bool = False
+    paced_until: int | None = None
     skipped: str = ""
     accepted: int = 0
+    left_out: tuple[LeftOut, ...] = ()
     met_at: int | None = None
     opened_at: int | None = None
     soak_at: int | None = None
     ended_at: int | None = None
+    frozen_ms: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -48,7 +72,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was started with, the signed release included; never changed afterwards. Nothing in it is left open.
 
     Where several runs wait for one device, it goes to that of highest `priority`, and then to the oldest. `started_by`
-    names the person or the trigger.
+    names the person or the trigger, `author` who wrote the revision.
+
+    A run over an earlier run names it as its `source`. Where each device goes to a version of its own, `releases` are
+    the signed releases by version, and `release` is one of them.
     """
 
     pipeline: Pipeline
@@ -59,10 +86,22 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     parameters: Mapping[str, Value] = msgspec.field(default_factory=dict)
     started_by: str = ""
+    author: str = ""
+    source: Source | None = None
+    releases: Mapping[str, ReleaseRef] = msgspec.field(default_factory=dict)
+
+    def is_without_devices(self, stage: StageName) -> bool:
+        """Say whether it is known from the beginning that a stage of a retry has no device."""
+        return self.source is not None and stage in self.source.empty
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run at work; stored as versioned JSON. `stages` are in the plan's order."""
+    """A run at work; stored as versioned JSON. `stages` are in the plan's order.
+
+    `freezes` are those of the calendar that concern it, `freeze` the one in which it stands since `frozen_at`, and
+    `frozen_ms` the run time of those that are over for it.
+    `rollback` is what begins when it has ended, `rolled_back_by` the run that takes its devices back.
+    """
 
     version: int = 1
     state: RunState = RunState.PENDING
@@ -71,6 +110,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     pause_reasons: tuple[str, ...] = ()
     epoch: int = 1
     reason: str = ""
+    freezes: tuple[Freeze, ...] = ()
+    freeze: Freeze | None = None
+    frozen_at: int | None = None
+    frozen_ms: int = 0
+    rollback: RollbackOrder | None = None
+    rolled_back_by: str = ""
 
     @property
     def is_paused(self) -> bool:
@@ -82,6 +127,19 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether something has ended the run for good; it may still wait for devices that were called back."""
         return bool(self.reason)
 
+    def may_send(self, at: Instant) -> bool:
+        """Say whether a device may be sent work at wall time *at*: nothing pauses the run, and no freeze holds."""
+        return not self.is_paused and in_force(self.freezes, at) is None
+
+    def frozen_for(self, now: int) -> int:
+        """Return how much of its run time it has stood in freezes, at run time *now*."""
+        return self.frozen_ms + (0 if self.frozen_at is None else now - self.frozen_at)
+
+    def open_for(self, stage: int, now: int) -> int:
+        """Return for how long a stage has been open, less freezes, at run time *now*."""
+        at_work = self.stages[stage]
+        return now - (at_work.opened_at or 0) - (self.frozen_for(now) - at_work.frozen_ms)
+
     @property
     def is_waiting(self) -> bool:
         """Say whether every stage that is not over awaits a person or another stage that does."""
@@ -92,9 +150,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def create(plan: Plan, *, pause_reasons: tuple[str, ...] = ()) -> Run:
-    """Return the run of *plan* before its start; with *pause_reasons* it begins paused."""
-    return Run(stages=tuple(StageRun() for _ in plan.pipeline.stages), pause_reasons=pause_reasons)
+def create(plan: Plan, *, pause_reasons: tuple[str, ...] = (), freezes: tuple[Freeze, ...] = ()) -> Run:
+    """Return the run of *plan* before its start; with *pause_reasons* it begins paused, in a freeze it waits."""
+    stages = tuple(StageRun() for _ in plan.pipeline.stages)
+    return Run(stages=stages, pause_reasons=pause_reasons, freezes=freezes)
+
+
+def thawed(run: Run, now: int) -> Run:
+    """Return *run* out of the freeze in which it stood, at run time *now*."""
+    return msgspec.structs.replace(run, freeze=None, frozen_at=None, frozen_ms=run.frozen_for(now))
 
 
 def run_changed(run: Run, **changes: object) -> Run:

@@ -20,6 +20,8 @@ from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
 
 STAGES_MAX: Final = 256
+APPROVALS_MAX: Final = 16
+"""The most people whose approval one stage may ask for."""
 PRIORITY_MAX: Final = 1_000
 """The highest priority of a job; the lowest is as far below 0."""
 NAMES_SHOWN_MAX: Final = 12
@@ -47,6 +49,7 @@ class OnFailure(StrEnum):
     STOP_RUN = "stop_run"
     STOP_BRANCH = "stop_branch"
     CONTINUE = "continue"
+    ROLLBACK = "rollback"
 
 
 class Denominator(StrEnum):
@@ -63,7 +66,8 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
 
     Its labels equal all of `labels`; it belongs to one of `groups` or to a group below one; `query` holds
     (`controller.domain.query`); it is one of the listed `devices`; it is none of `exclude`. `percent` keeps a sticky
-    share of these: the same salt and device always fall on the same side, so 5 → 25 → 100 extend each other.
+    share of these: the same salt and device always fall on the same side, so 5 → 25 → 100 extend each other. With
+    `include_new` the stage also takes devices for which it comes to hold while it is rolling out.
     """
 
     query: str = ""
@@ -72,12 +76,23 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceId, ...] = ()
     exclude: tuple[DeviceId, ...] = ()
     percent: Percent = 100.0
+    include_new: bool = False
+
+
+class Growth(msgspec.Struct, frozen=True, kw_only=True):
+    """A rate that grows: `start` devices a minute, times `factor` for each `every` that succeeded, `max` at most."""
+
+    start: Positive
+    factor: Annotated[float, Meta(gt=1)]
+    every: Positive
+    max: Positive
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How many devices may be at work at once."""
+    """How many devices may be at work at once, and how many may go in a minute (`controller.domain.pace`)."""
 
     max_in_flight: Positive = 50
+    per_minute: Positive | Growth | None = None
 
 
 class FailureLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,13 +143,26 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     backoff_ms: Positive = Millis(30 * SECOND)
 
 
+class Rollback(msgspec.Struct, frozen=True, kw_only=True):
+    """How the devices that a run has reached are taken back: all of them in one stage.
+
+    Without a `pace` as many are at work at once as in the widest stage.
+    """
+
+    pace: Pace | None = None
+    gate: Gate = Gate(on_breach=OnBreach.PAUSE)
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+
+
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a pipeline."""
+    """One step of a pipeline. A manual one is promoted once `approvals` people have approved it."""
 
     name: StageName
     needs: tuple[StageName, ...] = ()
     targets: Targets = Targets()
     trigger: Trigger = Trigger.AUTOMATIC
+    approvals: Annotated[int, Meta(ge=0, le=APPROVALS_MAX)] = 0
     delay_ms: Annotated[int, Meta(ge=0)] = 0
     pace: Pace = Pace()
     gate: Gate = Gate()
@@ -163,6 +191,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Mapping[str, Input] = msgspec.field(default_factory=dict)
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
+    rollback: Rollback = Rollback()
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +222,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+def outputs_asked(pipeline: Pipeline, stage: StageName) -> frozenset[str]:
+    """Return the names of the outputs of *stage* that conditions of other stages ask for."""
+    asked = [conditions.outputs_of(conditions.parse(other.when)) for other in pipeline.stages if other.when]
+    return frozenset(name for outputs in asked for of, name in outputs if of == stage)
+
+
 def validate(pipeline: Pipeline) -> tuple[Fault, ...]:
     """Return every fault of a definition, in the order of their places; none means that it may run."""
     return tuple(_faults(pipeline))
@@ -211,6 +246,7 @@ def _faults(pipeline: Pipeline) -> Iterator[Fault]:
     needs: dict[StageName, tuple[StageName, ...]] = {}
     for stage in pipeline.stages:
         needs[stage.name] = (*needs.get(stage.name, ()), *stage.needs)
+    yield from _gate_faults("rollback.gate", pipeline.rollback.gate)
     if cycle := graph.find_cycle(needs):
         yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
 
@@ -220,11 +256,21 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         if need not in names:
             message = f"no stage is named {need!r}; there are {_some(names)}"
             yield Fault(place=f"{place}.needs[{index}]", message=message)
+    if stage.approvals and stage.trigger is not Trigger.MANUAL:
+        message = f"{stage.approvals} approvals of a stage that nobody promotes: expected the type 'manual'"
+        yield Fault(place=f"{place}.trigger.approvals", message=message)
     yield from _when_faults(f"{place}.when", stage)
-    limit = stage.gate.failures
-    if (limit.count is None) == (limit.percent is None):
-        yield Fault(place=f"{place}.gate.failures", message="expected exactly one of 'count' and 'percent'")
+    yield from _gate_faults(f"{place}.gate", stage.gate)
     yield from _target_faults(f"{place}.targets", stage.targets)
+    rate = stage.pace.per_minute
+    if isinstance(rate, Growth) and rate.start > rate.max:
+        message = f"expected no more than max, {rate.max}, found {rate.start}"
+        yield Fault(place=f"{place}.pace.per_minute.start", message=message)
+
+
+def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
+    if (gate.failures.count is None) == (gate.failures.percent is None):
+        yield Fault(place=f"{place}.failures", message="expected exactly one of 'count' and 'percent'")
 
 
 def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:

@@ -5,24 +5,33 @@ The rules this module and `controller.domain.settle` keep:
 1. `step` is total, and decides from the level, not from the edge: after any event the whole state is looked at, and
    doing it twice changes nothing.
 2. States change along the tables of `controller.domain.states` and nowhere else; a verdict absorbs.
-3. A stage opens only when all it needs has a verdict that meets it (`passed`, `skipped`, `failed` with `continue`).
+3. A stage opens only when all it needs has a verdict that meets it (`passed`, `skipped`, `failed` with `continue`), and
+   one that asks for approvals only with all of them.
 4. While a run is paused, is ending or has ended, no device is released.
 5. Whatever pauses or stops a run raises its epoch, which fences commands that are on their way.
 6. A release that was cut short is due again at once, because the state says so: it goes on after any restart.
+7. In a freeze nothing begins (`controller.domain.freeze`).
+8. A stage with a rate keeps it by what is stored of it (`controller.domain.pace`), whatever happened in between.
 """
 
 from collections.abc import Iterator
 from typing import assert_never
 
+import msgspec
+
+from controller.domain import approval, pace
 from controller.domain import gate as gates
 from controller.domain.counters import Tally, folded
 from controller.domain.events import (
+    Approved,
+    CalendarChanged,
     Effect,
     Event,
     Folded,
     Frozen,
     Go,
     Issued,
+    Joined,
     Lifted,
     Note,
     Order,
@@ -30,14 +39,18 @@ from controller.domain.events import (
     Promoted,
     Recovered,
     Resumed,
+    RollbackAsked,
     Skipped,
     Started,
     Terminated,
     Woken,
 )
-from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
-from controller.domain.pipeline import Stage
-from controller.domain.settle import breach_of, paused, room, settle, waits_until
+from controller.domain.freeze import next_change
+from controller.domain.model import Approval, Plan, Run, StageRun, run_changed, stage_changed
+from controller.domain.outputs import summed
+from controller.domain.pipeline import Stage, outputs_asked
+from controller.domain.rerun import RollbackOrder, said
+from controller.domain.settle import breach_of, paused, queue_limit, room, settle, slots
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
 
@@ -57,34 +70,44 @@ def next_deadline(plan: Plan, run: Run) -> Instant | None:
     """Return the wall time at which the run must be woken, or None while nothing is due by itself."""
     if run.state is not RunState.RUNNING or run.is_paused:
         return None
-    dues = [] if run.is_stopped else [plan.pipeline.timeout_ms]
+    dues = [] if run.is_stopped or run.freeze else [plan.pipeline.timeout_ms + run.frozen_ms]
     for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True):
-        dues += _dues(stage, at_work)
+        if at_work.state is StageState.SOAKING:
+            assert at_work.soak_at is not None
+            dues.append(at_work.soak_at + stage.gate.soak_ms)
+        elif run.freeze is None:
+            dues += _dues(stage, at_work, frozen_ms=run.frozen_ms - at_work.frozen_ms)
     return run.clock.wall(min(dues)) if dues else None
 
 
-def _dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
+def next_freeze_change(run: Run, at: Instant) -> Instant | None:
+    """Return the wall time after *at* at which a freeze begins or ends for the run, or None while that matters not."""
+    is_held = run.state is not RunState.RUNNING or run.is_paused or run.is_stopped
+    return None if is_held else next_change(run.freezes, at)
+
+
+def _dues(stage: Stage, at_work: StageRun, *, frozen_ms: int) -> Iterator[int]:
+    """Yield when something of a stage is due; it has stood in freezes for *frozen_ms* since it opened."""
     if at_work.is_cut and room(stage, at_work):
         assert at_work.opened_at is not None
         yield at_work.opened_at
-    until = waits_until(stage, at_work)
-    if until is not None:
-        yield until
+    if at_work.paced_until is not None and slots(stage, at_work):
+        yield at_work.paced_until
+    limit = queue_limit(stage, at_work)
+    if limit is not None and at_work.opened_at is not None:
+        yield at_work.opened_at + limit + frozen_ms
     match at_work.state:
         case StageState.BLOCKED if at_work.met_at is not None:
             yield at_work.met_at + stage.delay_ms
         case StageState.ROLLING_OUT:
             assert at_work.opened_at is not None
-            yield at_work.opened_at + stage.timeouts.stage_ms
+            yield at_work.opened_at + stage.timeouts.stage_ms + frozen_ms
             straggler = stage.gate.straggler_after_ms
             if straggler is not None and gates.is_success(stage.gate, at_work.tally):
-                yield at_work.opened_at + straggler
-        case StageState.SOAKING:
-            assert at_work.soak_at is not None
-            yield at_work.soak_at + stage.gate.soak_ms
+                yield at_work.opened_at + straggler + frozen_ms
         case StageState.PASSED if not at_work.is_recalled and not at_work.tally.is_settled:
             assert at_work.opened_at is not None
-            yield at_work.opened_at + stage.timeouts.stage_ms
+            yield at_work.opened_at + stage.timeouts.stage_ms + frozen_ms
         case _:
             return
 
@@ -94,13 +117,17 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
         case Started():
             return _start(plan, run, event)
         case Frozen():
-            return _freeze(run, event), ()
+            return _freeze(plan, run, event)
+        case Joined():
+            return _join(run, event), ()
         case Folded():
-            return _fold(run, event), ()
+            return _fold(plan, run, event), ()
         case Issued():
-            return _issue(run, event), ()
+            return _issue(plan, run, event), ()
         case Recovered():
             return run_changed(run, clock=run.clock.skipped(event.gap_ms)), ()
+        case CalendarChanged():
+            return run_changed(run, freezes=event.freezes), ()
         case Woken():
             return run, ()
         case _:
@@ -117,6 +144,10 @@ def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
             return _lift(run, order)
         case Terminated():
             return _terminate(run, order)
+        case Approved():
+            return _approve(plan, run, order)
+        case RollbackAsked():
+            return _roll_back(run, order)
         case Promoted():
             return _promote(plan, run, order)
         case Skipped():
@@ -133,21 +164,39 @@ def _start(plan: Plan, run: Run, event: Started) -> Outcome:
     return run_changed(run, state=RunState.RUNNING, clock=clock), (Note(kind="started", by=plan.started_by), *notes)
 
 
-def _freeze(run: Run, event: Frozen) -> Run:
+def _freeze(plan: Plan, run: Run, event: Frozen) -> Outcome:
     if run.stages[event.stage].is_frozen:
-        return run
-    return stage_changed(run, event.stage, is_frozen=True, tally=Tally(queued=event.targets))
+        return run, ()
+    tally = Tally(queued=event.targets)
+    frozen = stage_changed(run, event.stage, is_frozen=True, tally=tally, left_out=event.left_out)
+    stage = plan.pipeline.stages[event.stage].name
+    return frozen, (Note(kind="left_out", stage=stage, text=said(event.left_out)),) if event.left_out else ()
 
 
-def _issue(run: Run, event: Issued) -> Run:
-    for index in event.deltas:
+def _join(run: Run, event: Joined) -> Run:
+    for index, count in event.counts.items():
+        tally = run.stages[index].tally
+        run = stage_changed(run, index, tally=msgspec.structs.replace(tally, queued=tally.queued + count))
+    return run
+
+
+def _issue(plan: Plan, run: Run, event: Issued) -> Run:
+    now = run.clock.run_time(event.at)
+    for index, deltas in event.deltas.items():
         run = stage_changed(run, index, is_cut=index in event.cut)
-    return _fold(run, event)
+        rate = pace.per_minute(plan.pipeline.stages[index].pace, succeeded=run.stages[index].tally.succeeded)
+        if rate is not None and deltas:
+            run = stage_changed(run, index, paced_until=now + pace.span_ms(rate, released=len(deltas)))
+    return _fold(plan, run, event)
 
 
-def _fold(run: Run, event: Folded | Issued) -> Run:
+def _fold(plan: Plan, run: Run, event: Folded | Issued) -> Run:
     for index, deltas in event.deltas.items():
         run = stage_changed(run, index, tally=folded(run.stages[index].tally, deltas))
+        told = [delta.outputs for delta in deltas if delta.outputs]
+        if told:
+            names = outputs_asked(plan.pipeline, plan.pipeline.stages[index].name)
+            run = stage_changed(run, index, outputs=summed(run.stages[index].outputs, told, names))
     return run
 
 
@@ -174,6 +223,7 @@ def _going(run: Run, at: Instant, note: Note) -> Outcome:
 
 
 def _terminate(run: Run, event: Terminated) -> Outcome:
+    """End a run; one that a failed stage would have had rolled back is not: somebody has decided otherwise."""
     if run.state is not RunState.RUNNING:
         return run, ()
     ending = run_changed(
@@ -183,12 +233,42 @@ def _terminate(run: Run, event: Terminated) -> Outcome:
         reason=event.reason,
         pause_reasons=(),
         clock=run.clock.started(event.at),
+        rollback=None,
     )
     return ending, (Note(kind="terminating", text=event.reason, by=event.by),)
 
 
+def _approve(plan: Plan, run: Run, event: Approved) -> Outcome:
+    at_work = run.stages[event.stage]
+    is_open = at_work.state in {StageState.BLOCKED, StageState.AWAITING_PROMOTION}
+    is_known = event.by in {one.by for one in at_work.approvals}
+    if run.state is not RunState.RUNNING or not is_open or is_known or approval.is_barred(plan, event.by):
+        return run, ()
+    given = Approval(
+        by=event.by,
+        at=event.at,
+        revision=plan.revision,
+        version=plan.operation.version,
+        salt=plan.salt,
+        reason=event.reason,
+    )
+    name = plan.pipeline.stages[event.stage].name
+    note = Note(kind="approved", stage=name, text=event.reason, by=event.by)
+    return stage_changed(run, event.stage, approvals=(*at_work.approvals, given)), (note,)
+
+
+def _roll_back(run: Run, event: RollbackAsked) -> Outcome:
+    if run.state not in {RunState.RUNNING, RunState.TERMINATING} or run.rollback is not None:
+        return run, ()
+    ending, effects = _terminate(run, Terminated(at=event.at, reason=event.reason, by=event.by))
+    order = RollbackOrder(reason=event.reason, by=event.by, version=event.version)
+    return run_changed(ending, rollback=order), (*effects, Note(kind="rolling_back", text=event.reason, by=event.by))
+
+
 def _promote(plan: Plan, run: Run, event: Promoted) -> Outcome:
     if run.state is not RunState.RUNNING or run.stages[event.stage].state is not StageState.AWAITING_PROMOTION:
+        return run, ()
+    if approval.missing(plan, run, event.stage):
         return run, ()
     name = plan.pipeline.stages[event.stage].name
     return stage_changed(run, event.stage, is_promoted=True), (Note(kind="promoted", stage=name, by=event.by),)

@@ -5,10 +5,24 @@ from typing import Final
 
 from controller.domain import condition as conditions
 from controller.domain import gate as gates
-from controller.domain import graph
-from controller.domain.events import Cancel, Conclude, Effect, Expire, Freeze, Hold, Note, Release
-from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed
+from controller.domain import graph, pace
+from controller.domain.events import (
+    Cancel,
+    Conclude,
+    Continue,
+    Effect,
+    Expire,
+    Freeze,
+    Hold,
+    Note,
+    Release,
+    RollBack,
+    Suspend,
+)
+from controller.domain.freeze import in_force
+from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed, thawed
 from controller.domain.pipeline import OnBreach, OnFailure, Stage, Trigger
+from controller.domain.rerun import RollbackOrder
 from controller.domain.states import STOPS, RunState, StageState
 from protocol.ids import StageName
 from protocol.units import Instant
@@ -16,6 +30,11 @@ from protocol.units import Instant
 Outcome = tuple[Run, tuple[Effect, ...]]
 
 BREACH: Final = "breach:"
+STOP_EVERYTHING: Final = "stop-everything"
+"""The pause reason of every run while everything is stopped."""
+NOBODY_LEFT: Final = "no device of the earlier run is left for it"
+STOPPING: Final = frozenset({OnFailure.STOP_RUN, OnFailure.ROLLBACK})
+"""What a stage says whose failure ends the run."""
 CALLED_BACK: Final = STOPS | {StageState.SKIPPED}
 """Verdicts after which a stage's devices are called back."""
 
@@ -23,7 +42,9 @@ CALLED_BACK: Final = STOPS | {StageState.SKIPPED}
 def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
     """Return *run* as it should stand at wall time *at*, and the effects that bring that about."""
     decision = _Decision(plan, run, at)
+    decision.calendar()
     if run.state is RunState.RUNNING:
+        decision.rates()
         decision.stages()
         decision.timeout()
     if run.state is RunState.TERMINATING:
@@ -51,23 +72,29 @@ def breach_of(stage: StageName) -> str:
 
 def room(stage: Stage, at_work: StageRun) -> int:
     """Return how many queued devices of a stage may start, as long as nothing holds its run."""
+    if at_work.paced_until is not None:
+        return 0
+    rate = pace.per_minute(stage.pace, succeeded=at_work.tally.succeeded)
+    free = slots(stage, at_work)
+    return free if rate is None else min(free, pace.group_max(rate))
+
+
+def slots(stage: Stage, at_work: StageRun) -> int:
+    """Return how many queued devices of a stage could start by its limit of devices at work."""
     is_open = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED}
     if not is_open or not at_work.is_frozen or at_work.is_recalled:
         return 0
     return max(0, min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued))
 
 
-def waits_until(stage: Stage, at_work: StageRun) -> int | None:
-    """Return the run time at which the queued devices of a stage go without, or None where nothing says so."""
+def queue_limit(stage: Stage, at_work: StageRun) -> int | None:
+    """Return how long after the stage's opening its queued devices go without, or None where nothing says so."""
     is_open = at_work.state in {StageState.ROLLING_OUT, StageState.SOAKING, StageState.PASSED}
-    if not is_open or at_work.is_recalled or not at_work.tally.queued or stage.timeouts.queued_ms is None:
-        return None
-    assert at_work.opened_at is not None
-    return at_work.opened_at + stage.timeouts.queued_ms
+    return stage.timeouts.queued_ms if is_open and not at_work.is_recalled and at_work.tally.queued else None
 
 
 def _releases(plan: Plan, run: Run) -> Iterator[Release]:
-    if run.state is not RunState.RUNNING or run.is_paused:
+    if run.state is not RunState.RUNNING or run.is_paused or run.freeze is not None:
         return
     for index, (stage, at_work) in enumerate(zip(plan.pipeline.stages, run.stages, strict=True)):
         count = room(stage, at_work)
@@ -90,6 +117,31 @@ class _Decision:
         """The run's own time; a pause in the middle of a decision stops it."""
         return self.run.clock.run_time(self.at)
 
+    def calendar(self) -> None:
+        """Let the freeze begin or end that the calendar has; one that only goes over into the next does neither."""
+        is_going = self.run.state is RunState.RUNNING and not self.run.is_stopped
+        before, now = self.run.freeze, in_force(self.run.freezes, self.at) if is_going else None
+        if before == now:
+            return
+        if now is None:
+            self._thaw(is_going=is_going)
+            return
+        frozen_at = self.now if self.run.frozen_at is None else self.run.frozen_at
+        self.run = run_changed(self.run, freeze=now, frozen_at=frozen_at)
+        self.effects += [*(() if before else (Suspend(),)), Note(kind="frozen", text=f"{now.name}: {now.reason}")]
+
+    def _thaw(self, *, is_going: bool) -> None:
+        """End the freeze; a pause that holds now gives suspended devices their commands when it is lifted."""
+        self.run = thawed(self.run, self.now)
+        if is_going:
+            self.effects += [*(() if self.run.is_paused else (Continue(),)), Note(kind="thawed")]
+
+    def rates(self) -> None:
+        """Let go on, at their rates, the stages that have waited long enough since they last released devices."""
+        for index, at_work in enumerate(self.run.stages):
+            if at_work.paced_until is not None and self.now >= at_work.paced_until:
+                self.run = stage_changed(self.run, index, paced_until=None)
+
     def stages(self) -> None:
         """Settle every stage, each after what it needs, so that one pass reaches the end of a chain."""
         for name in graph.in_order({stage.name: stage.needs for stage in self.plan.pipeline.stages}):
@@ -97,7 +149,8 @@ class _Decision:
 
     def timeout(self) -> None:
         """Stop a run whose time is over."""
-        if not self.run.is_paused and self.now >= self.plan.pipeline.timeout_ms:
+        at_work_for = self.now - self.run.frozen_for(self.now)
+        if not self.run.is_paused and at_work_for >= self.plan.pipeline.timeout_ms:
             self.stop("the run's time was over", verdict=StageState.TIMED_OUT)
 
     def end(self) -> None:
@@ -105,8 +158,10 @@ class _Decision:
         is_open = self.run.state in {RunState.RUNNING, RunState.TERMINATING}
         if not is_open or not all(stage.is_over for stage in self.run.stages):
             return
-        self.run = run_changed(self.run, state=_end_state(self.run), pause_reasons=())
+        self.run = run_changed(thawed(self.run, self.now), state=_end_state(self.run), pause_reasons=())
         self.effects += [Note(kind=self.run.state.value, text=self.run.reason), Conclude()]
+        if self.run.rollback is not None:
+            self.effects.append(RollBack())
 
     def stop(self, reason: str, *, verdict: StageState = StageState.CANCELLED) -> None:
         """Give every stage that has none a verdict, and call back the devices of every stage; once.
@@ -121,7 +176,8 @@ class _Decision:
                 self._recall(index, timed_out=verdict is StageState.TIMED_OUT)
         if not self.run.is_stopped:
             clock = self.run.clock.started(self.at)
-            self.run = run_changed(self.run, epoch=self.run.epoch + 1, reason=reason, pause_reasons=(), clock=clock)
+            run = thawed(self.run, self.now)
+            self.run = run_changed(run, epoch=run.epoch + 1, reason=reason, pause_reasons=(), clock=clock)
 
     def _stage(self, index: int) -> None:
         at_work = self.run.stages[index]
@@ -131,7 +187,7 @@ class _Decision:
             case StageState.BLOCKED:
                 self._blocked(index)
             case StageState.AWAITING_PROMOTION:
-                if self.run.stages[index].is_promoted and not self.run.is_paused:
+                if self.run.stages[index].is_promoted and self._may_open:
                     self._open(index)
             case StageState.ROLLING_OUT | StageState.SOAKING:
                 self._open_stage(index)
@@ -151,11 +207,17 @@ class _Decision:
         needs = [self._need(name) for name in stage.needs]
         if False in needs:
             self._verdict(index, StageState.CANCELLED, "what it needs was not met")
+        elif None not in needs and self.plan.is_without_devices(stage.name):
+            self._verdict(index, StageState.SKIPPED, NOBODY_LEFT)
         elif None not in needs:
             met_at = self.now if at_work.met_at is None else at_work.met_at
             self.run = stage_changed(self.run, index, met_at=met_at)
-            if self.now >= met_at + stage.delay_ms:
+            if self.now >= met_at + stage.delay_ms and self._may_open:
                 self._trigger(index)
+
+    @property
+    def _may_open(self) -> bool:
+        return not self.run.is_paused and self.run.freeze is None
 
     def _need(self, name: StageName) -> bool | None:
         """Say whether a needed stage is met, can no longer be, or (None) is not decided."""
@@ -177,11 +239,14 @@ class _Decision:
     def _open(self, index: int) -> None:
         stage = self.plan.pipeline.stages[index]
         if stage.when:
-            judgement = conditions.judge(stage.when, {name: self._counts(name) for name in stage.needs})
+            counts = {name: self._counts(name) for name in stage.needs}
+            told = {name: self.run.stages[self.index_of[name]].outputs for name in stage.needs}
+            judgement = conditions.judge(stage.when, counts, told)
             if not judgement.holds:
                 self._verdict(index, StageState.SKIPPED, f"condition: {judgement.numbers}")
                 return
-        self.run = stage_changed(self.run, index, state=StageState.ROLLING_OUT, opened_at=self.now)
+        opened = {"state": StageState.ROLLING_OUT, "opened_at": self.now, "frozen_ms": self.run.frozen_ms}
+        self.run = stage_changed(self.run, index, **opened)
         self.effects += [Note(kind="opened", stage=self.plan.pipeline.stages[index].name), Freeze(stage=index)]
 
     def _counts(self, name: StageName) -> conditions.Counts:
@@ -197,11 +262,19 @@ class _Decision:
         elif self.run.is_paused:
             return
         elif at_work.tally.targets == 0:
-            self._verdict(index, StageState.SKIPPED if stage.allow_empty else StageState.FAILED, "no device matched")
+            self._empty(index)
         elif at_work.state is StageState.ROLLING_OUT:
             self._rolling_out(index)
         elif self.now >= (at_work.soak_at or 0) + stage.gate.soak_ms:
             self._verdict(index, StageState.PASSED, "")
+
+    def _empty(self, index: int) -> None:
+        """Judge a stage that no device belongs to; over an earlier run nobody need be left to belong to it."""
+        if self.plan.source is not None:
+            self._verdict(index, StageState.SKIPPED, NOBODY_LEFT)
+            return
+        is_fine = self.plan.pipeline.stages[index].allow_empty
+        self._verdict(index, StageState.SKIPPED if is_fine else StageState.FAILED, "no device matched")
 
     def _breach(self, index: int) -> None:
         stage, tally = self.plan.pipeline.stages[index], self.run.stages[index].tally
@@ -213,7 +286,7 @@ class _Decision:
 
     def _rolling_out(self, index: int) -> None:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
-        open_for = self.now - (at_work.opened_at or 0)
+        open_for = self.run.open_for(index, self.now)
         is_overdue = open_for >= stage.timeouts.stage_ms
         straggler = stage.gate.straggler_after_ms
         may_leave_tail = is_overdue or (straggler is not None and open_for >= straggler)
@@ -236,8 +309,8 @@ class _Decision:
 
     def _queue(self, index: int) -> None:
         """Let devices go without that have waited for too long."""
-        until = waits_until(self.plan.pipeline.stages[index], self.run.stages[index])
-        if until is not None and self.now >= until and not self.run.is_paused:
+        limit = queue_limit(self.plan.pipeline.stages[index], self.run.stages[index])
+        if limit is not None and self._may_open and self.run.open_for(index, self.now) >= limit:
             self.effects.append(Expire(stage=index))
 
     def _tail(self, index: int) -> None:
@@ -246,7 +319,7 @@ class _Decision:
         is_breached = gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted)
         if is_breached and not self.run.is_stopped:
             self._pause(breach_of(stage.name), evidence=gates.read_out(stage.gate, at_work.tally))
-        is_overdue = self.now >= (at_work.opened_at or 0) + stage.timeouts.stage_ms
+        is_overdue = self.run.open_for(index, self.now) >= stage.timeouts.stage_ms
         if is_overdue and not at_work.is_recalled and not at_work.tally.is_settled:
             self._recall(index, timed_out=True)
 
@@ -261,8 +334,15 @@ class _Decision:
         self.effects.append(Note(kind=verdict.value, stage=stage.name, text=reason))
         if verdict in CALLED_BACK and not self.run.stages[index].tally.is_settled:
             self._recall(index, timed_out=verdict is StageState.TIMED_OUT)
-        if verdict is StageState.FAILED and stage.on_failure is OnFailure.STOP_RUN:
-            self.stop(f"stage {stage.name} failed: {reason}")
+        if verdict is StageState.FAILED and stage.on_failure in STOPPING:
+            self._fail(stage, f"stage {stage.name} failed: {reason}")
+
+    def _fail(self, stage: Stage, reason: str) -> None:
+        """Stop the run for a failed stage, and remember where its devices are to be taken back."""
+        if stage.on_failure is OnFailure.ROLLBACK and not self.run.is_stopped:
+            self.run = run_changed(self.run, rollback=RollbackOrder(reason=reason))
+            self.effects.append(Note(kind="rolling_back", text=reason))
+        self.stop(reason)
 
     def _recall(self, index: int, *, timed_out: bool) -> None:
         self.run = stage_changed(self.run, index, is_recalled=True)

@@ -1,4 +1,4 @@
-"""The states of a run and of a stage, one literal table each. Nothing else says what may follow what."""
+"""The states of a run, of a stage and of a release, one literal table each. Nothing else says what may follow."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -67,4 +67,21 @@ STAGE_TRANSITIONS: Final[Mapping[StageState, frozenset[StageState]]] = {
     _S.SKIPPED: frozenset(),
     _S.CANCELLED: frozenset(),
     _S.TIMED_OUT: frozenset(),
+}
+
+
+class ReleaseState(StrEnum):
+    """Whether a release may be installed; one that is not in the signed release file is not known at all."""
+
+    PUBLISHED = "published"
+    DEPRECATED = "deprecated"
+    WITHDRAWN = "withdrawn"
+
+
+_P = ReleaseState
+
+RELEASE_TRANSITIONS: Final[Mapping[ReleaseState, frozenset[ReleaseState]]] = {
+    _P.PUBLISHED: frozenset({_P.DEPRECATED, _P.WITHDRAWN}),
+    _P.DEPRECATED: frozenset({_P.WITHDRAWN}),
+    _P.WITHDRAWN: frozenset(),
 }

@@ -20,6 +20,7 @@ import msgspec
 from controller.domain.pipeline import Retry, Timeouts
 from protocol.ids import Digest
 from protocol.lifecycle import AttemptState, Left, may_follow
+from protocol.outputs import Outputs
 from protocol.reasons import BLAME, REISSUED, Blame, Reason, RejectCode, is_retried
 from protocol.units import SECOND
 
@@ -90,9 +91,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A device's part in a run.
 
     `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before
-    the next one, ends. `is_started` and `is_blamed` are what the gate counts; they are never taken back. `is_idle` says
-    that the device had the attempt's work no more when it was last heard of, `accepted_at` when it was first heard of
-    the attempt.
+    the next one, ends. `outputs` are those of the report that ended the newest attempt. `is_started` and `is_blamed`
+    are what the gate counts; they are never taken back. `is_idle` says that the device had the attempt's work no more
+    when it was last heard of, `accepted_at` when it was first heard of the attempt.
     """
 
     state: TargetState = TargetState.QUEUED
@@ -103,6 +104,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: Reason | None = None
     detail: str = ""
     left: Left | None = None
+    outputs: Outputs = {}
     is_started: bool = False
     is_blamed: bool = False
     cancel_requested: bool = False
@@ -132,6 +134,16 @@ class Reissued(msgspec.Struct, frozen=True, kw_only=True):
     command: Digest
 
 
+class Suspended(msgspec.Struct, frozen=True, kw_only=True):
+    """A freeze began before the device accepted: the attempt waits for its end, and for no deadline of its own."""
+
+
+class Continued(msgspec.Struct, frozen=True, kw_only=True):
+    """A suspended attempt goes on: its clock begins anew."""
+
+    at: int
+
+
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
     """The device reported a state of an attempt, signed."""
 
@@ -141,6 +153,7 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason | None = None
     detail: str = ""
     left: Left | None = None
+    outputs: Outputs = {}
 
 
 class RefusedCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +216,7 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
 Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked
 """What a device says."""
 
-Event = Released | Reissued | Told | DueReached | CancelRequested | GivenUp | Removed
+Event = Released | Reissued | Suspended | Continued | Told | DueReached | CancelRequested | GivenUp | Removed
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,13 +234,17 @@ Outcome = tuple[Target, tuple[Effect, ...]]
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """How one device's change shows in its stage: the counters it left and entered, and what the gate counts."""
+    """How one device's change shows in its stage: the counters it left and entered, what the gate counts, what it told.
+
+    `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back.
+    """
 
     before: TargetState
     after: TargetState
     started: int = 0
     blamed: int = 0
     bricked: int = 0
+    outputs: Outputs = {}
 
 
 def delta(before: Target, after: Target) -> Delta:
@@ -238,6 +255,7 @@ def delta(before: Target, after: Target) -> Delta:
         started=_counts_as_started(after) - _counts_as_started(before),
         blamed=after.is_blamed - before.is_blamed,
         bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
+        outputs=after.outputs if after.state.is_terminal and not before.state.is_terminal else {},
     )
 
 
@@ -252,24 +270,34 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
             return _released(target, event, policy)
         case Reissued():
             return _changed(target, command=event.command), ()
-        case Reported():
-            return _reported(target, event, policy)
-        case RefusedCommand():
-            return _refused(target, event, policy)
+        case Suspended():
+            return (_changed(target, due=None) if is_unaccepted(target) else target), ()
+        case Continued():
+            return _continued(target, event, policy), ()
         case DueReached():
             return _due_reached(target, event, policy)
         case CancelRequested():
             return _cancel_requested(target, event)
+        case GivenUp():
+            return _ended_by_hand(target, TargetState.FAILED, Reason.GIVEN_UP, event.detail), ()
+        case Removed():
+            return _ended_by_hand(target, TargetState.REMOVED, Reason.DEVICE_BLOCKED, event.detail), ()
+        case _:
+            return _told(target, event, policy)
+
+
+def _told(target: Target, event: Told, policy: Policy) -> Outcome:
+    match event:
+        case Reported():
+            return _reported(target, event, policy)
+        case RefusedCommand():
+            return _refused(target, event, policy)
         case RecallHeard():
             return _recall_heard(target)
         case Seen():
             return _seen(target, event, policy), ()
         case Ticked():
             return _ticked(target, event, policy), ()
-        case GivenUp():
-            return _ended_by_hand(target, TargetState.FAILED, Reason.GIVEN_UP, event.detail), ()
-        case Removed():
-            return _ended_by_hand(target, TargetState.REMOVED, Reason.DEVICE_BLOCKED, event.detail), ()
         case _:
             assert_never(event)
 
@@ -296,6 +324,17 @@ def _released(target: Target, event: Released, policy: Policy) -> Outcome:
         is_started=target.is_started,
         is_blamed=target.is_blamed,
     ), ()
+
+
+def is_unaccepted(target: Target) -> bool:
+    """Say whether a device is at work that has accepted no command for it, and nobody has called back."""
+    is_sent = target.state is TargetState.IN_PROGRESS and target.attempt_state is AttemptState.SENT
+    return is_sent and not target.cancel_requested
+
+
+def _continued(target: Target, event: Continued, policy: Policy) -> Target:
+    is_suspended = is_unaccepted(target) and target.due is None
+    return _changed(target, due=event.at + policy.timeouts.accept_ms) if is_suspended else target
 
 
 def _reported(target: Target, event: Reported, policy: Policy) -> Outcome:
@@ -343,6 +382,7 @@ def _ended(target: Target, end: Reported, policy: Policy) -> Target:
         reason=reason,
         detail=end.detail,
         left=end.left,
+        outputs=end.outputs,
         is_idle=False,
         is_blamed=target.is_blamed or (is_failure and reason is not None and BLAME[reason] is Blame.BUILD),
     )
@@ -399,8 +439,9 @@ def _cancel_requested(target: Target, event: CancelRequested) -> Outcome:
     if target.state is not TargetState.IN_PROGRESS:
         return target, ()
     due = target.due
-    if target.attempt_state is AttemptState.SENT and due is not None:
-        due = min(due, event.at + RECALL_MS)
+    if target.attempt_state is AttemptState.SENT:
+        recalled = event.at + RECALL_MS
+        due = recalled if due is None else min(due, recalled)
     return _changed(target, cancel_requested=True, due=due), ()
 
 

@@ -35,7 +35,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A run that somebody or something asked for.
 
     `version` is another one than the job's, what is `given` is laid over what the job gives, `reason` is kept in the
-    audit log, and `salt` is that of a preview.
+    audit log, and `salt` is that of a preview. Only a person says that a deprecated release is allowed.
     """
 
     by: str
@@ -44,6 +44,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     given: Given = Given()
     reason: str = ""
     salt: str | None = None
+    allows_deprecated: bool = False
 
 
 def told(trigger: JobTrigger) -> str:

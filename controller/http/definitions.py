@@ -95,6 +95,7 @@ class Preview(Answer):
     new: int
     gone: int
     moved: int
+    no_way_back_to: list[str] = Field(default_factory=list)
 
 
 class PreviewDevice(Answer):

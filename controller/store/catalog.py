@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from controller.app.errors import Conflict
 from controller.app.records import ChannelRecord, JobRecord, PipelineRecord, ReleaseRecord
 from controller.domain.pipeline import Pipeline
+from controller.domain.states import ReleaseState
 from controller.store.tables import channel, job, pipeline, release, release_document, run
 from protocol.units import Instant
 
@@ -71,6 +72,12 @@ RELEASES: Final = sa.select(*(column for column in release.c if column.name != "
 )
 RELEASES_OF: Final = RELEASES.where(release.c.app == sa.bindparam("app"))
 RELEASE: Final = RELEASES_OF.where(release.c.version == sa.bindparam("version"))
+_STATE: Final = ("state", "state_reason", "state_by", "state_at")
+SAVE_RELEASE: Final = (
+    sa.update(release)
+    .where(release.c.app == sa.bindparam("b_app"), release.c.version == sa.bindparam("b_version"))
+    .values({name: sa.bindparam(name) for name in _STATE})
+)
 DOCUMENT: Final = (
     sa.select(release_document.c.version, release_document.c.document)
     .order_by(release_document.c.version.desc())
@@ -164,15 +171,19 @@ class SqlCatalog:
 
     def release(self, app: str, version: str) -> ReleaseRecord | None:
         row = self._connection.execute(RELEASE, {"app": app, "version": version}).mappings().one_or_none()
-        return None if row is None else ReleaseRecord(**row)
+        return None if row is None else _release(row)
 
     def releases(self, app: str | None = None) -> list[ReleaseRecord]:
         statement, values = (RELEASES, {}) if app is None else (RELEASES_OF, {"app": app})
-        return [ReleaseRecord(**row) for row in self._connection.execute(statement, values).mappings()]
+        return [_release(row) for row in self._connection.execute(statement, values).mappings()]
 
     def add_releases(self, releases: Sequence[ReleaseRecord]) -> None:
         if releases:
             self._connection.execute(sa.insert(release), [msgspec.structs.asdict(record) for record in releases])
+
+    def save_release(self, release: ReleaseRecord) -> None:
+        values = {name: getattr(release, name) for name in _STATE}
+        self._connection.execute(SAVE_RELEASE, {"b_app": release.app, "b_version": release.version, **values})
 
     def release_document(self) -> tuple[int, bytes] | None:
         row = self._connection.execute(DOCUMENT).one_or_none()
@@ -189,6 +200,10 @@ class SqlCatalog:
             self._connection.execute(sa.insert(job), row)
         except IntegrityError as error:
             raise Conflict(f"a job is named {added.name!r} already: choose another name") from error
+
+
+def _release(row: sa.RowMapping) -> ReleaseRecord:
+    return ReleaseRecord(**{**row, "state": ReleaseState(row["state"])})
 
 
 def _written(record: JobRecord) -> dict[str, object]:

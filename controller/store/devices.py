@@ -1,5 +1,6 @@
 """`controller.app.repositories.Devices` in SQL."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice, starmap
 from operator import attrgetter
@@ -10,12 +11,12 @@ import sqlalchemy as sa
 
 from controller.app.records import Candidate, DeviceRecord, Enrolled, Sender, Sighted
 from controller.domain.pipeline import Targets
-from controller.domain.query import Formula, version_key
+from controller.domain.query import Described, Formula, version_key
 from controller.domain.selector import formula_of
 from controller.store import device_rows
 from controller.store.columns import Bulk, one_of
 from controller.store.queries import condition
-from controller.store.tables import AGENT, device, device_app, device_label
+from controller.store.tables import AGENT, device, device_app, device_group, device_label
 from protocol.ids import DeviceId, Name, partition_of
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -52,6 +53,13 @@ _is_member = _d.removed_at.is_(None)
 ROLL: Final = sa.select(*(_d[name] for name in Enrolled.__struct_fields__)).where(_is_member).order_by(_d.id)
 REMOVED_COUNT: Final = sa.select(sa.func.count()).select_from(device).where(_d.removed_at.is_not(None))
 CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__)).where(~_d.is_blocked, ~_d.is_broken)
+_DESCRIBED: Final = ("model", "agent", "labels", "facts", "installed")
+CANDIDATES_AMONG: Final = (
+    CANDIDATES.add_columns(*(_d[name] for name in _DESCRIBED)).where(one_of(_d.id, "ids")).order_by(_d.id)
+)
+GROUPS_AMONG: Final = sa.select(device_group.c.device_id, device_group.c.path).where(
+    one_of(device_group.c.device_id, "ids")
+)
 NEXT_SEQS: Final = sa.update(device).where(one_of(_d.id, "ids")).values(seq=_next_seq)
 SEQS: Final = sa.select(_d.id, _d.seq).where(one_of(_d.id, "ids"))
 SAVE_HELLO: Final = sa.update(device).where(_d.id == _b_id).values({name: sa.bindparam(name) for name in _HELLO})
@@ -161,6 +169,15 @@ class SqlDevices:
         rows = self._connection.execute(CANDIDATES.where(condition(formula_of(targets))))
         return sorted(starmap(Candidate, rows), key=attrgetter("id"))
 
+    def candidates(self, ids: Collection[int]) -> list[tuple[Candidate, Described]]:
+        wanted = {"ids": list(ids)}
+        groups: defaultdict[int, set[str]] = defaultdict(set)
+        members: Sequence[Any] = self._connection.execute(GROUPS_AMONG, wanted).all()
+        for device_id, path in members:
+            groups[device_id].add(path)
+        rows = self._connection.execute(CANDIDATES_AMONG, wanted).mappings()
+        return [(_candidate(row), _described(row, groups[row["id"]])) for row in rows]
+
     def roll(self) -> list[Enrolled]:
         return list(starmap(Enrolled, self._connection.execute(ROLL)))
 
@@ -236,6 +253,23 @@ class SqlDevices:
 
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[DeviceRecord]:
         return [DeviceRecord(**row) for row in self._connection.execute(statement, values).mappings()]
+
+
+def _candidate(row: sa.RowMapping) -> Candidate:
+    return Candidate(*(row[name] for name in Candidate.__struct_fields__))
+
+
+def _described(row: sa.RowMapping, groups: Collection[str]) -> Described:
+    """Return a device as queries see it."""
+    return Described(
+        device=row["device"],
+        model=row["model"],
+        agent=row["agent"],
+        labels=row["labels"],
+        facts=row["facts"],
+        apps=tuple((one.app, one.version) for one in row["installed"]),
+        groups=frozenset(groups),
+    )
 
 
 def _is_online(instance: int) -> sa.ColumnElement[bool]:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from controller.app.errors import Conflict
 from controller.app.records import RunRecord
+from controller.domain import newcomers
 from controller.domain.model import Plan, Run, StageRun
 from controller.store.tables import COUNTERS, run, run_plan, stage_run
 from protocol.units import Instant
@@ -22,7 +23,7 @@ PLANS_MAX: Final = 256
 _r, _s = run.c, stage_run.c
 _active = _r.is_active == sa.true()
 _limit = sa.bindparam("limit", type_=sa.Integer)
-_SAVED: Final = ("state_json", "state", "is_active", "epoch", "is_paused", "reason", "wake_at", "ended_at")
+_SAVED: Final = ("state_json", "state", "is_active", "epoch", "is_paused", "takes_new", "reason", "wake_at", "ended_at")
 
 INSERT: Final = sa.insert(run)
 INSERT_PLAN: Final = sa.insert(run_plan)
@@ -33,6 +34,7 @@ PLAN: Final = sa.select(run_plan.c.plan_json).where(run_plan.c.run_id == sa.bind
 BY_ID: Final = sa.select(run).where(_r.id == sa.bindparam("run_id"))
 BY_UID: Final = sa.select(run).where(_r.uid == sa.bindparam("uid"))
 ACTIVE_IDS: Final = sa.select(_r.id).where(_active).order_by(_r.id)
+OPEN_TO_NEWCOMERS: Final = sa.select(_r.id).where(_r.takes_new == sa.true()).order_by(_r.id)
 WAKING: Final = sa.select(_r.id).where(_active, _r.wake_at <= sa.bindparam("at")).order_by(_r.wake_at, _r.id)
 NEXT_WAKE: Final = sa.select(sa.func.min(_r.wake_at)).where(_active)
 SAVE: Final = (
@@ -123,6 +125,9 @@ class SqlRuns:
     def active_ids(self) -> list[int]:
         return list(self._connection.scalars(ACTIVE_IDS))
 
+    def open_to_newcomers(self) -> list[int]:
+        return list(self._connection.scalars(OPEN_TO_NEWCOMERS))
+
     def waking(self, at: Instant) -> list[int]:
         return list(self._connection.scalars(WAKING, {"at": at}))
 
@@ -187,6 +192,7 @@ def _projected(record: RunRecord) -> dict[str, Any]:
         "is_active": not record.run.state.is_terminal,
         "epoch": record.run.epoch,
         "is_paused": record.run.is_paused,
+        "takes_new": bool(newcomers.open_stages(record.plan, record.run)),
         "reason": record.run.reason,
         "wake_at": record.wake_at,
         "ended_at": record.ended_at,

@@ -13,8 +13,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from controller.app.records import CommandState
+from controller.domain.freeze import Freeze
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
+from controller.domain.states import ReleaseState
 from controller.domain.target import TargetState
 from controller.domain.trigger import JobTrigger, StartRequest
 from controller.store.columns import Json, Key, is_exactly
@@ -193,6 +195,10 @@ release = sa.Table(
     _text("installer"),
     sa.Column("hardware", Json(tuple[str, ...]), nullable=False),
     _int("published_at"),
+    sa.Column("state", sa.Text, nullable=False, server_default=ReleaseState.PUBLISHED.value),
+    sa.Column("state_reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("state_by", sa.Text, nullable=False, server_default=""),
+    _int("state_at", nullable=True),
     sa.UniqueConstraint("app", "version"),
 )
 
@@ -229,6 +235,7 @@ run = sa.Table(
     _flag("is_active"),
     _int("epoch"),
     _flag("is_paused"),
+    sa.Column("takes_new", sa.Boolean, nullable=False, server_default=sa.false()),
     _text("reason"),
     _int("wake_at", nullable=True),
     _int("created_at"),
@@ -236,6 +243,7 @@ run = sa.Table(
 )
 _partial("uq_run_active_job", run.c.job_id, where=run.c.is_active == sa.true(), unique=True)
 _partial("ix_run_wake", run.c.wake_at, where=run.c.is_active == sa.true())
+_partial("ix_run_takes_new", run.c.id, where=run.c.takes_new == sa.true())
 sa.Index("ix_run_job", run.c.job, run.c.id)
 
 # Apart from `run`, because SQLite rewrites a whole row when one of its columns changes; a plan never does.
@@ -291,12 +299,15 @@ target_run = sa.Table(
     sa.Column("reason", sa.Text),
     _text("detail"),
     sa.Column("left_with", sa.Text),
+    sa.Column("outputs", sa.Text),
     _flag("is_started"),
     _flag("is_blamed"),
     _flag("cancel_requested"),
     sa.Column("is_idle", sa.Boolean, nullable=False, server_default=sa.false()),
     _int("accepted_at", nullable=True),
     _int("late_success_at", nullable=True),
+    sa.Column("previous", sa.Text),
+    sa.Column("wanted", sa.Text),
     sa.UniqueConstraint("run_id", "device_id"),
 )
 is_queued = is_exactly(target_run.c.state, TargetState.QUEUED.value)
@@ -412,6 +423,16 @@ standstill = sa.Table(
     _int("at"),
     _text("actor"),
     _text("reason"),
+)
+
+freeze = sa.Table(
+    "freeze",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    _int("starts_at"),
+    sa.Column("freeze", Json(Freeze), nullable=False),
+    _text("actor"),
+    _int("created_at"),
 )
 
 # --- credentials --------------------------------------------------------------------------------------------

@@ -4,13 +4,17 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import starmap
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import TargetRecord
+from controller.app.records import PastTarget, TargetRecord
+from controller.domain.query import highest
 from controller.domain.target import Target, TargetState
 from controller.store.columns import Bulk, is_exactly, one_of
-from controller.store.tables import BAD_ENDS, device, is_at_work, is_queued, run, stage_run, target_run
+from controller.store.tables import BAD_ENDS, device, device_app, is_at_work, is_queued, run, stage_run, target_run
+from protocol.ids import AppName
 from protocol.lifecycle import AttemptState, Left
+from protocol.outputs import Outputs
 from protocol.reasons import Reason
 
 STAGE_SHIFT: Final = 32
@@ -30,6 +34,8 @@ _is_fit = sa.exists().where(device.c.id == _t.device_id, ~device.c.is_blocked, ~
 
 INSERT: Final = Bulk.insert(target_run, *target_run.c.keys())
 MEMBERS: Final = sa.select(_t.device_id).where(_t.run_id == sa.bindparam("run_id"))
+MEMBERS_AMONG: Final = MEMBERS.where(one_of(_t.device_id, "device_ids"))
+LAST_IN_STAGE: Final = sa.select(sa.func.max(_t.id)).where(_in_range)
 PLACED: Final = sa.select(_t.device_id, _t.id).where(_t.run_id == sa.bindparam("run_id"))
 BY_IDS: Final = sa.select(target_run).where(one_of(_t.id, "ids"))
 READY: Final = (
@@ -71,6 +77,27 @@ IN_STAGE: Final = {
     state: sa.select(target_run).where(_in_range, is_exactly(_t.state, state.value)).order_by(_t.id)
     for state in TargetState
 }
+
+_PAST: Final = ("id", "device_id", "name", "previous", "wanted")
+_past = (
+    sa.select(
+        *(_t[name] for name in _PAST), device.c.instance, device.c.is_blocked, device.c.is_broken, device.c.installed
+    )
+    .select_from(sa.join(target_run, device, device.c.id == _t.device_id))
+    .where(_in_range)
+    .order_by(_t.id)
+)
+UNSUCCESSFUL: Final = _past.where(is_exactly(_t.state, TargetState.FAILED.value, TargetState.TIMED_OUT.value))
+REACHED: Final = _past.where(_t.attempt > 0)
+
+_app = device_app.c
+_has_app = sa.and_(_app.device_id == _t.device_id, _app.app == sa.bindparam("app"))
+VERSIONS: Final = (
+    sa.select(_t.id, _app.version)
+    .select_from(sa.outerjoin(target_run, device_app, _has_app))
+    .where(one_of(_t.id, "ids"), _t.previous.is_(None))
+)
+SET_PREVIOUS: Final = Bulk.update(target_run, "previous")
 PAGE: Final = sa.select(target_run).where(_in_range).order_by(_t.id).limit(_limit)
 
 
@@ -92,6 +119,7 @@ _SAVED: Final = (
     "reason",
     "detail",
     "left_with",
+    "outputs",
     "is_started",
     "is_blamed",
     "cancel_requested",
@@ -103,6 +131,10 @@ _SAVED: Final = (
 SAVE: Final = Bulk.update(target_run, "state", *_SAVED)
 SAVE_WITHIN_STATE: Final = Bulk.update(target_run, *_SAVED)
 """Most reports leave the state as it is, and with it all indexes but one."""
+
+
+_outputs: Final[msgspec.json.Decoder[Outputs]] = msgspec.json.Decoder(Outputs)
+"""Few devices have any: a column type of its own would look at every row."""
 
 
 class SqlTargets:
@@ -117,6 +149,14 @@ class SqlTargets:
 
     def members(self, run_id: int) -> set[int]:
         return set(self._connection.scalars(MEMBERS, {"run_id": run_id}))
+
+    def members_among(self, run_id: int, device_ids: Collection[int]) -> set[int]:
+        values = {"run_id": run_id, "device_ids": list(device_ids)}
+        return set(self._connection.scalars(MEMBERS_AMONG, values))
+
+    def next_id(self, stage_id: int) -> int:
+        last: int | None = self._connection.execute(LAST_IN_STAGE, _of_stage(stage_id)).scalar_one()
+        return stage_id << STAGE_SHIFT if last is None else last + 1
 
     def placed(self, run_id: int) -> dict[int, int]:
         rows: Sequence[Any] = self._connection.execute(PLACED, {"run_id": run_id}).all()
@@ -133,6 +173,12 @@ class SqlTargets:
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return self._all(IN_FLIGHT, {"run_id": run_id})
+
+    def unsuccessful(self, stage_ids: Sequence[int]) -> list[PastTarget]:
+        return self._past(UNSUCCESSFUL, stage_ids)
+
+    def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:
+        return self._past(REACHED, stage_ids)
 
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         return next(iter(self._all(FIND, {"run_id": run_id, "device_id": device_id})), None)
@@ -156,6 +202,15 @@ class SqlTargets:
         SAVE_WITHIN_STATE.run(self._connection, [(*_to_saved(t), t.id) for t in stayed])
         self._states.update((t.id, t.target.state) for t in moved)
 
+    def note_previous(self, ids: Collection[int], *, app: AppName) -> None:
+        if not ids:
+            return
+        rows: Sequence[Any] = self._connection.execute(VERSIONS, {"ids": list(ids), "app": app}).all()
+        versions: dict[int, list[str]] = {id_: [] for id_, _ in rows}
+        for id_, version in rows:
+            versions[id_] += [] if version is None else [version]
+        SET_PREVIOUS.run(self._connection, [(highest(found), id_) for id_, found in versions.items()])
+
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
         rows = self._connection.execute(WAITING, {"device_ids": list(device_ids)}).all()
         SET_READY.run(self._connection, [(instance, id_) for id_, _, ready in rows if ready != instance])
@@ -174,6 +229,11 @@ class SqlTargets:
             return self._all(PAGE, values)
         return self._all(PAGE_IN[state], {**values, "run_id": run_id})
 
+    def _past(self, statement: sa.Select[Any], stage_ids: Sequence[int]) -> list[PastTarget]:
+        first, last = _of_stage(stage_ids[0]), _of_stage(stage_ids[-1])
+        rows = self._connection.execute(statement, {"low": first["low"], "high": last["high"]}).all()
+        return list(starmap(PastTarget, rows))
+
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[TargetRecord]:
         found = list(starmap(_to_record, self._connection.execute(statement, values).all()))
         self._states.update((record.id, record.target.state) for record in found)
@@ -188,7 +248,7 @@ def _of_stage(stage_id: int) -> dict[str, int]:
 def _to_row(record: TargetRecord) -> tuple[object, ...]:
     *saved, updated_at = _to_saved(record)
     row = (record.id, record.run_id, record.stage, record.device_id, record.name, record.ready, updated_at)
-    return (*row, record.target.state.value, *saved)
+    return (*row, record.target.state.value, *saved, record.previous, record.wanted)
 
 
 def _to_saved(record: TargetRecord) -> tuple[object, ...]:
@@ -202,6 +262,7 @@ def _to_saved(record: TargetRecord) -> tuple[object, ...]:
         target.reason and target.reason.value,
         target.detail,
         target.left and target.left.value,
+        msgspec.json.encode(target.outputs).decode() if target.outputs else None,
         target.is_started,
         target.is_blamed,
         target.cancel_requested,
@@ -228,12 +289,15 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
     reason: str | None,
     detail: str,
     left: str | None,
+    outputs: str | None,
     is_started: bool,  # noqa: FBT001
     is_blamed: bool,  # noqa: FBT001
     cancel_requested: bool,  # noqa: FBT001
     is_idle: bool,  # noqa: FBT001
     accepted_at: int | None,
     late_success_at: int | None,
+    previous: str | None,
+    wanted: str | None,
 ) -> TargetRecord:
     target = Target(
         state=TargetState(state),
@@ -244,6 +308,7 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
         reason=None if reason is None else Reason(reason),
         detail=detail,
         left=None if left is None else Left(left),
+        outputs={} if outputs is None else _outputs.decode(outputs),
         is_started=is_started,
         is_blamed=is_blamed,
         cancel_requested=cancel_requested,
@@ -260,4 +325,6 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
         target=target,
         ready=ready,
         updated_at=updated_at,
+        previous=previous,
+        wanted=wanted,
     )

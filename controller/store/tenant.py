@@ -5,14 +5,19 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import StandstillRecord
-from controller.store.tables import standstill
+from controller.app.records import FreezeRecord, StandstillRecord
+from controller.store.tables import freeze, standstill
 
 STANDSTILL_ID: Final = 1
 
 STANDSTILL: Final = sa.select(*(standstill.c[name] for name in StandstillRecord.__struct_fields__))
 STAND_STILL: Final = sa.insert(standstill)
 LIFT: Final = sa.delete(standstill)
+FREEZES: Final = sa.select(*(freeze.c[name] for name in FreezeRecord.__struct_fields__)).order_by(
+    freeze.c.starts_at, freeze.c.name
+)
+ADD_FREEZE: Final = sa.insert(freeze)
+DROP_FREEZE: Final = sa.delete(freeze).where(freeze.c.name == sa.bindparam("b_name"))
 
 
 class SqlTenant:
@@ -30,3 +35,13 @@ class SqlTenant:
 
     def lift_standstill(self) -> None:
         self._connection.execute(LIFT)
+
+    def freezes(self) -> list[FreezeRecord]:
+        return [FreezeRecord(**row) for row in self._connection.execute(FREEZES).mappings()]
+
+    def add_freeze(self, record: FreezeRecord) -> None:
+        row = {name: getattr(record, name) for name in record.__struct_fields__}
+        self._connection.execute(ADD_FREEZE, {**row, "starts_at": record.freeze.starts_at})
+
+    def drop_freeze(self, name: str) -> None:
+        self._connection.execute(DROP_FREEZE, {"b_name": name})

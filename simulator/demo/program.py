@@ -18,10 +18,12 @@ from controller.app.errors import ControllerError
 from controller.cli.failures import CliError, ExitCode
 from controller.http.app import OPENAPI_PATH
 from simulator.brokers import BrokerFailed, BrokerMissing
-from simulator.demo.scenario import APP, Cast, Scenario
+from simulator.demo.scenario import Cast, Scenario
+from simulator.demo.scenes import APP, BAD
 from simulator.demo.screen import RunTooLong, Screen
+from simulator.demo.story import Story
 from simulator.demo.stream import Lasting
-from simulator.demo.verdict import BAD, Story, faults, report
+from simulator.demo.verdict import faults, report
 from simulator.installation import Installation, InstallationFailed
 from simulator.processes import Processes, ProcessFailed
 

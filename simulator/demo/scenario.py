@@ -1,7 +1,7 @@
 """The demo's story, step by step, on an installation of its own."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
@@ -11,18 +11,18 @@ import msgspec
 from controller.app.views import RunView
 from controller.clock import SystemClock
 from simulator.brokers import Kind
+from simulator.demo.scenes import APP, FAILING, SCENES, Scene
 from simulator.demo.screen import Screen
-from simulator.demo.verdict import BAD, BUILT_IN, GOOD, HEALTHY, Played, Service, Story
+from simulator.demo.story import BUILT_IN, HEALTHY, NOTHING, Played, Service, Story
 from simulator.installation import Installation, InstallationFailed, RealAgent
 from simulator.live.behaviour import Plan, draw, parse_behaviours
 from simulator.operations import Operator, sign
 from simulator.package import Package, build, example
 from simulator.processes import Processes
 
-APP: Final = "harbour"
-JOB: Final = "harbour"
 CANARIES: Final = 3
-REGIONS: Final = ("eu", "us")
+AGENT_REGION: Final = "eu"
+"""Where the real agents are: every release that works, works for them."""
 BEHAVIOURS: Final = "slow=8%,flaky=4%,offline=4%"
 PRETEND_BYTES: Final = 2_000_000
 AWAY_SECONDS: Final = 6.0
@@ -59,6 +59,7 @@ class Scenario:
         self._processes = processes
         self._screen = screen
         self._agents: list[RealAgent] = []
+        self._jobs: set[str] = set()
         self.installation: Installation | None = None
 
     def play(self) -> Story:
@@ -71,11 +72,7 @@ class Scenario:
         installation = self._begin()
         with installation.operator() as operator:
             self._gather(installation, operator)
-            operator.apply(example("pipelines") / f"{APP}.yaml")
-            runs = (
-                self._roll_out(installation, operator, GOOD, left_out=frozenset()),
-                self._roll_out(installation, operator, BAD, left_out=frozenset({"harbours.json"})),
-            )
+            runs = tuple(self._play(installation, operator, scene) for scene in SCENES)
             return self._look_around(operator, runs)
 
     # --- before ---------------------------------------------------------------------------------------------
@@ -102,13 +99,14 @@ class Scenario:
         counts = ("--devices", str(cast.devices), "--seed", str(cast.seed), "--labels", labels)
         play = ("--behaviours", BEHAVIOURS, "--size", str(PRETEND_BYTES), "--away", str(AWAY_SECONDS))
         summary = self._processes.logs / "simulate.json"
-        installation.simulate(*counts, *play, "--fail-version", BAD, "-o", "json", claim=claim, stdout=summary)
+        fail = (word for version in FAILING for word in ("--fail-version", version))
+        installation.simulate(*counts, *play, *fail, "-o", "json", claim=claim, stdout=summary)
         self._agents = [installation.agent(f"box-{number + 1}") for number in range(cast.agents)]
         with self._screen.counting() as show:
             installation.enrol(self._agents, claim=claim, on_wait=lambda: self._show_count(operator, show))
             for number, agent in enumerate(self._agents):
                 ring = {"ring": "canary"} if number == 0 else {}
-                operator.label(agent.device, region=REGIONS[number % len(REGIONS)], **ring)
+                operator.label(agent.device, region=AGENT_REGION, **ring)
                 agent.run(app=APP)
             online = self._await_online(operator, show)
         rest = "" if online == cast.total else "; the others are offline on purpose and come later"
@@ -135,27 +133,32 @@ class Scenario:
                 raise InstallationFailed(f"{len(online)} of {self._cast.total} devices connected; missing: {missing}")
             time.sleep(COUNT_SECONDS)
 
-    # --- a release ------------------------------------------------------------------------------------------
+    # --- a scene --------------------------------------------------------------------------------------------
 
-    def _roll_out(
-        self, installation: Installation, operator: Operator, version: str, *, left_out: frozenset[str]
-    ) -> Played:
-        """Build, sign, publish and roll out one version."""
-        package = build(example(APP), version, out=self._folder / "build", left_out=left_out)
+    def _play(self, installation: Installation, operator: Operator, scene: Scene) -> Played:
+        """Build, sign, publish and roll out what a scene is about."""
+        self._screen.title(scene.title)
+        package = build(example(APP), scene.version, out=self._folder / "build", left_out=scene.left_out)
         self._publish(installation, operator, package)
-        if version == GOOD:
-            operator.create_job(JOB, pipeline=APP, app=APP, version=version)
+        self._define(operator, scene)
+        meant = frozenset() if scene.reaches is None else _devices_with(operator, scene.reaches)
         begun = time.monotonic()
-        run = operator.start(JOB, version=version)
-        self._screen.say(f"run {run.id} started; an operator promotes stage canary")
-        operator.act(run.id, "promote", stage="canary")
+        run = operator.start(scene.job, version=scene.version)
+        self._screen.say(f"run {run.id} started")
+        for stage in scene.promotes:
+            self._screen.say(f"an operator promotes stage {stage}")
+            operator.act(run.id, "promote", stage=stage)
         view = self._screen.follow(lambda: self._look(operator, run.id), seconds_max=RUN_SECONDS)
         self._screen.say(f"run {run.id} {view.state}{f': {view.reason}' if view.reason else ''}")
-        return Played(
-            view=view,
-            targets=tuple(operator.targets(run.id)),
-            seconds=time.monotonic() - begun,
-        )
+        seconds = time.monotonic() - begun
+        return Played(scene=scene, view=view, targets=tuple(operator.targets(run.id)), seconds=seconds, meant=meant)
+
+    def _define(self, operator: Operator, scene: Scene) -> None:
+        """Apply the pipeline of a scene and make its job, unless an earlier one did."""
+        if scene.job not in self._jobs:
+            operator.apply(example("pipelines") / f"{scene.job}.yaml")
+            operator.create_job(scene.job, pipeline=scene.job, app=APP, version=scene.version)
+            self._jobs.add(scene.job)
 
     def _publish(self, installation: Installation, operator: Operator, package: Package) -> None:
         what = f"{APP} {package.version}"
@@ -180,7 +183,7 @@ class Scenario:
                 broker=str(self._cast.broker or BUILT_IN),
                 expected_devices=self._cast.total,
                 runs=runs,
-                devices_on_version=_versions(operator),
+                versions=_versions(operator),
                 services={agent.device: _service(agent) for agent in self._agents},
             )
             if _is_settled(story) or time.monotonic() > until:
@@ -199,12 +202,15 @@ def _in_short(names: AbstractSet[str]) -> str:
     return shown if len(names) <= MISSING_SHOWN_MAX else f"{shown} and {len(names) - MISSING_SHOWN_MAX} more"
 
 
-def _versions(operator: Operator) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for device in operator.devices():
-        version = next((i.version for i in device.installed if i.app == APP), "none")
-        counts[version] = counts.get(version, 0) + 1
-    return dict(sorted(counts.items()))
+def _devices_with(operator: Operator, labels: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(view.device for view in operator.devices() if labels.items() <= view.labels.items())
+
+
+def _versions(operator: Operator) -> dict[str, str]:
+    return {
+        device.device: next((one.version for one in device.installed if one.app == APP), NOTHING)
+        for device in operator.devices()
+    }
 
 
 def _service(agent: RealAgent) -> Service:
@@ -214,4 +220,4 @@ def _service(agent: RealAgent) -> Service:
 
 def _is_settled(story: Story) -> bool:
     are_well = all(service.status == HEALTHY for service in story.services.values())
-    return are_well and set(story.devices_on_version) == {GOOD}
+    return are_well and story.versions == story.versions_meant

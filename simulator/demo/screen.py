@@ -8,19 +8,17 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from controller.app.views import RunView, TargetView
+from controller.app.views import RunView
 from controller.cli.progress import render_run, summary
-from controller.cli.pulse import Pulse, total_of
+from controller.cli.pulse import Pulse
 from controller.clock import SystemClock
-from simulator.demo.verdict import BAD, GOOD, Played, Story, faults
+from simulator.demo.ending import Ending
+from simulator.demo.story import Story
 
 POLL_SECONDS: Final = 0.2
 LINE_SECONDS: Final = 2.0
-EXPOSED_SHOWN_MAX: Final = 8
 
 
 class RunTooLong(Exception):
@@ -49,13 +47,18 @@ class Screen:
         else:
             self._console.print(f"[dim]{self.seconds:5.1f} s[/]  {escape(text)}", highlight=False)
 
+    def title(self, text: str) -> None:
+        """Say what is to be seen next."""
+        self._console.print()
+        self._console.print(Text(f"{text[:1].upper()}{text[1:]}.", style="bold", overflow="ignore"), crop=False)
+
     def note(self, text: str) -> None:
         """Say something beside the story, word for word."""
         self._console.out(text, highlight=False)
 
-    def tell_words(self, text: str) -> None:
-        """Say something beside the story; a long line is broken between words, to the width that there is."""
-        self._console.print(Text(text, overflow="ignore"), crop=False)
+    def tell(self, story: Story) -> None:
+        """Show what happened and whether it is what should have happened."""
+        Ending(self._console).tell(story)
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[str], None]]:
@@ -123,78 +126,3 @@ class Screen:
             if view.ended_at is not None or time.monotonic() >= until:
                 return view
             time.sleep(POLL_SECONDS)
-
-    # --- the end --------------------------------------------------------------------------------------------
-
-    def tell(self, story: Story) -> None:
-        """Show what happened and whether it is what should have happened."""
-        self.note("")
-        self._console.print(_runs(story))
-        for played in story.runs:
-            if played.view.reason:
-                self.tell_words(f"Release {played.view.version} {played.view.state}: {played.view.reason}.")
-        if len(story.runs) > 1:
-            self._tell_exposed(story.runs[1])
-        versions = ", ".join(f"{count} on {version}" for version, count in story.devices_on_version.items())
-        self.tell_words(f"Devices: {versions}.")
-        for device, service in story.services.items():
-            told = f"{service.status}, version {service.version or 'unknown'}"
-            self.tell_words(f"The real service on {device} answers {told}.")
-        self.tell_words(f"Every message between controller and devices went through {story.broker}.")
-        self._tell_time(story)
-        for fault in faults(story):
-            self.tell_words(f"NOT AS EXPECTED: {fault}")
-
-    def _tell_exposed(self, bad: Played) -> None:
-        """Name the devices that had the bad release, and count those that were spared although they were told."""
-        exposed, first = bad.exposed, bad.first
-        self.tell_words(
-            f"Release {BAD} was installed on {_devices(len(exposed))}, all in stage {first.name}, which has"
-            f" {_devices(total_of(first.counters))}: at most {first.max_in_flight} at work at once, so at most"
-            f" {bad.exposed_max} could be exposed. They went back to {GOOD} by themselves:"
-        )
-        self._console.print(Padding.indent(_exposed(exposed[:EXPOSED_SHOWN_MAX]), 2))
-        if len(exposed) > EXPOSED_SHOWN_MAX:
-            self.note(f"  … and {len(exposed) - EXPOSED_SHOWN_MAX} more")
-        for devices, what in ((bad.called_back, "called back"), (bad.stranded, "stopped by something else")):
-            if devices:
-                verb = "was" if len(devices) == 1 else "were"
-                self.tell_words(f"{len(devices)} more {verb} {what} before they installed: {_names(devices)}.")
-
-    def _tell_time(self, story: Story) -> None:
-        if story.runs:
-            self.tell_words(
-                f"The good run took {story.runs[0].seconds:.1f} s, its waits for gates included:"
-                f" {story.installs_per_second} installs a second. All of it took {story.seconds:.0f} s."
-            )
-
-
-def _devices(count: int) -> str:
-    return f"{count} device" if count == 1 else f"{count} devices"
-
-
-def _names(targets: tuple[TargetView, ...]) -> str:
-    names = [target.device for target in targets[:EXPOSED_SHOWN_MAX]]
-    return ", ".join(names) + (", …" if len(targets) > EXPOSED_SHOWN_MAX else "")
-
-
-def _runs(story: Story) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("RELEASE", "RUN", "ENDED", "SECONDS", "SUCCEEDED", "FAILED"):
-        table.add_column(column, no_wrap=True)
-    for played in story.runs:
-        failed = sum(stage.counters.failed for stage in played.view.stages)
-        row = (played.view.id, played.view.state, f"{played.seconds:.1f}", str(played.succeeded), str(failed))
-        table.add_row(f"{played.view.app} {played.view.version}", *row)
-    return table
-
-
-def _exposed(targets: tuple[TargetView, ...]) -> Table:
-    """Return a line for each device; what is long is broken beside its name."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column()
-    for target in targets:
-        why = ": ".join(filter(None, (target.reason, target.detail))) or "it succeeded"
-        table.add_row(Text(target.device), Text(f"{target.state}, left {target.left or '?'}; {why}"))
-    return table

@@ -1,98 +1,20 @@
-"""What the demo came to, and whether that is what should have happened. Pure.
+"""Whether what the demo came to is what should have happened. Pure.
 
->>> faults(Story(seconds=1.0, expected_devices=1, runs=(), devices_on_version={"1.0.0": 1}, services={}))
-['expected two runs, one for each release, found 0']
+>>> faults(Story(seconds=1.0, expected_devices=0, runs=(), versions={}, services={}))
+['expected 3 scenes to be played, found 0']
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
-from controller.app.views import Counters, RunView, StageView, TargetView
-from controller.domain.target import TargetState
-from protocol.lifecycle import AttemptState, Left
-from protocol.reasons import BLAME, Blame, reason_from
+from controller.app.views import Counters, StageView
+from controller.domain.states import StageState
+from simulator.demo.scenes import SCENES
+from simulator.demo.story import HEALTHY, NOTHING, Played, Story
 
-GOOD: Final = "1.0.0"
-BAD: Final = "1.1.0"
-HEALTHY: Final = 200
-BUILT_IN: Final = "the built-in endpoint"
-_INSTALLING: Final = frozenset({AttemptState.INSTALLING, AttemptState.VERIFYING, AttemptState.SUCCEEDED})
-_TOUCHED: Final = frozenset({Left.NEW, Left.BROKEN})
-
-
-class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """How the service of a real agent answered in the end."""
-
-    status: int
-    version: str
-
-
-class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """One run as it ended."""
-
-    view: RunView
-    targets: tuple[TargetView, ...]
-    seconds: float
-
-    @property
-    def first(self) -> StageView:
-        """The stage that a bad release does not get out of."""
-        return self.view.stages[0]
-
-    @property
-    def exposed_max(self) -> int:
-        """How many devices a bad release can reach: those that may fail, and those at work when one too many does."""
-        return self.first.failures_allowed + self.first.max_in_flight
-
-    @property
-    def exposed(self) -> tuple[TargetView, ...]:
-        """The devices that had the release, however briefly."""
-        return tuple(target for target in self.targets if is_exposed(target))
-
-    @property
-    def called_back(self) -> tuple[TargetView, ...]:
-        """The devices that were told to install the release, and told not to before they did."""
-        return tuple(target for target in self._spared if target.state == TargetState.CANCELLED)
-
-    @property
-    def stranded(self) -> tuple[TargetView, ...]:
-        """The devices that were told to install the release, and did not come to it for another reason."""
-        return tuple(target for target in self._spared if target.state != TargetState.CANCELLED)
-
-    @property
-    def _spared(self) -> tuple[TargetView, ...]:
-        return tuple(target for target in self.targets if target.attempt > 0 and not is_exposed(target))
-
-    @property
-    def succeeded(self) -> int:
-        """How many devices have it now."""
-        return sum(stage.counters.succeeded for stage in self.view.stages)
-
-
-def is_exposed(target: TargetView) -> bool:
-    """Say whether a device came to install the release: by where it stands, what it has, or what it blames."""
-    blames_build = bool(target.reason) and BLAME[reason_from(target.reason)] is Blame.BUILD
-    has_come_so_far = target.attempt_state in _INSTALLING or target.left in _TOUCHED or blames_build
-    return target.attempt > 0 and has_come_so_far
-
-
-class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """All that happened. `services` are those of the real agents, by device; `broker` is what carried the messages."""
-
-    seconds: float
-    expected_devices: int
-    runs: tuple[Played, ...]
-    devices_on_version: Mapping[str, int]
-    services: Mapping[str, Service]
-    broker: str = BUILT_IN
-
-    @property
-    def installs_per_second(self) -> float:
-        """Whole installs per second in the good run, its waits for gates included."""
-        good = self.runs[0] if self.runs else None
-        return round(good.succeeded / good.seconds, 1) if good and good.seconds else 0.0
+NAMES_SHOWN_MAX: Final = 3
 
 
 def faults(story: Story) -> list[str]:
@@ -101,22 +23,67 @@ def faults(story: Story) -> list[str]:
 
 
 def _faults(story: Story) -> Iterator[str]:
-    if len(story.runs) != 2:  # noqa: PLR2004 - one good and one bad release
-        yield f"expected two runs, one for each release, found {len(story.runs)}"
+    if tuple(played.scene for played in story.runs) != SCENES:
+        yield f"expected {len(SCENES)} scenes to be played, found {len(story.runs)}"
         return
-    good, bad = story.runs
-    if good.view.state != "succeeded":
-        yield f"release {GOOD}: expected the run to succeed, it {good.view.state}: {good.view.reason}"
-    if bad.view.state != "failed":
-        yield f"release {BAD}: expected its gate to fail the run, it {bad.view.state}: {bad.view.reason}"
-    if not 1 <= len(bad.exposed) <= bad.exposed_max:
-        yield f"release {BAD} reached {len(bad.exposed)} devices: expected 1 to {bad.exposed_max}"
-    if dict(story.devices_on_version) != {GOOD: story.expected_devices}:
-        yield f"expected all {story.expected_devices} devices on {GOOD}, found {dict(story.devices_on_version)}"
+    for played in story.runs:
+        yield from (f"{played.scene.job} {played.scene.version}: {fault}" for fault in _of_scene(played))
+    yield from _of_devices(story)
     for device, service in story.services.items():
-        if (service.status, service.version) != (HEALTHY, GOOD):
+        expected = story.versions_meant.get(device, NOTHING)
+        if (service.status, service.version) != (HEALTHY, expected):
             told = f"{service.status} {service.version}".strip()
-            yield f"the service on {device} answers {told}: expected {HEALTHY} {GOOD}"
+            yield f"the service on {device} answers {told}: expected {HEALTHY} {expected}"
+
+
+def _of_scene(played: Played) -> Iterator[str]:
+    scene, view = played.scene, played.view
+    if view.state != scene.ends:
+        yield f"expected the run to have {scene.ends}, it {view.state}: {view.reason}"
+    if {stage.name for stage in view.stages} != set(scene.verdicts):
+        yield f"expected the stages {', '.join(scene.verdicts)}, found {', '.join(s.name for s in view.stages)}"
+        return
+    for stage in view.stages:
+        if stage.state != scene.verdicts[stage.name]:
+            yield f"stage {stage.name} {stage.state}: expected {scene.verdicts[stage.name]}"
+        yield from _of_stage(stage)
+    yield from _of_reach(played)
+
+
+def _of_stage(stage: StageView) -> Iterator[str]:
+    """Yield what is wrong with a stage's counters: all of a passed one succeed, none of the others does."""
+    found = {name: count for name, count in counters(stage.counters).items() if count}
+    match stage.state:
+        case StageState.PASSED if set(found) != {"succeeded"}:
+            yield f"stage {stage.name} passed: expected all its devices to have succeeded, found {found}"
+        case StageState.FAILED if "succeeded" in found or "failed" not in found:
+            yield f"stage {stage.name} failed: expected some of its devices to fail and none to succeed, found {found}"
+        case StageState.CANCELLED if found:
+            yield f"stage {stage.name} was cancelled: expected it never to have opened, found {found}"
+
+
+def _of_reach(played: Played) -> Iterator[str]:
+    exposed = {target.device for target in played.exposed}
+    if played.failed is not None and not 1 <= len(exposed) <= played.exposed_max:
+        yield f"it reached {len(exposed)} devices of stage {played.failed.name}: expected 1 to {played.exposed_max}"
+    reached = {target.device for target in played.reached} - exposed
+    if reached != played.meant:
+        yield f"expected it to reach {len(played.meant)} devices whole; not so: {_some(reached ^ played.meant)}"
+
+
+def _of_devices(story: Story) -> Iterator[str]:
+    if len(story.versions) != story.expected_devices:
+        yield f"expected {story.expected_devices} devices, found {len(story.versions)}"
+    meant = story.versions_meant
+    wrong = {device for device, version in story.versions.items() if version != meant.get(device, NOTHING)}
+    if wrong:
+        yield f"expected other versions on {_some(wrong)}; found {story.devices_on_version} in all"
+
+
+def _some(devices: set[str] | frozenset[str]) -> str:
+    shown = sorted(devices)[:NAMES_SHOWN_MAX]
+    rest = f" and {len(devices) - len(shown)} more" if len(devices) > len(shown) else ""
+    return f"{', '.join(shown)}{rest}"
 
 
 def report(story: Story, *, seed: int) -> dict[str, object]:
@@ -126,7 +93,7 @@ def report(story: Story, *, seed: int) -> dict[str, object]:
         "ok": not found,
         "faults": found,
         "runs": [_run(played) for played in story.runs],
-        "devices_on_version": dict(story.devices_on_version),
+        "devices_on_version": story.devices_on_version,
         "services": {device: msgspec.to_builtins(service) for device, service in story.services.items()},
         "broker": story.broker,
         "installs_per_second": story.installs_per_second,
@@ -139,11 +106,13 @@ def _run(played: Played) -> dict[str, object]:
     return {
         "name": f"{played.view.job}-{played.view.version}",
         "id": played.view.id,
+        "shows": played.scene.title,
         "version": played.view.version,
         "state": played.view.state,
         "reason": played.view.reason,
         "seconds": round(played.seconds, 1),
-        "reached": [target.device for target in played.exposed],
+        "reached": [target.device for target in played.reached],
+        "exposed": [target.device for target in played.exposed],
         "called_back": [target.device for target in played.called_back],
         "stages": [
             {"name": stage.name, "state": stage.state, "reason": stage.reason, **counters(stage.counters)}

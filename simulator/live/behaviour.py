@@ -64,7 +64,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         prefix: their ids are ``<prefix>-0001`` and so on.
         behaviours: the share of each in percent; the rest is fast.
         labels: for each label the weights of its values.
-        fail_versions: whose health probe fails on devices drawn as failing, or on all where none is drawn so.
+        fail_versions: whose health probe fails, and on devices with which label (``region=us``); with none, on
+            devices drawn as failing, or on all where none is drawn so.
         away_ms: the longest that a device drawn as offline stays away.
         step_ms: how long every step takes on every device, instead of what is drawn; 0 leaves only what is real.
     """
@@ -74,7 +75,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = "sim"
     behaviours: Mapping[Behaviour, float] = {}
     labels: Mapping[str, Mapping[str, float]] = {}
-    fail_versions: frozenset[str] = frozenset()
+    fail_versions: Mapping[str, str] = {}
     away_ms: Millis = Millis(15 * SECOND)
     step_ms: Millis | None = None
 
@@ -83,17 +84,24 @@ def draw(plan: Plan) -> list[Character]:
     """Draw the devices: shares are kept exactly, who gets what depends on the seed alone."""
     kinds = _deal(plan.count, {k.value: v for k, v in _with_rest(plan.behaviours).items()}, f"{plan.seed}/behaviour")
     labels = {key: _deal(plan.count, values, f"{plan.seed}/{key}") for key, values in plan.labels.items()}
-    all_fail = Behaviour.FAILING not in plan.behaviours
     return [
         _character(
             plan,
             index,
             Behaviour(kinds[index]),
             {key: dealt[index] for key, dealt in labels.items() if dealt[index]},
-            fails=plan.fail_versions if all_fail or kinds[index] == Behaviour.FAILING else frozenset(),
         )
         for index in range(plan.count)
     ]
+
+
+def _fails(plan: Plan, behaviour: Behaviour, labels: Mapping[str, str]) -> frozenset[str]:
+    """Return the versions that fail on one device."""
+    own = {f"{key}={value}" for key, value in labels.items()}
+    is_failing = behaviour is Behaviour.FAILING or Behaviour.FAILING not in plan.behaviours
+    return frozenset(
+        version for version, label in plan.fail_versions.items() if (label in own if label else is_failing)
+    )
 
 
 def _with_rest(behaviours: Mapping[Behaviour, float]) -> dict[Behaviour, float]:
@@ -114,9 +122,7 @@ def _deal(count: int, weights: Mapping[str, float], seed: str) -> list[str]:
     return dealt
 
 
-def _character(
-    plan: Plan, index: int, behaviour: Behaviour, labels: Mapping[str, str], *, fails: frozenset[str]
-) -> Character:
+def _character(plan: Plan, index: int, behaviour: Behaviour, labels: Mapping[str, str]) -> Character:
     name = f"{plan.prefix}-{index + 1:04d}"
     seed = f"{plan.seed}/{name}"
     chance = random.Random(seed)
@@ -134,7 +140,7 @@ def _character(
         drop_ms=Millis(DROP_MS if is_flaky else 0),
         power_share=0.3 if is_flaky else 0.0,
         break_share=0.2 if is_flaky else 0.0,
-        fails=fails,
+        fails=_fails(plan, behaviour, labels),
     )
 
 
@@ -177,6 +183,21 @@ def parse_labels(text: str) -> dict[str, dict[str, float]]:
             raise BadOption(f"label {part!r}: expected key=value:weight, as in region=eu:40")
         labels.setdefault(key, {})[value] = number
     return labels
+
+
+def parse_failing(texts: Sequence[str]) -> dict[str, str]:
+    """Read versions that fail, each with the label of the devices that it fails on: ``2.0`` or ``2.0@region=us``.
+
+    Raises:
+        BadOption: when a part has another form.
+    """
+    failing: dict[str, str] = {}
+    for text in texts:
+        version, at, label = text.partition("@")
+        if not version or (at and not all(label.partition("="))):
+            raise BadOption(f"version {text!r}: expected a version, or version@label=value as in 2.0@region=us")
+        failing[version] = label
+    return failing
 
 
 def ids(characters: Sequence[Character]) -> list[str]:

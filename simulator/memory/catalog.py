@@ -126,6 +126,12 @@ class MemoryCatalog:
             self._journal.put(self._paths, release.path, release)
             self._journal.put(self._releases, key, release)
 
+    def save_release(self, release: ReleaseRecord) -> None:
+        key = release.app, release.version
+        before = self._releases[key]
+        said = {name: getattr(release, name) for name in ("state", "state_reason", "state_by", "state_at")}
+        self._journal.put(self._releases, key, msgspec.structs.replace(before, **said))
+
     def release_document(self) -> tuple[int, bytes] | None:
         return max(self._documents.items(), default=None)
 

@@ -9,9 +9,9 @@ import msgspec
 
 from controller.app.records import Candidate, DeviceRecord, Enrolled, Sender, Sighted
 from controller.domain.pipeline import Targets
-from controller.domain.query import Described, Formula, matches
+from controller.domain.query import Described, Formula, highest, matches
 from controller.domain.selector import formula_of
-from protocol.ids import DeviceId, Name, partition_of
+from protocol.ids import AppName, DeviceId, Name, partition_of
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
 from simulator.memory.journal import Journal
@@ -92,6 +92,10 @@ class MemoryDevices:
             if not (row.is_blocked or row.is_broken) and matches(where, self.described(row))
         ]
 
+    def candidates(self, ids: Collection[int]) -> list[tuple[Candidate, Described]]:
+        rows = [self._rows[id_] for id_ in sorted(set(ids)) if self.is_fit(id_)]
+        return [(Candidate(row.id, row.device, row.name, row.instance), self.described(row)) for row in rows]
+
     def roll(self) -> list[Enrolled]:
         return [Enrolled(row.id, row.device, row.is_blocked, row.is_broken) for row in self._members()]
 
@@ -137,6 +141,14 @@ class MemoryDevices:
         """Say whether a device exists and is neither blocked nor broken."""
         row = self._rows.get(device_id)
         return row is not None and not (row.is_blocked or row.is_broken)
+
+    def get(self, device_id: int) -> DeviceRecord:
+        """Return a device that exists."""
+        return self._rows[device_id]
+
+    def version_of(self, device_id: int, app: AppName) -> str:
+        """Return which version of an app a device has, the highest of several; nothing where it has none."""
+        return highest(one.version for one in self._rows[device_id].installed if one.app == app)
 
     def allocate_seqs(self, ids: Collection[int], *, at: Instant) -> dict[int, int]:
         known = [id_ for id_ in sorted(set(ids)) if id_ in self._rows]

@@ -7,6 +7,7 @@ import msgspec
 
 from controller.app.errors import Conflict
 from controller.app.records import RunRecord
+from controller.domain import newcomers
 from protocol.units import Instant
 from simulator.memory.journal import Journal
 
@@ -72,6 +73,10 @@ class MemoryRuns:
 
     def active_ids(self) -> list[int]:
         return sorted(self._active.values())
+
+    def open_to_newcomers(self) -> list[int]:
+        rows = [self._rows[run_id] for run_id in self.active_ids()]
+        return [row.id for row in rows if newcomers.open_stages(row.plan, row.run)]
 
     def waking(self, at: Instant) -> list[int]:
         return [run_id for wake_at, run_id in sorted(self._wakes()) if wake_at <= at]

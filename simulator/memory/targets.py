@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from controller.app.records import TargetRecord
+from controller.app.records import PastTarget, TargetRecord
 from controller.domain.target import TargetState
+from protocol.ids import AppName
 from simulator.memory.deadlines import Deadlines
 from simulator.memory.devices import MemoryDevices
 from simulator.memory.journal import Journal
@@ -52,6 +53,12 @@ class MemoryTargets:
     def members(self, run_id: int) -> set[int]:
         return set(self._members[run_id])
 
+    def members_among(self, run_id: int, device_ids: Collection[int]) -> set[int]:
+        return set(self._members[run_id]) & set(device_ids)
+
+    def next_id(self, stage_id: int) -> int:
+        return max((row.id + 1 for row in self._in_order(stage_id)), default=stage_id << STAGE_SHIFT)
+
     def placed(self, run_id: int) -> dict[int, int]:
         return {device: id_ >> STAGE_SHIFT for device, id_ in self._members[run_id].items()}
 
@@ -68,6 +75,13 @@ class MemoryTargets:
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return [self._rows[id_] for id_ in sorted(self._in_flight[run_id])]
+
+    def unsuccessful(self, stage_ids: Sequence[int]) -> list[PastTarget]:
+        ends = {TargetState.FAILED, TargetState.TIMED_OUT}
+        return [self._past(row) for id_ in stage_ids for row in self._in_order(id_) if row.target.state in ends]
+
+    def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:
+        return [self._past(row) for id_ in stage_ids for row in self._in_order(id_) if row.target.attempt > 0]
 
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         return self._rows.get(self._members[run_id].get(device_id, 0))
@@ -92,6 +106,12 @@ class MemoryTargets:
                 saved = msgspec.structs.replace(before, target=row.target, updated_at=row.updated_at)
                 self._put(before, saved)
 
+    def note_previous(self, ids: Collection[int], *, app: AppName) -> None:
+        for row in self.get(ids).values():
+            if row.previous is None:
+                version = self._devices.version_of(row.device_id, app)
+                self._put(row, msgspec.structs.replace(row, previous=version))
+
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
         return [run_id for run_id in self._runs.active_ids() if self._set_ready(run_id, device_ids, instance)]
 
@@ -106,6 +126,20 @@ class MemoryTargets:
     def _in_order(self, stage_id: int, *, after: int = -1) -> Iterator[TargetRecord]:
         base = stage_id << STAGE_SHIFT
         return (self._rows[base | position] for position in self._stages[stage_id].ascending(max(0, after + 1 - base)))
+
+    def _past(self, row: TargetRecord) -> PastTarget:
+        device = self._devices.get(row.device_id)
+        return PastTarget(
+            id=row.id,
+            device_id=row.device_id,
+            name=row.name,
+            previous=row.previous,
+            wanted=row.wanted,
+            instance=device.instance,
+            is_blocked=device.is_blocked,
+            is_broken=device.is_broken,
+            installed=device.installed,
+        )
 
     def _may_go(self, row: TargetRecord, now: int) -> bool:
         due = row.target.due

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from agent.core.model import Trust
+from controller.app import schedules
 from controller.app.records import DeviceRecord, JobRecord
 from controller.app.releases import record_of
 from controller.app.repositories import Transaction
@@ -66,9 +69,9 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
     """Store everything that exists from the beginning; return the enrolled devices with their ids."""
     infos = _infos(VERSIONS, draws.floors)
     tx.catalog.add_releases([record_of(info, START) for info in infos])
-    for definition, priority in zip(draws.pipelines, draws.priorities, strict=True):
+    for number, (definition, priority) in enumerate(zip(draws.pipelines, draws.priorities, strict=True)):
         tx.catalog.add_revision(definition.name, definition, author="ann", at=START)
-        tx.catalog.add_job(_job(definition.name, priority))
+        tx.catalog.add_job(_starting(_job(definition.name, priority), draws, number))
     for device, ring in zip(draws.devices, draws.rings, strict=True):
         tx.devices.add(_enrolled(device, ring, keys))
     tx.groups.add(GROUPS, at=START)
@@ -82,6 +85,15 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
 def _job(name: str, priority: int) -> JobRecord:
     operation = Operation(app=APP, version=VERSIONS[0])
     return JobRecord(name=name, pipeline=name, operation=operation, priority=priority, created_at=START)
+
+
+def _starting(job: JobRecord, draws: Draws, number: int) -> JobRecord:
+    """Return a job with what starts its runs by itself, where that is drawn."""
+    if draws.shape is None:
+        return job
+    triggers = draws.shape.triggers[number]
+    next_at = schedules.next_of(triggers, START)
+    return msgspec.structs.replace(job, triggers=triggers, next_at=next_at, hook=draws.shape.hooks[number])
 
 
 def _enrolled(device: DeviceId, ring: str, keys: Keys) -> DeviceRecord:

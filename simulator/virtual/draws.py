@@ -8,7 +8,9 @@ True
 """
 
 import random
+from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -16,6 +18,7 @@ import msgspec
 from controller.domain.pipeline import (
     FailureLimit,
     Gate,
+    Growth,
     OnBreach,
     OnFailure,
     Pace,
@@ -28,6 +31,7 @@ from controller.domain.pipeline import (
 )
 from protocol.ids import DeviceId, StageName, device_id
 from protocol.units import MINUTE, SECOND, Millis
+from simulator.virtual.shapes import ShapeDraw, draw_shape
 
 REAL_KEYS_EVERY: Final = 50
 RINGS: Final = ("canary", "main")
@@ -44,6 +48,7 @@ QUERIES: Final = (
     '!group("eu")',
 )
 DEVICES_MAX: Final = 8
+SHAPED_EVERY: Final = 4
 
 
 class NetworkDraw(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,13 +127,15 @@ class OperatorDraw(msgspec.Struct, frozen=True, kw_only=True):
     """Mean time between two acts in milliseconds, and how likely each act is beside the others.
 
     `stop_gap_ms` is the mean time until everything is stopped, and until that is lifted again; `decide_gap_ms` that
-    between two decisions about a stage or a device that a run would wait for. 0 is never.
+    between two decisions about a stage or a device that a run would wait for; `freeze_gap_ms` that between two freezes.
+    0 is never.
     """
 
     gap_ms: int
     weights: dict[str, int]
     stop_gap_ms: int
     decide_gap_ms: int
+    freeze_gap_ms: int
 
 
 class ClocksDraw(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +147,14 @@ class ClocksDraw(msgspec.Struct, frozen=True, kw_only=True):
     attempt_ms: int = 0
     queued_ms: int = 0
     download_ms: int = 0
+
+
+class ConsentDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean times between withdrawals (0: never), approvals, and changes that let devices join, in milliseconds."""
+
+    withdraw_gap_ms: int
+    approve_gap_ms: int
+    relabel_gap_ms: int
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,8 +171,10 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     controller: ControllerDraw
     device: DeviceDraw
     operator: OperatorDraw
+    consent: ConsentDraw
     broker: BrokerDraw | None
     clocks: ClocksDraw
+    shape: ShapeDraw | None
     chaos_ms: int
     floors: tuple[int, ...]
 
@@ -168,27 +185,47 @@ ACTS: Final = ("start", "pause", "resume", "terminate", "promote", "edit", "labe
 def draw(seed: int) -> Draws:
     """Return the world of *seed*."""
     chance = random.Random(f"{seed}/draws")
+    shapes = random.Random(f"{seed}/draws/shape")
     count = chance.choice((1, 2, 3, 3, 4, 4, 5, 6, DEVICES_MAX))
     jobs = chance.choice((1, 1, 2))
     clocks = _clocks(random.Random(f"{seed}/draws/clocks"))
     devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
-    return Draws(
+    consent = random.Random(f"{seed}/consent")
+    plain = Draws(
         seed=seed,
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
         rings=tuple(chance.choice(RINGS) for _ in devices),
         groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
-        pipelines=tuple(_timed(_pipeline(chance, f"p{number}", devices), clocks) for number in range(1, jobs + 1)),
+        pipelines=_with_consent(
+            consent,
+            _paced(
+                random.Random(f"{seed}/draws/rates"),
+                [_timed(_pipeline(chance, f"p{number}", devices), clocks) for number in range(1, jobs + 1)],
+            ),
+        ),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=_network(chance),
         controller=_controller(chance),
         device=_device(chance),
-        operator=_operator(chance, random.Random(f"{seed}/rare")),
+        operator=_operator(chance, random.Random(f"{seed}/rare"), random.Random(f"{seed}/draws/calendar")),
+        consent=_consent(consent),
         broker=_broker(random.Random(f"{seed}/draws/broker")),
         clocks=clocks,
+        shape=None,
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )
+    return _shaped(shapes, plain)
+
+
+def _shaped(chance: random.Random, plain: Draws) -> Draws:
+    """Return a world with other pipelines than the plain ones, and more that starts them."""
+    if chance.randrange(SHAPED_EVERY):
+        return plain
+    draw_stage = partial(_stage, devices=plain.devices, is_last=False)
+    shape = draw_shape(chance, plain.pipelines, draw_stage)
+    return msgspec.structs.replace(plain, shape=shape, pipelines=tuple(edits[-1] for edits in shape.edits))
 
 
 def _maybe(chance: random.Random, low: float, high: float) -> float:
@@ -282,14 +319,44 @@ def _device(chance: random.Random) -> DeviceDraw:
     )
 
 
-def _operator(chance: random.Random, rare: random.Random) -> OperatorDraw:
+def _operator(chance: random.Random, rare: random.Random, calendar: random.Random) -> OperatorDraw:
     weights = {act: chance.choice((0, 1, 1, 3)) for act in ACTS}
     return OperatorDraw(
         gap_ms=int(chance.choice((5, 20, 60)) * SECOND),
         weights={**weights, "start": 3, "promote": 3, "resume": max(1, weights["pause"])},
         stop_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
         decide_gap_ms=rare.choice((0, 0, 0, 30 * SECOND)),
+        freeze_gap_ms=calendar.choice((0, 0, 0, 40 * SECOND)),
     )
+
+
+def _consent(chance: random.Random) -> ConsentDraw:
+    return ConsentDraw(
+        withdraw_gap_ms=chance.choice((0, 0, 0, 2 * MINUTE)),
+        approve_gap_ms=chance.choice((5 * SECOND, 20 * SECOND)),
+        relabel_gap_ms=chance.choice((5 * SECOND, 20 * SECOND)),
+    )
+
+
+def _with_consent(chance: random.Random, pipelines: Sequence[Pipeline]) -> tuple[Pipeline, ...]:
+    """Have stages ask for approvals in a quarter of all worlds, and include new devices in another quarter or so."""
+    asks, includes = not chance.randrange(4), not chance.randrange(4)
+    return tuple(
+        msgspec.structs.replace(
+            pipeline, stages=tuple(_consented(chance, stage, asks=asks, includes=includes) for stage in pipeline.stages)
+        )
+        for pipeline in pipelines
+    )
+
+
+def _consented(chance: random.Random, stage: Stage, *, asks: bool, includes: bool) -> Stage:
+    if includes and chance.randrange(3):
+        is_all = stage.targets == Targets()
+        wanted = stage.targets if is_all or chance.randrange(2) else Targets(query=chance.choice(QUERIES))
+        stage = msgspec.structs.replace(stage, targets=msgspec.structs.replace(wanted, include_new=True))
+    if asks and chance.randrange(2):
+        stage = msgspec.structs.replace(stage, trigger=Trigger.MANUAL, approvals=chance.choice((1, 2)))
+    return stage
 
 
 # --- pipelines --------------------------------------------------------------------------------------------------
@@ -304,6 +371,21 @@ def _pipeline(chance: random.Random, name: str, devices: tuple[DeviceId, ...]) -
         needs = tuple(chance.sample(earlier, 1)) if earlier and chance.randrange(5) else ()
         stages.append(_stage(chance, StageName(f"s{number + 1}"), needs, devices, is_last=is_last))
     return Pipeline(name=name, stages=tuple(stages), timeout_ms=Millis(int(chance.uniform(10, 40) * MINUTE)))
+
+
+def _paced(chance: random.Random, pipelines: Sequence[Pipeline]) -> tuple[Pipeline, ...]:
+    """Give the stages of a quarter of all worlds rates, from a chance of its own."""
+    if chance.randrange(4):
+        return tuple(pipelines)
+    return tuple(
+        msgspec.structs.replace(pipeline, stages=tuple(_with_rate(chance, stage) for stage in pipeline.stages))
+        for pipeline in pipelines
+    )
+
+
+def _with_rate(chance: random.Random, stage: Stage) -> Stage:
+    rate = chance.choice((None, 1, 2, 7, 90, Growth(start=2, factor=3.0, every=1, max=20)))
+    return msgspec.structs.replace(stage, pace=msgspec.structs.replace(stage.pace, per_minute=rate))
 
 
 def _stage(
@@ -324,7 +406,7 @@ def _stage(
         gate=_gate(chance),
         timeouts=_timeouts(chance),
         retry=Retry(attempts_max=chance.choice((1, 2, 3, 5)), backoff_ms=chance.choice((1_000, 10_000))),
-        on_failure=chance.choice(tuple(OnFailure)),
+        on_failure=chance.choice((OnFailure.STOP_RUN, OnFailure.STOP_BRANCH, OnFailure.CONTINUE)),
         allow_empty=bool(chance.randrange(3)),
     )
 

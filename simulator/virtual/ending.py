@@ -26,6 +26,8 @@ class Ending:
         """Yield what is not over yet."""
         for run in active:
             yield f"run {run.uid} is still {run.run.state}"
+        for name in self._picture.starting(self._world.draws):
+            yield f"job {name} still starts runs by itself"
         for device in self._devices:
             if not device.is_on or device.connection is None:
                 yield f"{device.label} is not connected"

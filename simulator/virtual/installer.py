@@ -12,9 +12,10 @@ from typing import Final
 
 from agent.core.effects import Commit, Download, Inspect, Install, RollBack, Verify
 from agent.core.events import AnyEvent, Finished, Found, Inspected, Progressed
-from agent.core.model import Fault, Work
+from agent.core.model import NOTHING_TOLD, Fault, Told, Work
 from protocol.reasons import Reason
 from protocol.units import SECOND
+from simulator.virtual.shapes import OUTPUT, OUTPUT_MAX
 from simulator.virtual.world import World
 
 HALF: Final = "half"
@@ -31,7 +32,9 @@ class Installer:
     def __init__(self, world: World, name: str, *, feed: Feed) -> None:
         self._world = world
         self._draws = world.draws.device
+        self._name = name
         self._chance = world.chance(f"{name}/installer")
+        self._outputs = world.chance(f"{name}/outputs")
         self._slowness = world.chance(f"{name}/slowness")
         self._feed = feed
         self._turn = 0
@@ -50,7 +53,7 @@ class Installer:
             case Inspect(work=work):
                 self._then(lambda: self._inspect(work))
             case Verify(work=work):
-                self._then(lambda: self._finish(work, self._maybe(self._draws.verify_fails, Reason.VERIFY_FAILED)))
+                self._then(lambda: self._verify(work))
             case Commit(work=work):
                 self._then(lambda: self._commit(work))
             case RollBack(work=work):
@@ -72,8 +75,22 @@ class Installer:
     def _maybe(self, rate: float, reason: Reason) -> Fault | None:
         return Fault(reason=reason, detail="drawn") if self._world.strikes(rate, self._chance) else None
 
-    def _finish(self, work: Work, fault: Fault | None = None) -> None:
-        self._feed(lambda at: Finished(at=at, run=work.run, attempt=work.attempt, phase=work.phase, fault=fault))
+    def _finish(self, work: Work, fault: Fault | None = None, told: Told = NOTHING_TOLD) -> None:
+        def finished(at: int) -> Finished:
+            return Finished(at=at, run=work.run, attempt=work.attempt, phase=work.phase, fault=fault, told=told)
+
+        self._feed(finished)
+
+    def _verify(self, work: Work) -> None:
+        self._finish(work, self._maybe(self._draws.verify_fails, Reason.VERIFY_FAILED), self._told())
+
+    def _told(self) -> Told:
+        """Return what a release tells, in worlds where any does: a number, and at times a text under its name."""
+        shape, chance = self._world.draws.shape, self._outputs
+        if shape is None or chance.random() >= shape.tells:
+            return NOTHING_TOLD
+        value = chance.randint(1, OUTPUT_MAX) if chance.randrange(8) else "slow"
+        return Told(outputs={OUTPUT: value, "of": self._name})
 
     def _download(self, work: Work, told: int = 0) -> None:
         """Tell the progress of a long download now and then; a short one is over before there is any."""

@@ -11,17 +11,19 @@ from typing import Any, Final
 
 import msgspec
 
-from controller.app import devices, giving_up, groups, pipelines, runs, standstill
+from controller.app import devices, freezes, giving_up, groups, pipelines, runs, standstill
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
-from controller.app.errors import ControllerError
+from controller.app.errors import ApprovalsMissing, ControllerError, OwnWork, ReleaseDeprecated, ReleaseWithdrawn
 from controller.app.records import RunRecord
-from controller.domain.pipeline import Pace
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
+from protocol.units import later
+from simulator.virtual.consenters import Consenters
 from simulator.virtual.draws import DEVICES_MAX, GROUPS, RINGS, VERSIONS
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
+from simulator.virtual.release_team import ReleaseTeam
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
@@ -31,6 +33,13 @@ REASON: Final = "drawn"
 SETTLE_MS: Final = 5_000
 HURRY_EVERY: Final = 4
 HURRY_MS: Final = 1_000
+REFUSALS: Final = {
+    ReleaseWithdrawn.slug: Sometimes.WITHDRAWN_NOT_STARTED,
+    ReleaseDeprecated.slug: Sometimes.WITHDRAWN_NOT_STARTED,
+    ApprovalsMissing.slug: Sometimes.APPROVALS_MISSED,
+    OwnWork.slug: Sometimes.OWN_WORK,
+}
+"""What refusals show that a world has met a rare path."""
 
 Use = Callable[[Controller], Coroutine[Any, Any, Any]]
 
@@ -45,6 +54,9 @@ class Operator:
         self._picture = oracle.picture
         self._chance = world.chance("operator")
         self._rare = world.chance("rare acts")
+        self._calendar = world.chance("calendar")
+        self._freeze_count = 0
+        self._consenters = Consenters(world, oracle.picture, self._ask)
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -57,6 +69,7 @@ class Operator:
             "block": self._block,
             "look": self._look,
         }
+        self._team = ReleaseTeam(world, server, oracle.picture, ask=self._ask)
 
     def begin(self) -> None:
         """Act now and then, and at times twice in a hurry, as long as faults are in force."""
@@ -66,18 +79,22 @@ class Operator:
 
     def begin_rare_acts(self) -> None:
         """Where that is drawn, stop everything now and then, and decide what a run waits for no longer."""
+        self._team.begin()
         draws = self._world.draws.operator
         if draws.stop_gap_ms:
             self._after(draws.stop_gap_ms, self._stop_everything)
         if draws.decide_gap_ms:
             self._after(draws.decide_gap_ms, self._decide)
+        if draws.freeze_gap_ms:
+            self._after(draws.freeze_gap_ms, self._freeze, chance=self._calendar)
+        self._consenters.begin()
 
-    def _after(self, gap_ms: int, act: Callable[[], None]) -> None:
+    def _after(self, gap_ms: int, act: Callable[[], None], *, chance: random.Random | None = None) -> None:
         def unless_healed() -> None:
             if not self._world.is_healed:
                 act()
 
-        self._world.scheduler.after(1 + int(self._rare.expovariate(1) * gap_ms), unless_healed)
+        self._world.scheduler.after(1 + int((chance or self._rare).expovariate(1) * gap_ms), unless_healed)
 
     def _act(self) -> None:
         if self._world.is_healed:
@@ -91,6 +108,8 @@ class Operator:
         if any(standstill.STOP_EVERYTHING in run.run.pause_reasons for run in self.active):
             self._lift()
         for run in self.active:
+            if self._consenters.settle(run):
+                continue
             if run.run.is_paused:
                 self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
             for stage in self._stages(run, StageState.AWAITING_PROMOTION):
@@ -98,6 +117,7 @@ class Operator:
         for device_id in sorted(self._picture.blocked):
             device = self._picture.devices[device_id].device
             self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
+        self._team.settle()
         self._world.scheduler.after(SETTLE_MS, self.settle)
 
     @property
@@ -107,11 +127,13 @@ class Operator:
 
     # --- asking -------------------------------------------------------------------------------------------------
 
-    def _ask(self, act: str, subject: str, use: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+    def _ask(
+        self, act: str, subject: str, use: Callable[..., Coroutine[Any, Any, Any]], *, actor: Actor = ACTOR
+    ) -> None:
         self._world.say("operator", f"asks to {act} {subject}")
-        asked = self._oracle.asked(act, subject)
+        asked = self._oracle.asked(act, subject, by=actor.name)
         self._server.request(
-            lambda controller: use(controller, ACTOR),
+            lambda controller: use(controller, actor),
             answered=lambda _: self._answered(asked),
             failed=lambda error: self._failed(asked, error),
         )
@@ -123,6 +145,8 @@ class Operator:
     def _failed(self, asked: Asked, error: ControllerError | None) -> None:
         if error is None:
             self._world.sometimes(Sometimes.ACT_UNANSWERED)
+        elif error.slug in REFUSALS:
+            self._world.sometimes(REFUSALS[error.slug])
         self._world.say("operator", f"is not told that {asked.act} {asked.subject} is done: {error or 'no answer'}")
         self._oracle.answered(asked, is_done=False)
 
@@ -169,8 +193,11 @@ class Operator:
 
     def _edit(self) -> None:
         definition = self._chance.choice(self._world.draws.pipelines)
-        pace = Pace(max_in_flight=self._chance.randint(1, DEVICES_MAX))
-        stages = tuple(msgspec.structs.replace(stage, pace=pace) for stage in definition.stages)
+        limit = self._chance.randint(1, DEVICES_MAX)
+        stages = tuple(
+            msgspec.structs.replace(stage, pace=msgspec.structs.replace(stage.pace, max_in_flight=limit))
+            for stage in definition.stages
+        )
         if any(run.job == definition.name for run in self.active):
             self._world.sometimes(Sometimes.EDITED_IN_RUN)
         changed = msgspec.structs.replace(definition, stages=stages)
@@ -225,6 +252,23 @@ class Operator:
 
     def _lift(self) -> None:
         self._ask("lift", standstill.EVERYTHING, partial(standstill.lift, reason=REASON))
+
+    def _freeze(self) -> None:
+        """Add a freeze that holds at once or soon, of all or of some, and remove every other one before its end."""
+        chance, now = self._calendar, self._picture.wall_now()
+        self._freeze_count += 1
+        name = f"f{self._freeze_count}"
+        starts_at = chance.choice((None, None, later(now, 20_000)))
+        ends_at = later(starts_at or now, chance.choice((5_000, 60_000, 180_000)))
+        scope = chance.choice(((), (chance.choice(self._world.draws.pipelines).name,)))
+        use = partial(freezes.add, name=name, starts_at=starts_at, ends_at=ends_at, pipelines=scope, reason=REASON)
+        self._ask("freeze", name, use)
+        if chance.randrange(2):
+            self._after(30_000, partial(self._thaw, name), chance=chance)
+        self._after(self._world.draws.operator.freeze_gap_ms, self._freeze, chance=chance)
+
+    def _thaw(self, name: str) -> None:
+        self._ask("thaw", name, partial(freezes.remove, name=name, reason=REASON))
 
     def _look(self) -> None:
         run = self._any()

@@ -88,10 +88,10 @@ class Oracle:
 
     # --- operators ----------------------------------------------------------------------------------------------
 
-    def asked(self, act: str, subject: str) -> Asked:
+    def asked(self, act: str, subject: str, *, by: str) -> Asked:
         """Show that an operator asks for something."""
         self._ask_count += 1
-        asked = Asked(self._ask_count, act, subject)
+        asked = Asked(self._ask_count, act, subject, by)
         self._show("asked", asked)
         return asked
 

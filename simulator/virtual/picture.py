@@ -10,11 +10,22 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
+from controller.app.records import (
+    ChannelRecord,
+    CommandRecord,
+    DeviceRecord,
+    JobRecord,
+    ReportRecord,
+    RunRecord,
+    TargetRecord,
+)
+from controller.domain.freeze import Freeze
+from controller.domain.pipeline import Pipeline
 from controller.domain.query import Described
 from controller.domain.target import TargetState
 from protocol.ids import Digest, Name
 from protocol.units import Instant
+from simulator.virtual.draws import Draws
 from simulator.virtual.watched import Changes
 
 Moved = tuple[TargetRecord | None, TargetRecord]
@@ -36,6 +47,8 @@ class Commit:
     reports: list[ReportRecord]
     hellos: list[DeviceRecord]
     voided: list[int]
+    channels: list[ChannelRecord]
+    jobs: list[JobRecord]
     described: dict[int, list[Described]]
     gone: list[int]
     unseen: list[int]
@@ -45,6 +58,7 @@ class Commit:
 class Picture:
     """All that was committed. `true_now` is the world's time, `wall_now` what the controller's clock shows.
 
+    `revisions` are the definitions of each pipeline in order, `jobs` those of which anything was saved.
     `down_ms` has each span from a death of the controller to the next commit, which is that of its recovery.
     `session` returns the live session of a device, None where it has none or an unnoticed break has made it useless.
     Behind a broker `connection` returns by which connection a device is there, None where it is not, and `is_lane_up`
@@ -59,6 +73,8 @@ class Picture:
     run_ids: dict[str, int] = field(default_factory=dict)
     commands: dict[Digest, CommandRecord] = field(default_factory=dict)
     reports: dict[tuple[int, str, int], ReportRecord] = field(default_factory=dict)
+    revisions: dict[str, list[Pipeline]] = field(default_factory=dict)
+    jobs: dict[str, JobRecord] = field(default_factory=dict)
     blocked: set[int] = field(default_factory=set)
     broken: set[int] = field(default_factory=set)
     members: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -73,6 +89,9 @@ class Picture:
     is_lane_up: Callable[[Name], bool] = lambda _: False
     names: dict[Name, DeviceRecord] = field(default_factory=dict)
     described: dict[int, Described] = field(default_factory=dict)
+    calendar: dict[str, Freeze] = field(default_factory=dict)
+    authors: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Who wrote each revision of each pipeline since the beginning; those of the beginning are not among them."""
 
     def __post_init__(self) -> None:
         self.names = {device.name: device for device in self.devices.values()}
@@ -90,11 +109,18 @@ class Picture:
     def take(self, changes: Changes) -> Commit:
         """Take over what was committed, and return it row by row."""
         self._take_recovery()
+        for name, freeze in changes.calendar:
+            self.calendar.pop(name, None)
+            self.calendar |= {} if freeze is None else {name: freeze}
         targets = [self._take_target(row) for row in changes.targets]
         runs = [self._take_run(run) for run in changes.runs]
         self.commands |= {command.digest: command for command in changes.commands}
         self.reports |= {(r.device_id, r.incarnation, r.report_seq): r for r in changes.reports}
+        for record in changes.revisions:
+            self.revisions[record.name].append(record.definition)
+        self.jobs |= {job.name: job for job in changes.jobs}
         self._take_devices(changes)
+        self.authors |= {(name, revision): author for name, revision, author in changes.authors}
         described = self._describe(changes)
         return Commit(
             targets=targets,
@@ -103,10 +129,25 @@ class Picture:
             reports=changes.reports,
             hellos=changes.hellos,
             voided=changes.voided,
+            channels=changes.channels,
+            jobs=changes.jobs,
             described=described,
             gone=changes.gone,
             unseen=changes.unseen,
         )
+
+    def newest(self, pipeline: str) -> Pipeline:
+        """Return the newest revision of a pipeline."""
+        return self.revisions[pipeline][-1]
+
+    def starting(self, draws: Draws) -> list[str]:
+        """Return the jobs that may still start runs by themselves."""
+        if draws.shape is None:
+            return []
+        begun_with = zip(draws.pipelines, draws.shape.triggers, strict=True)
+        triggers = {definition.name: bool(drawn) for definition, drawn in begun_with}
+        known = {name: bool(job.triggers or job.waiting) for name, job in self.jobs.items()}
+        return [name for name, is_starting in (triggers | known).items() if is_starting]
 
     def died(self) -> None:
         """Take note that the controller died."""

@@ -72,6 +72,7 @@ class Trial:
             true_now=lambda: world.now, wall_now=wall.now, devices={record.id: record for record in records}
         )
         picture.sort(dict(zip((record.id for record in records), draws.groups, strict=True)))
+        picture.revisions = {definition.name: [definition] for definition in draws.pipelines}
         oracle = Oracle(world, picture, laws=laws)
         network = Network(world)
         self._server = Server(world, network, store, wall=wall, keys=keys, oracle=oracle)

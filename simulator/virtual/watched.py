@@ -4,8 +4,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
+from controller.app.records import (
+    ChannelRecord,
+    CommandRecord,
+    DeviceRecord,
+    FreezeRecord,
+    JobRecord,
+    PipelineRecord,
+    ReportRecord,
+    RunRecord,
+    TargetRecord,
+)
 from controller.app.repositories import Transaction
+from controller.domain.freeze import Freeze
+from controller.domain.pipeline import Pipeline
 from protocol.ids import DeviceId
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -26,8 +38,13 @@ class Changes:
     installed: list[tuple[int, bool]] = field(default_factory=list)
     said: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     grouped: list[tuple[str, Collection[int], bool]] = field(default_factory=list)
+    revisions: list[PipelineRecord] = field(default_factory=list)
+    jobs: list[JobRecord] = field(default_factory=list)
+    channels: list[ChannelRecord] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
+    calendar: list[tuple[str, Freeze | None]] = field(default_factory=list)
+    authors: list[tuple[str, int, str]] = field(default_factory=list)
     is_mark: bool = False
 
 
@@ -42,6 +59,24 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+class _Catalog(_Watched):
+    __slots__ = ()
+
+    def add_revision(self, name: str, definition: Pipeline, *, author: str, at: Instant) -> PipelineRecord:
+        added: PipelineRecord = self._inner.add_revision(name, definition, author=author, at=at)
+        self._changes.revisions.append(added)
+        self._changes.authors.append((name, added.revision, author))
+        return added
+
+    def save_job(self, job: JobRecord) -> None:
+        self._inner.save_job(job)
+        self._changes.jobs.append(job)
+
+    def add_to_channel(self, record: ChannelRecord) -> None:
+        self._inner.add_to_channel(record)
+        self._changes.channels.append(record)
 
 
 class _Devices(_Watched):
@@ -136,6 +171,18 @@ class _Commands(_Watched):
         self._changes.is_mark = True
 
 
+class _Tenant(_Watched):
+    __slots__ = ()
+
+    def add_freeze(self, record: FreezeRecord) -> None:
+        self._inner.add_freeze(record)
+        self._changes.calendar.append((record.name, record.freeze))
+
+    def drop_freeze(self, name: str) -> None:
+        self._inner.drop_freeze(name)
+        self._changes.calendar.append((name, None))
+
+
 class _Log(_Watched):
     __slots__ = ()
 
@@ -150,9 +197,9 @@ class Watched:
     __slots__ = ("catalog", "commands", "credentials", "devices", "groups", "log", "runs", "targets", "tenant")
 
     def __init__(self, inner: Transaction, changes: Changes) -> None:
-        self.catalog = inner.catalog
+        self.catalog = _Catalog(inner.catalog, changes)
         self.credentials = inner.credentials
-        self.tenant = inner.tenant
+        self.tenant = _Tenant(inner.tenant, changes)
         self.commands = _Commands(inner.commands, changes)
         self.devices = _Devices(inner.devices, changes)
         self.groups = _Groups(inner.groups, changes)

@@ -1,9 +1,12 @@
 """The witness: counts the rare paths that a world took, and tells its story for the timeline."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from agent.core.model import Phase
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
+from controller.domain.states import RunState
 from controller.domain.target import TargetState
 from protocol.ids import Name
 from protocol.lifecycle import AttemptState, Left
@@ -11,8 +14,15 @@ from protocol.messages import Ack, HelloReply, Mode
 from protocol.reasons import Reason
 from simulator.virtual.laws.law import Complaints, Handed, Observer, Stepped
 from simulator.virtual.picture import Commit, Picture
+from simulator.virtual.shapes import OUTPUT
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
+
+_BEGUN: Final = {
+    "trigger:schedule": Sometimes.BEGAN_BY_SCHEDULE,
+    "trigger:channel": Sometimes.BEGAN_BY_RELEASE,
+    "trigger:hook": Sometimes.BEGAN_BY_HOOK,
+}
 
 
 class Witness(Observer):
@@ -27,13 +37,20 @@ class Witness(Observer):
     def committed(self, commit: Commit) -> Complaints:
         """Notice what rows, runs and reports did."""
         for before, row in commit.targets:
-            if before is not None and before.target != row.target:
+            if before is None:
+                self._joined(row)
+            elif before.target != row.target:
                 self._moved(before, row)
+        if any(job.waiting is not None for job in commit.jobs):
+            self._world.sometimes(Sometimes.START_WAITED)
         for run_before, run in commit.runs:
             self._ran(run_before, run)
         for report in commit.reports:
             self._reported(report)
         return ()
+
+    def _joined(self, row: TargetRecord) -> None:
+        self._world.say("row", f"{row.name} joins run {row.run_id} at {row.stage}/{row.id & 0xFFFFFFFF}")
 
     def _moved(self, before: TargetRecord, row: TargetRecord) -> None:
         old, new, sometimes = before.target, row.target, self._world.sometimes
@@ -48,6 +65,8 @@ class Witness(Observer):
             sometimes(Sometimes.REISSUED)
         if new.reason is Reason.GIVEN_UP and old.state is TargetState.IN_PROGRESS:
             sometimes(Sometimes.GIVEN_UP_AT_WORK)
+        if new.attempt_state is AttemptState.SENT and new.due is None:
+            sometimes(Sometimes.SUSPENDED)
         if new.left is Left.BROKEN:
             sometimes(Sometimes.LEFT_BROKEN)
         if new.reason is Reason.VERIFY_FAILED and old.reason is not new.reason:
@@ -73,19 +92,59 @@ class Witness(Observer):
 
     def _ran(self, before: RunRecord | None, run: RunRecord) -> None:
         if before is None:
-            self._world.say("run", f"{run.uid} of {run.job} {run.run.state}")
+            self._begun(run)
             return
+        self._froze(before, run)
         breaches = {reason for reason in run.run.pause_reasons if reason.startswith("breach:")}
         if breaches - set(before.run.pause_reasons):
             self._world.sometimes(Sometimes.GATE_BREACHED)
         for index, (was, now) in enumerate(zip(before.run.stages, run.run.stages, strict=True)):
+            if was.is_frozen and now.tally.targets > was.tally.targets:
+                self._world.sometimes(Sometimes.JOINED_LATE)
+            if was.opened_at is None is not now.opened_at and now.approvals:
+                self._world.sometimes(Sometimes.APPROVED_ENOUGH)
             if was.state is not now.state:
                 self._staged(run, index)
+                self._conditioned(run, index)
+            if now.paced_until is not None and now.tally.queued:
+                self._world.sometimes(Sometimes.PACED)
             if now.is_cut:
                 self._world.sometimes(Sometimes.RELEASE_CUT)
         if (before.run.state, before.run.epoch) != (run.run.state, run.run.epoch):
             reasons = ", ".join(run.run.pause_reasons)
             self._world.say("run", f"{run.uid} {run.run.state} epoch {run.run.epoch} {reasons}")
+
+    def _begun(self, run: RunRecord) -> None:
+        by = next((path for start, path in _BEGUN.items() if run.plan.started_by.startswith(start)), None)
+        if by is not None:
+            self._world.sometimes(by)
+        if any(value != self._default(run, name) for name, value in run.plan.parameters.items()):
+            self._world.sometimes(Sometimes.VALUES_GIVEN)
+        self._world.say("run", f"{run.uid} of {run.job} {run.run.state}")
+
+    def _default(self, run: RunRecord, name: str) -> object:
+        return self._picture.newest(run.plan.pipeline.name).parameters[name].default
+
+    def _conditioned(self, run: RunRecord, index: int) -> None:
+        stage, now = run.plan.pipeline.stages[index], run.run.stages[index]
+        if now.state == "rolling_out" and len(stage.needs) > 1:
+            self._world.sometimes(Sometimes.FAN_IN)
+        if f'"{OUTPUT}"' not in stage.when:
+            return
+        if now.state == "rolling_out":
+            self._world.sometimes(Sometimes.CONDITION_HELD)
+        elif now.reason.startswith("condition:"):
+            is_unknown = "not known" in now.reason
+            self._world.sometimes(Sometimes.CONDITION_UNKNOWN if is_unknown else Sometimes.CONDITION_FAILED)
+
+    def _froze(self, before: RunRecord, run: RunRecord) -> None:
+        if before.run.freeze == run.run.freeze:
+            return
+        if before.run.state is RunState.PENDING:
+            self._world.sometimes(Sometimes.BEGAN_FROZEN)
+        if before.run.freeze is None and any(stage.tally.in_progress for stage in run.run.stages):
+            self._world.sometimes(Sometimes.FROZEN_IN_FLIGHT)
+        self._world.say("run", f"{run.uid} stands in freeze {run.run.freeze}")
 
     def _staged(self, run: RunRecord, index: int) -> None:
         stage = run.run.stages[index]

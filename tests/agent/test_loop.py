@@ -15,11 +15,11 @@ from agent import __main__ as command_line
 from agent import mqtt, steps
 from agent.assembly import Agent, assemble
 from agent.config import Config
-from agent.core.effects import Clean, Inspect, RollBack, Verify
+from agent.core.effects import Clean, Commit, Inspect, RollBack, Verify
 from agent.core.events import Finished, Found, Inspected
-from agent.core.model import Durable, work_of
+from agent.core.model import NOTHING_TOLD, Durable, Told, work_of
 from agent.enrol import Claim, enrol
-from agent.errors import StepFailed, StorageFull
+from agent.errors import OutputsRefused, StepFailed, StorageFull
 from agent.identity import Identity
 from agent.installers.port import Job
 from agent.journal import Row, SqliteJournal
@@ -27,6 +27,7 @@ from agent.steps import Steps
 from protocol.ids import Digest
 from protocol.lifecycle import AttemptState
 from protocol.messages import RefusalReport, StateReport
+from protocol.outputs import Outputs
 from protocol.reasons import Reason
 from protocol.units import Instant
 from tests.agent.fleet import app, ends, install, offer
@@ -257,6 +258,11 @@ class Installer:
     def verify(self, job: Job) -> None:
         self._do("verify", job)
 
+    def outputs(self, job: Job) -> Outputs:
+        if job.release.version in self.failing:
+            raise OutputsRefused(f"{job.release.version} told nonsense")
+        return {"version": job.release.version, f"of-{job.release.counter}": 1}
+
     def commit(self, job: Job) -> None:
         self._do("commit", job)
 
@@ -320,6 +326,25 @@ def test_a_bundle_is_rolled_back_in_the_opposite_order_even_where_a_part_fails()
     assert installer.asked == ["roll_back 2.0", "roll_back 1.0"]
     assert isinstance(result, Finished)
     assert result.fault is not None
+
+
+def test_a_bundle_tells_its_outputs_together_and_none_where_one_is_refused() -> None:
+    (result,) = carried_out(Installer({}), Verify(work=BUNDLE))
+    assert result.told == Told(outputs={"version": "2.0", "of-10": 1, "of-20": 1})
+    (result,) = carried_out(Installer({}, {"2.0"}), Verify(work=BUNDLE))
+    assert result.fault is None
+    assert result.told == Told(remark="no outputs are reported: 2.0 told nonsense")
+
+
+def test_a_release_that_is_not_healthy_is_heard_all_the_same() -> None:
+    (result,) = carried_out(Installer({}, {"verify 2.0"}), Verify(work=BUNDLE))
+    assert result.fault is not None
+    assert result.told.outputs["version"] == "2.0"
+
+
+def test_only_a_verification_is_followed_by_outputs() -> None:
+    (result,) = carried_out(Installer({}), Commit(work=BUNDLE))
+    assert result.told == NOTHING_TOLD
 
 
 def test_a_bug_in_an_installer_is_a_fault_and_what_is_called_off_is_not_begun() -> None:

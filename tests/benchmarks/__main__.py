@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks import connections, dispatch, envelopes, idle, ingest, installs, latency, wire
+from tests.benchmarks import connections, dispatch, envelopes, idle, ingest, installs, latency, scale, wire
 from tests.benchmarks.measure import BenchmarkFailed, Measured, machine
 
 Benchmark = Callable[..., Iterator[Measured]]
@@ -22,6 +22,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "wire": wire.figures,
     "latency": latency.figures,
     "idle": idle.figures,
+    "scale": scale.figures,
     "connections": connections.figures,
     "installs": installs.figures,
 }

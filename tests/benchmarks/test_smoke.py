@@ -9,7 +9,7 @@ import pytest
 
 from simulator.processes import left_behind
 from tests.benchmarks import __main__ as program
-from tests.benchmarks import connections, dispatch, envelopes, idle, latency, orders, wire
+from tests.benchmarks import connections, dispatch, envelopes, idle, latency, orders, scale, wire
 from tests.benchmarks.latency import Pause
 from tests.benchmarks.measure import BenchmarkFailed, Cost, Count, Figure, Latency, Measured, machine, percentile
 from tests.benchmarks.probe import Handed, Seen
@@ -58,6 +58,11 @@ def test_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     _check(iter(found), [*names, "idle, 60 connections"])
     assert isinstance(found[0], Cost)
     assert 20 < found[0].amount < 200  # KiB
+
+
+def test_scale() -> None:
+    opening = ["open a stage of 200 devices", "open a stage, each device", "open a stage, memory for each"]
+    _check(scale.figures(devices=200), [*opening, "40 stages, CPU for each device"])
 
 
 def test_more_connections_than_files_are_refused() -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from protocol.codec import decode, encode
 from protocol.envelope import pae, verify
+from protocol.errors import MalformedMessage
 from protocol.ids import Name, partition_of
 from protocol.keys import ring_of
 from protocol.messages import PayloadType
+from protocol.outputs import parse_outputs
 from protocol.topics import Uplink, parse
 from protocol.trust import read_fleet_root, read_releases
 from protocol.units import DAY
@@ -43,6 +45,15 @@ def test_every_message_is_read_and_written() -> None:
     for vector in load("messages"):
         kind = type(MESSAGES[vector["name"]])
         assert encode(decode(vector["json"].encode(), kind)).decode() == vector["json"]
+
+
+def test_outputs_are_read_where_they_are_good() -> None:
+    vectors = load("outputs")
+    for text in vectors["good"]:
+        assert parse_outputs(text.encode()) == json.loads(text)
+    for text in vectors["bad"]:
+        with pytest.raises(MalformedMessage, match="outputs"):
+            parse_outputs(text.encode())
 
 
 def test_every_document_is_verified() -> None:

@@ -17,7 +17,7 @@ from protocol.envelope import pae, seal
 from protocol.ids import AppName, Name, digest_of, partition_of
 from protocol.topics import Downlink, DownlinkKind, Topic, Uplink, UplinkKind
 from protocol.units import DAY, Instant
-from tests.protocol.samples import AT, DIGEST, MESSAGES, RFC8032_KEY, SIGNED, signing_key
+from tests.protocol.samples import AT, DIGEST, MESSAGES, OUTPUTS_BAD, OUTPUTS_GOOD, RFC8032_KEY, SIGNED, signing_key
 
 FOLDER: Final = Path(__file__).parent
 NAMES: Final = ("acme:kiosk-17", "a:b", "acme:0", "tenant-1:device-000001", "a" * 63 + ":" + "z" * 63)
@@ -75,6 +75,14 @@ def messages() -> list[dict[str, str]]:
     return [{"name": name, "json": encode(message).decode()} for name, message in MESSAGES.items()]
 
 
+def outputs() -> dict[str, list[str]]:
+    """Return outputs that a report may carry, and such that it may not, as JSON."""
+    return {
+        "good": [encode(told).decode() for told in OUTPUTS_GOOD],
+        "bad": [encode(told).decode() for told in OUTPUTS_BAD],
+    }
+
+
 def envelopes() -> dict[str, object]:
     """Return each signed message in its envelope, signed with the key of RFC 8032, section 7.1, test 1."""
     key = signing_key()
@@ -120,6 +128,7 @@ MADE: Final = {
     "partitions": partitions,
     "pae": encodings,
     "messages": messages,
+    "outputs": outputs,
     "envelopes": envelopes,
     "documents": documents,
 }

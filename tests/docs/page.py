@@ -1,4 +1,4 @@
-"""The page `docs/reference/messages.md`: what stands between its marks is made here.
+"""The pages of which parts are made from code and from other files: what stands between their marks is made here.
 
 ```
 <!-- fields Ack -->            from the mark on, up to its end, the table of the fields of `Ack`
@@ -6,7 +6,7 @@
 <!-- end -->
 ```
 
-``python -m tests.docs.page``, which `make docs` calls, writes the page anew.
+``python -m tests.docs.page``, which `make docs` calls, writes the pages anew.
 """
 
 import json
@@ -17,10 +17,15 @@ from typing import Any, Final
 
 from protocol.envelope import pae
 from tests.conformance.vectors import load
-from tests.docs import tables
+from tests.docs import blame, definitions, machines, tables
 
-PAGE: Final = tables.FOLDER / "messages.md"
-PART: Final = re.compile(r"<!-- (?P<maker>[a-z-]+)(?: (?P<what>[\w-]+))? -->\n.*?<!-- end -->", re.DOTALL)
+MESSAGES: Final = tables.FOLDER / "messages.md"
+DOCS: Final = tables.FOLDER.parent
+PAGES: Final = (
+    *(tables.FOLDER / f"{name}.md" for name in ("messages", "pipeline", "reasons", "states")),
+    DOCS / "how-to" / "connect-ci.md",
+)
+PART: Final = re.compile(r"<!-- (?P<maker>[a-z-]+)(?: (?P<what>[\w./-]+))? -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def fenced(text: str, language: str = "text") -> str:
@@ -52,6 +57,12 @@ def envelope(name: str) -> str:
     return "\n\n".join(f"{what}:\n\n{fenced(text)}" for what, text in steps.items())
 
 
+def file(path: str) -> str:
+    """Return a file of the repository, by its path there, as a block."""
+    found = DOCS.parent / path
+    return fenced(found.read_text().rstrip(), found.suffix.removeprefix(".") or "sh")
+
+
 def document(name: str) -> str:
     """Return the golden TUF document of that name, spread over lines."""
     return fenced(json.dumps(load("documents")[name], indent=2))
@@ -73,6 +84,13 @@ MAKERS: Final[Mapping[str, Callable[[str], str]]] = {
     "reasons": lambda _: tables.reasons(),
     "states": lambda _: tables.states(),
     "payload-types": lambda _: tables.payload_types(),
+    "definitions": definitions.all_fields,
+    "diagram": machines.diagram,
+    "states-of": machines.states,
+    "steps-of": machines.steps,
+    "blamed": blame.blamed,
+    "file": file,
+    "refusals": lambda _: blame.refusals(),
 }
 
 
@@ -87,4 +105,5 @@ def made(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(made(PAGE.read_text()))
+    for page in PAGES:
+        page.write_text(made(page.read_text()))

@@ -20,6 +20,7 @@ FIRST: Final = "0.1"
 """The version that a field came with, unless the meaning says another."""
 
 _UNITS: Final = {Instant: "ms since 1970", Millis: "ms"}
+_END: Final = r"$(?!\n)"
 _HEXADECIMAL: Final = re.compile(r"\^\[0-9a-f\]\{(\d+)\}\$")
 
 MEANINGS: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads((FOLDER / "messages.toml").read_text())
@@ -89,8 +90,11 @@ def _type(kind: inspect.Type) -> tuple[str, str]:
         case inspect.VarTupleType(item_type=item, max_length=most):
             of, limits = _type(item)
             return f"list of {of}", f"at most {most}" + (f"; each {limits}" if limits else "")
-        case inspect.DictType(key_type=key, value_type=value):
-            return f"object, {_type(key)[0]} to {_type(value)[0]}", ""
+        case inspect.DictType(key_type=key, value_type=value, max_length=most):
+            limits = "" if most is None else f"at most {most}; each name {_type(key)[1]}"
+            return f"object, {_type(key)[0]} to {_type(value)[0]}", limits
+        case inspect.UnionType(types=types) if inspect.FloatType in map(type, types):
+            return "number or text", ""
         case inspect.UnionType(types=types):
             some = next(one for one in types if not isinstance(one, inspect.NoneType))
             return f"{_type(some)[0]} or null", _type(some)[1]
@@ -104,8 +108,7 @@ def _number(value: int | None) -> str:
 def _text_limits(kind: inspect.StrType) -> str:
     if kind.pattern is not None:
         digits = _HEXADECIMAL.fullmatch(kind.pattern)
-        assert digits, f"no words for {kind.pattern}"
-        return f"{digits[1]} of `0-9a-f`"
+        return f"{digits[1]} of `0-9a-f`" if digits else f"`{kind.pattern.removeprefix('^').removesuffix(_END)}`"
     if kind.max_length is None:
         return ""
     return f"{kind.min_length or 0} to {kind.max_length} characters"

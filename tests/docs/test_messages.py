@@ -21,7 +21,8 @@ from protocol.reasons import REISSUED, Reason, RejectCode
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.trust import DOCUMENT_BYTES_MAX
 from protocol.units import DAY, HOUR, MINUTE, SECOND
-from tests.docs.page import PAGE, made
+from tests.docs.page import MESSAGES as PAGE
+from tests.docs.page import made
 from tests.docs.tables import KINDS, MEANINGS, fields
 from tests.protocol.samples import MESSAGES
 

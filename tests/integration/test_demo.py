@@ -38,13 +38,21 @@ def test_the_demo_tells_what_happened_as_json(tmp_path: Path) -> None:
     assert [(run["name"], run["state"]) for run in told["runs"]] == [
         ("harbour-1.0.0", "succeeded"),
         ("harbour-1.1.0", "failed"),
+        ("harbour-branches-1.2.0", "failed"),
     ]
     assert told["broker"] == "the built-in endpoint"
-    assert told["devices_on_version"] == {"1.0.0": 21}
-    for run in told["runs"]:
+    assert told["devices_on_version"] == {"1.0.0": 12, "1.2.0": 9}
+    good, bad, branches = told["runs"]
+    for run in (good, bad):
         assert [stage["name"] for stage in run["stages"]] == ["canary", "eu", "us", "rest"]
-    assert sum(stage[name] for stage in told["runs"][0]["stages"] for name in COUNTERS) == 21
-    assert 1 <= len(told["runs"][1]["reached"]) <= 4
+    assert sum(stage[name] for stage in good["stages"] for name in COUNTERS) == 21
+    assert 1 <= len(bad["reached"]) <= 4
+    assert [(stage["name"], stage["state"]) for stage in branches["stages"]] == [
+        ("eu", "passed"),
+        ("us", "failed"),
+        ("apac", "cancelled"),
+    ]
+    assert 1 <= len(branches["exposed"]) <= 4
     assert left_behind(tmp_path) == []
 
 
@@ -55,7 +63,7 @@ def test_the_demo_goes_through_mosquitto(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     assert (told["ok"], told["broker"]) == (True, "mosquitto")
-    assert told["devices_on_version"] == {"1.0.0": 22}
+    assert told["devices_on_version"] == {"1.0.0": 12, "1.2.0": 10}
     connected = set(re.findall(r"New client connected .* as (\S+) ", (tmp_path / "logs" / "mosquitto.log").read_text()))
     lanes = {f"tidegate-demo-lane-{number:02}" for number in range(LANES)}
     assert lanes <= connected

@@ -1,6 +1,6 @@
 """One full example of each message, and keys."""
 
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -29,6 +29,7 @@ from protocol.messages import (
     WorkInHand,
     WorkPermit,
 )
+from protocol.outputs import OUTPUTS_MAX
 from protocol.reasons import RejectCode
 from protocol.units import INTEGER_MAX, Instant, Millis
 
@@ -111,6 +112,7 @@ MESSAGES: Final[dict[str, Message]] = {
         detail="probe said 503",
         left=Left.OLD,
         installed=(SHOP,),
+        outputs={"boot_ms": 840, "load": -0.5, "kernel": "6.1 “LTS”"},
     ),
     "refusal-report": RefusalReport(
         device=NAME,
@@ -143,3 +145,37 @@ SIGNED: Final[dict[str, PayloadType]] = {
     "ack": PayloadType.ACK,
     "request": PayloadType.REQUEST,
 }
+
+OUTPUTS_FULL = {f"n{number:02}": "x" * (119 if number else 118) for number in range(OUTPUTS_MAX)}
+OUTPUTS_GOOD: list[dict[str, Any]] = [
+    {},
+    {"boot_ms": 840, "load": 0.25, "kernel": "6.1"},
+    {"a" * 64: INTEGER_MAX, "b": -INTEGER_MAX, "c-1": float(INTEGER_MAX)},
+    {"text": "“ü” 漢 " + "x" * 250},
+    {f"n{number}": number for number in range(OUTPUTS_MAX)},
+    OUTPUTS_FULL,
+]
+OUTPUTS_BAD: list[dict[Any, Any]] = [
+    {"": 1},
+    {"A": 1},
+    {"1a": 1},
+    {"a b": 1},
+    {"a\n": 1},
+    {"a" * 65: 1},
+    {"ä": 1},
+    {"a": None},
+    {"a": True},
+    {"a": [1]},
+    {"a": {"b": 1}},
+    {"a": INTEGER_MAX + 1},
+    {"a": -INTEGER_MAX - 1},
+    {"a": 1e300},
+    {"a": 2**70},
+    {"a": "x" * 257},
+    {"a": "two\nlines"},
+    {"a": "line\n"},
+    {"a": "\x1b[31mred"},
+    {"a": "\x9b31m"},
+    {f"n{number}": number for number in range(OUTPUTS_MAX + 1)},
+    {**OUTPUTS_FULL, "n00": "x" * 119},
+]

@@ -21,6 +21,7 @@ from protocol.messages import (
     Report,
     StateReport,
 )
+from protocol.outputs import OUTPUT_NAME
 from protocol.units import INTEGER_MAX
 from tests.protocol.samples import DIGEST, MESSAGES
 
@@ -36,6 +37,13 @@ reports = st.builds(
     run=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128),
     attempt=counts,
     detail=st.text(st.characters(exclude_categories=["Cs"]), max_size=1_000),
+    outputs=st.dictionaries(
+        st.from_regex(OUTPUT_NAME, fullmatch=True),
+        st.integers(-INTEGER_MAX, INTEGER_MAX)
+        | st.floats(-INTEGER_MAX, INTEGER_MAX)
+        | st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=256),
+        max_size=4,
+    ),
 )
 
 

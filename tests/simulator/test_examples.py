@@ -16,8 +16,22 @@ STAGES: Final = {
     "canary-regions-rest": REGIONS,
     "five-quarter-all": {"five": (), "quarter": ("five",), "all": ("quarter",)},
     "harbour": REGIONS,
+    "harbour-branches": {"eu": (), "us": (), "apac": ("us",)},
     "harbour-careful": REGIONS,
     "one": {"all": ()},
+    "waves": {"ring": (), "wave": ("ring",), "everybody": ("wave",)},
+    "worldwide": {
+        "lab": (),
+        "eu-canary": ("lab",),
+        "us-canary": ("lab",),
+        "apac-canary": ("lab",),
+        "eu-tenth": ("eu-canary",),
+        "eu": ("eu-tenth",),
+        "us": ("us-canary",),
+        "apac": ("apac-canary",),
+        "tills": ("eu", "us", "apac"),
+        "rest": ("tills",),
+    },
 }
 
 

@@ -77,6 +77,9 @@ class Catalog(Protocol):
     def add_releases(self, releases: Sequence[ReleaseRecord]) -> None:
         """Insert newly published releases."""
 
+    def save_release(self, release: ReleaseRecord) -> None:
+        """Store the state of a release that exists, and who made it so, when and why."""
+
     def release_document(self) -> tuple[int, bytes] | None:
         """Return the newest release file and its version."""
 

@@ -12,7 +12,7 @@ from controller.app.records import (
     Sighted,
 )
 from controller.domain.pipeline import Targets as Wanted
-from controller.domain.query import Formula
+from controller.domain.query import Described, Formula
 from protocol.ids import DeviceId, Name
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -52,6 +52,9 @@ class Devices(Protocol):
 
         Exclusions and the share are left to the caller.
         """
+
+    def candidates(self, ids: Collection[int]) -> list[tuple[Candidate, Described]]:
+        """Return those that exist and are neither blocked nor broken, by id, each with what queries ask about."""
 
     def roll(self) -> list[Enrolled]:
         """Return every device, by id."""

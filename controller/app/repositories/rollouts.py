@@ -6,11 +6,12 @@ from typing import Protocol
 from controller.app.records import (
     CommandRecord,
     GivenCommand,
+    PastTarget,
     RunRecord,
     TargetRecord,
 )
 from controller.domain.target import TargetState
-from protocol.ids import Digest
+from protocol.ids import AppName, Digest
 from protocol.units import Instant
 
 
@@ -39,6 +40,9 @@ class Runs(Protocol):
     def active_ids(self) -> list[int]:
         """Return the ids of runs that have not ended."""
 
+    def open_to_newcomers(self) -> list[int]:
+        """Return the ids of runs of which a stage takes new devices, as they were saved."""
+
     def waking(self, at: Instant) -> list[int]:
         """Return the ids of active runs whose `wake_at` has come."""
 
@@ -50,10 +54,16 @@ class Targets(Protocol):
     """Devices in runs."""
 
     def add(self, targets: Sequence[TargetRecord]) -> None:
-        """Insert the frozen membership of a stage."""
+        """Insert the frozen membership of a stage, or devices that join it later."""
 
     def members(self, run_id: int) -> set[int]:
         """Return the ids of the devices that some stage of the run has frozen."""
+
+    def members_among(self, run_id: int, device_ids: Collection[int]) -> set[int]:
+        """Return those of *device_ids* that some stage of the run has."""
+
+    def next_id(self, stage_id: int) -> int:
+        """Return the id of the next row of a stage: behind all that it has."""
 
     def placed(self, run_id: int) -> dict[int, int]:
         """Return the stage id of every device that some stage of the run has frozen, by device id."""
@@ -74,6 +84,12 @@ class Targets(Protocol):
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         """Return a run's devices at work."""
 
+    def unsuccessful(self, stage_ids: Sequence[int]) -> list[PastTarget]:
+        """Return the devices that failed or timed out in adjacent stages of a run, in dispatch order."""
+
+    def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:
+        """Return the devices for which a command was committed in adjacent stages of a run, in dispatch order."""
+
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         """Return a device's row in a run, or None where it is no member."""
 
@@ -93,7 +109,10 @@ class Targets(Protocol):
         """Return the earliest `due` of a run, in run time."""
 
     def save(self, targets: Sequence[TargetRecord]) -> None:
-        """Store `target` and `updated_at` of each; `ready` is `set_ready`'s."""
+        """Store `target` and `updated_at` of each; `ready` is `set_ready`'s, and `previous` is `note_previous`'s."""
+
+    def note_previous(self, ids: Collection[int], *, app: AppName) -> None:
+        """Set `previous` of rows that have none to the version of *app* that the device has, the highest of several."""
 
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
         """Set `ready` on the queued rows of devices; return the ids of the active runs that have such rows."""

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from controller.app.records import (
     ClaimRecord,
+    FreezeRecord,
     StandstillRecord,
     TokenRecord,
 )
@@ -21,6 +22,15 @@ class Tenant(Protocol):
 
     def lift_standstill(self) -> None:
         """Store that nothing stops everything any more."""
+
+    def freezes(self) -> list[FreezeRecord]:
+        """Return the freeze calendar, the freeze that begins first first."""
+
+    def add_freeze(self, record: FreezeRecord) -> None:
+        """Insert a freeze; there must be none of its name."""
+
+    def drop_freeze(self, name: str) -> None:
+        """Delete a freeze that there is."""
 
 
 class Credentials(Protocol):

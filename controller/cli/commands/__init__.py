@@ -60,6 +60,11 @@ def time_after(span: str) -> str:
     return moment.isoformat(timespec="seconds")
 
 
+def moment_of(text: str) -> str:
+    """Return a time as it is written, or that which lies a span such as ``3d`` from now."""
+    return text if "-" in text else time_after(text)
+
+
 def counted(count: int, noun: str) -> str:
     """Return a count of things in words.
 

@@ -55,6 +55,7 @@ SHAPE = Shape(
         ),
         Column("HOOK", "has_hook", is_wide=True),
         Column("CREATED", "created_at", is_wide=True),
+        Column("SET", "parameters", is_wide=True),
         Column("PARAMS", lambda job: job["operation"]["params"], is_wide=True),
         Column("ENV", lambda job: job["operation"]["env"], is_wide=True),
     ),

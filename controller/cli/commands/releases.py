@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from controller.cli.addresses import quoted
-from controller.cli.commands import DryRun, span_of
+from controller.cli.commands import DryRun, Reason, span_of
 from controller.cli.commands.local import PASSWORD_VARIABLE
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Shape
@@ -34,9 +34,13 @@ SHAPE = Shape(
         Column("HARDWARE", lambda release: release["hardware"] or "any"),
         Column("BYTES", "length"),
         Column("PUBLISHED", "published_at"),
+        Column("STATE", "state"),
         Column("CHANNELS", lambda release: ", ".join(release["channels"])),
         Column("PATH", "path", is_wide=True),
         Column("SHA-256", "sha256", is_wide=True),
+        Column("WHY", "state_reason", is_wide=True),
+        Column("BY", "state_by", is_wide=True),
+        Column("SINCE", "state_at", is_wide=True),
     ),
 )
 
@@ -85,6 +89,25 @@ def add_to_channel(session: Session, *, app: App, version: Version, name: InChan
 def remove_from_channel(session: Session, *, app: App, version: Version, name: InChannel) -> None:
     """Take a release out of a channel; runs that it started go on."""
     session.client.send("DELETE", f"/v1/releases/{quoted(app)}/{quoted(version)}/channels/{quoted(name)}")
+
+
+@command(group, "deprecate")
+def deprecate_release(session: Session, *, app: App, version: Version, reason: Reason) -> None:
+    """Have no run of a release begin, but where somebody says --allow-deprecated; runs that began go on."""
+    _change(session, app, version, "deprecate", {"reason": reason})
+
+
+@command(group, "withdraw")
+def withdraw_release(session: Session, *, app: App, version: Version, reason: Reason) -> None:
+    """Block a release everywhere and for good: runs that install it are held at once, and can only be terminated."""
+    body = {"reason": reason}
+    session.confirm(f"release {app} {version} is blocked for good, and every run that installs it is held")
+    _change(session, app, version, "withdraw", body)
+
+
+def _change(session: Session, app: str, version: str, verb: str, body: dict[str, Any]) -> None:
+    path = f"/v1/releases/{quoted(app)}/{quoted(version)}/{verb}"
+    session.printer.item(session.client.send("POST", path, body), SHAPE)
 
 
 @command(group, "publish")

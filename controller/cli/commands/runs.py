@@ -31,8 +31,13 @@ Timeout = Annotated[str, typer.Option("--timeout", help="Stop waiting after a sp
 
 
 def _state(run: Any) -> str:
-    marks = [mark for mark in ("paused", "waiting") if run[mark] and run["ended_at"] is None]
+    marks = [mark for mark in ("paused", "frozen", "waiting") if run[mark] and run["ended_at"] is None]
     return ", ".join([run["state"], *marks])
+
+
+def _frozen(run: Any) -> str:
+    freeze = run["frozen"]
+    return "" if freeze is None else f"until {freeze['ends_at']} by {freeze['name']}: {freeze['reason']}"
 
 
 def _devices(run: Any) -> str:
@@ -55,6 +60,9 @@ SHAPE = Shape(
         Column("REASON", "reason"),
         Column("PIPELINE", lambda run: f"{run['pipeline']} r{run['revision']}", is_wide=True),
         Column("STARTED BY", "started_by", is_wide=True),
+        Column("FROZEN", _frozen, is_wide=True),
+        Column("OVER", lambda run: f"{run['purpose']} of {run['source']}" if run["source"] else "", is_wide=True),
+        Column("ROLLED BACK BY", "rolled_back_by", is_wide=True),
         Column("PAUSED FOR", lambda run: told_reasons(run["pause_reasons"]), is_wide=True),
     ),
 )
@@ -69,7 +77,10 @@ TARGET = Shape(
         Column("REASON", "reason"),
         Column("WAITS FOR", "waits_for"),
         Column("LEFT", "left", is_wide=True),
+        Column("HAD", "previous", is_wide=True),
+        Column("GOES TO", "wanted", is_wide=True),
         Column("DONE", lambda target: f"{target['done']}/{target['total']}", is_wide=True),
+        Column("OUTPUTS", "outputs", is_wide=True),
         Column("DETAIL", "detail", is_wide=True),
         Column("UPDATED", "updated_at", is_wide=True),
     ),
@@ -88,19 +99,14 @@ def start_run(
     salt: Annotated[str | None, typer.Option("--salt", help="That of a preview, to start just what it showed.")] = None,
     values: Values = None,
     env: Annotated[list[str] | None, typer.Option("--env", help="KEY=value for this run's environment.")] = None,
+    allow_deprecated: Annotated[bool, typer.Option("--allow-deprecated", help="Even of a deprecated release.")] = False,
     wait: Wait = False,
     timeout: Timeout = "",
 ) -> None:
     """Start a run of a job."""
     body: dict[str, Any] = {"job": job, "version": version, "salt": salt}
-    body |= {"parameters": pairs_of(values or []), "env": pairs_of(env or [])}
-    run = session.client.send("POST", "/v1/runs", body)
-    if not wait:
-        session.printer.item(run, SHAPE)
-    for stage in _awaiting(run):
-        session.printer.say(f"next: tidegate run promote {run['id']} {stage}")
-    if wait:
-        _follow(session, run["id"], timeout)
+    body |= {"parameters": pairs_of(values or []), "env": pairs_of(env or []), "allow_deprecated": allow_deprecated}
+    _begun(session, session.client.send("POST", "/v1/runs", body), wait=wait, timeout=timeout)
 
 
 @command(group, "watch")
@@ -205,6 +211,55 @@ def terminate_run(session: Session, run: RunId, reason: Reason) -> None:
     _act(session, run, "terminate", {"reason": reason})
 
 
+@command(group, "approve")
+def approve_stage(
+    session: Session,
+    *,
+    run: RunId,
+    stage: Annotated[str, typer.Argument(help="The stage.")],
+    reason: Reason = "",
+) -> None:
+    """Consent to the promotion of a stage that neither your revision nor your start is behind."""
+    _act(session, run, f"stages/{quoted(stage)}/approve", {"reason": reason})
+
+
+@command(group, "retry")
+def retry_run(
+    session: Session,
+    *,
+    run: RunId,
+    version: Annotated[str | None, typer.Option("--version", help="Another version than the run's.")] = None,
+    wait: Wait = False,
+    timeout: Timeout = "",
+) -> None:
+    """Start a run over the devices of an ended run that failed or were missed."""
+    begun = session.client.send("POST", f"/v1/runs/{quoted(run)}/retry", {"version": version})
+    _begun(session, begun, wait=wait, timeout=timeout)
+
+
+@command(group, "rollback")
+def roll_back_run(
+    session: Session,
+    *,
+    run: RunId,
+    reason: Reason = "",
+    to: Annotated[str | None, typer.Option("--to", help="One version for all; else each to what it had.")] = None,
+) -> None:
+    """Take back each device that a run has reached, by a run of its own; a run under way is ended first."""
+    body = {"reason": _required(reason), "version": to}
+    path = f"/v1/runs/{quoted(run)}/rollback"
+    if not session.yes:
+        from controller.cli.rollbacks import consequence
+
+        session.confirm(consequence(session.client.get(path, {"version": to})))
+    rolled = session.client.send("POST", path, body)
+    session.printer.item(rolled, SHAPE)
+    if rolled["rolled_back_by"]:
+        session.printer.say(f"next: tidegate run watch {rolled['rolled_back_by']}")
+    else:
+        session.printer.say(f"run {run} ends first: `tidegate run status {run} -o json` then names its rollback")
+
+
 @command(group, "promote")
 def promote_stage(
     session: Session,
@@ -241,6 +296,16 @@ def give_up_device(
     """Count a device as failed that the run would go on waiting for; no gate counts it."""
     path = f"/v1/runs/{quoted(run)}/targets/{quoted(device)}/give-up"
     session.printer.item(session.client.send("POST", path, {"reason": _required(reason)}), TARGET)
+
+
+def _begun(session: Session, run: Any, *, wait: bool, timeout: str) -> None:
+    """Show a run that has just begun and what it waits for, or follow it."""
+    if not wait:
+        session.printer.item(run, SHAPE)
+    for stage in _awaiting(run):
+        session.printer.say(f"next: tidegate run promote {run['id']} {stage}")
+    if wait:
+        _follow(session, run["id"], timeout)
 
 
 def _act(session: Session, run: str, verb: str, body: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from controller.domain.query.lexer import LENGTH_MAX
 from controller.domain.query.parser import DEPTH_MAX, LIST_MAX, NODES_MAX, parse
 from controller.domain.query.render import render
 from controller.domain.query.tree import Formula
-from controller.domain.query.versions import version_key
+from controller.domain.query.versions import highest, version_key
 
 __all__ = [
     "DEPTH_MAX",
@@ -42,6 +42,7 @@ __all__ = [
     "MisplacedValue",
     "NotAQuery",
     "UnknownName",
+    "highest",
     "matches",
     "parse",
     "render",

@@ -17,6 +17,7 @@ Databases store keys: another order needs a migration that computes them anew.
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -50,6 +51,15 @@ def version_key(text: str) -> str:
     if found["before"] is None:
         return head + _IS_RELEASE
     return head + _IS_BEFORE + "".join(map(_identifier, found["before"].split(".")))
+
+
+def highest(versions: Iterable[str]) -> str:
+    """Return the highest of several versions, and nothing of none.
+
+    >>> highest(["2.9", "2.10", "1.0"])
+    '2.10'
+    """
+    return max(versions, key=lambda version: (version_key(version), version), default="")
 
 
 def _number(digits: str) -> str:

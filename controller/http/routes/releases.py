@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from controller.app import channels, releases
+from controller.app import channels, releases, withdrawal
 from controller.app.access import Actor, Permission
 from controller.app.views import ChannelView, ReleaseView
 from controller.http import ranges, schemas
@@ -79,6 +79,20 @@ async def add_to_channel(c: Context, actor: Operator, app: Id, version: Id, body
 async def remove_from_channel(c: Context, actor: Operator, app: Id, version: Id, channel: Id) -> None:
     """Take a release out of a channel; runs that it started go on."""
     await channels.remove(c, actor, app=app, version=version, channel=channel)
+
+
+@router.post(
+    "/{app}/{version}/deprecate", response_model=schemas.Release, responses=WRITE, summary="Deprecate a release"
+)
+async def deprecate_release(c: Context, actor: Operator, app: Id, version: Id, body: schemas.WithReason) -> ReleaseView:
+    """Have no run of it begin by itself, nor by a person who does not say `allow_deprecated`; runs go on."""
+    return await withdrawal.deprecate(c, actor, app=app, version=version, reason=body.reason)
+
+
+@router.post("/{app}/{version}/withdraw", response_model=schemas.Release, responses=WRITE, summary="Withdraw a release")
+async def withdraw_release(c: Context, actor: Operator, app: Id, version: Id, body: schemas.WithReason) -> ReleaseView:
+    """Block it everywhere and for good; once this is answered, nothing that installs it is sent any more."""
+    return await withdrawal.withdraw(c, actor, app=app, version=version, reason=body.reason)
 
 
 def require_read(caller: Actor | str) -> None:

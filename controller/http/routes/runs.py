@@ -4,22 +4,32 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from controller.app import following, giving_up, runs, why
+from controller.app import approvals, following, giving_up, reruns, runs, why
 from controller.app.conditions import run_tag
-from controller.app.views import EventView, Page, RunView, TargetView, WhyView
+from controller.app.views import EventView, Page, RollbackView, RunView, TargetView, WhyView
 from controller.http import schemas, streams
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatMayBeExpected, say_tag
+from controller.http.problems import documented
 from controller.http.routes import MAYBE_EDIT, READ, READ_ONE, WRITE, After, Cursor, Id, Limit
 from protocol.units import INTEGER_MAX
 
+MAYBE_RERUN = {**READ_ONE, **documented(409)}
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
 @router.post("", status_code=201, response_model=schemas.Run, responses=WRITE, summary="Start a run of a job")
 async def start_run(c: Context, actor: Operator, body: schemas.StartRun, response: Response) -> RunView:
     """Snapshot the job's pipeline and operation and begin; only one run of a job may be active."""
-    run = await runs.start(c, actor, job=body.job, version=body.version, salt=body.salt, given=body.given())
+    run = await runs.start(
+        c,
+        actor,
+        job=body.job,
+        version=body.version,
+        salt=body.salt,
+        given=body.given(),
+        allows_deprecated=body.allow_deprecated,
+    )
     response.headers["Location"] = f"/v1/runs/{run.id}"
     return run
 
@@ -66,6 +76,12 @@ async def terminate_run(c: Context, actor: Operator, run: Id, body: schemas.With
     return await runs.terminate(c, actor, run=run, reason=body.reason)
 
 
+@router.post("/{run}/stages/{stage}/approve", response_model=schemas.Run, responses=WRITE, summary="Approve a stage")
+async def approve_stage(c: Context, actor: Operator, run: Id, stage: Id, body: schemas.ApproveStage) -> RunView:
+    """Consent to the promotion of a stage; neither who wrote the revision nor who started the run can."""
+    return await approvals.approve(c, actor, run=run, stage=stage, reason=body.reason)
+
+
 @router.post("/{run}/promote", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Promote a stage")
 async def promote_stage(
     c: Context, actor: Operator, run: Id, body: schemas.PromoteStage, expected: WhatMayBeExpected
@@ -80,6 +96,44 @@ async def skip_stage(
 ) -> RunView:
     """Pass over a stage that has no verdict: its devices are called back, and what needs it goes on."""
     return await runs.skip(c, actor, run=run, stage=body.stage, reason=body.reason, expected=expected)
+
+
+@router.post(
+    "/{run}/retry",
+    status_code=201,
+    response_model=schemas.Run,
+    responses=WRITE,
+    summary="Try again with the devices of a run that failed or were missed",
+)
+async def retry_run(c: Context, actor: Operator, run: Id, body: schemas.RetryRun, response: Response) -> RunView:
+    """Start a run over them by the plan of the ended run, and return it."""
+    begun = await reruns.retry(c, actor, run=run, version=body.version)
+    response.headers["Location"] = f"/v1/runs/{begun.id}"
+    return begun
+
+
+@router.get(
+    "/{run}/rollback", response_model=schemas.Rollback, responses=MAYBE_RERUN, summary="Say what a rollback would do"
+)
+async def show_rollback(
+    c: Context,
+    actor: Operator,
+    run: Id,
+    *,
+    version: Annotated[str | None, Query(min_length=1, max_length=128, description="all devices go to this")] = None,
+) -> RollbackView:
+    """Return how many devices would go to which version, and why the others would not."""
+    return await reruns.consequence(c, actor, run=run, version=version)
+
+
+@router.post("/{run}/rollback", response_model=schemas.Run, responses=WRITE, summary="Roll a run back")
+async def roll_back_run(c: Context, actor: Operator, run: Id, body: schemas.RollBackRun) -> RunView:
+    """Take back each device that was reached, and return the run that is rolled back.
+
+    One that has not ended is terminated first. `rolled_back_by` is the run that takes the devices back, once it has
+    begun.
+    """
+    return await reruns.roll_back(c, actor, run=run, reason=body.reason, version=body.version)
 
 
 @router.post(

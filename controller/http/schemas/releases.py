@@ -14,7 +14,7 @@ from controller.http.schemas.parts import (
 
 
 class Release(Answer):
-    """One release as the release key signed it."""
+    """One release as the release key signed it, and its state: who made it so, when and why."""
 
     app: str
     version: str
@@ -27,6 +27,10 @@ class Release(Answer):
     hardware: list[str]
     published_at: Time
     channels: list[str]
+    state: str
+    state_reason: str
+    state_by: str
+    state_at: Time | None
 
 
 class NewChannel(Body):

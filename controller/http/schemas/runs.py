@@ -33,8 +33,39 @@ class Counters(Answer):
     removed: int
 
 
+class Summary(Answer):
+    """The numbers, `count` of them, that devices of a stage told under one name."""
+
+    count: int
+    min: float
+    max: float
+    avg: float
+
+
+class Approval(Answer):
+    """Who approved a stage, when and why."""
+
+    by: str
+    at: Time
+    reason: str
+
+
+class NotTaken(Answer):
+    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+
+    reason: str
+    devices: int
+    first: list[str]
+
+
 class Stage(Answer):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
+    `per_minute` is its present rate, and before `paced_until` that lets nobody go.
+    `approvals_missing` are those without which it is not promoted.
+    `left_out` are devices of an earlier run that this one, over that run, does not take.
+    """
 
     name: str
     needs: list[str]
@@ -47,13 +78,31 @@ class Stage(Answer):
     failures_allowed: int
     gate: str
     bricked: int
+    outputs: dict[str, Summary]
     max_in_flight: int
+    per_minute: int | None
+    paced_until: Time | None
     opened_at: Time | None
     ended_at: Time | None
+    approvals: list[Approval]
+    approvals_missing: int
+    left_out: list[NotTaken] = Field(default_factory=list)
+
+
+class StandingFreeze(Answer):
+    """The freeze in which a run stands."""
+
+    name: str
+    ends_at: Time
+    reason: str
 
 
 class Run(Answer):
-    """One run: paused while `pause_reasons` is not empty, waiting when every open stage awaits a person."""
+    """One run: paused while `pause_reasons` is not empty, waiting when every open stage awaits a person.
+
+    `source` is the run that this one is over, for the `purpose` of a `retry` or a `rollback`. `rolling_back` while a
+    rollback begins when this run has ended; `rolled_back_by` is the run that it became.
+    """
 
     id: str
     job: str
@@ -65,6 +114,7 @@ class Run(Answer):
     paused: bool
     waiting: bool
     pause_reasons: list[str]
+    frozen: StandingFreeze | None
     reason: str
     epoch: int
     salt: str
@@ -73,10 +123,35 @@ class Run(Answer):
     created_at: Time
     ended_at: Time | None
     stages: list[Stage]
+    source: str = ""
+    purpose: str = ""
+    rolling_back: bool = False
+    rolled_back_by: str = ""
+
+
+class VersionCount(Answer):
+    """How many devices go to a version."""
+
+    version: str
+    devices: int
+
+
+class Rollback(Answer):
+    """What a rollback would do to the devices that a run has reached; more are reached until it has `ended`."""
+
+    run: str
+    ended: bool
+    devices: int
+    versions: list[VersionCount]
+    left_out: list[NotTaken]
 
 
 class Target(Answer):
-    """One device in one run; `done` of `total` is the progress of the step at hand."""
+    """One device in one run; `done` of `total` is the progress of the step at hand.
+
+    `outputs` are what the release told of itself at the end of the last attempt.
+    `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
+    """
 
     device: str
     stage: str
@@ -86,10 +161,13 @@ class Target(Answer):
     reason: str
     detail: str
     left: str
+    outputs: dict[str, int | float | str]
     waits_for: str
     done: int
     total: int
     updated_at: Time
+    previous: str
+    wanted: str
 
 
 class Event(Answer):
@@ -104,7 +182,7 @@ class Event(Answer):
 class StartRun(Body):
     """Start a run of a job, at the job's version or another one; `salt` is that of a preview.
 
-    `parameters` and `env` override those of the job and of the pipeline.
+    `parameters` and `env` override those of the job and of the pipeline. A deprecated release takes `allow_deprecated`.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"job": "shop-update", "version": "2.1.0"}]})
@@ -114,6 +192,7 @@ class StartRun(Body):
     salt: Word | None = None
     parameters: Annotated[dict[ParameterName, Open], Field(max_length=PARAMETERS_MAX)] = Field(default_factory=dict)
     env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = Field(default_factory=dict)
+    allow_deprecated: bool = False
 
     def given(self) -> Given:
         """Return what is given for this run alone."""
@@ -129,6 +208,21 @@ class WithReason(Body):
     reason: Reason
 
 
+class RetryRun(Body):
+    """Try again at another version than the run's, where one is given."""
+
+    version: Word | None = None
+
+
+class RollBackRun(Body):
+    """Why; it is kept in the audit log. With a `version` all devices go to that one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "tills crash at start"}]})
+
+    reason: Reason
+    version: Word | None = None
+
+
 class SkipStage(Body):
     """The stage to pass over, and why; it is kept in the audit log."""
 
@@ -141,6 +235,12 @@ class ResumeRun(Body):
 
     reason: Annotated[str, Field(max_length=REASON_LENGTH_MAX)] = ""
     override: bool = False
+
+
+class ApproveStage(Body):
+    """Consent to the promotion of a stage; the reason, if any, is kept in the audit log."""
+
+    reason: Annotated[str, Field(max_length=REASON_LENGTH_MAX)] = ""
 
 
 class PromoteStage(Body):

@@ -8,7 +8,9 @@ from pydantic import (
 )
 
 from controller.app.access import Role
-from controller.http.schemas.parts import Answer, Body, Moment, Time, Word
+from controller.http.schemas.parts import Answer, Body, Moment, Reason, Time, Word
+
+PIPELINES_MAX = 64
 
 
 class Token(Answer):
@@ -80,6 +82,33 @@ class Standstill(Answer):
     since: Time | None
     by: str
     reason: str
+
+
+class Freeze(Answer):
+    """One freeze of the calendar, for the runs of some `pipelines`, or of all where none is named."""
+
+    name: str
+    starts_at: Time
+    ends_at: Time
+    reason: str
+    pipelines: list[str]
+    by: str
+    created_at: Time
+    is_over: bool
+
+
+class NewFreeze(Body):
+    """A span in which no run in scope begins anything new; it starts now where nothing else is said."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "sale", "ends_at": "2026-12-01T06:00:00Z", "reason": "sale week"}]}
+    )
+
+    name: Word
+    starts_at: Moment | None = None
+    ends_at: Moment
+    reason: Reason
+    pipelines: Annotated[list[Word], Field(default_factory=list, max_length=PIPELINES_MAX)]
 
 
 class Health(Answer):

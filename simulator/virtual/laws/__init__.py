@@ -8,28 +8,37 @@ from typing import Final
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.by_hand import OnlyByHand
 from simulator.virtual.laws.clocks import AttemptsHaveAnEnd, WaitingHasAnEnd
+from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
+from simulator.virtual.laws.consent import ApprovedByOthers, NothingWithdrawnIsSent
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
+from simulator.virtual.laws.freezes import FreezesHold
 from simulator.virtual.laws.idle import IdleIsNoticed
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
+from simulator.virtual.laws.joining import NewcomersJoin
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
-from simulator.virtual.laws.pace import InFlightIsBounded
+from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
 from simulator.virtual.laws.presence import WhoIsThereIsKnown
 from simulator.virtual.laws.recalls import StopsAreTold
 from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChangeNothing
 from simulator.virtual.laws.restart import RestartsWhereItWas
 from simulator.virtual.laws.sequence import SequenceRises
 from simulator.virtual.laws.stages import GatesHold, StagesOpenInOrder
+from simulator.virtual.laws.starts import PlansStay, StartsOnce
 from simulator.virtual.laws.tables import StatesFollowTables
 
 LAWS: Final[tuple[type[Law], ...]] = (
     InFlightIsBounded,
+    RatesHold,
     OnlyMembers,
     NobodyIsLeftOut,
+    NewcomersJoin,
     NothingAfterThePause,
+    NothingWithdrawnIsSent,
     FencedIsNeverSent,
+    FreezesHold,
     StopsAreTold,
     InstalledOnce,
     OneWorkPerDevice,
@@ -40,13 +49,18 @@ LAWS: Final[tuple[type[Law], ...]] = (
     WaitingHasAnEnd,
     AcknowledgedIsStored,
     DuplicatesChangeNothing,
+    OutputsAreTheDevices,
     StagesOpenInOrder,
+    ConditionsAreObeyed,
+    ApprovedByOthers,
     GatesHold,
     SequenceRises,
     StatesFollowTables,
+    PlansStay,
     OnlyByHand,
     CountersAddUp,
     CommittedBeforeSent,
+    StartsOnce,
     RestartsWhereItWas,
     OwedIsSentAgain,
     WholeOrOld,

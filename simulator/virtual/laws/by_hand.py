@@ -36,6 +36,7 @@ class OnlyByHand(Law):
         for index, (stage, now) in enumerate(zip(run.plan.pipeline.stages, run.run.stages, strict=True)):
             was = "blocked" if before is None else before.run.stages[index].state
             is_empty = now.is_frozen and now.tally.targets == 0 and stage.allow_empty
+            is_judged = bool(stage.when) and now.opened_at is None and now.reason.startswith("condition:")
             is_asked = ("skip", f"{run.uid}/{stage.name}") in self._asked
-            if now.state == "skipped" != was and not is_empty and not is_asked:
+            if now.state == "skipped" != was and not (is_empty or is_judged or is_asked):
                 yield f"stage {stage.name} of run {run.uid} was skipped, and nobody has asked for it"

@@ -36,11 +36,12 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An operator asked for an act on a run or a device; `number` tells asks apart, and rises."""
+    """An operator asked for an act on a run or a device; `number` tells asks apart, and rises; `by` is the person."""
 
     number: int
     act: str
     subject: str
+    by: str
 
 
 class Observer:

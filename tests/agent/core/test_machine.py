@@ -7,16 +7,17 @@ import pytest
 from msgspec.structs import replace
 
 from agent.core.effects import Download, FileReport, Install
-from agent.core.events import Finished, Found, Inspected, Started, Woke
-from agent.core.machine import next_deadline
-from agent.core.model import Fault, Phase, State
-from protocol.messages import InstalledRelease
+from agent.core.events import AnswerReceived, Finished, Found, Inspected, Started, Woke
+from agent.core.machine import Stepped, next_deadline
+from agent.core.model import Fault, Phase, State, Told
+from protocol.messages import InstalledRelease, StateReport
 from protocol.reasons import Reason
 from tests.agent.world import (
     BOOT,
     NONCE_2,
     SHOP_2,
     T0,
+    ack,
     command,
     control,
     kinds,
@@ -231,6 +232,52 @@ def test_success_raises_the_floor_and_lists_what_is_installed_only_at_commit() -
     report = stepped.effects[0]
     assert isinstance(report, FileReport)
     assert report.report.installed == (shop,)  # type: ignore[union-attr]
+
+
+TOLD = Told(outputs={"boot_ms": 840})
+
+
+def reports(stepped: Stepped) -> list[StateReport]:
+    found = [effect.report for effect in stepped.effects if isinstance(effect, FileReport)]
+    return [report for report in found if isinstance(report, StateReport)]
+
+
+def test_outputs_are_journalled_with_the_verification_and_reported_at_the_end() -> None:
+    stepped = run(begun(), finished(DOWN), finished(INST), replace(finished(VERI), told=TOLD))
+    assert stepped.state.durable.work is not None
+    assert stepped.state.durable.work.told == TOLD
+    stepped = run(stepped.state, RESTART, finished(COMM))
+    assert [report.outputs for report in reports(stepped)] == [TOLD.outputs]
+    repeated = run(stepped.state, AnswerReceived(at=AT, raw=ack(*range(1, 9))), received(command()))
+    assert [report.outputs for report in reports(repeated)] == [TOLD.outputs]
+
+
+def test_the_outputs_of_a_release_that_is_rolled_back_are_reported() -> None:
+    stepped = run(begun(), finished(DOWN), finished(INST), replace(finished(VERI, BROKEN_BUILD), told=TOLD))
+    (report,) = reports(run(stepped.state, finished(BACK)))
+    assert (report.detail, report.outputs) == ("unhealthy", TOLD.outputs)
+
+
+def test_why_there_are_no_outputs_stands_in_the_detail() -> None:
+    refused = Told(remark="no outputs are reported: too long")
+    stepped = run(begun(), finished(DOWN), finished(INST), replace(finished(VERI), told=refused))
+    (report,) = reports(run(stepped.state, finished(COMM)))
+    assert (report.detail, report.outputs) == (refused.remark, {})
+    stepped = run(begun(), finished(DOWN), finished(INST), replace(finished(VERI, BROKEN_BUILD), told=refused))
+    (report,) = reports(run(stepped.state, finished(BACK)))
+    assert report.detail == f"unhealthy; {refused.remark}"
+
+
+def test_only_a_verification_tells_outputs() -> None:
+    stepped = run(begun(), finished(DOWN), replace(finished(INST), told=TOLD), finished(VERI), finished(COMM))
+    assert reports(stepped)[-1].outputs == {}
+
+
+def test_the_outputs_of_the_last_end_alone_are_remembered() -> None:
+    state = run(begun(), finished(DOWN), finished(INST), replace(finished(VERI, BROKEN_BUILD), told=TOLD)).state
+    state = run(state, finished(BACK), received(command(seq=T0 + 1, attempt=2))).state
+    again = [replace(finished(phase), attempt=2, told=TOLD) for phase in (DOWN, INST, VERI, COMM)]
+    assert [end.outputs for end in run(state, *again).state.durable.finals] == [{}, TOLD.outputs]
 
 
 def broken() -> State:

@@ -255,7 +255,7 @@ class Rig:
         self.pump()
         return result
 
-    def publish(self, version: str = "1.0.0", counter: int = 1) -> None:
+    def publish(self, version: str = "1.0.0", counter: int = 1, floor: int = 0) -> None:
         """Have a release as if the release keys had signed it."""
         record = ReleaseRecord(
             app=APP,
@@ -264,7 +264,7 @@ class Rig:
             sha256=digest_of(version.encode()),
             length=10,
             counter=counter,
-            floor=0,
+            floor=floor,
             installer="archive",
             hardware=(),
             published_at=START,

@@ -1,8 +1,8 @@
 """How many devices one transaction releases, and how a run goes on with the next ones."""
 
 from controller.app import runs, wakeups
-from controller.domain.pipeline import Pace, Targets
-from protocol.units import MINUTE, SECOND
+from controller.domain.pipeline import Growth, Pace, Targets
+from protocol.units import HOUR, MINUTE, SECOND
 from simulator.virtual.scheduler import run_now
 from tests.controller.app.rig import Rig, stage
 
@@ -123,3 +123,69 @@ def test_stages_that_open_together_share_what_one_transaction_may_release() -> N
     rig.sleep(SECOND)
 
     assert [rig.counters(run, index) for index in (0, 1)] == [{"in_progress": 3}, {"in_progress": 2}]
+
+
+def paced(rate: int | Growth) -> tuple[Rig, str]:
+    rig = Rig()
+    run_now(wakeups.recover(rig.controller))
+    rig.enrol(*NAMES)
+    rig.connect(*NAMES)
+    return rig, rig.start(stage(pace=Pace(per_minute=rate)))
+
+
+def test_a_stage_with_a_rate_releases_no_more_than_that() -> None:
+    rig, run = paced(2)
+    assert sent(rig) == 1
+    shown = rig.view(run).stages[0]
+    assert (shown.per_minute, shown.paced_until) == (2, rig.clock.time + 30 * SECOND)
+
+    rig.sleep(30 * SECOND - 1)
+    assert rig.counters(run) == {"queued": 4, "in_progress": 1}
+    rig.sleep(1)
+    assert rig.counters(run) == {"queued": 3, "in_progress": 2}
+    rig.sleep(MINUTE)
+    assert rig.counters(run) == {"queued": 1, "in_progress": 4}
+
+
+def test_a_rate_survives_a_restart() -> None:
+    rig, run = paced(2)
+    rig.controller = rig.new_controller()
+    rig.inbox.open(rig.controller)
+    run_now(wakeups.recover(rig.controller))
+    rig.sleep(20 * SECOND)
+
+    assert rig.counters(run) == {"queued": 4, "in_progress": 1}
+    rig.sleep(10 * SECOND)
+    assert rig.counters(run) == {"queued": 3, "in_progress": 2}
+
+
+def test_a_long_pause_is_followed_by_no_burst() -> None:
+    rig, run = paced(2)
+    rig.do(runs.pause, run=run, reason="wait")
+    assert rig.view(run).stages[0].paced_until is None
+    rig.sleep(5 * HOUR)
+    rig.do(runs.resume, run=run)
+    assert rig.counters(run) == {"queued": 4, "in_progress": 1}
+    rig.sleep(35 * SECOND)
+    assert rig.counters(run) == {"queued": 3, "in_progress": 2}
+
+
+def test_a_rate_grows_as_devices_succeed() -> None:
+    rig, run = paced(Growth(start=1, factor=6, every=1, max=6))
+    rig.succeed(next(name for name in NAMES if rig.devices[name].commands))
+    assert rig.view(run).stages[0].per_minute == 6
+
+    rig.sleep(MINUTE)
+    assert rig.counters(run) == {"queued": 3, "in_progress": 1, "succeeded": 1}
+    rig.sleep(10 * SECOND)
+    assert rig.counters(run) == {"queued": 2, "in_progress": 2, "succeeded": 1}
+
+
+def test_a_command_made_anew_for_the_same_attempt_is_not_counted() -> None:
+    rig, run = paced(1)
+    rig.do(runs.pause, run=run, reason="wait")
+    rig.do(runs.resume, run=run)
+    installs = [command for device in rig.devices.values() for _, command in device.commands if command.op == "install"]
+    assert len(installs) == 2
+    rig.sleep(MINUTE)
+    assert rig.counters(run) == {"queued": 3, "in_progress": 2}

@@ -196,3 +196,13 @@ def test_a_preview_needs_no_more_than_to_read_and_a_salt_is_checked_at_the_start
     rig.do(preview.show, Actor(name="vic", role=Role.VIEWER), subject=JOB)
     with pytest.raises(InvalidRequest, match="salt"):
         rig.do(runs.start, job="job", salt="no salt")
+
+
+@pytest.mark.parametrize(("floor", "versions"), [(0, ()), (2, ("1.0.0",)), (3, ("1.0.0", "1.1.0"))])
+def test_a_release_whose_floor_forbids_going_back_says_to_what(rig: Rig, floor: int, versions: tuple[str, ...]) -> None:
+    rig.publish("1.1.0", 2)
+    rig.publish("1.2.0", 3, floor)
+    define(rig, *STAGES)
+    assert rig.do(preview.show, subject=JOB).no_way_back_to == ()
+    rig.do(jobs.apply, name="job", pipeline="rollout", operation=Operation(app=APP, version="1.2.0"))
+    assert rig.do(preview.show, subject=JOB).no_way_back_to == versions

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from controller.app import releases
+from controller.app import releases, withdrawal
 from controller.app.errors import Conflict, InvalidRequest, NotFound
 from controller.signing.releases import NewRelease, add_release, new_release_file
 from controller.signing.roots import RoleKeys, new_root, release_roles
@@ -130,3 +130,15 @@ def test_an_artifact_of_another_length_is_refused(rig: Rig, publisher: Publisher
     with pytest.raises(InvalidRequest, match="of 4 bytes"):
         rig.do(releases.publish, document=publisher.sign("1.0.0"))
     assert run_now(releases.list_releases(rig.controller, ADMIN)) == ()
+
+
+def test_a_release_that_was_withdrawn_is_no_hindrance_to_the_next_file(rig: Rig, publisher: Publisher) -> None:
+    upload(rig, "1.0.0")
+    rig.do(releases.publish, document=publisher.sign("1.0.0"))
+    rig.do(withdrawal.withdraw, app="shop", version="1.0.0", reason="it burns")
+    upload(rig, "2.0.0")
+    rig.do(releases.publish, document=publisher.sign("2.0.0"))
+    assert [(one.version, one.state) for one in rig.do(releases.list_releases)] == [
+        ("1.0.0", "withdrawn"),
+        ("2.0.0", "published"),
+    ]

@@ -19,7 +19,7 @@ from protocol.ids import StageName, device_id
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import Mode, WorkInHand
 from protocol.reasons import Reason, RejectCode
-from protocol.units import HOUR, MINUTE, SECOND
+from protocol.units import HOUR, MINUTE, SECOND, Instant
 from tests.controller.app.rig import Rig, stage
 
 EU, US = {"region": "eu"}, {"region": "us"}
@@ -31,6 +31,17 @@ def rig() -> Rig:
     rig.enrol("a", "b", region="eu")
     rig.enrol("c", "d", region="us")
     return rig
+
+
+def test_a_run_that_ends_at_once_has_not_ended_before_it_began(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def now() -> Instant:
+        rig.clock.time = Instant(rig.clock.time + 1)
+        return rig.clock.time
+
+    monkeypatch.setattr(rig.clock, "now", now)
+    view = rig.view(rig.start(stage(targets=Targets(labels={"region": "nowhere"}))))
+    assert view.ended_at is not None
+    assert view.created_at <= view.ended_at
 
 
 def test_a_run_over_connected_devices_succeeds(rig: Rig) -> None:

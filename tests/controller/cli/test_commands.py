@@ -1,6 +1,7 @@
 """Each command reaches its use case, prints what it should where it should, and ends with the right code."""
 
 import json
+import re
 import shlex
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from controller.domain.trigger import OnRelease, OnSchedule
 from protocol.ids import AppName, StageName
 from tests.controller.cli.conftest import Invoke
 from tests.controller.http.fake import JOB as JOB_VIEW
-from tests.controller.http.fake import PIPELINE, PIPELINE_VIEW, RUN, FakeApp
+from tests.controller.http.fake import PIPELINE, PIPELINE_VIEW, ROLLBACK, RUN, FakeApp
 
 ANY = {"expected": ANYTHING}
 JOB_SEEN = Expected(tags=(job_tag(JOB_VIEW),))
@@ -42,23 +43,24 @@ CALLS = (
     Call(
         "run start shop-update",
         "runs.start",
-        {"job": "shop-update", "version": None, "salt": None, "given": Given()},
+        {"job": "shop-update", "version": None, "salt": None, "given": Given(), "allows_deprecated": False},
         "run-1",
     ),
     Call(
         "run start shop-update --version 2.2 --salt s",
         "runs.start",
-        {"job": "shop-update", "version": "2.2", "salt": "s", "given": Given()},
+        {"job": "shop-update", "version": "2.2", "salt": "s", "given": Given(), "allows_deprecated": False},
         "running",
     ),
     Call(
-        "run start shop-update --set ring=a --env URL=x",
+        "run start shop-update --set ring=a --env URL=x --allow-deprecated",
         "runs.start",
         {
             "job": "shop-update",
             "version": None,
             "salt": None,
             "given": Given(parameters={"ring": "a"}, env={"URL": "x"}),
+            "allows_deprecated": True,
         },
         "running",
     ),
@@ -95,6 +97,12 @@ CALLS = (
         "run-1",
     ),
     Call("run terminate run-1 --reason bad -y", "runs.terminate", {"run": "run-1", "reason": "bad"}, "run-1"),
+    Call(
+        "run approve run-1 rest --reason fine",
+        "approvals.approve",
+        {"run": "run-1", "stage": "rest", "reason": "fine"},
+        "run-1",
+    ),
     Call("run promote run-1 rest", "runs.promote", {"run": "run-1", "stage": "rest", **ANY}, "run-1"),
     Call("run status run-1", "runs.get", {"run": "run-1"}, "rolling out"),
     Call(
@@ -109,12 +117,25 @@ CALLS = (
         {"run": "run-1", "stage": None, "state": "failed", "cursor": None, "limit": 100},
         "verify_failed",
     ),
+    Call(
+        "run targets run-1 -o wide",
+        "runs.targets",
+        {"run": "run-1", "stage": None, "state": None, "cursor": None, "limit": 100},
+        "boot_ms=840, kernel=6.1, load=0.5",
+    ),
     Call("run events run-1 --after 3", "runs.events", {"run": "run-1", "after": 3, "limit": 100}, "stage_opened"),
     Call(
         "run skip run-1 rest --reason x -y",
         "runs.skip",
         {"run": "run-1", "stage": "rest", "reason": "x", **ANY},
         "run-1",
+    ),
+    Call("run retry run-1 --version 2.1.1", "reruns.retry", {"run": "run-1", "version": "2.1.1"}, "run-1"),
+    Call(
+        "run rollback run-1 --reason x --to 2.0.0 -y",
+        "reruns.roll_back",
+        {"run": "run-1", "reason": "x", "version": "2.0.0"},
+        "run-2",
     ),
     Call(
         "run give-up run-1 kiosk-1 --reason stolen",
@@ -149,6 +170,32 @@ CALLS = (
         "channels.remove",
         {"app": "shop", "version": "2.1.0", "channel": "stable"},
         "",
+    ),
+    Call(
+        "freeze add sale --from 2026-01-01T00:00:00Z --until 2026-01-02T00:00:00Z --pipeline shop --reason week",
+        "freezes.add",
+        {
+            "name": "sale",
+            "starts_at": 1_767_225_600_000,
+            "ends_at": 1_767_312_000_000,
+            "reason": "week",
+            "pipelines": ("shop",),
+        },
+        "sale",
+    ),
+    Call("freeze list", "freezes.list_freezes", {}, "sale week"),
+    Call("freeze remove sale --reason out -y", "freezes.remove", {"name": "sale", "reason": "out"}, ""),
+    Call(
+        "release deprecate shop 2.1.0 --reason slow -o wide",
+        "withdrawal.deprecate",
+        {"app": "shop", "version": "2.1.0", "reason": "slow"},
+        "slow",
+    ),
+    Call(
+        "release withdraw shop 2.1.0 --reason crashes --yes",
+        "withdrawal.withdraw",
+        {"app": "shop", "version": "2.1.0", "reason": "crashes"},
+        "deprecated",
     ),
     Call("stop-everything --reason smoke", "standstill.stop", {"reason": "smoke"}, "yes"),
     Call("stop-everything --lift --reason out -y", "standstill.lift", {"reason": "out"}, "ann"),
@@ -258,6 +305,12 @@ def test_a_command_reaches_its_use_case(call: Call, tidegate: Invoke, fake: Fake
     assert result.exit_code == 0, result.output
     assert (call.use_case, call.arguments) in fake.calls
     assert call.printed in result.stdout
+
+
+def test_a_job_shows_the_parameters_that_it_sets(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["jobs.get"] = replace(JOB_VIEW, parameters={"ring": "beta"})
+    result = tidegate("job", "show", "j", "-o", "wide")
+    assert re.search(r"^SET +.*ring.*beta", result.stdout, re.MULTILINE)
 
 
 def test_secrets_are_printed_once_and_times_are_ahead(tidegate: Invoke, fake: FakeApp) -> None:
@@ -411,6 +464,24 @@ def test_blocking_a_device_promises_only_what_holds_behind_a_broker_too(tidegate
 def test_ending_a_run_says_what_follows(tidegate: Invoke) -> None:
     result = tidegate("run", "terminate", "run-1", "--reason", "x")
     assert "40 devices will not start, 5 at work are called back" in result.stderr
+
+
+def test_a_preview_says_to_what_there_is_no_way_back(tidegate: Invoke) -> None:
+    assert "forbids going back to 1.9.0, 2.0.0" in tidegate("job", "preview", "shop-update").stderr.replace("\n", " ")
+
+
+def test_a_rollback_says_what_follows(tidegate: Invoke, fake: FakeApp) -> None:
+    result = tidegate("run", "rollback", "run-1", "--reason", "x")
+    assert result.exit_code == 3
+    assert "run run-1 ends first, then 58 devices go back: 8 to 1.9.0, 50 to 2.0.0" in result.stderr.replace("\n", " ")
+    assert "1 device stays as it is: 1 left broken" in result.stderr.replace("\n", " ")
+    fake.answers["reruns.consequence"] = replace(ROLLBACK, ended=True, devices=0, versions=(), left_out=())
+    assert "no device goes back" in tidegate("run", "rollback", "run-1", "--reason", "x").stderr
+
+
+def test_a_rollback_of_a_run_that_is_under_way_says_that_it_waits(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["reruns.roll_back"] = replace(RUN, rolling_back=True)
+    assert "run run-1 ends first" in tidegate("run", "rollback", "run-1", "--reason", "x", "-y").stderr
 
 
 def test_one_device_is_no_devices(tidegate: Invoke, fake: FakeApp) -> None:

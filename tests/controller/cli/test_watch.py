@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from controller.app.views import Counters, RunView
+from controller.app.views import ApprovalView, Counters, RunView
 from controller.cli.progress import BAR_WIDTH, bar, render_run, state_of
 from controller.cli.pulse import Pulse
 from protocol.units import Instant
@@ -72,6 +72,19 @@ def test_stages_that_are_not_open_say_what_they_wait_for() -> None:
     text = drawn(replace(RUN, stages=(blocked, skipped)))
     assert "○ rest             blocked             after canary" in text
     assert "↷ rest             skipped             empty" in text
+
+
+def test_a_stage_that_asks_for_approvals_says_who_gave_one_and_how_many_are_missing() -> None:
+    asks = replace(RUN.stages[0], state="awaiting_promotion", opened_at=None, approvals_missing=2)
+    bob = ApprovalView(by="bob", at=AT, reason="")
+    some, all_ = (
+        replace(asks, approvals=(bob,), approvals_missing=1),
+        replace(asks, approvals=(bob,), approvals_missing=0),
+    )
+    text = drawn(replace(RUN, stages=(asks, some, all_)))
+    assert "2 more to approve" in text
+    assert "approved by bob; 1 more to approve" in text
+    assert text.rstrip().endswith("approved by bob")
 
 
 def test_a_passed_stage_says_how_many_devices_are_still_at_work() -> None:

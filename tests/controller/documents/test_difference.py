@@ -54,6 +54,22 @@ CASES: dict[str, tuple[str, str, Difference, str]] = {
         ),
         "eu: gate.soak 1h → 2h; eu: gate.success default → 99%",
     ),
+    "a rate that grows": (
+        "gate: {soak: 1h}",
+        "gate: {soak: 1h}, pace: {per_minute: {start: 1, factor: 2, every: 3, max: 4}}",
+        Difference(
+            changed=(
+                Change(place="stages.eu.pace.per_minute.start", old=None, new=1),
+                Change(place="stages.eu.pace.per_minute.factor", old=None, new=2.0),
+                Change(place="stages.eu.pace.per_minute.every", old=None, new=3),
+                Change(place="stages.eu.pace.per_minute.max", old=None, new=4),
+            )
+        ),
+        (
+            "eu: pace.per_minute.start default → 1; eu: pace.per_minute.factor default → 2.0; "
+            "eu: pace.per_minute.every default → 3; and 1 more"
+        ),
+    ),
     "a field of all": (
         "name: shop",
         "name: shop\ntimeout: 2d",

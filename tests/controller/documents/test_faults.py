@@ -125,6 +125,31 @@ triggers:
         ),
     ),
     Bad(
+        "rates",
+        """\
+        kind: Pipeline
+        name: shop
+        stages:
+          - {name: a, pace: {per_minute: 0}}
+          - {name: b, pace: {per_minute: soon}}
+          - {name: c, pace: {per_minute: {start: 5, factor: 1, every: 10, max: 2}}}
+          - {name: d, pace: {per_minute: {start: 5, factor: 2}}}
+          - {name: e, pace: {per_minute: true}}
+        """,
+        (
+            "stages[0].pace.per_minute | 4:34: expected a number of devices from 1 to 10000000, found 0",
+            "stages[1].pace.per_minute | 5:34: expected a mapping of fields, found 'soon'",
+            "stages[2].pace.per_minute.factor | 6:53: expected more than 1, found 1",
+            "stages[3].pace.per_minute | 7:34: a rate that grows needs every, max, too",
+            "stages[4].pace.per_minute | 8:34: expected a mapping of fields, found true",
+        ),
+    ),
+    Bad(
+        "a rate that begins above its limit",
+        "{kind: Pipeline, name: p, stages: [{name: a, pace: {per_minute: {start: 5, factor: 2, every: 1, max: 2}}}]}",
+        ("stages[0].pace.per_minute.start | 1:73: expected no more than max, 2, found 5",),
+    ),
+    Bad(
         "values",
         """\
         kind: Pipeline
@@ -141,7 +166,7 @@ triggers:
             on_failure: 7
             allow_empty: maybe
           - name: b
-            trigger: {type: manual, delay: soon}
+            trigger: {type: manual, delay: soon, approvals: 17}
             gate: {failures: {more_than: "300%", of: all, min_sample: true}}
             pace: fast
           - just text
@@ -167,12 +192,13 @@ triggers:
             "stages[0].timeouts.lease | 10:35: a span of '4000d': expected at most 3650d",
             "stages[0].retry.attempts | 11:23: expected a whole number, found 'many'",
             "stages[0].retry.backoff | 11:38: expected a span with its unit, such as '10m', '2h' or '7d', found None",
-            "stages[0].on_failure | 12:17: expected 'stop_run', 'stop_branch' or 'continue', found 7",
+            "stages[0].on_failure | 12:17: expected 'stop_run', 'stop_branch', 'continue' or 'rollback', found 7",
             "stages[0].allow_empty | 13:18: expected true or false, found 'maybe'",
             (
                 "stages[1].trigger.delay | 15:36: expected a span such as '30s', '10m', '2h', '7d' or '1h30m', "
                 "found 'soon'"
             ),
+            "stages[1].trigger.approvals | 15:53: expected at most 16, found 17",
             "stages[1].gate.failures.more_than | 16:34: expected at most 100%, found '300%'",
             "stages[1].gate.failures.of | 16:46: expected 'targets', 'sent', 'started' or 'finished', found 'all'",
             "stages[1].gate.failures.min_sample | 16:63: expected a whole number, found true",
@@ -195,12 +221,18 @@ triggers:
             needs: [b]
           - name: d
           - name: d
+          - name: e
+            trigger: {approvals: 2}
         """,
         (
             "stages | 4:3: stages need each other in a circle: a → c → b → a",
-            "stages[1].needs[1] | 7:16: no stage is named 'nowhere'; there are a, b, c, d",
+            "stages[1].needs[1] | 7:16: no stage is named 'nowhere'; there are a, b, c, d, e",
             "stages[1].targets.exclude[0] | 8:46: device 'k-2' is both listed and excluded",
             "stages[4].name | 12:11: stage 'd' is defined twice",
+            (
+                "stages[5].trigger.approvals | 14:26: 2 approvals of a stage that nobody promotes: "
+                "expected the type 'manual'"
+            ),
         ),
     ),
     Bad(

@@ -26,12 +26,14 @@ from controller.domain.pipeline import (
     Denominator,
     FailureLimit,
     Gate,
+    Growth,
     OnBreach,
     OnFailure,
     Operation,
     Pace,
     Pipeline,
     Retry,
+    Rollback,
     Stage,
     Targets,
     Timeouts,
@@ -58,7 +60,7 @@ stages:
       exclude: [k-3]
       percent: 5
     trigger: manual
-    pace: {max_in_flight: 20}
+    pace: {max_in_flight: 20, per_minute: {start: 10, factor: 2, every: 100, max: 1000}}
     gate:
       success: 95%
       straggler_after: 1h
@@ -91,7 +93,7 @@ CANARY = Stage(
         percent=5.0,
     ),
     trigger=Trigger.MANUAL,
-    pace=Pace(max_in_flight=20),
+    pace=Pace(max_in_flight=20, per_minute=Growth(start=10, factor=2.0, every=100, max=1000)),
     gate=Gate(
         success_percent=95.0,
         straggler_after_ms=HOUR,
@@ -131,6 +133,30 @@ def test_everything_that_can_be_said_is_read() -> None:
     assert load(FULL) == (SHOP, UPDATE)
 
 
+def test_how_devices_are_taken_back_is_read() -> None:
+    [pipeline] = load(
+        """
+        kind: Pipeline
+        name: shop
+        stages: [{name: all, on_failure: rollback}]
+        rollback: {pace: {max_in_flight: 200}, gate: {success: 100%}, retry: {attempts: 5}}
+        """
+    )
+    assert isinstance(pipeline, Pipeline)
+    assert pipeline.stages[0].on_failure is OnFailure.ROLLBACK
+    assert pipeline.rollback == Rollback(
+        pace=Pace(max_in_flight=200),
+        gate=Gate(success_percent=100.0, on_breach=OnBreach.PAUSE),
+        retry=Retry(attempts_max=5),
+    )
+
+
+def test_a_fault_in_how_devices_are_taken_back_has_its_place() -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        load("{kind: Pipeline, name: shop, stages: [{name: all}], rollback: {pace: {max_in_flight: 0}, speed: 1}}")
+    assert [fault.place for fault in caught.value.faults] == ["rollback.pace.max_in_flight", "rollback.speed"]
+
+
 def test_what_is_not_said_is_the_domains_default() -> None:
     [pipeline] = load("kind: Pipeline\nname: p\nstages: [{name: all}]")
     assert pipeline == Pipeline(name="p", stages=(Stage(name=StageName("all")),))
@@ -139,6 +165,14 @@ def test_what_is_not_said_is_the_domains_default() -> None:
 def test_rendering_says_only_what_differs_from_the_defaults() -> None:
     pipeline = Pipeline(name="p", stages=(Stage(name=StageName("all"), pace=Pace(max_in_flight=3)),))
     assert render(pipeline) == "kind: Pipeline\nname: p\nstages:\n- name: all\n  pace:\n    max_in_flight: 3\n"
+
+
+def test_a_constant_rate_is_a_number() -> None:
+    stages = "[{name: all, pace: {per_minute: 30}}, {name: same, pace: {per_minute: {start: 30}}}]"
+    pipeline = load_one(f"{{kind: Pipeline, name: p, stages: {stages}}}", Kind.PIPELINE, name="p")
+    assert isinstance(pipeline, Pipeline)
+    assert [stage.pace for stage in pipeline.stages] == [Pace(per_minute=30)] * 2
+    assert to_document(pipeline)["stages"][1]["pace"] == {"per_minute": 30}
 
 
 def test_a_job_renders_and_loads_back_equal() -> None:
@@ -152,6 +186,12 @@ spans = st.integers(0, SPAN_MS_MAX)
 longer = st.integers(1, SPAN_MS_MAX)
 percents = st.one_of(st.floats(0, 100), st.integers(0, 100).map(float))
 counts = st.integers(1, 10_000_000)
+growths = st.builds(
+    lambda rates, factor, every: Growth(start=min(rates), factor=factor, every=every, max=max(rates)),
+    st.tuples(counts, counts),
+    st.floats(1, 100, exclude_min=True),
+    counts,
+)
 limits = st.one_of(
     st.builds(FailureLimit, count=st.integers(0, 10_000_000), of=st.sampled_from(Denominator), min_sample=counts),
     st.builds(FailureLimit, percent=percents, of=st.sampled_from(Denominator), min_sample=counts),
@@ -162,6 +202,7 @@ limits = st.one_of(
 def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
     devices = draw(st.lists(names, max_size=4, unique=True))
     cut = draw(st.integers(0, len(devices)))
+    trigger = draw(st.sampled_from(Trigger))
     return Stage(
         name=StageName(name),
         needs=tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3))) if earlier else (),
@@ -172,10 +213,12 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
             devices=tuple(devices[:cut]),
             exclude=tuple(devices[cut:]),
             percent=draw(percents),
+            include_new=draw(st.booleans()),
         ),
-        trigger=draw(st.sampled_from(Trigger)),
+        trigger=trigger,
+        approvals=draw(st.integers(0, 16)) if trigger is Trigger.MANUAL else 0,
         delay_ms=draw(spans),
-        pace=Pace(max_in_flight=draw(counts)),
+        pace=Pace(max_in_flight=draw(counts), per_minute=draw(st.none() | counts | growths)),
         gate=Gate(
             success_percent=draw(percents),
             straggler_after_ms=draw(st.none() | spans.map(Millis)),
@@ -197,10 +240,24 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
 
 
 @st.composite
+def rollbacks(draw: Callable[..., Any]) -> Rollback:
+    drawn = draw(stages([], "any"))
+    return Rollback(
+        pace=draw(st.none() | st.just(drawn.pace)), gate=drawn.gate, timeouts=drawn.timeouts, retry=drawn.retry
+    )
+
+
+@st.composite
 def pipelines(draw: Callable[..., Any]) -> Pipeline:
     stage_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
     drawn = tuple(draw(stages(stage_names[:index], name)) for index, name in enumerate(stage_names))
-    return Pipeline(name=draw(names), stages=drawn, timeout_ms=draw(longer), description=draw(texts))
+    return Pipeline(
+        name=draw(names),
+        stages=drawn,
+        timeout_ms=draw(longer),
+        description=draw(texts),
+        rollback=draw(st.just(Rollback()) | rollbacks()),
+    )
 
 
 @given(pipelines())
@@ -280,9 +337,34 @@ def test_the_schema_names_every_field_and_its_default() -> None:
     stage = schema["$defs"]["StagePart"]["properties"]
     assert set(stage) == set(to_document(SHOP)["stages"][0]) | {"needs", "when"}
     assert schema["$defs"]["TimeoutsPart"]["properties"]["accept"]["default"] == "10m"
+    rate = schema["$defs"]["PacePart"]["properties"]["per_minute"]["anyOf"]
+    assert rate == [
+        {"type": "integer", "minimum": 1, "maximum": 10_000_000},
+        {"$ref": "#/$defs/RatePart"},
+        {"type": "null"},
+    ]
     assert schema["additionalProperties"] is False
     assert json_schema(Kind.JOB)["required"] == ["name", "pipeline", "operation"]
     assert msgspec.json.decode(msgspec.json.encode(schema)) == schema
+
+
+def _spelled_out(part: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return what a schema says a part is when nothing is given, in full."""
+    given = {}
+    for name, field in part["properties"].items():
+        own = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
+        if field.get("default") is not None:
+            given[name] = field["default"] | _spelled_out(own, definitions) if "properties" in own else field["default"]
+    return given
+
+
+def test_a_stage_with_all_defaults_of_the_schema_spelled_out_is_one_with_nothing_given() -> None:
+    schema = json_schema(Kind.PIPELINE)
+    stage = {"name": "all", **_spelled_out(schema["$defs"]["StagePart"], schema["$defs"])}
+    assert stage["timeouts"]["accept"] == "10m"
+    assert load_one(json.dumps({"name": "shop", "stages": [stage]}), Kind.PIPELINE) == load_one(
+        '{"name": "shop", "stages": [{"name": "all"}]}', Kind.PIPELINE
+    )
 
 
 @pytest.mark.parametrize("path", sorted(Path("examples/pipelines").glob("*.yaml")), ids=lambda path: path.name)

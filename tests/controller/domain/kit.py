@@ -209,6 +209,7 @@ def check_releases(plan: Plan, run: Run, effects: Sequence[Effect]) -> None:
             at_work = run.stages[effect.stage]
             assert run.state is RunState.RUNNING
             assert not run.is_paused
+            assert run.freeze is None
             assert 0 < effect.count <= at_work.tally.queued
             assert effect.count + at_work.tally.in_progress <= plan.pipeline.stages[effect.stage].pace.max_in_flight
     for definition, at_work in zip(plan.pipeline.stages, run.stages, strict=True):

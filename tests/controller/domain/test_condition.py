@@ -9,12 +9,19 @@ from hypothesis import strategies as st
 
 from controller.domain import condition
 from controller.domain.condition import DEPTH_MAX, LENGTH_MAX, STATES, ConditionFault, judge
+from controller.domain.outputs import Summary
 from controller.domain.pipeline import Pipeline, Stage, validate
 from controller.domain.target import TargetState
 from protocol.ids import StageName
 
 EU, US = StageName("eu"), StageName("us")
 COUNTS: dict[StageName, dict[str, int]] = {EU: {"succeeded": 9, "failed": 1}, US: {}}
+TOLD = {
+    EU: {
+        "boot_ms": Summary(count=2, least=800, greatest=1_000, total=1_800),
+        "temperature": Summary(count=1, least=-5.5, greatest=-5.5, total=-5.5),
+    }
+}
 
 HOLDS = (
     'count("eu") == 10',
@@ -28,8 +35,18 @@ HOLDS = (
     'count("eu") == 9 || count("eu") == 10',
     'count("eu") == 10 || count("eu") == 9 && count("eu") == 8',
     '(count("eu") == 10 || count("eu") == 9) && !(count("eu") == 8)',
+    'min("eu", "boot_ms") == 800 && max("eu", "boot_ms") == 1000 && avg("eu", "boot_ms") == 900',
+    'avg("eu", "temperature") > -6 && avg("eu", "temperature") < -5.25',
+    'max("eu", "boot_ms") > min("eu", "boot_ms")',
+    'avg("eu", "boot_ms") < 900.5 && count("eu", state == "failed") <= 1',
 )
 FAILS = (
+    'avg("eu", "boot_ms") < 900',
+    'avg("eu", "unknown") < 900',
+    'avg("us", "boot_ms") < 900',
+    '!(avg("eu", "unknown") > 900)',
+    'avg("eu", "unknown") != 0 || count("eu") == 10',
+    'count("eu") == 10 || avg("eu", "unknown") < 900',
     'count("eu") < 10',
     'count("eu", state == "succeeded") == 10',
     'share("eu", state == "succeeded") >= 95%',
@@ -40,12 +57,12 @@ FAILS = (
 
 @pytest.mark.parametrize("text", HOLDS)
 def test_a_condition_holds(text: str) -> None:
-    assert judge(text, COUNTS).holds
+    assert judge(text, COUNTS, TOLD).holds
 
 
 @pytest.mark.parametrize("text", FAILS)
 def test_a_condition_does_not_hold(text: str) -> None:
-    assert not judge(text, COUNTS).holds
+    assert not judge(text, COUNTS, TOLD).holds
 
 
 def test_the_numbers_are_told_once_each() -> None:
@@ -53,15 +70,31 @@ def test_the_numbers_are_told_once_each() -> None:
     assert judge(text, COUNTS).numbers == 'count("eu", succeeded) is 9, share("eu") is 100 %'
 
 
+def test_what_nobody_has_told_is_named() -> None:
+    text = 'min("eu", "boot_ms") > 10 && avg("us", "boot_ms") < 900 && avg("us", "boot_ms") > 1'
+    numbers = 'min("eu", "boot_ms") is 800, avg("us", "boot_ms") is not known: no device has told it'
+    assert judge(text, COUNTS, TOLD) == (False, numbers)
+
+
+def test_a_condition_names_the_outputs_it_asks_for() -> None:
+    text = '!(avg("eu", "a") > 1) && (min("us", "b") > 1 || max("eu", "a") < max("eu", "c")) && count("eu") > 1'
+    assert condition.outputs_of(condition.parse(text)) == {(EU, "a"), (US, "b"), (EU, "c")}
+    assert condition.stages_of(condition.parse(text)) == (EU, US)
+
+
 def test_the_states_are_those_of_devices_in_runs() -> None:
     assert list(STATES) == [state.value for state in TargetState]
 
 
 FAULTS = (
-    ("", "character 1: expected 'count' or 'share', found 'the end'"),
+    ("", "character 1: expected 'count' or 'share' or 'min' or 'max' or 'avg', found 'the end'"),
     ('count("eu")', "expected a comparison"),
     ("count(eu) > 1", "character 7: expected a name in quotes"),
-    ('median("eu") > 1', "expected 'count' or 'share', found 'median'"),
+    ('median("eu") > 1', "expected 'count' or 'share' or 'min' or 'max' or 'avg', found 'median'"),
+    ('avg("eu") > 1', "character 9: expected ',', found ')'"),
+    ('avg("eu", boot) > 1', "character 11: expected a name in quotes"),
+    ('avg("eu", "Boot ms") > 1', "expected an output's name such as 'boot_ms', found 'Boot ms'"),
+    ('avg("eu", state == "failed") > 1', "expected a name in quotes, found 'state'"),
     ('count("eu", state == "done") > 1', "found 'done'"),
     ('count("eu", phase == "failed") > 1', "expected 'state', found 'phase'"),
     ('count("eu", state in ["failed") > 1', "expected ']'"),
@@ -69,7 +102,7 @@ FAULTS = (
     ('count("eu") > 1 )', "expected the end"),
     ('(count("eu") > 1', "expected ')'"),
     ('count("eu") > $', "character 15: '$' is not understood"),
-    ('count("eu") > -1', "is not understood"),
+    ('count("eu") > - 1', "character 15: '- 1' is not understood"),
     ("1 > 1" + " " * LENGTH_MAX, "at most 500"),
     ("(" * (DEPTH_MAX + 1) + "1 > 1", "more than 16"),
 )
@@ -82,7 +115,7 @@ def test_what_is_no_condition_says_where_and_what_was_expected(text: str, messag
     assert message in str(caught.value)
 
 
-@given(st.text(st.sampled_from('count"eu"(),[]!=<>&| 1%shareinstate"failed"'), max_size=60))
+@given(st.text(st.sampled_from('count"eu"(),[]!=<>&| -1%shareinstate"failed"avgminmax'), max_size=60))
 def test_any_text_is_a_condition_or_a_fault(text: str) -> None:
     with suppress(ConditionFault):
         assert condition.stages_of(condition.parse(text)) is not None

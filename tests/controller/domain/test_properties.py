@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.events import (
+    CalendarChanged,
     Folded,
     Frozen,
     Paused,
@@ -21,11 +22,13 @@ from controller.domain.events import (
     Terminated,
     Woken,
 )
+from controller.domain.freeze import Freeze, in_force
 from controller.domain.model import Plan
 from controller.domain.pipeline import (
     Denominator,
     FailureLimit,
     Gate,
+    Growth,
     OnBreach,
     OnFailure,
     Pace,
@@ -35,7 +38,7 @@ from controller.domain.pipeline import (
     Trigger,
     validate,
 )
-from controller.domain.states import STAGE_TRANSITIONS, StageState
+from controller.domain.states import STAGE_TRANSITIONS, RunState, StageState
 from controller.domain.target import TargetState
 from protocol.ids import StageName
 from protocol.lifecycle import AttemptState, Left
@@ -55,6 +58,7 @@ limits = st.one_of(
         st.integers(1, 6),
     ),
 )
+rates = st.sampled_from([None, None, None, 600, Growth(start=300, factor=3, every=2, max=3_000)])
 gates = st.builds(
     Gate,
     success_percent=percents,
@@ -83,7 +87,7 @@ def stages(draw: st.DrawFn, index: int) -> Stage:
         needs=tuple(StageName(need) for need in needs),
         trigger=draw(st.sampled_from([Trigger.AUTOMATIC, Trigger.AUTOMATIC, Trigger.AUTOMATIC, Trigger.MANUAL])),
         delay_ms=draw(st.sampled_from([0, 300])),
-        pace=Pace(max_in_flight=draw(st.integers(1, 3))),
+        pace=Pace(max_in_flight=draw(st.integers(1, 3)), per_minute=draw(rates)),
         gate=draw(gates),
         timeouts=draw(clocks),
         retry=Retry(attempts_max=draw(st.integers(1, 3)), backoff_ms=100),
@@ -186,6 +190,16 @@ class Rollout(RuleBasedStateMachine):
     def recover(self, gap: int) -> None:
         self.world.happen(Recovered(at=self.world.now, gap_ms=gap))
 
+    @rule(spans=st.lists(st.tuples(st.integers(-500, 500), st.sampled_from([1, 100, 700])), max_size=2))
+    def freeze(self, spans: list[tuple[int, int]]) -> None:
+        """Change the calendar around now."""
+        now = self.world.now
+        freezes = tuple(
+            Freeze(name=f"f{start}", starts_at=Instant(now + start), ends_at=Instant(now + start + span), reason="sale")
+            for start, span in spans
+        )
+        self.world.happen(CalendarChanged(at=now, freezes=freezes))
+
     # --- operators --------------------------------------------------------------------------------------------
 
     @rule(reason=st.sampled_from(["operator", "freeze"]))
@@ -237,6 +251,11 @@ class Rollout(RuleBasedStateMachine):
         assert runs.step(self.world.plan, once, Folded(at=self.world.now, deltas={})) == (once, effects)
 
     @invariant()
+    def a_freeze_is_known_as_long_as_it_holds(self) -> None:
+        if hasattr(self, "world") and self.world.run.state is RunState.RUNNING and not self.world.run.is_stopped:
+            assert self.world.run.freeze == in_force(self.world.run.freezes, self.world.now)
+
+    @invariant()
     def an_ended_run_has_ended_everywhere(self) -> None:
         if hasattr(self, "world") and self.world.run.state.is_terminal:
             assert all(stage.state.is_verdict for stage in self.world.run.stages)
@@ -255,8 +274,8 @@ class Rollout(RuleBasedStateMachine):
             for stage in range(len(world.devices)):
                 world.happen(Promoted(at=world.now, stage=stage))
             self.devices_end()
-            wake = runs.next_deadline(world.plan, world.run)
-            world.now = Instant(max(world.now + 50, wake or 0))
+            wakes = (runs.next_deadline(world.plan, world.run), runs.next_freeze_change(world.run, world.now))
+            world.now = Instant(max(world.now + 50, min((wake for wake in wakes if wake is not None), default=0)))
             self.deadlines()
         raise AssertionError(f"the run does not end: {world.run}")
 

@@ -13,7 +13,7 @@ from controller.domain.counters import Tally, folded
 from controller.domain.gate import failures_allowed, is_breached, is_success, read_out
 from controller.domain.graph import find_cycle, in_order
 from controller.domain.model import StageRun, create, run_changed, stage_changed
-from controller.domain.pipeline import Denominator, FailureLimit, Gate, Pipeline, Targets, validate
+from controller.domain.pipeline import Denominator, FailureLimit, Gate, Pipeline, Stage, Targets, Trigger, validate
 from controller.domain.query import Described, matches
 from controller.domain.selector import Exclusion, exclusion, formula_of, is_left_out, position
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, STOPS, RunState, StageState
@@ -79,6 +79,13 @@ def test_a_graph_has_a_circle_or_an_order(needs: dict[StageName, tuple[StageName
 def test_a_stage_that_needs_itself_is_a_circle() -> None:
     name = StageName("a")
     assert find_cycle({name: (name,)}) == ("a", "a")
+
+
+def test_approvals_are_of_a_stage_that_somebody_promotes() -> None:
+    manual = Stage(name=StageName("a"), trigger=Trigger.MANUAL, approvals=1)
+    assert validate(Pipeline(name="p", stages=(manual,))) == ()
+    [fault] = validate(Pipeline(name="p", stages=(Stage(name=StageName("a"), approvals=1),)))
+    assert fault.place == "stages[0].trigger.approvals"
 
 
 # --- selector ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.events import (
+    Approved,
     Cancel,
     Conclude,
     Expire,
@@ -23,6 +24,7 @@ from controller.domain.events import (
     Woken,
 )
 from controller.domain.model import Run
+from controller.domain.outputs import Summary
 from controller.domain.pipeline import FailureLimit, Gate, OnBreach, OnFailure, Pace, Retry, Stage, Timeouts, Trigger
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
@@ -50,9 +52,12 @@ def fail(world: World, stage: int, *indexes: int, reason: Reason = Reason.VERIFY
         end(world, stage, index, AttemptState.FAILED, reason)
 
 
-def end(world: World, stage: int, index: int, state: AttemptState, reason: Reason | None = None) -> None:
+def end(
+    world: World, stage: int, index: int, state: AttemptState, reason: Reason | None = None, /, **outputs: int | str
+) -> None:
     attempt = world.devices[stage][index].attempt
-    world.device(stage, index, targets.Reported(at=world.run_time, attempt=attempt, state=state, reason=reason))
+    report = targets.Reported(at=world.run_time, attempt=attempt, state=state, reason=reason, outputs=outputs)
+    world.device(stage, index, report)
 
 
 def look(world: World, offset: int) -> None:
@@ -427,3 +432,73 @@ def next_due(world: World) -> int:
     due = runs.next_deadline(world.plan, world.run)
     assert due is not None
     return due
+
+
+# --- outputs ----------------------------------------------------------------------------------------------------
+
+FAST = 'avg("a", "boot_ms") < 900 && max("a", "load") < 9'
+
+
+def test_only_the_outputs_that_a_condition_asks_for_are_summed_up() -> None:
+    world = begun(stage("a", gate=LENIENT), stage("b", "a", when=FAST), sizes=[3, 1])
+    end(world, 0, 0, AttemptState.SUCCEEDED, boot_ms=800, load="high", other=1)
+    end(world, 0, 1, AttemptState.FAILED, Reason.VERIFY_FAILED, boot_ms=960, load=2)
+    assert world.run.stages[0].outputs == {
+        "boot_ms": Summary(count=2, least=800, greatest=960, total=1_760),
+        "load": Summary(count=1, least=2, greatest=2, total=2),
+    }
+    end(world, 0, 2, AttemptState.SUCCEEDED)
+    assert world.state(1) is S.ROLLING_OUT
+    end(world, 1, 0, AttemptState.SUCCEEDED, boot_ms=1)
+    assert world.run.stages[1].outputs == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"boot_ms": 900, "load": 1}, 'avg("a", "boot_ms") is 900, max("a", "load") is 1'),
+        ({"boot_ms": 1}, 'avg("a", "boot_ms") is 1, max("a", "load") is not known: no device has told it'),
+    ],
+)
+def test_a_stage_is_skipped_where_what_was_told_is_not_enough(told: dict[str, int], reason: str) -> None:
+    world = begun(stage("a"), stage("b", "a", when=FAST), sizes=[1, 1])
+    end(world, 0, 0, AttemptState.SUCCEEDED, **told)
+    assert world.state(1) is S.SKIPPED
+    assert world.run.stages[1].reason == f"condition: {reason}"
+
+
+def test_a_condition_asks_one_stage_and_hears_no_other() -> None:
+    third = stage("c", "a", "b", when='min("b", "boot_ms") > 5')
+    world = begun(stage("a"), stage("b"), third, sizes=[1, 1, 1])
+    end(world, 0, 0, AttemptState.SUCCEEDED, boot_ms=9)
+    end(world, 1, 0, AttemptState.SUCCEEDED, boot_ms=5)
+    assert world.run.stages[0].outputs == {}
+    assert world.state(2) is S.SKIPPED
+
+
+def test_a_stage_that_lacks_approvals_is_not_promoted() -> None:
+    asks = stage("all", trigger=Trigger.MANUAL, approvals=2)
+    world = World(msgspec.structs.replace(plan(asks), author="ann", started_by="olga"), [1]).start()
+
+    def approve(*people: str) -> None:
+        for person in people:
+            world.happen(Approved(at=world.now, stage=0, by=person))
+
+    approve("ann", "olga", "bob", "bob")
+    world.happen(Promoted(at=world.now, stage=0))
+    assert world.state(0) is StageState.AWAITING_PROMOTION
+    assert [one.by for one in world.run.stages[0].approvals] == ["bob"]
+
+    approve("cem")
+    world.happen(Promoted(at=world.now, stage=0))
+    assert world.state(0) is StageState.ROLLING_OUT
+    approve("dee")
+    assert len(world.run.stages[0].approvals) == 2
+
+
+def test_approvals_are_of_a_run_that_runs() -> None:
+    asks = stage("all", trigger=Trigger.MANUAL, approvals=1)
+    world = World(plan(asks), [1]).start()
+    world.happen(Terminated(at=world.now, reason="enough"))
+    world.happen(Approved(at=world.now, stage=0, by="bob"))
+    assert world.run.stages[0].approvals == ()

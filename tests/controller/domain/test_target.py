@@ -10,6 +10,7 @@ from controller.domain.target import (
     TRANSITIONS,
     Anomaly,
     CancelRequested,
+    Continued,
     Delta,
     DueReached,
     Event,
@@ -23,6 +24,7 @@ from controller.domain.target import (
     Removed,
     Reported,
     Seen,
+    Suspended,
     Target,
     TargetState,
     Ticked,
@@ -112,6 +114,28 @@ def test_ends(state: AttemptState, reason: Reason | None, expected: TargetState,
     end = after(INSTALLING, said(state, reason=reason, left=Left.OLD, detail="why"))
     assert (end.state, end.attempt_state, end.reason, end.left, end.detail) == (expected, state, kept, Left.OLD, "why")
     assert (end.due is not None) is (expected is TargetState.QUEUED)
+
+
+def test_what_was_told_is_kept_and_summed_up_when_the_devices_part_ends() -> None:
+    end = after(INSTALLING, said(AttemptState.SUCCEEDED, outputs={"boot_ms": 840}))
+    assert end.outputs == {"boot_ms": 840}
+    assert delta(INSTALLING, end).outputs == {"boot_ms": 840}
+    late = after(end, said(AttemptState.SUCCEEDED, outputs={"boot_ms": 1}))
+    assert late == end
+    assert delta(end, late).outputs == {}
+
+
+def test_what_an_attempt_told_that_is_tried_again_gives_way_to_the_next_ones() -> None:
+    interrupted = said(AttemptState.FAILED, reason=Reason.INTERRUPTED, outputs={"boot_ms": 1})
+    waiting = after(INSTALLING, interrupted)
+    assert (waiting.outputs, delta(INSTALLING, waiting).outputs) == ({"boot_ms": 1}, {})
+    again = after(waiting, Released(at=300_000, command=digest(2)))
+    assert again.outputs == {}
+    assert delta(waiting, after(waiting, CancelRequested(at=5))).outputs == {"boot_ms": 1}
+
+
+def test_only_an_end_tells_outputs() -> None:
+    assert after(INSTALLING, said(AttemptState.VERIFYING, outputs={"boot_ms": 1})).outputs == {}
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -236,7 +260,20 @@ def test_a_device_at_work_stays_so_until_it_answers() -> None:
 def test_a_device_that_never_accepted_is_waited_for_a_little() -> None:
     assert after(SENT, CancelRequested(at=50)).due == 50 + RECALL_MS
     assert after(SENT, CancelRequested(at=99_999)).due == 100_000
-    assert after(msgspec.structs.replace(SENT, due=None), CancelRequested(at=50)).due is None
+    assert after(SENT, Suspended(), CancelRequested(at=50)).due == 50 + RECALL_MS
+
+
+def test_an_attempt_that_a_freeze_suspended_waits_and_has_its_clock_anew() -> None:
+    suspended = after(SENT, Suspended())
+    assert (suspended.due, after(suspended, DueReached(at=10**9))) == (None, suspended)
+    assert after(suspended, Continued(at=7_000)).due == 7_000 + POLICY.timeouts.accept_ms
+    assert after(suspended, said(AttemptState.ACCEPTED)).due is not None
+
+
+def test_a_freeze_touches_no_attempt_that_the_device_has_accepted_or_that_is_called_back() -> None:
+    for target in (INSTALLING, Target(), after(SENT, CancelRequested(at=50))):
+        assert after(target, Suspended(), Continued(at=9)) == target
+    assert after(SENT, Continued(at=9)) == SENT
 
 
 def test_a_device_that_heard_the_recall_and_has_no_work_is_done() -> None:

@@ -53,6 +53,7 @@ REST = views.StageView(
     failures_allowed=3,
     gate="2 of 59 failed, stops above 5 % (3)",
     bricked=0,
+    outputs={"boot_ms": views.SummaryView(count=55, min=640, max=1_900, avg=812.5)},
     max_in_flight=20,
     opened_at=Instant(AT + 60_000),
     ended_at=None,
@@ -85,10 +86,20 @@ TARGET = views.TargetView(
     reason="verify_failed",
     detail="exit code 3",
     left="old",
+    outputs={"boot_ms": 840, "load": 0.5, "kernel": "6.1"},
     waits_for="",
     done=0,
     total=0,
     updated_at=AT,
+    previous="2.0.0",
+)
+ROLLED_BACK = msgspec.structs.replace(RUN, state="failed", ended_at=AT, rolled_back_by="run-2")
+ROLLBACK = views.RollbackView(
+    run="run-1",
+    ended=False,
+    devices=58,
+    versions=(views.VersionView(version="1.9.0", devices=8), views.VersionView(version="2.0.0", devices=50)),
+    left_out=(views.NotTakenView(reason="broken", devices=1, first=("kiosk-9",)),),
 )
 EVENT = views.EventView(id=7, at=AT, kind="stage_opened", data={"stage": "rest", "targets": 100})
 DEVICE = views.DeviceView(
@@ -129,6 +140,10 @@ RELEASE = views.ReleaseView(
     hardware=("k1",),
     published_at=AT,
     channels=("stable",),
+    state="deprecated",
+    state_reason="slow",
+    state_by="ann",
+    state_at=AT,
 )
 PIPELINE = Pipeline(name="shop", stages=(Stage(name=StageName("all")),))
 PIPELINE_VIEW = views.PipelineView(name="shop", revision=3, definition=PIPELINE, author="ann", created_at=AT)
@@ -163,6 +178,7 @@ PREVIEW = views.PreviewView(
     new=1,
     gone=2,
     moved=3,
+    no_way_back_to=("1.9.0", "2.0.0"),
 )
 PREVIEWED = views.PreviewDevice(device="kiosk-1", stage="canary", reason="in_stage", in_stage="canary", before="")
 JOB = views.JobView(
@@ -184,6 +200,9 @@ SECRET = views.NewSecret(id="t2", secret="tg_secret")
 AUDIT = views.AuditView(id=1, at=AT, actor="ann", verb="pause", subject="run-1", reason="crashes", hash="ab" * 32)
 SECURITY = views.SecurityEventView(id=1, at=AT, device="kiosk-1", code="replay", digest=DIGEST, detail="old")
 STANDSTILL = views.StandstillView(stopped=True, since=AT, by="ann", reason="smoke")
+FREEZE = views.FreezeView(
+    name="sale", starts_at=AT, ends_at=Instant(AT + 1), reason="sale week", pipelines=("shop",), by="ann", created_at=AT
+)
 HEALTH = views.Health(ready=True, faults=(), online=3, unsent=0)
 
 _P = Permission
@@ -202,6 +221,8 @@ NEEDS = {
     "groups.drop_devices": _P.EDIT_DEVICES,
     "releases.upload": _P.PUBLISH,
     "releases.publish": _P.PUBLISH,
+    "withdrawal.deprecate": _P.PUBLISH,
+    "withdrawal.withdraw": _P.PUBLISH,
     "pipelines.apply": _P.EDIT_PIPELINES,
     "pipelines.archive": _P.EDIT_PIPELINES,
     "jobs.create": _P.EDIT_PIPELINES,
@@ -218,7 +239,12 @@ NEEDS = {
     "runs.terminate": _P.CONTROL_RUNS,
     "runs.promote": _P.PROMOTE,
     "runs.skip": _P.CONTROL_RUNS,
+    "approvals.approve": _P.APPROVE,
+    "reruns.retry": _P.CONTROL_RUNS,
+    "reruns.roll_back": _P.CONTROL_RUNS,
     "giving_up.give_up": _P.CONTROL_RUNS,
+    "freezes.add": _P.CONTROL_RUNS,
+    "freezes.remove": _P.CONTROL_RUNS,
     "standstill.stop": _P.STOP_EVERYTHING,
     "standstill.lift": _P.LIFT_STANDSTILL,
 }
@@ -242,6 +268,8 @@ ANSWERS: dict[str, Any] = {
     "groups.drop_devices": CHANGE,
     "releases.publish": (RELEASE,),
     "releases.list_releases": (RELEASE,),
+    "withdrawal.deprecate": RELEASE,
+    "withdrawal.withdraw": RELEASE,
     "pipelines.apply": PIPELINE_VIEW,
     "pipelines.archive": None,
     "pipelines.list_pipelines": (PIPELINE_VIEW,),
@@ -265,11 +293,18 @@ ANSWERS: dict[str, Any] = {
     "runs.terminate": RUN,
     "runs.promote": RUN,
     "runs.skip": RUN,
+    "approvals.approve": RUN,
+    "reruns.retry": RUN,
+    "reruns.roll_back": ROLLED_BACK,
+    "reruns.consequence": ROLLBACK,
     "giving_up.give_up": TARGET,
     "runs.get": RUN,
     "runs.list_runs": views.Page(items=(RUN,)),
     "runs.targets": views.Page(items=(TARGET,), cursor=None),
     "runs.events": (EVENT,),
+    "freezes.add": FREEZE,
+    "freezes.remove": FREEZE,
+    "freezes.list_freezes": (FREEZE,),
     "standstill.stop": STANDSTILL,
     "standstill.lift": STANDSTILL,
     "standstill.get": STANDSTILL,

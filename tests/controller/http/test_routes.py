@@ -43,7 +43,7 @@ ROUTES = (
         {"job": "j"},
         201,
         "runs.start",
-        {"job": "j", "version": None, "salt": None, "given": Given()},
+        {"job": "j", "version": None, "salt": None, "given": Given(), "allows_deprecated": False},
     ),
     Route(
         "GET",
@@ -107,11 +107,29 @@ ROUTES = (
     ),
     Route(
         "POST",
+        "/v1/runs/r/stages/rest/approve",
+        {"reason": "fine"},
+        200,
+        "approvals.approve",
+        {"run": "r", "stage": "rest", "reason": "fine"},
+    ),
+    Route(
+        "POST",
         "/v1/runs/r/skip",
         {"stage": "s", "reason": "x"},
         200,
         "runs.skip",
         {"run": "r", "stage": "s", "reason": "x", "expected": ANYTHING},
+    ),
+    Route("POST", "/v1/runs/r/retry", {}, 201, "reruns.retry", {"run": "r", "version": None}),
+    Route("GET", "/v1/runs/r/rollback?version=1.0", None, 200, "reruns.consequence", {"run": "r", "version": "1.0"}),
+    Route(
+        "POST",
+        "/v1/runs/r/rollback",
+        {"reason": "x", "version": "1.0"},
+        200,
+        "reruns.roll_back",
+        {"run": "r", "reason": "x", "version": "1.0"},
     ),
     Route(
         "POST",
@@ -335,6 +353,39 @@ ROUTES = (
         "channels.remove",
         {"app": "shop", "version": "2.1.0", "channel": "stable"},
     ),
+    Route(
+        "POST",
+        "/v1/freezes",
+        {"name": "sale", "ends_at": TIME, "reason": "sale week"},
+        201,
+        "freezes.add",
+        {"name": "sale", "starts_at": None, "ends_at": 1_767_225_600_123, "reason": "sale week", "pipelines": ()},
+    ),
+    Route("GET", "/v1/freezes", None, 200, "freezes.list_freezes", {}),
+    Route(
+        "POST",
+        "/v1/freezes/sale/remove",
+        {"reason": "out"},
+        200,
+        "freezes.remove",
+        {"name": "sale", "reason": "out"},
+    ),
+    Route(
+        "POST",
+        "/v1/releases/shop/2.1.0/deprecate",
+        {"reason": "slow"},
+        200,
+        "withdrawal.deprecate",
+        {"app": "shop", "version": "2.1.0", "reason": "slow"},
+    ),
+    Route(
+        "POST",
+        "/v1/releases/shop/2.1.0/withdraw",
+        {"reason": "crashes"},
+        200,
+        "withdrawal.withdraw",
+        {"app": "shop", "version": "2.1.0", "reason": "crashes"},
+    ),
     Route("POST", "/v1/stop-everything", {"reason": "smoke"}, 200, "standstill.stop", {"reason": "smoke"}),
     Route("POST", "/v1/stop-everything/lift", {"reason": "out"}, 200, "standstill.lift", {"reason": "out"}),
     Route("GET", "/v1/stop-everything", None, 200, "standstill.get", {}),
@@ -361,6 +412,14 @@ async def test_times_are_text_in_utc(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/devices/kiosk-1")).json()["last_seen_at"] is None
     [event] = (await client.get("/v1/runs/r/events")).json()
     assert event == {"id": 7, "at": TIME, "kind": "stage_opened", "data": {"stage": "rest", "targets": 100}}
+
+
+async def test_outputs_are_shown_of_a_device_and_summed_up_of_a_stage(client: httpx.AsyncClient) -> None:
+    [target] = (await client.get("/v1/runs/r/targets")).json()["items"]
+    assert target["outputs"] == {"boot_ms": 840, "load": 0.5, "kernel": "6.1"}
+    first, rest = (await client.get("/v1/runs/run-1")).json()["stages"]
+    assert first["outputs"] == {}
+    assert rest["outputs"] == {"boot_ms": {"count": 55, "min": 640, "max": 1_900, "avg": 812.5}}
 
 
 async def test_a_started_run_says_where_it_is(client: httpx.AsyncClient) -> None:

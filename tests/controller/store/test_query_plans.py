@@ -12,7 +12,7 @@ from controller.domain.target import TargetState
 from controller.store.inline_store import InlineStore
 from controller.store.runs import PlanCache
 from controller.store.transaction import SqlTransaction
-from protocol.ids import DeviceId, Name
+from protocol.ids import AppName, DeviceId, Name
 from tests.controller.store.samples import NOW, add_devices, add_run, command, digest, installed, report, target
 
 LARGE = (
@@ -41,6 +41,12 @@ HOT: dict[str, Callable[[SqlTransaction], object]] = {
     "at_work": lambda tx: tx.targets.at_work(1),
     "in_stage": lambda tx: [tx.targets.in_stage(1, state) for state in TargetState],
     "members": lambda tx: tx.targets.members(1),
+    "members_among": lambda tx: tx.targets.members_among(1, [1, 2]),
+    "next_id": lambda tx: tx.targets.next_id(1),
+    "candidates": lambda tx: tx.devices.candidates([1, 2]),
+    "unsuccessful": lambda tx: tx.targets.unsuccessful((1, 2)),
+    "reached": lambda tx: tx.targets.reached((1, 2)),
+    "note_previous": lambda tx: tx.targets.note_previous([1, 2], app=AppName("shop")),
     "get": lambda tx: tx.targets.get([1, 2]),
     "save": lambda tx: tx.targets.save(tx.targets.in_stage(1, TargetState.QUEUED)[:2]),
     "set_ready": lambda tx: tx.targets.set_ready([1, 2, 3], 8),

@@ -46,6 +46,7 @@ FULL = Target(
     reason=Reason.SILENT_IN_INSTALL,
     detail="it's “odd”",
     left=Left.BROKEN,
+    outputs={"boot_ms": 840, "load": -0.5, "kernel": "6.1 “LTS”"},
     is_started=True,
     is_blamed=True,
     cancel_requested=True,

@@ -13,10 +13,10 @@ from simulator.demo import program
 from simulator.demo.program import Options
 from simulator.demo.scenario import Cast
 from simulator.demo.screen import Screen
-from simulator.demo.verdict import Story
+from simulator.demo.story import Story
 from simulator.installation import Installation
 from simulator.processes import Processes, ProcessFailed
-from tests.simulator.demo.test_verdict import STORY
+from tests.simulator.demo.stories import STORY
 
 CAST = Cast(devices=10, agents=0, seed=7)
 
@@ -53,7 +53,7 @@ def test_a_folder_that_was_named_stays(monkeypatch: pytest.MonkeyPatch, tmp_path
 @pytest.mark.parametrize(
     ("told", "code", "words"),
     [
-        (msgspec.structs.replace(STORY, devices_on_version={"1.1.0": 3}), 1, "NOT AS EXPECTED"),
+        (msgspec.structs.replace(STORY, versions={"box-1": "1.1.0"}), 1, "NOT AS EXPECTED"),
         (CliError("the controller cannot be reached"), 1, "The demo failed: the controller cannot be reached"),
         (BrokerMissing("mosquitto is not installed"), 1, "The demo failed: mosquitto is not installed"),
         (ProcessFailed("simulate ended"), 1, "The demo failed: simulate ended"),

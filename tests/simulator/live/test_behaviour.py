@@ -4,14 +4,14 @@ import msgspec
 import pytest
 
 from protocol.units import Millis
-from simulator.live.behaviour import BadOption, Behaviour, Plan, draw, parse_behaviours, parse_labels
+from simulator.live.behaviour import BadOption, Behaviour, Plan, draw, parse_behaviours, parse_failing, parse_labels
 
 PLAN = Plan(
     count=200,
     seed=7,
     behaviours=parse_behaviours("slow=10%, flaky=5, offline=2.5%"),
     labels=parse_labels("region=eu:40,region=us:40,region=apac:20,ring=canary:3,ring=:197"),
-    fail_versions=frozenset({"2.0"}),
+    fail_versions={"2.0": ""},
 )
 
 
@@ -47,8 +47,24 @@ def test_behaviour_shows_in_what_is_drawn() -> None:
 
 def test_all_devices_fail_a_version_unless_some_are_drawn_as_failing() -> None:
     assert {device.fails for device in draw(PLAN)} == {frozenset({"2.0"})}
-    some = draw(Plan(count=100, behaviours={Behaviour.FAILING: 30.0}, fail_versions=frozenset({"2.0"})))
+    some = draw(Plan(count=100, behaviours={Behaviour.FAILING: 30.0}, fail_versions={"2.0": ""}))
     assert Counter(bool(device.fails) for device in some) == {True: 30, False: 70}
+
+
+def test_a_version_may_fail_on_devices_with_a_label_alone() -> None:
+    plan = msgspec.structs.replace(PLAN, fail_versions=parse_failing(["2.0@region=us", "3.0"]))
+    both, all_over = frozenset({"2.0", "3.0"}), frozenset({"3.0"})
+    assert Counter((device.labels["region"], device.fails) for device in draw(plan)) == {
+        ("us", both): 80,
+        ("eu", all_over): 80,
+        ("apac", all_over): 40,
+    }
+
+
+@pytest.mark.parametrize("text", ["", "@region=us", "2.0@", "2.0@region", "2.0@=us", "2.0@region="])
+def test_bad_versions_are_refused(text: str) -> None:
+    with pytest.raises(BadOption, match="expected a version"):
+        parse_failing([text])
 
 
 @pytest.mark.parametrize("text", ["slow", "slow=x", "lazy=5%", "slow=60%,flaky=60%", "slow=-1%"])

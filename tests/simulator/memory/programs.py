@@ -25,10 +25,10 @@ from controller.app.records import (
 from controller.app.repositories import Transaction
 from controller.domain.pipeline import Targets
 from controller.domain.query import Formula, render
-from controller.domain.states import RunState
+from controller.domain.states import ReleaseState, RunState
 from controller.domain.target import TargetState
 from controller.domain.trigger import OnRelease, OnSchedule, StartRequest
-from protocol.ids import PARTITIONS, DeviceId, Name
+from protocol.ids import PARTITIONS, AppName, DeviceId, Name
 from protocol.messages import Op
 from tests.controller.domain.query.trees import PATHS, entries, trees, versions
 from tests.controller.store.samples import (
@@ -122,7 +122,8 @@ def say_hello(tx: Transaction, number: int, facts: dict[str, str], apps: list[tu
 
 
 def select(tx: Transaction, tree: Formula, group: str) -> Any:
-    return tx.devices.ids(tree), tx.devices.matching(Targets(query=render(tree), groups=(group,)))
+    chosen = tx.devices.ids(tree), tx.devices.matching(Targets(query=render(tree), groups=(group,)))
+    return chosen, tx.devices.candidates(list(range(DEVICES, 0, -1)))
 
 
 def add_groups(tx: Transaction, paths: list[str]) -> Any:
@@ -226,7 +227,8 @@ def in_stage(tx: Transaction, stage_id: int, state: TargetState) -> Any:
 
 def targets_of(tx: Transaction, run_id: int, number: int) -> Any:
     found = tx.targets.members(run_id), tx.targets.in_flight(run_id), tx.targets.next_due(run_id)
-    return found, tx.targets.at_work(number), tx.targets.of_device(number)
+    later = tx.targets.members_among(run_id, [1, 3]), tx.targets.next_id(run_id), tx.runs.open_to_newcomers()
+    return found, later, tx.targets.at_work(number), tx.targets.of_device(number)
 
 
 def due_targets(tx: Transaction, run_id: int, now: int, limit: int) -> Any:
@@ -239,6 +241,14 @@ def set_ready(tx: Transaction, numbers: list[int], life: int) -> Any:
 
 def page_of_targets(tx: Transaction, run_id: int, stage: int | None, state: TargetState | None, limit: int) -> Any:
     return [tx.targets.page(run_id, stage=stage, state=state, after=after, limit=limit) for after in (0, 1 << 32 | 2)]
+
+
+def past_targets(tx: Transaction, stages: tuple[int, ...]) -> Any:
+    return tx.targets.unsuccessful(stages), tx.targets.reached(stages)
+
+
+def note_previous(tx: Transaction, places: list[tuple[int, int, int, int]], app: str) -> Any:
+    return tx.targets.note_previous([_row(tx, *place).id for place in places], app=AppName(app))
 
 
 def add_commands(tx: Transaction, run_id: int, number: int, place: tuple[int, int, int, int] | None, op: Op) -> Any:
@@ -348,6 +358,10 @@ def remove_from_channel(tx: Transaction, app: str, channel: str, version: str) -
 
 def add_release(tx: Transaction, app: str, version: str, counter: int) -> Any:
     tx.catalog.add_releases([release(app, version, counter)])
+    found = tx.catalog.release(app, version)
+    assert found is not None
+    state = list(ReleaseState)[counter % len(ReleaseState)]
+    tx.catalog.save_release(msgspec.structs.replace(found, state=state, state_by="ann", state_at=at(counter)))
     return tx.catalog.release(app, version)
 
 
@@ -460,6 +474,8 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     due_targets: (_run, _when, _limit),
     set_ready: (_numbers, _life),
     page_of_targets: (_run, st.none() | _stage, st.none() | _state, _limit),
+    past_targets: (st.sampled_from([(1,), (2,), (1, 2), (3, 4)]),),
+    note_previous: (_places, st.sampled_from(["shop", "till"])),
     add_commands: (_run, st.integers(30, 50), st.none() | _place, st.sampled_from(Op)),
     add_closed: (_run, st.integers(50, 60), st.sampled_from(CommandState)),
     given: (st.lists(st.integers(10, 60), max_size=9),),

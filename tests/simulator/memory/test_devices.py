@@ -8,10 +8,10 @@ import pytest
 from controller.app.records import Candidate, DeviceRecord, Sighted
 from controller.app.repositories import Transaction
 from controller.domain.pipeline import Targets
-from controller.domain.query import parse
+from controller.domain.query import Described, parse
 from protocol.ids import PARTITIONS, DeviceId, Name, partition_of
 from protocol.units import Instant
-from tests.controller.store.samples import add_devices, at, device, installed
+from tests.controller.store.samples import NOW, add_devices, at, device, installed
 from tests.simulator.memory.both import Either, write
 
 
@@ -158,6 +158,28 @@ def test_devices_can_be_marked_offline_whatever_their_connection(tx: Transaction
     tx.devices.set_gone([1, 9])
     assert (only(tx).instance, only(tx).connection, only(tx).last_seen_at) == (0, "c", at(1))
     assert only(tx, 2).instance == 3
+
+
+def test_candidates_come_with_what_queries_ask_about(tx: Transaction) -> None:
+    tx.devices.add(device(1, facts={"os": "x"}, labels={"a": "b"}, installed=(installed("shop", "2"),), agent="1"))
+    tx.devices.add(device(2, is_broken=True))
+    tx.devices.add(device(3, instance=5))
+    tx.groups.add(["eu", "us"], at=NOW)
+    for path in ("eu", "us"):
+        tx.groups.add_members(path, [1])
+    first, third = tx.devices.candidates([3, 2, 1, 9])
+    assert first[0] == Candidate(1, DeviceId("kiosk-0001"), Name("acme:kiosk-0001"), 0)
+    assert first[1] == Described(
+        device="kiosk-0001",
+        model=device(1).model,
+        agent="1",
+        labels={"a": "b"},
+        facts={"os": "x"},
+        apps=(("shop", "2"),),
+        groups=frozenset({"eu", "us"}),
+    )
+    assert (third[0].id, third[0].instance, third[1].groups) == (3, 5, frozenset())
+    assert tx.devices.candidates([]) == []
 
 
 def test_a_block_is_set_and_lifted(tx: Transaction) -> None:

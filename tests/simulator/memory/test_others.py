@@ -16,7 +16,7 @@ from controller.app.records import (
     TokenRecord,
 )
 from controller.app.repositories import Transaction
-from controller.domain.states import RunState
+from controller.domain.states import ReleaseState, RunState
 from protocol.units import Instant
 from tests.controller.store.samples import NOW, add_job, add_run, at, digest, pipeline, report, run
 from tests.simulator.memory.both import Either, write
@@ -86,6 +86,16 @@ def test_releases_come_by_app_and_counter(tx: Transaction) -> None:
     assert tx.catalog.releases() == [shop9, shop10, again, till]
     assert tx.catalog.releases("shop") == [shop9, shop10, again]
     assert (tx.catalog.release("shop", "1.0"), tx.catalog.release("till", "1.0")) == (shop10, None)
+
+
+def test_the_state_of_a_release_changes_and_nothing_else_of_it(tx: Transaction) -> None:
+    first, second = release("shop", "9", 1), release("shop", "10", 2)
+    tx.catalog.add_releases([first, second])
+    told = {"state": ReleaseState.WITHDRAWN, "state_reason": "it burns", "state_by": "ann", "state_at": NOW}
+    tx.catalog.save_release(msgspec.structs.replace(first, floor=9, **told))
+    kept = msgspec.structs.replace(first, **told)
+    assert tx.catalog.release("shop", "9") == kept
+    assert tx.catalog.releases() == [kept, second]
 
 
 def test_the_newest_release_document_is_served(tx: Transaction) -> None:

@@ -8,6 +8,7 @@ from controller.app.records import RunRecord
 from controller.app.repositories import Transaction
 from controller.domain.counters import Tally
 from controller.domain.model import StageRun
+from controller.domain.pipeline import Targets
 from controller.domain.states import RunState, StageState
 from tests.controller.store.samples import NOW, add_job, add_run, at, run
 from tests.simulator.memory.both import Either, read, write
@@ -36,6 +37,23 @@ def test_a_job_has_one_active_run(tx: Transaction) -> None:
     tx.runs.save(in_state(first, RunState.SUCCEEDED))
     assert tx.runs.active_ids() == []
     assert tx.runs.add(run(job, "r3")).id == 2
+
+
+def test_a_run_tells_whether_a_stage_of_it_takes_new_devices(tx: Transaction) -> None:
+    added = add_run(tx)
+    stages = tuple(
+        msgspec.structs.replace(stage, targets=Targets(include_new=True)) for stage in added.plan.pipeline.stages
+    )
+    plan = msgspec.structs.replace(added.plan, pipeline=msgspec.structs.replace(added.plan.pipeline, stages=stages))
+    taking = tx.runs.add(msgspec.structs.replace(added, uid="r2", job_id=add_job(tx, "other").id, plan=plan))
+    rolling = StageRun(state=StageState.ROLLING_OUT, is_frozen=True, opened_at=0)
+    opened = msgspec.structs.replace(taking.run, state=RunState.RUNNING, stages=(rolling, StageRun()))
+    assert tx.runs.open_to_newcomers() == []
+    tx.runs.save(msgspec.structs.replace(taking, run=opened))
+    assert tx.runs.open_to_newcomers() == [taking.id]
+    soaking = msgspec.structs.replace(rolling, state=StageState.SOAKING)
+    tx.runs.save(msgspec.structs.replace(taking, run=msgspec.structs.replace(opened, stages=(soaking, StageRun()))))
+    assert tx.runs.open_to_newcomers() == []
 
 
 def test_a_run_that_is_over_cannot_become_the_second_active_one(store: Either) -> None:

@@ -10,9 +10,9 @@ from controller.app.records import RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain.states import RunState
 from controller.domain.target import Target, TargetState
-from protocol.ids import DeviceId, Name
+from protocol.ids import AppName, DeviceId, Name
 from protocol.lifecycle import AttemptState
-from tests.controller.store.samples import add_devices, add_run, at, target
+from tests.controller.store.samples import add_devices, add_run, at, installed, target
 from tests.simulator.memory.both import Either, write
 
 LIFE = 7
@@ -25,6 +25,10 @@ def positions(rows: Sequence[TargetRecord]) -> list[int]:
 
 def changed(record: TargetRecord, **changes: Any) -> TargetRecord:
     return msgspec.structs.replace(record, target=msgspec.structs.replace(record.target, **changes))
+
+
+def add(tx: Transaction, *targets: TargetRecord) -> None:
+    tx.targets.add(targets)
 
 
 @pytest.fixture
@@ -48,6 +52,17 @@ def test_targets_come_back_in_order_as_they_were_stored(tx: Transaction, run: Ru
     tx.targets.add([last, first])
     assert list(tx.targets.get([last.id, 5, first.id]).items()) == [(first.id, first), (last.id, last)]
     assert tx.targets.members(run.id) == {1, 2}
+
+
+def test_who_joins_later_comes_behind_all_that_a_stage_has(tx: Transaction, run: RunRecord) -> None:
+    first = run.stage_ids[0] << 32
+    assert tx.targets.next_id(run.stage_ids[0]) == first
+    tx.targets.add([target(run, 4, 1), target(run, 2, 2), target(run, 2**32 - 2, 3, stage=1)])
+    assert tx.targets.next_id(run.stage_ids[0]) == first + 5
+    assert tx.targets.next_id(run.stage_ids[1]) == (run.stage_ids[1] << 32) + 2**32 - 1
+    assert tx.targets.members_among(run.id, [1, 3, 4, 99]) == {1, 3}
+    assert tx.targets.members_among(run.id, []) == set()
+    assert tx.targets.members_among(run.id + 1, [1]) == set()
 
 
 def test_saving_stores_what_may_change_and_nothing_else(tx: Transaction, run: RunRecord) -> None:
@@ -228,3 +243,40 @@ def test_a_target_is_whole_after_many_changes(tx: Transaction, run: RunRecord) -
         tx.targets.save([changed(row, due=due)])
     assert tx.targets.next_due(run.id) == 299
     assert [found.target for found in tx.targets.due(run.id, 299, limit=9)] == [Target(due=299)]
+
+
+def test_what_an_ended_run_left_is_found_by_its_stages(tx: Transaction, run: RunRecord) -> None:
+    failed: dict[str, Any] = {"state": TargetState.FAILED, "attempt": 2}
+    missed: dict[str, Any] = {"state": TargetState.TIMED_OUT}
+    add(tx, target(run, 1, 1, **failed), target(run, 2, 2, **missed), target(run, 3, 3))
+    add(tx, target(run, 1, 4, stage=1, **failed), target(run, 2, 5, stage=1, state=TargetState.SUCCEEDED, attempt=1))
+    tx.devices.set_blocked(DeviceId("kiosk-0001"), is_blocked=True)
+    tx.devices.save_installed([(2, [installed("shop", "2.1")], True)])
+
+    found = tx.targets.unsuccessful(run.stage_ids)
+    assert [(one.device_id, one.is_blocked, one.is_broken) for one in found] == [
+        (1, True, False),
+        (2, False, True),
+        (4, False, False),
+    ]
+    assert found[1].installed == (installed("shop", "2.1"),)
+    assert [one.device_id for one in tx.targets.unsuccessful(run.stage_ids[1:])] == [4]
+    assert [one.device_id for one in tx.targets.reached(run.stage_ids)] == [1, 4, 5]
+
+
+def test_the_version_before_is_noted_once(tx: Transaction, run: RunRecord) -> None:
+    add(
+        tx, target(run, 1, 1), target(run, 2, 2), msgspec.structs.replace(target(run, 3, 3), previous="0.1", wanted="7")
+    )
+    told = [installed("shop", "2.9"), installed("shop", "2.10"), installed("till", "3")]
+    tx.devices.save_installed([(1, told, None)])
+    ids = [run.stage_ids[0] << 32 | position for position in (1, 2, 3)]
+
+    tx.targets.note_previous(ids, app=AppName("shop"))
+    tx.devices.save_installed([(1, [installed("shop", "4")], None)])
+    tx.targets.note_previous(ids, app=AppName("shop"))
+
+    rows = tx.targets.get(ids)
+    assert [(rows[id_].previous, rows[id_].wanted) for id_ in ids] == [("2.10", None), ("", None), ("0.1", "7")]
+    tx.targets.save([target(run, 1, 1, detail="x")])
+    assert tx.targets.get(ids)[ids[0]].previous == "2.10"

@@ -11,10 +11,10 @@ Some bugs were planted and taken out again, since nothing came of them that anyb
 
 from typing import Final
 
-from tests.simulator.planted import agents, clocks, intake, presence, rollout, sending
+from tests.simulator.planted import agents, clocks, consent, intake, pacing, presence, rollout, sending, shapes
 from tests.simulator.planted.planted import Planted
 
-_MODULES: Final = (sending, rollout, clocks, intake, presence, agents)
+_MODULES: Final = (sending, rollout, consent, shapes, clocks, pacing, intake, presence, agents)
 
 PLANTED: Final[tuple[Planted, ...]] = tuple(
     bug for module in _MODULES for bug in vars(module).values() if isinstance(bug, Planted)

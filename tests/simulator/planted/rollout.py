@@ -277,7 +277,7 @@ def late_success_overwrites_an_end(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A resume makes new commands for work that devices have accepted.", AttemptsFollowEachOther)
 def resume_commands_accepted_work_again(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, advance, "_is_unaccepted", lambda _: lambda row: not row.target.cancel_requested)
+    wrap(patch, advance, "is_unaccepted", lambda _: lambda target: not target.cancel_requested)
 
 
 # --- stops ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Each planted bug is found by the law that forbids it; the code without it is found faultless."""
 
+import ast
+
 import pytest
 
 from controller.app.dispatch import Dispatcher
@@ -7,6 +9,7 @@ from simulator.virtual.laws import LAWS
 from simulator.virtual.trial import LIVENESS
 from tests.simulator.planted.catalogue import PLANTED
 from tests.simulator.planted.planted import SEEDS_MAX, Planted, hunt, planted, wrap
+from tests.simulator.planted.reseed import file_of, written
 
 COUNT_MIN = 30
 """So many bugs are promised at least."""
@@ -40,3 +43,10 @@ def test_the_list_is_long_enough_and_names_each_bug_once() -> None:
 def test_every_law_has_a_bug_that_it_finds() -> None:
     used = {law for bug in PLANTED for law in bug.laws}
     assert set(LAWS) <= used
+
+
+def test_writing_the_first_seed_of_a_bug_changes_nothing_else() -> None:
+    for bug in PLANTED:
+        source = file_of(bug).read_text()
+        assert ast.dump(ast.parse(written(source, bug.name, bug.first_seed))) == ast.dump(ast.parse(source))
+        assert "first_seed=123456" in written(source, bug.name, 123_456)

@@ -1,0 +1,65 @@
+"""Devices that come to match a stage while it is rolling out: where it includes new ones, they join it.
+
+The rules this module keeps:
+
+1. Whoever fulfils what the stage asks for, by the same selector as when its membership was fixed, and is a member of no
+   stage of the run, joins the first open stage that takes it. A device is in one stage of a run.
+2. Newcomers come behind everybody else in the order of dispatch, among themselves in the order of the salt.
+3. Where no stage is open to newcomers, finding that out is one look at an index that is empty.
+"""
+
+from collections.abc import Collection, Sequence
+
+from controller.app.advance import Advance, let_happen
+from controller.app.consequences import Consequences
+from controller.app.controller import Controller
+from controller.app.membership import Member
+from controller.app.records import Candidate, RunRecord
+from controller.app.repositories import Transaction
+from controller.domain import newcomers
+from controller.domain.events import Joined
+from controller.domain.query import Described, matches
+from controller.domain.selector import formula_of, is_left_out, position
+
+Known = Sequence[tuple[Candidate, Described]]
+
+
+def notice(controller: Controller, tx: Transaction, after: Consequences, device_ids: Collection[int]) -> None:
+    """Let devices join of which something has changed that stages ask about."""
+    if not device_ids or not tx.runs.open_to_newcomers():
+        return
+    advance = Advance(controller, tx, after)
+    let_happen(advance, take_in(advance, device_ids))
+    advance.finish()
+
+
+def take_in(advance: Advance, device_ids: Collection[int]) -> dict[int, Joined]:
+    """Make devices members of the stages that they join; return what is to happen to each run that has some, by id."""
+    records = advance.open_to_newcomers() if device_ids else []
+    known = advance.tx.devices.candidates(device_ids) if records else []
+    joined = {record.id: _join(advance, record, known) for record in records}
+    return {run_id: Joined(at=advance.at, counts=counts) for run_id, counts in joined.items() if counts}
+
+
+def _join(advance: Advance, record: RunRecord, known: Known) -> dict[int, int]:
+    members = advance.tx.targets.members_among(record.id, [candidate.id for candidate, _ in known])
+    salt, counts = record.plan.salt, dict[int, int]()
+    for stage in newcomers.open_stages(record.plan, record.run):
+        chosen = [candidate for candidate in _matching(record, stage, known) if candidate.id not in members]
+        if chosen:
+            chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
+            joined = [Member(id=one.id, name=one.name, instance=one.instance) for one in chosen]
+            advance.enlist(record, stage, joined, first_id=advance.tx.targets.next_id(record.stage_ids[stage]))
+            members.update(candidate.id for candidate in chosen)
+            counts[stage] = len(chosen)
+    return counts
+
+
+def _matching(record: RunRecord, stage: int, known: Known) -> list[Candidate]:
+    wanted, salt = record.plan.pipeline.stages[stage].targets, record.plan.salt
+    where = formula_of(wanted)
+    return [
+        candidate
+        for candidate, described in known
+        if matches(where, described) and not is_left_out(wanted, candidate.device, salt=salt)
+    ]
