@@ -12,13 +12,13 @@ from enum import StrEnum
 
 import msgspec
 
-from controller.domain import graph, query
+from controller.domain import approval, graph, query
 from controller.domain.clock import RunClock
 from controller.domain.model import Plan, Run, StageRun
 from controller.domain.pipeline import Stage, Targets
 from controller.domain.query.explain import explain
 from controller.domain.selector import Exclusion, exclusion
-from controller.domain.settle import room
+from controller.domain.settle import slots
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Target, TargetState
 from protocol.lifecycle import Left
@@ -38,11 +38,13 @@ class Code(StrEnum):
     CALLED_BACK = "called_back"
     PAUSED = "paused"
     STOPPING = "stopping"
+    FROZEN = "frozen"
     OFFLINE = "offline"
     BUSY = "busy"
     BEHIND = "behind"
     RETRY = "retry"
     SOAKING = "soaking"
+    RATE = "rate"
     SLOT = "slot"
     NEXT = "next"
     NOT_OPEN = "not_open"
@@ -150,7 +152,7 @@ def _at_work(case: Case, part: Target) -> Iterator[Fact]:
 
 def _queued(case: Case, part: Target) -> Iterator[Fact]:
     """Yield all that keeps a queued device from its turn, or that nothing does."""
-    holds = (*_shut_out(case), *_held(case), *_offline(case), *_rivals(case), *_turn(case, part))
+    holds = (*_shut_out(case), *_held(case), *_frozen(case), *_offline(case), *_rivals(case), *_turn(case, part))
     yield from holds
     if not holds:
         text = f"it is queued in stage {_stage(case).name}, and next"
@@ -160,8 +162,8 @@ def _queued(case: Case, part: Target) -> Iterator[Fact]:
 def _turn(case: Case, part: Target) -> Iterator[Fact]:
     """Yield what of its stage keeps a queued device waiting.
 
-    What admission and pace add (holds, pins, windows, sites, preconditions, freezes, rates) comes in here: each is one
-    more fact of a queued device, from the columns of its row and the calendar.
+    What admission adds (holds, pins, windows, sites, preconditions, upgrade edges) comes in here: each is one more fact
+    of a queued device, from the columns of its row.
     """
     stage, at_work = _stage(case), case.run.stages[case.stage]
     run_time = case.run.clock.run_time(case.at)
@@ -177,10 +179,14 @@ def _turn(case: Case, part: Target) -> Iterator[Fact]:
             change="the stage passes, and goes on with those who are left",
             until=_wall(case.run.clock, at_work.soak_at, stage.gate.soak_ms),
         )
-    elif not room(stage, at_work):
+    elif not slots(stage, at_work):
         limit = stage.pace.max_in_flight
         text = f"it is queued in stage {stage.name}: {at_work.tally.in_progress} of {limit} are at work"
         yield Fact(code=Code.SLOT, text=text, change="one of them ends, or another run has a greater pace")
+    elif at_work.paced_until is not None:
+        until = case.run.clock.wall(at_work.paced_until)
+        text = f"the rate of stage {stage.name} lets nobody begin for a moment"
+        yield Fact(code=Code.RATE, text=text, change="wait for its turn", until=until)
 
 
 def _rivals(case: Case) -> Iterator[Fact]:
@@ -212,6 +218,13 @@ def _held(case: Case) -> Iterator[Fact]:
         yield Fact(code=Code.STOPPING, text=text, change="start another run once it has ended")
 
 
+def _frozen(case: Case) -> Iterator[Fact]:
+    freeze = case.run.freeze
+    if freeze is not None:
+        text = f"nothing begins in the freeze {freeze.name}: {freeze.reason}"
+        yield Fact(code=Code.FROZEN, text=text, change="it ends, or is taken off the calendar", until=freeze.ends_at)
+
+
 def _shut_out(case: Case) -> Iterator[Fact]:
     device = case.device
     if device.is_removed:
@@ -231,6 +244,10 @@ def _stranger(case: Case) -> Iterator[Fact]:
     if case.run.state.is_terminal:
         text = f"the run has ended, and the device was in none of its stages: {case.run.state}"
         yield Fact(code=Code.RUN_ENDED, text=text, change="start another run that has it")
+    if case.plan.source is not None:
+        text = f"the run takes devices of run {case.plan.source.run} alone, and this one it does not have"
+        yield Fact(code=Code.NO_MEMBER, text=text, change="start a run that has it")
+        return
     stages = {stage.name: index for index, stage in enumerate(case.plan.pipeline.stages)}
     order = [stages[name] for name in graph.in_order({s.name: s.needs for s in case.plan.pipeline.stages})]
     wanting = [index for index in order if _exclusion(case, index) is None]
@@ -240,6 +257,7 @@ def _stranger(case: Case) -> Iterator[Fact]:
     for index in to_come[:1]:
         yield from _unopened(case, index)
         yield from _held(case)
+        yield from _frozen(case)
     for index in order:
         if index not in to_come[:1]:
             yield _missed(case, index)
@@ -253,8 +271,7 @@ def _unopened(case: Case, index: int) -> Iterator[Fact]:
     """Yield what a stage that would take the device still waits for."""
     stage, at_work = case.plan.pipeline.stages[index], case.run.stages[index]
     if at_work.state is StageState.AWAITING_PROMOTION:
-        text = f"its stage {stage.name} awaits promotion"
-        yield Fact(code=Code.PROMOTION, text=text, change=f"promote stage {stage.name}")
+        yield _promotion(case, index)
         return
     if at_work.met_at is not None:
         until = _wall(case.run.clock, at_work.met_at, stage.delay_ms)
@@ -264,6 +281,17 @@ def _unopened(case: Case, index: int) -> Iterator[Fact]:
     needed = [_progress(case, name) for name in stage.needs]
     waits = f": it needs {', '.join(needed)}" if needed else ""
     yield Fact(code=Code.NOT_OPEN, text=f"its stage {stage.name} has not opened{waits}", change="what it needs passes")
+
+
+def _promotion(case: Case, index: int) -> Fact:
+    name, missing = case.plan.pipeline.stages[index].name, approval.missing(case.plan, case.run, index)
+    text = f"its stage {name} awaits promotion"
+    if case.run.stages[index].is_promoted:
+        return Fact(code=Code.PROMOTION, text=f"its stage {name} is promoted, and opens when the run may go on")
+    if missing:
+        text = f"{text}, and {missing} more to approve it"
+        return Fact(code=Code.PROMOTION, text=text, change=f"approve stage {name}, then promote it")
+    return Fact(code=Code.PROMOTION, text=text, change=f"promote stage {name}")
 
 
 def _progress(case: Case, name: str) -> str:
@@ -282,6 +310,8 @@ def _missed(case: Case, index: int) -> Fact:
     if mismatch is not None:
         text = f"not in stage {stage.name}: {_mismatch(stage.targets, mismatch, case.device.described)}"
         return Fact(code=Code.NO_MEMBER, text=text, change=_CHANGES[mismatch])
+    if stage.targets.include_new and at_work.state is StageState.ROLLING_OUT:
+        return Fact(code=Code.NEXT, text=f"stage {stage.name} takes newcomers in, and this one before long")
     if at_work.opened_at is not None:
         text = f"stage {stage.name} opened without it, which fits only since then or was shut out"
         return Fact(code=Code.TOO_LATE, text=text, change="start another run")

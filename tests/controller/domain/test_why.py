@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
+from controller.domain.freeze import Freeze
 from controller.domain.model import Run, StageRun, create
 from controller.domain.pipeline import Gate, Pace, Stage, Targets, Trigger
 from controller.domain.query import Described
 from controller.domain.query.explain import explain
 from controller.domain.query.parser import parse
+from controller.domain.rerun import Purpose, Source
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Target, TargetState
 from controller.domain.why import Case, Code, Rival, Subject, why
@@ -112,6 +114,39 @@ WAITS: list[tuple[Case, list[tuple[str, str]]]] = [
 @pytest.mark.parametrize(("asked", "answer"), WAITS)
 def test_a_queued_device_is_told_all_that_it_waits_for(asked: Case, answer: list[tuple[str, str]]) -> None:
     assert told(asked) == answer
+
+
+SALE = Freeze(name="sale", starts_at=Instant(0), ends_at=Instant(AT + 99), reason="sale week")
+
+
+def test_a_freeze_and_a_rate_say_until_when_they_hold() -> None:
+    [fact] = why(case(part=QUEUED, states=[OPEN], freeze=SALE))
+    assert (fact.text, fact.until) == ("nothing begins in the freeze sale: sale week", AT + 99)
+    assert [code for code, _ in told(case(states=[StageRun()], freeze=SALE))] == ["not_open", "frozen"]
+    [paced] = why(case(part=QUEUED, states=[replace(OPEN, paced_until=1_500)]))
+    assert (paced.code, paced.until) == (Code.RATE, AT + 1_000)
+
+
+def test_a_run_over_an_earlier_run_names_that() -> None:
+    asked = case(states=[StageRun()])
+    source = Source(run="r1", run_id=1, purpose=Purpose.RETRY)
+    [(code, text)] = told(replace(asked, plan=replace(asked.plan, source=source)))
+    assert (code, text) == ("no_member", "the run takes devices of run r1 alone, and this one it does not have")
+
+
+def test_a_stage_that_takes_newcomers_in_takes_it_before_long() -> None:
+    newcomers = stage("a", targets=Targets(include_new=True))
+    [(code, text)] = told(case(newcomers, states=[OPEN]))
+    assert (code, text) == ("next", "stage a takes newcomers in, and this one before long")
+
+
+def test_approvals_that_are_missing_are_told() -> None:
+    waiting = StageRun(state=StageState.AWAITING_PROMOTION, met_at=0)
+    manual = stage("a", trigger=Trigger.MANUAL, approvals=2)
+    [fact] = why(case(manual, states=[waiting]))
+    assert fact.text == "its stage a awaits promotion, and 2 more to approve it"
+    [(_, text)] = told(case(manual, states=[replace(waiting, is_promoted=True)]))
+    assert text == "its stage a is promoted, and opens when the run may go on"
 
 
 @pytest.mark.parametrize(("reason", "after"), [(None, ""), (Reason.INTERRUPTED, " after interrupted")])
@@ -220,6 +255,8 @@ stage_runs = st.builds(
     met_at=st.none() | st.just(1),
     opened_at=st.none() | st.just(2),
     soak_at=st.none() | st.just(3),
+    paced_until=st.none() | st.just(900),
+    is_promoted=st.booleans(),
 )
 subjects = st.builds(
     Subject,
