@@ -194,6 +194,36 @@ class InstalledView(View, frozen=True, kw_only=True):
     counter: int
 
 
+class FactView(View, frozen=True, kw_only=True):
+    """One fact about why a device is not updated; see `controller.domain.why.Fact`."""
+
+    code: str
+    text: str
+    change: str
+    until: Instant | None
+
+
+class WhyView(View, frozen=True, kw_only=True):
+    """Why a device is not updated by one run, the most decisive fact first. `stage` is empty where none has it."""
+
+    run: str
+    job: str
+    app: str
+    version: str
+    state: str
+    stage: str
+    facts: tuple[FactView, ...]
+
+
+class DeviceWhyView(View, frozen=True, kw_only=True):
+    """The same for all runs that matter; `facts` are those that hold without a run."""
+
+    device: str
+    installed: tuple[InstalledView, ...]
+    facts: tuple[FactView, ...]
+    runs: tuple[WhyView, ...]
+
+
 class DeviceView(View, frozen=True, kw_only=True):
     """One device."""
 

@@ -7,7 +7,7 @@ import typer
 from controller.cli.addresses import quoted
 from controller.cli.commands import Limit, Reason, pairs_of, show_list
 from controller.cli.failures import CliError, ExitCode
-from controller.cli.output import Column, Shape
+from controller.cli.output import Column, Output, Shape
 from controller.cli.session import Session, command
 
 group = typer.Typer()
@@ -68,6 +68,48 @@ def list_devices(
 def show_device(session: Session, device: DeviceName) -> None:
     """Show one device."""
     session.printer.item(session.client.get(f"/v1/devices/{quoted(device)}"), SHAPE)
+
+
+WHY = Shape(
+    "code",
+    (
+        Column("RUN", "run"),
+        Column("APP", "app"),
+        Column("WHY", "text"),
+        Column("UNTIL", "until"),
+        Column("WHAT WOULD CHANGE IT", "change"),
+        Column("CODE", "code", is_wide=True),
+    ),
+)
+
+
+@command(group, "why")
+def explain_device(
+    session: Session,
+    *,
+    device: DeviceName,
+    run: Annotated[str | None, typer.Option("--run", help="Ask about this run alone.")] = None,
+    app: Annotated[str | None, typer.Option("--app", help="Ask about runs of this app alone.")] = None,
+) -> None:
+    """Say why a device is not updated, the most decisive fact first."""
+    if run is None:
+        answer = session.client.get(f"/v1/devices/{quoted(device)}/why", {"app": app})
+    else:
+        answer = session.client.get(f"/v1/runs/{quoted(run)}/targets/{quoted(device)}/why")
+    if session.printer.is_for_people or session.printer.output is Output.NAME:
+        session.printer.items(_facts(answer), WHY)
+    else:
+        session.printer.item(answer, WHY)
+
+
+def _facts(answer: Any) -> list[Any]:
+    """Return every fact with the run and the version that it is about, those without a run first."""
+    about = [{"facts": answer["facts"]}, *answer["runs"]] if "runs" in answer else [answer]
+    return [
+        {"run": one.get("run"), "app": f"{one['app']} {one['version']}" if "app" in one else None, **fact}
+        for one in about
+        for fact in one["facts"]
+    ]
 
 
 @command(group, "label")

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from controller.app import devices, removing
+from controller.app import devices, removing, why
 from controller.app.conditions import labels_tag
-from controller.app.views import DeviceView, Page
+from controller.app.views import DeviceView, DeviceWhyView, Page
 from controller.domain.query import LENGTH_MAX
 from controller.http import schemas
 from controller.http.auth import Context, Operator
@@ -52,6 +52,17 @@ async def list_devices(
 async def get_device(c: Context, actor: Operator, device: Id) -> DeviceView:
     """Return one device."""
     return await devices.get(c, actor, device=device)
+
+
+@router.get("/{device}/why", response_model=schemas.DeviceWhy, responses=READ_ONE, summary="Say why a device waits")
+async def explain_device(
+    c: Context,
+    actor: Operator,
+    device: Id,
+    app: Annotated[str | None, Query(description="only runs of this app")] = None,
+) -> DeviceWhyView:
+    """Return why a device is not updated by any active run; with none, by the last that ended."""
+    return await why.of_device(c, actor, device=device, app=app)
 
 
 @router.get("/{device}/labels", response_model=schemas.Labels, responses=READ_ONE, summary="Show a device's labels")

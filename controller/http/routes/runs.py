@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from controller.app import approvals, following, giving_up, reruns, runs
+from controller.app import approvals, following, giving_up, reruns, runs, why
 from controller.app.conditions import run_tag
-from controller.app.views import EventView, Page, RollbackView, RunView, TargetView
+from controller.app.views import EventView, Page, RollbackView, RunView, TargetView, WhyView
 from controller.http import schemas, streams
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatMayBeExpected, say_tag
@@ -142,6 +142,14 @@ async def roll_back_run(c: Context, actor: Operator, run: Id, body: schemas.Roll
 async def give_up_device(c: Context, actor: Operator, run: Id, device: Id, body: schemas.WithReason) -> TargetView:
     """Count a device as failed, for a reason that no gate counts; the run waits for it no longer."""
     return await giving_up.give_up(c, actor, run=run, device=device, reason=body.reason)
+
+
+@router.get(
+    "/{run}/targets/{device}/why", response_model=schemas.Why, responses=READ_ONE, summary="Say why a device waits"
+)
+async def explain_target(c: Context, actor: Operator, run: Id, device: Id) -> WhyView:
+    """Return why the run has not updated a device, the most decisive fact first; there is always one."""
+    return await why.of_run(c, actor, run=run, device=device)
 
 
 @router.get(

@@ -54,3 +54,5 @@ from controller.http.schemas.system import NewToken as NewToken
 from controller.http.schemas.system import SecurityEvent as SecurityEvent
 from controller.http.schemas.system import Standstill as Standstill
 from controller.http.schemas.system import Token as Token
+from controller.http.schemas.why import DeviceWhy as DeviceWhy
+from controller.http.schemas.why import Why as Why

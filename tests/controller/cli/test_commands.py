@@ -251,6 +251,12 @@ CALLS = (
         "kiosk-1",
     ),
     Call("device block kiosk-1 --reason lost --yes", "devices.block", {"device": "kiosk-1", "reason": "lost"}, "k1"),
+    Call(
+        "device why kiosk-1 --app shop", "why.of_device", {"device": "kiosk-1", "app": "shop"}, "it is offline for 2 d"
+    ),
+    Call(
+        "device why kiosk-1 --run run-1", "why.of_run", {"run": "run-1", "device": "kiosk-1"}, "it is offline for 2 d"
+    ),
     Call("device remove kiosk-1 --reason sold --yes", "removing.remove", {"device": "kiosk-1", "reason": "sold"}, "k1"),
     Call("device unblock kiosk-1 --reason found", "devices.unblock", {"device": "kiosk-1", "reason": "found"}, "k1"),
     Call(

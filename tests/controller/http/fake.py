@@ -117,6 +117,15 @@ DEVICE = views.DeviceView(
     last_seen_at=None,
     certificate_expires_at=AT,
 )
+WHY = views.WhyView(
+    run="run-1",
+    job="shop-update",
+    app="shop",
+    version="2.0",
+    state="running",
+    stage="canary",
+    facts=(views.FactView(code="offline", text="it is offline for 2 d", change="it connects", until=None),),
+)
 GROUP = views.GroupView(path="eu/berlin", devices=2, devices_below=5, created_at=AT)
 CHANGE = views.GroupChange(path="eu/berlin", found=3, changed=1)
 RELEASE = views.ReleaseView(
@@ -250,6 +259,8 @@ ANSWERS: dict[str, Any] = {
     "devices.block": None,
     "devices.unblock": None,
     "removing.remove": DEVICE,
+    "why.of_run": WHY,
+    "why.of_device": views.DeviceWhyView(device="kiosk-1", installed=(), facts=(), runs=(WHY,)),
     "groups.list_groups": (GROUP,),
     "groups.create": GROUP,
     "groups.remove": None,

@@ -263,6 +263,8 @@ ROUTES = (
         "groups.drop_devices",
         {"path": "eu", "devices": [], "query": "true"},
     ),
+    Route("GET", "/v1/devices/k/why?app=shop", None, 200, "why.of_device", {"device": "k", "app": "shop"}),
+    Route("GET", "/v1/runs/r/targets/k/why", None, 200, "why.of_run", {"run": "r", "device": "k"}),
     Route("GET", "/v1/devices/kiosk-1", None, 200, "devices.get", {"device": "kiosk-1"}),
     Route("GET", "/v1/devices/kiosk-1/labels", None, 200, "devices.get", {"device": "kiosk-1"}),
     Route(
