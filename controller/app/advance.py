@@ -4,7 +4,7 @@
 ([Note(kind='opened', stage=None, text='', by='', evidence='')], [Release(stage=0, count=2)])
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
 import msgspec
@@ -19,6 +19,7 @@ from controller.app.releasing import Releasing, policy_of
 from controller.app.repositories import Transaction
 from controller.domain import run as runs
 from controller.domain import target as targets
+from controller.domain.admission import BlockReason
 from controller.domain.events import (
     Cancel,
     Conclude,
@@ -35,6 +36,7 @@ from controller.domain.events import (
     Woken,
 )
 from controller.domain.selector import is_left_out, position
+from controller.domain.states import RunState
 from controller.domain.target import CancelRequested, Target, TargetState
 from protocol.lifecycle import AttemptState
 from protocol.messages import Mode
@@ -102,6 +104,8 @@ class Advance:
     def _wake_at(self, record: RunRecord) -> Instant | None:
         due = self.tx.targets.next_due(record.id)
         wakes = [runs.next_deadline(record.plan, record.run), None if due is None else record.run.clock.wall(due)]
+        if may_admit(record):
+            wakes.append(self.tx.targets.next_check(record.id))
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def run(self, run_id: int, event: Event) -> None:
@@ -237,6 +241,24 @@ def let_happen(advance: Advance, events: Mapping[int, Event]) -> None:
 def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
     """Let runs look again at what they may do: a device came online or became free."""
     let_happen(advance, {run_id: Woken(at=advance.at) for run_id in run_ids})
+
+
+def may_admit(record: RunRecord) -> bool:
+    """Say whether a run lets devices begin at all; while it does not, there is no point in judging any."""
+    return record.run.state is RunState.RUNNING and not record.run.is_paused
+
+
+def judge_again(advance: Advance, device_ids: Collection[int]) -> None:
+    """Let runs judge devices anew of which something changed that admission asks about."""
+    wake_runs(advance, advance.tx.targets.unblock(device_ids))
+
+
+def judge_reason_again(advance: Advance, run_ids: Iterable[int], reason: BlockReason) -> None:
+    """Let runs judge anew whom they refused for one reason."""
+    wanted = list(run_ids)
+    for run_id in wanted:
+        advance.tx.targets.unblock_reason(run_id, reason)
+    wake_runs(advance, wanted)
 
 
 def _is_unaccepted(row: TargetRecord) -> bool:

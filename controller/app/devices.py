@@ -1,10 +1,11 @@
 """Devices: enrolled with a claim, authenticated by signature, labelled, blocked, listed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from controller.app import audit, cursors, tokens
 from controller.app.access import Actor, Permission
+from controller.app.advance import Advance, judge_again
 from controller.app.conditions import ANYTHING, Expected, labels_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
@@ -13,7 +14,8 @@ from controller.app.ports import IssuedCertificate
 from controller.app.queries import formula_from
 from controller.app.records import DeviceRecord
 from controller.app.repositories import Transaction
-from controller.app.views import DeviceView, Enrolment, InstalledView, Page
+from controller.app.views import DeviceView, Enrolment, HoldView, InstalledView, Page, PinView
+from controller.domain.admission import Restraints
 from protocol.codec import decode
 from protocol.envelope import Verified, parse, verify
 from protocol.errors import InvalidName, MalformedMessage, ProtocolError
@@ -71,7 +73,7 @@ async def enrol(
             raise NotAllowed(f"device {device!r} is blocked")
         if known is not None and known.hardware_id != hardware_id:
             raise Conflict(f"device {device!r} is enrolled with other hardware: choose another id")
-        tx.devices.add(record)
+        tx.targets.unblock([tx.devices.add(record)])
 
     await controller.write(work)
     return Enrolment(
@@ -169,8 +171,9 @@ async def list_devices(
     where = formula_from(query, group)
     after = "" if cursor is None else cursors.decode(cursor)
     instance = controller.transport.instance
-    records = await controller.read(
-        lambda tx: tx.devices.page(
+
+    def work(tx: Transaction) -> tuple[DeviceView, ...]:
+        records = tx.devices.page(
             labels=labels,
             online=online,
             instance=instance,
@@ -180,9 +183,11 @@ async def list_devices(
             limit=limit,
             where=where,
         )
-    )
-    next_cursor = cursors.encode(records[-1].device) if len(records) == limit else None
-    return Page(items=tuple(_view(controller, record) for record in records), cursor=next_cursor)
+        return views_of(controller, tx, records)
+
+    found = await controller.read(work)
+    next_cursor = cursors.encode(found[-1].device) if len(found) == limit else None
+    return Page(items=found, cursor=next_cursor)
 
 
 async def get(controller: Controller, actor: Actor, *, device: str) -> DeviceView:
@@ -192,7 +197,8 @@ async def get(controller: Controller, actor: Actor, *, device: str) -> DeviceVie
         NotFound: when it is not enrolled.
     """
     actor.require(Permission.READ)
-    return _view(controller, await controller.read(lambda tx: _find(controller, tx, device)))
+    [view] = await controller.read(lambda tx: views_of(controller, tx, [find(controller, tx, device)]))
+    return view
 
 
 async def set_labels(
@@ -210,16 +216,19 @@ async def set_labels(
     if len(labels) > LABELS_MAX or longest > LABEL_LENGTH_MAX or "" in labels:
         raise InvalidRequest(f"expected at most {LABELS_MAX} labels, keys and values up to {LABEL_LENGTH_MAX} long")
 
-    def work(tx: Transaction, _after: Consequences) -> DeviceRecord:
-        found = _find(controller, tx, device)
-        if found.labels == labels:
-            return found
-        expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
-        tx.devices.set_labels(found.device, labels)
-        audit.record(tx, actor, "device.label", device, at=controller.clock.now())
-        return _find(controller, tx, device)
+    def work(tx: Transaction, after: Consequences) -> DeviceView:
+        found = find(controller, tx, device)
+        if found.labels != labels:
+            expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
+            tx.devices.set_labels(found.device, labels)
+            audit.record(tx, actor, "device.label", device, at=controller.clock.now())
+            advance = Advance(controller, tx, after)
+            judge_again(advance, [found.id])
+            advance.finish()
+        [view] = views_of(controller, tx, [find(controller, tx, device)])
+        return view
 
-    return _view(controller, await controller.write(work))
+    return await controller.write(work)
 
 
 async def block(controller: Controller, actor: Actor, *, device: str, reason: str) -> None:
@@ -245,7 +254,7 @@ async def _set_blocked(controller: Controller, actor: Actor, device: str, reason
     actor.require(Permission.EDIT_DEVICES)
 
     def work(tx: Transaction, _after: Consequences) -> None:
-        found = _find(controller, tx, device)
+        found = find(controller, tx, device)
         tx.devices.set_blocked(found.device, is_blocked=is_blocked)
         verb = "device.block" if is_blocked else "device.unblock"
         audit.record(tx, actor, verb, device, at=controller.clock.now(), reason=reason)
@@ -253,7 +262,13 @@ async def _set_blocked(controller: Controller, actor: Actor, device: str, reason
     await controller.write(work)
 
 
-def _find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
+def find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
+    """Return a device.
+
+    Raises:
+        InvalidRequest: when that is no id.
+        NotFound: when it is not enrolled.
+    """
     name = _new_name(controller, device)
     found = tx.devices.by_names([name]).get(name)
     if found is None:
@@ -261,7 +276,15 @@ def _find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
     return found
 
 
-def _view(controller: Controller, record: DeviceRecord) -> DeviceView:
+def views_of(controller: Controller, tx: Transaction, records: Sequence[DeviceRecord]) -> tuple[DeviceView, ...]:
+    """Return devices as people see them."""
+    restraints = tx.restraints.of([record.id for record in records])
+    return tuple(_view(controller, record, restraints.get(record.id, Restraints())) for record in records)
+
+
+def _view(controller: Controller, record: DeviceRecord, restraints: Restraints) -> DeviceView:
+    hold = restraints.hold
+    is_held = hold is not None and (hold.until is None or hold.until > controller.clock.now())
     is_online = record.instance == controller.transport.instance
     return DeviceView(
         device=record.device,
@@ -279,4 +302,9 @@ def _view(controller: Controller, record: DeviceRecord) -> DeviceView:
         enrolled_at=record.enrolled_at,
         last_seen_at=controller.clock.now() if is_online else record.last_seen_at,
         certificate_expires_at=record.certificate_expires_at,
+        hold=HoldView(by=hold.by, reason=hold.reason, at=hold.at, ends_at=hold.until) if hold and is_held else None,
+        pins=tuple(
+            PinView(app=pin.app, versions=pin.versions, by=pin.by, reason=pin.reason, at=pin.at)
+            for pin in restraints.pins
+        ),
     )

@@ -5,6 +5,7 @@ from typing import Final
 
 from controller.app import audit
 from controller.app.access import Actor, Permission
+from controller.app.advance import Advance, judge_again, judge_reason_again
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
@@ -12,6 +13,7 @@ from controller.app.queries import checked_path, parsed
 from controller.app.records import GroupRecord
 from controller.app.repositories import Transaction
 from controller.app.views import GroupChange, GroupView
+from controller.domain.admission import BlockReason
 from controller.domain.group import SEPARATOR, is_within, lineage
 from controller.domain.query import Formula
 from protocol.ids import DeviceId
@@ -72,7 +74,7 @@ async def remove(controller: Controller, actor: Actor, *, path: str, recursive: 
     """
     actor.require(Permission.EDIT_DEVICES)
 
-    def work(tx: Transaction, _after: Consequences) -> None:
+    def work(tx: Transaction, after: Consequences) -> None:
         _require(tx, path)
         counted = next(record for record in tx.groups.counted() if record.path == path)
         below = sum(is_within(one, path) for one in tx.groups.paths()) - 1
@@ -80,6 +82,9 @@ async def remove(controller: Controller, actor: Actor, *, path: str, recursive: 
             held = f"{counted.devices_below} devices and {below} groups below it"
             raise Conflict(f"group {path!r} is not empty ({held}): empty it, or remove it recursively")
         tx.groups.remove(path)
+        advance = Advance(controller, tx, after)
+        judge_reason_again(advance, tx.runs.active_ids(), BlockReason.PRECONDITION)
+        advance.finish()
         audit.record(tx, actor, "group.remove", path, at=controller.clock.now())
 
     await controller.write(work)
@@ -119,11 +124,14 @@ async def _change(
     if len(devices) > NAMED_MAX:
         raise InvalidRequest(f"{len(devices)} devices: expected at most {NAMED_MAX}; a query may find any number")
 
-    def work(tx: Transaction, _after: Consequences) -> GroupChange:
+    def work(tx: Transaction, after: Consequences) -> GroupChange:
         _require(tx, path)
         ids = _ids(tx, devices, formula)
         act = tx.groups.add_members if is_added else tx.groups.drop_members
         changed = act(path, ids)
+        advance = Advance(controller, tx, after)
+        judge_again(advance, ids)
+        advance.finish()
         verb = "group.add" if is_added else "group.drop"
         audit.record(tx, actor, verb, path, at=controller.clock.now(), reason=_said(devices, query, changed))
         return GroupChange(path=path, found=len(ids), changed=changed)

@@ -1,11 +1,14 @@
 """Runs and their devices as people see them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
 from controller.app.views import Counters, RunView, StageView, TargetView
 from controller.domain import gate
+from controller.domain.admission import BlockReason
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.model import StageRun
@@ -23,7 +26,11 @@ WAITS: Final = {
 }
 
 
-def run_view(record: RunRecord) -> RunView:
+Blocks = Mapping[tuple[int, BlockReason], int]
+"""Devices that may not begin, by position of the stage and reason."""
+
+
+def run_view(record: RunRecord, blocks: Blocks = MappingProxyType({})) -> RunView:
     """Return a run as people see it."""
     plan, run = record.plan, record.run
     return RunView(
@@ -45,12 +52,17 @@ def run_view(record: RunRecord) -> RunView:
         created_at=record.created_at,
         ended_at=record.ended_at,
         stages=tuple(
-            _stage_view(stage, at_work, record) for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True)
+            _stage_view(stage, at_work, record, _of_stage(index, blocks))
+            for index, (stage, at_work) in enumerate(zip(plan.pipeline.stages, run.stages, strict=True))
         ),
     )
 
 
-def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView:
+def _of_stage(index: int, blocks: Blocks) -> dict[str, int]:
+    return {reason.value: count for (stage, reason), count in sorted(blocks.items()) if stage == index}
+
+
+def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord, blocked: Mapping[str, int]) -> StageView:
     tally = at_work.tally
     return StageView(
         name=stage.name,
@@ -65,6 +77,7 @@ def _stage_view(stage: Stage, at_work: StageRun, record: RunRecord) -> StageView
         gate=gate.read_out(stage.gate, tally),
         bricked=tally.bricked,
         max_in_flight=stage.pace.max_in_flight,
+        blocked=blocked,
         opened_at=_wall(record, at_work.opened_at),
         ended_at=_wall(record, at_work.ended_at),
     )
@@ -98,6 +111,8 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         detail=target.detail,
         left=target.left.value if target.left else "",
         waits_for=_waits_for(controller, record, row),
+        blocked="" if row.blocked is None else row.blocked.value,
+        check_at=row.check_at,
         done=done,
         total=total,
         updated_at=row.updated_at,
@@ -111,6 +126,8 @@ def _waits_for(controller: Controller, record: RunRecord, row: TargetRecord) -> 
         return ""
     if row.ready != controller.transport.instance:
         return WAITS["offline"]
+    if row.blocked is not None:
+        return row.block_text
     return WAITS["retry"] if row.target.due is not None else WAITS["slot"]
 
 

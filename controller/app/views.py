@@ -38,7 +38,10 @@ class Counters(View, frozen=True, kw_only=True):
 
 
 class StageView(View, frozen=True, kw_only=True):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words."""
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `blocked` counts the devices that were judged and may not begin, by reason; in lists of runs it is left out.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -52,6 +55,7 @@ class StageView(View, frozen=True, kw_only=True):
     gate: str
     bricked: int
     max_in_flight: int
+    blocked: Mapping[str, int] = {}
     opened_at: Instant | None
     ended_at: Instant | None
 
@@ -80,7 +84,10 @@ class RunView(View, frozen=True, kw_only=True):
 
 
 class TargetView(View, frozen=True, kw_only=True):
-    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit."""
+    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit.
+
+    `blocked` is the reason why it may not begin, empty where none is known, and `check_at` when that is judged anew.
+    """
 
     device: str
     stage: str
@@ -91,6 +98,8 @@ class TargetView(View, frozen=True, kw_only=True):
     detail: str
     left: str
     waits_for: str
+    blocked: str = ""
+    check_at: Instant | None = None
     done: int
     total: int
     updated_at: Instant
@@ -114,6 +123,25 @@ class InstalledView(View, frozen=True, kw_only=True):
     counter: int
 
 
+class HoldView(View, frozen=True, kw_only=True):
+    """An order that a device gets no work; `ends_at` is None where it has no end."""
+
+    by: str
+    reason: str
+    at: Instant
+    ends_at: Instant | None
+
+
+class PinView(View, frozen=True, kw_only=True):
+    """An order that a device gets no version of an app outside a range."""
+
+    app: str
+    versions: str
+    by: str
+    reason: str
+    at: Instant
+
+
 class DeviceView(View, frozen=True, kw_only=True):
     """One device."""
 
@@ -130,6 +158,8 @@ class DeviceView(View, frozen=True, kw_only=True):
     enrolled_at: Instant
     last_seen_at: Instant | None
     certificate_expires_at: Instant
+    hold: HoldView | None = None
+    pins: tuple[PinView, ...] = ()
 
 
 class GroupView(View, frozen=True, kw_only=True):
@@ -163,6 +193,19 @@ class ReleaseView(View, frozen=True, kw_only=True):
     hardware: tuple[str, ...]
     published_at: Instant
     channels: tuple[str, ...] = ()
+
+
+class UpgradePathView(View, frozen=True, kw_only=True):
+    """From which versions a release may be installed; all empty where nobody has ordered anything."""
+
+    app: str
+    version: str
+    allowed: str
+    forbidden: str
+    through: tuple[str, ...]
+    reason: str
+    by: str
+    at: Instant | None
 
 
 class PipelineView(View, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from controller.app.schedules import CRON_LENGTH_MAX
 from controller.documents.patterns import checker_of
 from controller.documents.templates import NAME as PARAMETER_NAME
 from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
+from controller.documents.windows import Begin, End, TimeZone
 from controller.domain import pipeline as domain
 from controller.domain.condition import LENGTH_MAX
 from controller.domain.group import parse_path
@@ -32,6 +33,7 @@ from controller.domain.parameters import Input, Parameter, Type, Value
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
 from controller.domain.query import LENGTH_MAX as QUERY_LENGTH_MAX
 from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule
+from controller.domain.window import WINDOWS_MAX, Day, Window
 from protocol.ids import parse_part
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ DEVICES_MAX: Final = 5_000
 GROUPS_MAX: Final = 256
 NEEDS_MAX: Final = 32
 ENUM_MAX: Final = 256
+REQUIRED_MAX: Final = 16
 PARAMETERS_MAX: Final = 64
 VARIABLES_MAX: Final = 256
 PATTERN_LENGTH_MAX: Final = 200
@@ -170,10 +173,22 @@ class TriggerPart(Part):
     delay: Span = _span(0)
 
 
+class PerSitePart(Part):
+    """How many devices of a stage may be at work among those that have the same value of a label."""
+
+    label: Word
+    max: Count
+
+
 class PacePart(Part):
-    """How many devices may be at work at once."""
+    """How many devices may be at work at once, in all and at one site."""
 
     max_in_flight: Count = domain.Pace().max_in_flight
+    per_site: PerSitePart | None = None
+
+    def to_domain(self) -> domain.Pace:
+        """Return the domain's own."""
+        return self.into(domain.Pace, per_site=self.per_site and self.per_site.into(domain.PerSite))
 
 
 class FailuresPart(Part):
@@ -226,6 +241,18 @@ class RetryPart(Part):
     renamed: ClassVar[dict[str, str]] = {"attempts": "attempts_max", "backoff": "backoff_ms"}
 
 
+class WindowPart(Part):
+    """Hours in which devices may begin, on each one's own clock; from 22:00 to 04:00 goes on past midnight."""
+
+    days: Annotated[list[Annotated[Day, _Word]], Field(max_length=len(Day))] = []
+    begin: Begin = Field(alias="from")
+    end: End = Field(alias="to")
+
+    def to_domain(self) -> Window:
+        """Return the domain's own."""
+        return self.into(Window, days=tuple(sorted(set(self.days), key=list(Day).index)))
+
+
 class StagePart(Part):
     """One step of a pipeline."""
 
@@ -240,6 +267,10 @@ class StagePart(Part):
     on_failure: Annotated[OnFailure, _Word] = OnFailure.STOP_RUN
     allow_empty: bool = False
     when: Annotated[str, StringConstraints(max_length=LENGTH_MAX)] = ""
+    windows: Annotated[list[WindowPart], Field(max_length=WINDOWS_MAX)] = []
+    preconditions: Annotated[
+        str, Field(max_length=QUERY_LENGTH_MAX, json_schema_extra={"examples": ["facts.battery >= 20"]})
+    ] = ""
 
     @field_validator("trigger", mode="before")
     @classmethod
@@ -254,10 +285,11 @@ class StagePart(Part):
             targets=self.targets.to_domain(),
             trigger=self.trigger.type,
             delay_ms=self.trigger.delay,
-            pace=self.pace.into(domain.Pace),
+            pace=self.pace.to_domain(),
             gate=self.gate.to_domain(),
             timeouts=self.timeouts.into(domain.Timeouts),
             retry=self.retry.into(domain.Retry),
+            windows=tuple(window.to_domain() for window in self.windows),
         )
 
 
@@ -347,6 +379,7 @@ class PipelineFile(Part):
     name: Name
     description: Text = ""
     timeout: LongerSpan = _span(domain.Pipeline(name="", stages=()).timeout_ms)
+    timezone: TimeZone = ""
     parameters: Annotated[dict[ParameterName, ParameterPart], Field(max_length=PARAMETERS_MAX)] = {}
     inputs: Annotated[dict[Variable, InputPart], Field(max_length=VARIABLES_MAX)] = {}
     env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
@@ -371,12 +404,14 @@ class OperationPart(Part):
 
     app: Name
     version: Word
+    requires: Annotated[list[Word], Field(max_length=REQUIRED_MAX)] = []
     params: dict[Word, Text] = {}
     env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
 
     def to_domain(self) -> domain.Operation:
         """Return the domain's own."""
-        return self.into(domain.Operation, env=plain_of(self.env), secrets=secrets_of(self.env))
+        variables = {"env": plain_of(self.env), "secrets": secrets_of(self.env)}
+        return self.into(domain.Operation, requires=tuple(self.requires), **variables)
 
 
 class JobTriggerPart(Part):

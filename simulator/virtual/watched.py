@@ -147,11 +147,23 @@ class _Log(_Watched):
 class Watched:
     """A transaction; implements `controller.app.repositories.Transaction`."""
 
-    __slots__ = ("catalog", "commands", "credentials", "devices", "groups", "log", "runs", "targets", "tenant")
+    __slots__ = (
+        "catalog",
+        "commands",
+        "credentials",
+        "devices",
+        "groups",
+        "log",
+        "restraints",
+        "runs",
+        "targets",
+        "tenant",
+    )
 
     def __init__(self, inner: Transaction, changes: Changes) -> None:
         self.catalog = inner.catalog
         self.credentials = inner.credentials
+        self.restraints = inner.restraints
         self.tenant = inner.tenant
         self.commands = _Commands(inner.commands, changes)
         self.devices = _Devices(inner.devices, changes)

@@ -1,5 +1,6 @@
 """``tidegate run``: start, watch and steer runs."""
 
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +42,14 @@ def _devices(run: Any) -> str:
     return f"{ended}/{total}"
 
 
+def _blocked(run: Any) -> str:
+    """Say how many devices may not begin, by reason and over all stages; a list of runs does not tell."""
+    counts: Counter[str] = Counter()
+    for stage in run["stages"]:
+        counts.update(stage["blocked"])
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+
+
 SHAPE = Shape(
     "id",
     (
@@ -54,6 +63,7 @@ SHAPE = Shape(
         Column("ENDED", "ended_at"),
         Column("REASON", "reason"),
         Column("PIPELINE", lambda run: f"{run['pipeline']} r{run['revision']}", is_wide=True),
+        Column("BLOCKED", _blocked, is_wide=True),
         Column("STARTED BY", "started_by", is_wide=True),
         Column("PAUSED FOR", lambda run: told_reasons(run["pause_reasons"]), is_wide=True),
     ),
@@ -68,6 +78,8 @@ TARGET = Shape(
         Column("STEP", "attempt_state"),
         Column("REASON", "reason"),
         Column("WAITS FOR", "waits_for"),
+        Column("BLOCKED", "blocked", is_wide=True),
+        Column("ASKED AGAIN", "check_at", is_wide=True),
         Column("LEFT", "left", is_wide=True),
         Column("DONE", lambda target: f"{target['done']}/{target['total']}", is_wide=True),
         Column("DETAIL", "detail", is_wide=True),

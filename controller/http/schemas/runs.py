@@ -48,6 +48,7 @@ class Stage(Answer):
     gate: str
     bricked: int
     max_in_flight: int
+    blocked: dict[str, int]
     opened_at: Time | None
     ended_at: Time | None
 
@@ -87,6 +88,8 @@ class Target(Answer):
     detail: str
     left: str
     waits_for: str
+    blocked: str
+    check_at: Time | None
     done: int
     total: int
     updated_at: Time
