@@ -28,6 +28,7 @@ from controller.domain.pipeline import (
 )
 from protocol.ids import DeviceId, StageName, device_id
 from protocol.units import MINUTE, SECOND, Millis
+from simulator.virtual.gates import AdmissionDraw, asking, draw_admission
 
 REAL_KEYS_EVERY: Final = 50
 RINGS: Final = ("canary", "main")
@@ -146,6 +147,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceDraw
     operator: OperatorDraw
     broker: BrokerDraw | None
+    admission: AdmissionDraw | None
     chaos_ms: int
     floors: tuple[int, ...]
 
@@ -159,19 +161,25 @@ def draw(seed: int) -> Draws:
     count = chance.choice((1, 2, 3, 3, 4, 4, 5, 6, DEVICES_MAX))
     jobs = chance.choice((1, 1, 2))
     devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
+    asks = random.Random(f"{seed}/admission")
+    admission = draw_admission(asks)
     return Draws(
         seed=seed,
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
         rings=tuple(chance.choice(RINGS) for _ in devices),
         groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
-        pipelines=tuple(_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)),
+        pipelines=tuple(
+            drawn if admission is None else asking(asks, drawn)
+            for drawn in [_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)]
+        ),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=_network(chance),
         controller=_controller(chance),
         device=_device(chance),
         operator=_operator(chance, random.Random(f"{seed}/rare")),
         broker=_broker(random.Random(f"{seed}/draws/broker")),
+        admission=admission,
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )

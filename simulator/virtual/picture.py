@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
+from controller.domain.admission import Hold
 from controller.domain.query import Described
 from controller.domain.target import TargetState
 from protocol.ids import Digest, Name
@@ -39,16 +40,18 @@ class Commit:
     described: dict[int, list[Described]]
     gone: list[int]
     unseen: list[int]
+    kept_out: list[TargetRecord]
 
 
 @dataclass(slots=True)
 class Picture:
     """All that was committed. `true_now` is the world's time, `wall_now` what the controller's clock shows.
 
-    `down_ms` has each span from a death of the controller to the next commit, which is that of its recovery.
-    `session` returns the live session of a device, None where it has none or an unnoticed break has made it useless.
-    Behind a broker `connection` returns by which connection a device is there, None where it is not, and `is_lane_up`
-    whether the controller hears and reaches it.
+    `present` has the life of the transport in which each device said hello that has not gone since. `down_ms` has
+    each span from a death of the controller to the next commit, which is that of its recovery. `session` returns the
+    live session of a device, None where it has none or an unnoticed break has made it useless. Behind a broker
+    `connection` returns by which connection a device is there, None where it is not, and `is_lane_up` whether the
+    controller hears and reaches it.
     """
 
     true_now: Callable[[], Instant]
@@ -61,6 +64,9 @@ class Picture:
     reports: dict[tuple[int, str, int], ReportRecord] = field(default_factory=dict)
     blocked: set[int] = field(default_factory=set)
     broken: set[int] = field(default_factory=set)
+    present: dict[int, int] = field(default_factory=dict)
+    holds: dict[int, Hold] = field(default_factory=dict)
+    pins: dict[int, str] = field(default_factory=dict)
     members: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     counts: dict[tuple[int, int], dict[TargetState, int]] = field(
         default_factory=lambda: defaultdict(lambda: dict.fromkeys(TargetState, 0))
@@ -106,6 +112,7 @@ class Picture:
             described=described,
             gone=changes.gone,
             unseen=changes.unseen,
+            kept_out=changes.kept_out,
         )
 
     def died(self) -> None:
@@ -137,6 +144,17 @@ class Picture:
         for device, is_blocked in changes.blocked:
             ids = {record.id for record in self.devices.values() if record.device == device}
             self.blocked = self.blocked | ids if is_blocked else self.blocked - ids
+        self.present |= {device.id: device.instance for device in changes.hellos}
+        for device_id in (*changes.gone, *changes.unseen):
+            self.present.pop(device_id, None)
+        for device_id, hold in changes.held:
+            self.holds.pop(device_id, None)
+            if hold is not None:
+                self.holds[device_id] = hold
+        for device_id, versions in changes.pinned:
+            self.pins.pop(device_id, None)
+            if versions is not None:
+                self.pins[device_id] = versions
         for device_id, is_broken in changes.installed:
             (self.broken.add if is_broken else self.broken.discard)(device_id)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from controller.app.records import CommandRecord, DeviceRecord, ReportRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
+from controller.domain.admission import Hold, Pin
 from protocol.ids import DeviceId
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -26,6 +27,9 @@ class Changes:
     installed: list[tuple[int, bool]] = field(default_factory=list)
     said: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     grouped: list[tuple[str, Collection[int], bool]] = field(default_factory=list)
+    held: list[tuple[int, Hold | None]] = field(default_factory=list)
+    pinned: list[tuple[int, str | None]] = field(default_factory=list)
+    kept_out: list[TargetRecord] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
     is_mark: bool = False
@@ -93,6 +97,26 @@ class _Groups(_Watched):
         return changed
 
 
+class _Restraints(_Watched):
+    __slots__ = ()
+
+    def hold(self, device_id: int, hold: Hold) -> None:
+        self._inner.hold(device_id, hold)
+        self._changes.held.append((device_id, hold))
+
+    def unhold(self, device_id: int) -> bool:
+        self._changes.held.append((device_id, None))
+        return bool(self._inner.unhold(device_id))
+
+    def pin(self, device_id: int, pin: Pin) -> None:
+        self._inner.pin(device_id, pin)
+        self._changes.pinned.append((device_id, pin.versions))
+
+    def unpin(self, device_id: int, app: str) -> bool:
+        self._changes.pinned.append((device_id, None))
+        return bool(self._inner.unpin(device_id, app))
+
+
 class _Runs(_Watched):
     __slots__ = ()
 
@@ -116,6 +140,10 @@ class _Targets(_Watched):
     def save(self, targets: Sequence[TargetRecord]) -> None:
         self._inner.save(targets)
         self._changes.targets.extend(targets)
+
+    def block(self, targets: Sequence[TargetRecord]) -> None:
+        self._inner.block(targets)
+        self._changes.kept_out.extend(targets)
 
 
 class _Commands(_Watched):
@@ -163,7 +191,7 @@ class Watched:
     def __init__(self, inner: Transaction, changes: Changes) -> None:
         self.catalog = inner.catalog
         self.credentials = inner.credentials
-        self.restraints = inner.restraints
+        self.restraints = _Restraints(inner.restraints, changes)
         self.tenant = inner.tenant
         self.commands = _Commands(inner.commands, changes)
         self.devices = _Devices(inner.devices, changes)

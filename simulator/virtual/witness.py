@@ -1,7 +1,10 @@
 """The witness: counts the rare paths that a world took, and tells its story for the timeline."""
 
+from typing import Final
+
 from agent.core.model import Phase
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
+from controller.domain.admission import BlockReason
 from controller.domain.target import TargetState
 from protocol.ids import Name
 from protocol.lifecycle import AttemptState, Left
@@ -11,6 +14,14 @@ from simulator.virtual.laws.law import Complaints, Handed, Observer, Stepped
 from simulator.virtual.picture import Commit, Picture
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
+
+_KEPT_OUT: Final = {
+    BlockReason.HELD: Sometimes.KEPT_OUT_HELD,
+    BlockReason.PINNED: Sometimes.KEPT_OUT_PINNED,
+    BlockReason.PRECONDITION: Sometimes.KEPT_OUT_PRECONDITION,
+    BlockReason.WINDOW_CLOSED: Sometimes.KEPT_OUT_WINDOW,
+    BlockReason.SITE_FULL: Sometimes.KEPT_OUT_SITE,
+}
 
 
 class Witness(Observer):
@@ -31,6 +42,10 @@ class Witness(Observer):
             self._ran(run_before, run)
         for report in commit.reports:
             self._reported(report)
+        for row in commit.kept_out:
+            assert row.blocked is not None
+            self._world.sometimes(_KEPT_OUT[row.blocked])
+            self._world.say("row", f"{row.name} waits: {row.block_text}")
         return ()
 
     def _moved(self, before: TargetRecord, row: TargetRecord) -> None:
@@ -43,6 +58,8 @@ class Witness(Observer):
             sometimes(Sometimes.REISSUED)
         if new.reason is Reason.GIVEN_UP and old.state is TargetState.IN_PROGRESS:
             sometimes(Sometimes.GIVEN_UP_AT_WORK)
+        if old.returns and new.state is TargetState.QUEUED:
+            sometimes(Sometimes.RETURNED)
         if new.left is Left.BROKEN:
             sometimes(Sometimes.LEFT_BROKEN)
         if new.reason is Reason.VERIFY_FAILED and old.reason is not new.reason:

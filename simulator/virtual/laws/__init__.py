@@ -5,6 +5,7 @@ To add one: write a `Law` in a module named after what it protects, list it in `
 
 from typing import Final
 
+from simulator.virtual.laws.admission import OnlyAdmitted
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.by_hand import OnlyByHand
 from simulator.virtual.laws.counters import CountersAddUp
@@ -25,6 +26,7 @@ from simulator.virtual.laws.tables import StatesFollowTables
 LAWS: Final[tuple[type[Law], ...]] = (
     InFlightIsBounded,
     OnlyMembers,
+    OnlyAdmitted,
     NobodyIsLeftOut,
     NothingAfterThePause,
     FencedIsNeverSent,

@@ -11,10 +11,10 @@ Some bugs were planted and taken out again, since nothing came of them that anyb
 
 from typing import Final
 
-from tests.simulator.planted import agents, intake, presence, rollout, sending
+from tests.simulator.planted import admission, agents, intake, presence, rollout, sending
 from tests.simulator.planted.planted import Planted
 
-_MODULES: Final = (sending, rollout, intake, presence, agents)
+_MODULES: Final = (sending, rollout, admission, intake, presence, agents)
 
 PLANTED: Final[tuple[Planted, ...]] = tuple(
     bug for module in _MODULES for bug in vars(module).values() if isinstance(bug, Planted)
