@@ -39,7 +39,9 @@ def greet(
     fresh = _fresh(controller, tx, advance.at, known, hellos)
     _tell_again(advance, fresh)
     replies = [_reply(advance, device, hello) for device, hello in fresh]
-    tx.targets.unblock([device.id for device, _ in fresh if _is_news(known[device.name], device)])
+    changed = [device.id for device, _ in fresh if _is_news(known[device.name], device)]
+    if changed:
+        tx.targets.unblock(changed)
     touched = tx.targets.set_ready([device.id for device, _ in fresh], controller.transport.instance)
     wake_runs(advance, touched)
     advance.finish()
