@@ -44,7 +44,9 @@ def greet(
     _tell_again(advance, fresh)
     replies = [_reply(advance, device, hello) for device, hello in fresh]
     ids = [device.id for device, _ in fresh]
-    tx.targets.unblock([device.id for device, _ in fresh if _is_news(known[device.name], device)])
+    changed = [device.id for device, _ in fresh if _is_news(known[device.name], device)]
+    if changed:
+        tx.targets.unblock(changed)
     joined = take_in(advance, ids)
     touched = tx.targets.set_ready(ids, controller.transport.instance)
     wake_runs(advance, touched, joined=joined)

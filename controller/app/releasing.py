@@ -71,7 +71,8 @@ class Releasing:
         if in_force(record.run.freezes, self._at) is not None:
             return
         refused = self._admitting.refused(record, rows)
-        self.recall(record, [row for row in rows if row.id in refused])
+        if refused:
+            self.recall(record, [row for row in rows if row.id in refused])
         self._tx.commands.close([row.id for row in rows])
         devices = self._tx.devices.by_names({row.name for row in rows})
         wanted = [row for row in rows if row.id not in refused]
@@ -153,4 +154,5 @@ class Releasing:
     def _lift_recalls(self, record: RunRecord, rows: Sequence[TargetRecord]) -> None:
         """Tell devices that were called back for the queue that the run goes on: they hold to what they heard last."""
         recalled = [row for row in rows if row.target.recalls]
-        self.send(self._maker.control(record, recalled, Mode.GO))
+        if recalled:
+            self.send(self._maker.control(record, recalled, Mode.GO))

@@ -192,8 +192,6 @@ def _closed(applicant: Applicant, windows: tuple[Window, ...], at: Instant) -> I
     if applicant.zone is None:
         text = f"its time zone {applicant.zone_name!r} is not known"
         yield Blocked(reason=BlockReason.WINDOW_CLOSED, text=text)
-        return
-    opens_at = window.opening(windows, applicant.zone, at)
-    if opens_at > at:
+    elif (opens_at := window.opening(windows, applicant.zone, at)) > at:
         text = f"it may begin only {window.told(windows)} in {applicant.zone_name}"
         yield Blocked(reason=BlockReason.WINDOW_CLOSED, text=text, check_at=opens_at)

@@ -15,7 +15,7 @@ _of_device = sa.bindparam("b_id", type_=sa.BigInteger)
 _is_release = sa.and_(upgrade_path.c.app == sa.bindparam("b_app"), upgrade_path.c.version == sa.bindparam("b_version"))
 
 HOLDS: Final = sa.select(device_hold).where(one_of(device_hold.c.device_id, "ids"))
-PINS: Final = sa.select(device_pin).where(one_of(device_pin.c.device_id, "ids")).order_by(device_pin.c.app)
+PINS: Final = sa.select(device_pin).where(one_of(device_pin.c.device_id, "ids"))
 UNHOLD: Final = sa.delete(device_hold).where(device_hold.c.device_id == _of_device)
 UNPIN: Final = sa.delete(device_pin).where(
     device_pin.c.device_id == _of_device, device_pin.c.app == sa.bindparam("b_app")
@@ -39,7 +39,7 @@ class SqlRestraints:
         for row in self._connection.execute(PINS, values).mappings():
             pins[row["device_id"]].append(Pin(**{name: row[name] for name in Pin.__struct_fields__}))
         both = sorted(holds.keys() | pins.keys())
-        return {id_: Restraints(hold=holds.get(id_), pins=tuple(pins.get(id_, ()))) for id_ in both}
+        return {id_: Restraints(hold=holds.get(id_), pins=_in_order(pins.get(id_, ()))) for id_ in both}
 
     def hold(self, device_id: int, hold: Hold) -> None:
         self.unhold(device_id)
@@ -62,3 +62,7 @@ class SqlRestraints:
         self._connection.execute(FORGET_PATH, {"b_app": app, "b_version": version})
         if path is not None:
             self._connection.execute(sa.insert(upgrade_path), {"app": app, "version": version, "path": path})
+
+
+def _in_order(pins: Collection[Pin]) -> tuple[Pin, ...]:
+    return tuple(sorted(pins, key=lambda pin: pin.app))
