@@ -4,7 +4,7 @@
 ([Note(kind='opened', stage=None, text='', by='', evidence='')], [Release(stage=0, count=2)])
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -23,6 +23,7 @@ from controller.app.repositories import Transaction
 from controller.domain import newcomers
 from controller.domain import run as runs
 from controller.domain import target as targets
+from controller.domain.admission import BlockReason
 from controller.domain.events import (
     Cancel,
     Conclude,
@@ -45,6 +46,7 @@ from controller.domain.events import (
 )
 from controller.domain.model import Plan, create
 from controller.domain.rerun import RollbackOrder
+from controller.domain.states import RunState
 from controller.domain.target import CancelRequested, Continued, Suspended, Target, TargetState, is_unaccepted
 from controller.domain.trigger import ACTOR_PREFIX
 from protocol.messages import Mode
@@ -156,6 +158,8 @@ class Advance:
             runs.next_freeze_change(record.run, self.at),
             None if due is None else record.run.clock.wall(due),
         ]
+        if may_admit(record):
+            wakes.append(self.tx.targets.next_check(record.id))
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def run(self, run_id: int, event: Event) -> None:
@@ -342,3 +346,21 @@ def let_happen(advance: Advance, events: Mapping[int, Event]) -> None:
 def wake_runs(advance: Advance, run_ids: Iterable[int], *, joined: Mapping[int, Event] | None = None) -> None:
     """Let runs look again at what they may do: a device came online or became free, or has *joined* them."""
     let_happen(advance, {**dict.fromkeys(run_ids, Woken(at=advance.at)), **(joined or {})})
+
+
+def may_admit(record: RunRecord) -> bool:
+    """Say whether a run lets devices begin at all; while it does not, there is no point in judging any."""
+    return record.run.state is RunState.RUNNING and not record.run.is_paused and record.run.freeze is None
+
+
+def judge_again(advance: Advance, device_ids: Collection[int]) -> None:
+    """Let runs judge devices anew of which something changed that admission asks about."""
+    wake_runs(advance, advance.tx.targets.unblock(device_ids))
+
+
+def judge_reason_again(advance: Advance, run_ids: Iterable[int], reason: BlockReason) -> None:
+    """Let runs judge anew whom they refused for one reason."""
+    wanted = list(run_ids)
+    for run_id in wanted:
+        advance.tx.targets.unblock_reason(run_id, reason)
+    wake_runs(advance, wanted)

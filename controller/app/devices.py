@@ -1,10 +1,11 @@
 """Devices: enrolled with a claim, authenticated by signature, labelled, blocked, listed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from controller.app import audit, cursors, tokens
 from controller.app.access import Actor, Permission
+from controller.app.advance import Advance, judge_again
 from controller.app.conditions import ANYTHING, Expected, labels_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
@@ -14,7 +15,8 @@ from controller.app.ports import IssuedCertificate
 from controller.app.queries import formula_from
 from controller.app.records import DeviceRecord
 from controller.app.repositories import Transaction
-from controller.app.views import DeviceView, Enrolment, InstalledView, Page
+from controller.app.views import DeviceView, Enrolment, HoldView, InstalledView, Page, PinView
+from controller.domain.admission import Restraints
 from protocol.codec import decode
 from protocol.envelope import Verified, parse, verify
 from protocol.errors import InvalidName, MalformedMessage, ProtocolError
@@ -78,6 +80,7 @@ async def enrol(
         device_id = tx.devices.add(record)
         if is_removed:
             tx.devices.set_blocked(record.device, is_blocked=False)
+        tx.targets.unblock([device_id])
         notice(controller, tx, after, [device_id])
 
     await controller.write(work)
@@ -181,8 +184,9 @@ async def list_devices(
     where = formula_from(query, group)
     after = "" if cursor is None else cursors.decode(cursor)
     instance = controller.transport.instance
-    records = await controller.read(
-        lambda tx: tx.devices.page(
+
+    def work(tx: Transaction) -> tuple[DeviceView, ...]:
+        records = tx.devices.page(
             labels=labels,
             online=online,
             instance=instance,
@@ -192,9 +196,11 @@ async def list_devices(
             limit=limit,
             where=where,
         )
-    )
-    next_cursor = cursors.encode(records[-1].device) if len(records) == limit else None
-    return Page(items=tuple(view_of(controller, record) for record in records), cursor=next_cursor)
+        return views_of(controller, tx, records)
+
+    found = await controller.read(work)
+    next_cursor = cursors.encode(found[-1].device) if len(found) == limit else None
+    return Page(items=found, cursor=next_cursor)
 
 
 async def get(controller: Controller, actor: Actor, *, device: str) -> DeviceView:
@@ -204,7 +210,7 @@ async def get(controller: Controller, actor: Actor, *, device: str) -> DeviceVie
         NotFound: when it is not enrolled.
     """
     actor.require(Permission.READ)
-    return view_of(controller, await controller.read(lambda tx: find(controller, tx, device)))
+    return await controller.read(lambda tx: view_of(controller, tx, find(controller, tx, device)))
 
 
 async def set_labels(
@@ -222,17 +228,19 @@ async def set_labels(
     if len(labels) > LABELS_MAX or longest > LABEL_LENGTH_MAX or "" in labels:
         raise InvalidRequest(f"expected at most {LABELS_MAX} labels, keys and values up to {LABEL_LENGTH_MAX} long")
 
-    def work(tx: Transaction, after: Consequences) -> DeviceRecord:
+    def work(tx: Transaction, after: Consequences) -> DeviceView:
         found = find(controller, tx, device)
-        if found.labels == labels:
-            return found
-        expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
-        tx.devices.set_labels(found.device, labels)
-        audit.record(tx, actor, "device.label", device, at=controller.clock.now())
-        notice(controller, tx, after, [found.id])
-        return find(controller, tx, device)
+        if found.labels != labels:
+            expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
+            tx.devices.set_labels(found.device, labels)
+            audit.record(tx, actor, "device.label", device, at=controller.clock.now())
+            advance = Advance(controller, tx, after)
+            judge_again(advance, [found.id])
+            advance.finish()
+            notice(controller, tx, after, [found.id])
+        return view_of(controller, tx, find(controller, tx, device))
 
-    return view_of(controller, await controller.write(work))
+    return await controller.write(work)
 
 
 async def block(controller: Controller, actor: Actor, *, device: str, reason: str) -> None:
@@ -285,8 +293,21 @@ def find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
     return found
 
 
-def view_of(controller: Controller, record: DeviceRecord) -> DeviceView:
+def view_of(controller: Controller, tx: Transaction, record: DeviceRecord) -> DeviceView:
     """Return a device as people see it."""
+    [view] = views_of(controller, tx, [record])
+    return view
+
+
+def views_of(controller: Controller, tx: Transaction, records: Sequence[DeviceRecord]) -> tuple[DeviceView, ...]:
+    """Return devices as people see them."""
+    restraints = tx.restraints.of([record.id for record in records])
+    return tuple(_view(controller, record, restraints.get(record.id, Restraints())) for record in records)
+
+
+def _view(controller: Controller, record: DeviceRecord, restraints: Restraints) -> DeviceView:
+    hold = restraints.hold
+    is_held = hold is not None and (hold.until is None or hold.until > controller.clock.now())
     is_online = record.instance == controller.transport.instance
     return DeviceView(
         device=record.device,
@@ -305,4 +326,9 @@ def view_of(controller: Controller, record: DeviceRecord) -> DeviceView:
         enrolled_at=record.enrolled_at,
         last_seen_at=controller.clock.now() if is_online else record.last_seen_at,
         certificate_expires_at=record.certificate_expires_at,
+        hold=HoldView(by=hold.by, reason=hold.reason, at=hold.at, ends_at=hold.until) if hold and is_held else None,
+        pins=tuple(
+            PinView(app=pin.app, versions=pin.versions, by=pin.by, reason=pin.reason, at=pin.at)
+            for pin in restraints.pins
+        ),
     )

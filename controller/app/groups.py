@@ -5,6 +5,7 @@ from typing import Final
 
 from controller.app import audit
 from controller.app.access import Actor, Permission
+from controller.app.advance import Advance, judge_again, judge_reason_again
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
@@ -13,6 +14,7 @@ from controller.app.queries import checked_path, parsed
 from controller.app.records import GroupRecord
 from controller.app.repositories import Transaction
 from controller.app.views import GroupChange, GroupView
+from controller.domain.admission import BlockReason
 from controller.domain.group import SEPARATOR, is_within, lineage
 from controller.domain.query import Formula
 from controller.domain.query.tree import InGroup
@@ -84,6 +86,9 @@ async def remove(controller: Controller, actor: Actor, *, path: str, recursive: 
         members = tx.devices.ids(InGroup(path)) if tx.runs.open_to_newcomers() else []
         tx.groups.remove(path)
         notice(controller, tx, after, members)
+        advance = Advance(controller, tx, after)
+        judge_reason_again(advance, tx.runs.active_ids(), BlockReason.PRECONDITION)
+        advance.finish()
         audit.record(tx, actor, "group.remove", path, at=controller.clock.now())
 
     await controller.write(work)
@@ -129,6 +134,9 @@ async def _change(
         act = tx.groups.add_members if is_added else tx.groups.drop_members
         changed = act(path, ids)
         notice(controller, tx, after, ids)
+        advance = Advance(controller, tx, after)
+        judge_again(advance, ids)
+        advance.finish()
         verb = "group.add" if is_added else "group.drop"
         audit.record(tx, actor, verb, path, at=controller.clock.now(), reason=_said(devices, query, changed))
         return GroupChange(path=path, found=len(ids), changed=changed)

@@ -8,7 +8,7 @@ The rules this module keeps:
 4. Only then does the device join stages that include new ones, and do its queued rows become ready.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -39,10 +39,14 @@ def greet(
     if not hellos:
         return []
     advance = Advance(controller, tx, after)
-    fresh = _fresh(controller, tx, advance.at, hellos)
+    known = tx.devices.by_names({sender.name for sender, _ in hellos})
+    fresh = _fresh(controller, tx, advance.at, known, hellos)
     _tell_again(advance, fresh)
     replies = [_reply(advance, device, hello) for device, hello in fresh]
     ids = [device.id for device, _ in fresh]
+    changed = [device.id for device, _ in fresh if _is_news(known[device.name], device)]
+    if changed:
+        tx.targets.unblock(changed)
     joined = take_in(advance, ids)
     touched = tx.targets.set_ready(ids, controller.transport.instance)
     wake_runs(advance, touched, joined=joined)
@@ -51,10 +55,14 @@ def greet(
 
 
 def _fresh(
-    controller: Controller, tx: Transaction, at: Instant, hellos: Sequence[tuple[Sender, Hello]]
+    controller: Controller,
+    tx: Transaction,
+    at: Instant,
+    before: Mapping[Name, DeviceRecord],
+    hellos: Sequence[tuple[Sender, Hello]],
 ) -> list[tuple[DeviceRecord, Hello]]:
     """Store the newest hello of each device, and return those that are no recordings."""
-    known = tx.devices.by_names({sender.name for sender, _ in hellos})
+    known = dict(before)
     newest: dict[Name, tuple[DeviceRecord, Hello]] = {}
     for sender, hello in hellos:
         current = known[sender.name]
@@ -65,6 +73,12 @@ def _fresh(
         known[sender.name] = _saved(controller, tx, at, current, hello)
         newest[sender.name] = (known[sender.name], hello)
     return list(newest.values())
+
+
+def _is_news(before: DeviceRecord, after: DeviceRecord) -> bool:
+    """Say whether a device tells something other than before that decides whether it is admitted."""
+    told = ((one.facts, one.installed, one.agent, one.capabilities) for one in (before, after))
+    return next(told) != next(told)
 
 
 def _saved(controller: Controller, tx: Transaction, at: Instant, device: DeviceRecord, hello: Hello) -> DeviceRecord:
@@ -188,7 +202,11 @@ def _send_again(advance: Advance, at_work: TargetRecord | None, hello: Hello, pe
         return
     owed = advance.tx.commands.open_for(at_work.id)
     usable = [c for c in owed if c.epoch == record.run.epoch and c.expires_at > advance.at and c.seq > hello.seq]
-    if usable:
+    if usable and at_work.target.recalls:
+        # The device may not have heard that its recall was lifted, which has to come before the command.
+        advance.control(record, [at_work], Mode.GO)
+        advance.releasing.reissue(record, [at_work])
+    elif usable:
         advance.after.commands += usable
     elif not any(c.seq <= hello.seq for c in owed):
         advance.releasing.reissue(record, [at_work])

@@ -48,8 +48,11 @@ def gone(controller: Controller, tx: Transaction, device_id: int, will: Gone) ->
 def freed(controller: Controller, tx: Transaction, rows: Collection[TargetRecord]) -> list[int]:
     """Note of devices that are no longer at work whether they are online; return the runs that wait for one that is.
 
-    While a device is at work nobody keeps its row's `ready`, so it says where the device was when it was released.
+    Where they were at work there is room for others, which are judged anew. While a device is at work nobody keeps its
+    row's `ready`, so it says where the device was when it was released.
     """
+    for run_id, stage, site in sorted({(row.run_id, row.stage, row.site) for row in rows if row.site}):
+        tx.targets.unblock_site(run_id, stage, site)
     instance = controller.transport.instance
     devices = tx.devices.senders({row.name for row in rows})
     online = [device.id for device in devices.values() if device.instance == instance]

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from controller.domain.admission import BlockReason
 from controller.domain.freeze import Freeze
 from controller.domain.model import Plan, Run
 from controller.domain.parameters import Value
@@ -106,6 +107,8 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     """One device in one run. `id` is ``stage_id << 32 | position``, so that what is dispatched together is adjacent.
 
     `ready` is the transport's life in which the device was last seen online, 0 when it is not; only queued rows use it.
+    `blocked` is why a queued device may not begin, `block_text` that in words, and `check_at` when to judge it anew,
+    None where only an event can change that. `site` is where it was judged to be, empty where sites do not matter.
     `previous` is the version of the app that the device had when its first command was committed, empty where it had
     none, and None before that. `wanted` is the version that it goes to, None where that is the run's.
     """
@@ -117,6 +120,10 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     name: Name
     target: Target
     ready: int = 0
+    blocked: BlockReason | None = None
+    block_text: str = ""
+    check_at: Instant | None = None
+    site: str = ""
     updated_at: Instant
     previous: str | None = None
     wanted: str | None = None

@@ -1,9 +1,14 @@
-"""Letting devices start: those that are ready get their commands, as many as one transaction may release."""
+"""Letting devices start: those that are ready and admitted get their commands, as many as one transaction may release.
+
+Who is refused leaves the index of those that may go, so that nobody is judged twice for the same reason.
+"""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
+from controller.app.admitting import Admitting
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
@@ -11,10 +16,17 @@ from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain import target as targets
+from controller.domain.admission import BlockReason
 from controller.domain.events import Issued, Release
 from controller.domain.freeze import in_force
-from controller.domain.target import Delta, Policy, Reissued, Released
+from controller.domain.target import Delta, Policy, Reissued, Released, Returned
+from protocol.messages import Mode
 from protocol.units import Instant, later
+
+REFUSED_MAX: Final = 1_000
+"""The devices that one transaction may refuse; the run goes on in the next."""
+REFUSED_PAGE: Final = 100
+"""How many are looked at together at least once somebody was refused: others like it may follow."""
 
 
 def policy_of(record: RunRecord, target: TargetRecord) -> Policy:
@@ -32,7 +44,9 @@ class Releasing:
         self._after = after
         self._maker = maker
         self._at: Instant = maker.at
+        self._admitting = Admitting(tx, maker.at)
         self._left = controller.release_batch_max
+        self._refusals_left = REFUSED_MAX
 
     def release(self, record: RunRecord, releases: Sequence[Release]) -> Issued:
         """Carry out all releases of a decision, as far as one transaction may; the run goes on in the next."""
@@ -41,24 +55,28 @@ class Releasing:
         cut: set[int] = set()
         for release in releases:
             limit = min(release.count, self._left)
-            ready = self._ready(record, release.stage, now, limit) if limit else ()
-            self._left -= len(ready)
-            deltas[release.stage] = self._issue(record, ready, now) if ready else ()
-            if len(ready) == limit < release.count:
+            issued, is_all = self._release(record, release.stage, now, limit)
+            self._left -= len(issued)
+            deltas[release.stage] = issued
+            if not is_all and len(issued) < release.count:
                 cut.add(release.stage)
         return Issued(at=self._at, deltas=deltas, cut=frozenset(cut))
 
     def reissue(self, record: RunRecord, rows: Sequence[TargetRecord], *, delay_ms: int = 0) -> None:
         """Make a new command for the current attempt of each device; the old one is never sent again.
 
-        A device that was shut out since gets none: its attempt ends with its lease, or goes on when it is let in.
-        In a freeze nobody gets one.
+        A device that was shut out since gets none: its attempt ends with its lease, or goes on when it is let in. One
+        that would not be admitted any more goes back to the queue. In a freeze nobody gets one.
         """
         if in_force(record.run.freezes, self._at) is not None:
             return
+        refused = self._admitting.refused(record, rows)
+        if refused:
+            self.recall(record, [row for row in rows if row.id in refused])
         self._tx.commands.close([row.id for row in rows])
         devices = self._tx.devices.by_names({row.name for row in rows})
-        fit = [row for row in rows if not (devices[row.name].is_blocked or devices[row.name].is_broken)]
+        wanted = [row for row in rows if row.id not in refused]
+        fit = [row for row in wanted if not (devices[row.name].is_blocked or devices[row.name].is_broken)]
         commands = self._maker.install(record, fit, delay_ms=delay_ms)
         changed: list[TargetRecord] = []
         for row, command in zip(fit, commands, strict=True):
@@ -67,6 +85,22 @@ class Releasing:
         self._tx.targets.save(changed)
         self.send(commands)
 
+    def refusal(self, record: RunRecord, row: TargetRecord) -> BlockReason | None:
+        """Return why a device at work would not be admitted any more, or None where it would."""
+        blocked = self._admitting.refused(record, [row]).get(row.id)
+        return None if blocked is None else blocked.reason
+
+    def recall(self, record: RunRecord, rows: Sequence[TargetRecord]) -> None:
+        """Call back what devices have not accepted; each goes back to the queue once it has heard of that."""
+        event = Returned(at=record.run.clock.run_time(self._at))
+        ends = [targets.step(row.target, event, policy_of(record, row))[0] for row in rows]
+        changed = [row.became(end, self._at) for row, end in zip(rows, ends, strict=True) if end is not row.target]
+        self._after.voided += [command.id for row in changed for command in self._tx.commands.open_for(row.id)]
+        self._tx.commands.close([row.id for row in changed])
+        self._tx.targets.save(changed)
+        reachable = [row for row in changed if self._controller.transport.session(row.name)]
+        self.send(self._maker.control(record, reachable, Mode.CANCEL))
+
     def send(self, commands: Sequence[CommandRecord]) -> None:
         """Store commands; those that are due follow the commit, and are looked at again when that should be marked."""
         again_at = later(self._at, RESEND_FIRST_MS)
@@ -74,11 +108,32 @@ class Releasing:
         self._after.commands += self._tx.commands.add(due)
         self._tx.commands.add([command for command in commands if command.send_at > self._at])
 
+    def _release(self, record: RunRecord, stage: int, now: int, limit: int) -> tuple[tuple[Delta, ...], bool]:
+        """Release up to *limit* devices of a stage; say also whether all that are ready were looked at."""
+        issued: list[Delta] = []
+        page = limit
+        while len(issued) < limit and self._refusals_left > 0:
+            rows = self._ready(record, stage, now, page)
+            if not rows:
+                return tuple(issued), True
+            judged = self._admitting.judge(record, rows, room=limit - len(issued))
+            issued += self._issue(record, judged.admitted, now)
+            self._refuse(judged.refused)
+            if len(judged.admitted) + len(judged.refused) == len(rows) < page:
+                return tuple(issued), True
+            page = max(limit - len(issued), REFUSED_PAGE)
+        return tuple(issued), False
+
     def _ready(self, record: RunRecord, stage: int, now: int, limit: int) -> Sequence[TargetRecord]:
         instance = self._controller.transport.instance
         return self._tx.targets.ready(record.stage_ids[stage], instance=instance, now=now, limit=limit)
 
-    def _issue(self, record: RunRecord, ready: Sequence[TargetRecord], now: int) -> tuple[Delta, ...]:
+    def _refuse(self, refused: Sequence[TargetRecord]) -> None:
+        self._refusals_left -= len(refused)
+        self._tx.targets.block(refused)
+
+    def _issue(self, record: RunRecord, ready: Sequence[TargetRecord], now: int) -> list[Delta]:
+        self._lift_recalls(record, ready)
         next_attempts = [
             row.became(msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self._at) for row in ready
         ]
@@ -94,4 +149,10 @@ class Releasing:
             changed.append(row.became(after, self._at))
         self._tx.targets.save(changed)
         self.send(commands)
-        return tuple(deltas)
+        return deltas
+
+    def _lift_recalls(self, record: RunRecord, rows: Sequence[TargetRecord]) -> None:
+        """Tell devices that were called back for the queue that the run goes on: they hold to what they heard last."""
+        recalled = [row for row in rows if row.target.recalls]
+        if recalled:
+            self.send(self._maker.control(record, recalled, Mode.GO))

@@ -33,7 +33,7 @@ async def remove(controller: Controller, actor: Actor, *, device: str, reason: s
             _remove(advance, found, reason)
         audit.record(tx, actor, "device.remove", device, at=advance.at, reason=reason)
         advance.finish()
-        return devices.view_of(controller, devices.find(controller, tx, device))
+        return devices.view_of(controller, tx, devices.find(controller, tx, device))
 
     view = await once(controller, actor, work, kind=DeviceView)
     controller.transport.close(devices.named(controller, device), reason="removed")

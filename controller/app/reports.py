@@ -207,7 +207,8 @@ class _Folding:
                 if before.target.state is not row.target.state:
                     freed.append(row)
         waiting = presence.freed(self.advance.controller, self.tx, freed) if freed else []
-        events: dict[int, Event] = {run_id: Woken(at=self.advance.at) for run_id in waiting}
+        waiting += self.tx.targets.unblock({device_id for device_id, _, _ in self.told}) if self.told else []
+        events: dict[int, Event] = {run_id: Woken(at=self.advance.at) for run_id in sorted(waiting)}
         for run_id, stages in deltas.items():
             folded = {stage: tuple(changes) for stage, changes in stages.items()}
             events[run_id] = Folded(at=self.advance.at, deltas=folded)

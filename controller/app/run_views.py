@@ -1,6 +1,7 @@
 """Runs and their devices as people see them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from controller.app.controller import Controller
@@ -16,6 +17,7 @@ from controller.app.views import (
     TargetView,
 )
 from controller.domain import approval, gate, pace
+from controller.domain.admission import BlockReason
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.freeze import Freeze
@@ -35,7 +37,11 @@ WAITS: Final = {
 }
 
 
-def run_view(record: RunRecord) -> RunView:
+Blocks = Mapping[tuple[int, BlockReason], int]
+"""Devices that may not begin, by position of the stage and reason."""
+
+
+def run_view(record: RunRecord, blocks: Blocks = MappingProxyType({})) -> RunView:
     """Return a run as people see it."""
     plan, run = record.plan, record.run
     return RunView(
@@ -57,7 +63,7 @@ def run_view(record: RunRecord) -> RunView:
         started_by=plan.started_by,
         created_at=record.created_at,
         ended_at=record.ended_at,
-        stages=tuple(_stage_view(record, index) for index in range(len(run.stages))),
+        stages=tuple(_stage_view(record, index, _of_stage(index, blocks)) for index in range(len(run.stages))),
         source=plan.source.run if plan.source else "",
         purpose=plan.source.purpose.value if plan.source else "",
         rolling_back=run.rollback is not None and not run.state.is_terminal,
@@ -74,7 +80,11 @@ def _frozen(freeze: Freeze | None) -> StandingFreeze | None:
     return None if freeze is None else StandingFreeze(name=freeze.name, ends_at=freeze.ends_at, reason=freeze.reason)
 
 
-def _stage_view(record: RunRecord, index: int) -> StageView:
+def _of_stage(index: int, blocks: Blocks) -> dict[str, int]:
+    return {reason.value: count for (stage, reason), count in sorted(blocks.items()) if stage == index}
+
+
+def _stage_view(record: RunRecord, index: int, blocked: Mapping[str, int]) -> StageView:
     stage, at_work = record.plan.pipeline.stages[index], record.run.stages[index]
     tally = at_work.tally
     return StageView(
@@ -93,6 +103,7 @@ def _stage_view(record: RunRecord, index: int) -> StageView:
         max_in_flight=stage.pace.max_in_flight,
         per_minute=pace.per_minute(stage.pace, succeeded=tally.succeeded),
         paced_until=None if at_work.paced_until is None else record.run.clock.wall(at_work.paced_until),
+        blocked=blocked,
         opened_at=_wall(record, at_work.opened_at),
         ended_at=_wall(record, at_work.ended_at),
         approvals=tuple(ApprovalView(by=one.by, at=one.at, reason=one.reason) for one in at_work.approvals),
@@ -134,6 +145,8 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         left=target.left.value if target.left else "",
         outputs=target.outputs,
         waits_for=_waits_for(controller, record, row),
+        blocked="" if row.blocked is None else row.blocked.value,
+        check_at=row.check_at,
         done=done,
         total=total,
         updated_at=row.updated_at,
@@ -151,6 +164,8 @@ def _waits_for(controller: Controller, record: RunRecord, row: TargetRecord) -> 
         return ""
     if row.ready != controller.transport.instance:
         return WAITS["offline"]
+    if row.blocked is not None:
+        return row.block_text
     return WAITS["retry"] if row.target.due is not None else WAITS["slot"]
 
 

@@ -314,7 +314,12 @@ async def get(controller: Controller, actor: Actor, *, run: str) -> RunView:
         NotFound: when there is no such run.
     """
     actor.require(Permission.READ)
-    return run_views.run_view(await controller.read(lambda tx: find(tx, run)))
+
+    def work(tx: Transaction) -> RunView:
+        record = find(tx, run)
+        return run_views.run_view(record, tx.targets.blocked_counts(record.id))
+
+    return await controller.read(work)
 
 
 async def list_runs(

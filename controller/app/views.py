@@ -70,6 +70,7 @@ class StageView(View, frozen=True, kw_only=True):
     `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
     `approvals_missing` are those without which it is not promoted.
     `left_out` are devices of an earlier run that this one, over that run, does not take.
+    `blocked` counts the devices that were judged and may not begin, by reason; in lists of runs it is left out.
     """
 
     name: str
@@ -87,6 +88,7 @@ class StageView(View, frozen=True, kw_only=True):
     max_in_flight: int
     per_minute: int | None = None
     paced_until: Instant | None = None
+    blocked: Mapping[str, int] = {}
     opened_at: Instant | None
     ended_at: Instant | None
     approvals: tuple[ApprovalView, ...] = ()
@@ -157,6 +159,7 @@ class TargetView(View, frozen=True, kw_only=True):
 
     `outputs` are what the release told of itself at the end of the last attempt.
     `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
+    `blocked` is the reason why it may not begin, empty where none is known, and `check_at` when that is judged anew.
     """
 
     device: str
@@ -169,6 +172,8 @@ class TargetView(View, frozen=True, kw_only=True):
     left: str
     outputs: Outputs = {}
     waits_for: str
+    blocked: str = ""
+    check_at: Instant | None = None
     done: int
     total: int
     updated_at: Instant
@@ -224,6 +229,25 @@ class DeviceWhyView(View, frozen=True, kw_only=True):
     runs: tuple[WhyView, ...]
 
 
+class HoldView(View, frozen=True, kw_only=True):
+    """An order that a device gets no work; `ends_at` is None where it has no end."""
+
+    by: str
+    reason: str
+    at: Instant
+    ends_at: Instant | None
+
+
+class PinView(View, frozen=True, kw_only=True):
+    """An order that a device gets no version of an app outside a range."""
+
+    app: str
+    versions: str
+    by: str
+    reason: str
+    at: Instant
+
+
 class DeviceView(View, frozen=True, kw_only=True):
     """One device."""
 
@@ -241,6 +265,8 @@ class DeviceView(View, frozen=True, kw_only=True):
     enrolled_at: Instant
     last_seen_at: Instant | None
     certificate_expires_at: Instant
+    hold: HoldView | None = None
+    pins: tuple[PinView, ...] = ()
 
 
 class GroupView(View, frozen=True, kw_only=True):
@@ -278,6 +304,19 @@ class ReleaseView(View, frozen=True, kw_only=True):
     state_reason: str = ""
     state_by: str = ""
     state_at: Instant | None = None
+
+
+class UpgradePathView(View, frozen=True, kw_only=True):
+    """From which versions a release may be installed; all empty where nobody has ordered anything."""
+
+    app: str
+    version: str
+    allowed: str
+    forbidden: str
+    through: tuple[str, ...]
+    reason: str
+    by: str
+    at: Instant | None
 
 
 class PipelineView(View, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from controller.app import heartbeat, once, presence, triggers
-from controller.app.advance import Advance, let_happen
+from controller.app.advance import Advance, let_happen, may_admit
 from controller.app.commands import outdated
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
@@ -125,6 +125,8 @@ def _due(advance: Advance, run_id: int, known: Mapping[int, Event]) -> dict[int,
         deltas[row.stage].append(targets.delta(row.target, end))
         if row.target.state is TargetState.IN_PROGRESS:
             (longer if end.state is TargetState.IN_PROGRESS else ended).append(row)
+    if may_admit(record):
+        advance.tx.targets.unblock_checked(run_id, advance.at, limit=BATCH_MAX)
     advance.tx.targets.save(changed)
     advance.tx.commands.close([row.id for row in changed])
     advance.control(record, longer, Mode.GO)

@@ -5,11 +5,13 @@ from typing import Final
 
 from controller.app import devices, runs
 from controller.app.access import Actor, Permission
+from controller.app.admitting import Admitting
 from controller.app.controller import Controller
 from controller.app.errors import NotFound
 from controller.app.records import DeviceRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.app.views import DeviceWhyView, FactView, WhyView
+from controller.domain.admission import Blocked, BlockReason
 from controller.domain.query import Described
 from controller.domain.target import TargetState
 from controller.domain.why import Case, Code, Fact, Rival, Subject, why
@@ -55,7 +57,7 @@ async def of_device(controller: Controller, actor: Actor, *, device: str, app: s
         wanted = [record for record in records if _is_of(record, app)] or list(_last(tx, found, app))
         answers = tuple(_of_run(controller, tx, record, found) for record in wanted)
         facts = () if answers else (_fact(_no_run(app)),)
-        view = devices.view_of(controller, found)
+        view = devices.view_of(controller, tx, found)
         return DeviceWhyView(device=device, installed=view.installed, facts=facts, runs=answers)
 
     return await controller.read(work)
@@ -94,11 +96,22 @@ def _of_run(controller: Controller, tx: Transaction, record: RunRecord, device: 
         run=record.run,
         part=None if row is None else row.target,
         stage=0 if row is None else row.stage,
+        refusal=None if row is None else _refusal(controller, tx, record, row),
         rival=_rival(tx, record, row),
         last_heard_at=_last_heard_at(controller, record, row),
     )
     stage = "" if row is None else record.plan.pipeline.stages[row.stage].name
     return _answer(record, stage, why(case))
+
+
+def _refusal(controller: Controller, tx: Transaction, record: RunRecord, row: TargetRecord) -> Blocked | None:
+    """Return why a queued device would not be admitted now; how full its site is was judged when it could have gone."""
+    if row.target.state is not TargetState.QUEUED:
+        return None
+    refused = Admitting(tx, controller.clock.now()).refused(record, [row]).get(row.id)
+    if refused is not None or row.blocked is not BlockReason.SITE_FULL:
+        return refused
+    return Blocked(reason=row.blocked, text=row.block_text, check_at=row.check_at)
 
 
 def _subject(controller: Controller, tx: Transaction, device: DeviceRecord) -> Subject:

@@ -112,7 +112,13 @@ def _stage(stage: StageView, pulse: Pulse | None) -> RenderableType:
         if stage.approvals or stage.approvals_missing:
             line.append(f" {_approvals(stage)}", "bright_black")
         return line
-    return Group(line, _bar_line(stage, pulse), *_gate_line(stage))
+    return Group(line, _bar_line(stage, pulse), *_blocked_line(stage), *_gate_line(stage))
+
+
+def _blocked_line(stage: StageView) -> list[Text]:
+    """Say how many devices may not begin yet, and why."""
+    said = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(stage.blocked.items()))
+    return [Text(f"not yet: {said}", "yellow")] if said else []
 
 
 def _approvals(stage: StageView) -> str:

@@ -36,11 +36,13 @@ from controller.documents.fields import (
 from controller.documents.patterns import checker_of
 from controller.documents.templates import NAME as PARAMETER_NAME
 from controller.documents.units import render_percent, shown
+from controller.documents.windows import Begin, End, TimeZone
 from controller.domain import pipeline as domain
 from controller.domain.condition import LENGTH_MAX
 from controller.domain.parameters import Input, Parameter, Type
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
 from controller.domain.query import LENGTH_MAX as QUERY_LENGTH_MAX
+from controller.domain.window import WINDOWS_MAX, Day, Window
 
 T = TypeVar("T")
 
@@ -49,6 +51,7 @@ DEVICES_MAX: Final = 5_000
 GROUPS_MAX: Final = 256
 NEEDS_MAX: Final = 32
 ENUM_MAX: Final = 256
+REQUIRED_MAX: Final = 16
 PARAMETERS_MAX: Final = 64
 VARIABLES_MAX: Final = 256
 PATTERN_LENGTH_MAX: Final = 200
@@ -146,13 +149,23 @@ def _rate_schema(schema: dict[str, Any]) -> None:
     schema["examples"] = [30, {"start": 10, "factor": 2, "every": 100, "max": 1000}]
 
 
+class PerSitePart(Part):
+    """How many devices of a stage may be at work among those that have the same value of a label."""
+
+    label: Word
+    max: Count
+
+
 class PacePart(Part):
-    """How many devices may be at work at once, and how many may go in a minute."""
+    """How many devices may be at work at once, in all and at one site, and how many may go in a minute."""
 
     max_in_flight: Count = domain.Pace().max_in_flight
     """How many devices of the stage may be at work at once."""
     per_minute: Annotated[RatePart | None, Field(json_schema_extra=_rate_schema)] = None
     """How many of them may go in a minute: a number, or a rate that grows with success."""
+
+    per_site: PerSitePart | None = None
+    """How many of them may be at work at once at one site."""
 
     @field_validator("per_minute", mode="before")
     @classmethod
@@ -165,7 +178,8 @@ class PacePart(Part):
 
     def to_domain(self) -> domain.Pace:
         """Return the domain's own."""
-        return self.into(domain.Pace, per_minute=None if self.per_minute is None else self.per_minute.to_domain())
+        rate = None if self.per_minute is None else self.per_minute.to_domain()
+        return self.into(domain.Pace, per_minute=rate, per_site=self.per_site and self.per_site.into(domain.PerSite))
 
 
 class FailuresPart(Part):
@@ -243,6 +257,21 @@ class RetryPart(Part):
     renamed: ClassVar[dict[str, str]] = {"attempts": "attempts_max", "backoff": "backoff_ms"}
 
 
+class WindowPart(Part):
+    """Hours in which devices may begin, on each one's own clock; from 22:00 to 04:00 goes on past midnight."""
+
+    days: Annotated[list[Annotated[Day, Enumerated]], Field(max_length=len(Day))] = []
+    """The days on which it begins; with none, all."""
+    begin: Begin = Field(alias="from")
+    """When it begins, as 22:00."""
+    end: End = Field(alias="to")
+    """When it ends, as 04:00; 24:00 is the end of the day."""
+
+    def to_domain(self) -> Window:
+        """Return the domain's own."""
+        return self.into(Window, days=tuple(sorted(set(self.days), key=list(Day).index)))
+
+
 class RollbackGatePart(GatePart):
     """When a rollback is done, and when it must stop; unlike that of a stage it pauses where it must."""
 
@@ -300,6 +329,12 @@ class StagePart(Part):
     """Whether a stage that no device belongs to is skipped; otherwise it fails."""
     when: Annotated[str, StringConstraints(max_length=LENGTH_MAX)] = ""
     """A condition on the stages it needs; when it does not hold as the stage would open, the stage is skipped."""
+    windows: Annotated[list[WindowPart], Field(max_length=WINDOWS_MAX)] = []
+    """The hours in which its devices may begin; with none, always."""
+    preconditions: Annotated[
+        str, Field(max_length=QUERY_LENGTH_MAX, json_schema_extra={"examples": ["facts.battery >= 20"]})
+    ] = ""
+    """A query that must hold for a device before it may begin; one that has not told what is asked may not."""
 
     @field_validator("trigger", mode="before")
     @classmethod
@@ -319,6 +354,7 @@ class StagePart(Part):
             gate=self.gate.to_domain(),
             timeouts=self.timeouts.into(domain.Timeouts),
             retry=self.retry.into(domain.Retry),
+            windows=tuple(window.to_domain() for window in self.windows),
         )
 
 
@@ -423,6 +459,8 @@ class PipelineFile(Part):
     """What it is for, for people."""
     timeout: LongerSpan = span_field(domain.Pipeline(name="", stages=()).timeout_ms)
     """How long a run may take before it is stopped as timed out."""
+    timezone: TimeZone = ""
+    """The time zone of devices that name none of their own, as Europe/Berlin; with none, UTC."""
     parameters: Annotated[dict[ParameterName, ParameterPart], Field(max_length=PARAMETERS_MAX)] = {}
     """What is left open to jobs and runs, by name; `${name}` stands for the value in the stages."""
     inputs: Annotated[dict[Variable, InputPart], Field(max_length=VARIABLES_MAX)] = {}

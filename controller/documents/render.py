@@ -9,8 +9,9 @@ import yaml
 from controller.documents.load import Definition, Job
 from controller.documents.templates import escaped
 from controller.documents.units import render_percent, render_span
-from controller.domain.pipeline import FailureLimit, Growth, Operation, Pipeline, Stage
+from controller.domain.pipeline import FailureLimit, Growth, Operation, PerSite, Pipeline, Stage
 from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
+from controller.domain.window import Window, clock
 
 _SPANS: Mapping[str, str] = {
     "accept_ms": "accept",
@@ -115,8 +116,10 @@ def _plain(name: str, now: Any, before: Any) -> Any:
         return {key: _of_mapping(value) for key, value in now.items()}
     if isinstance(now, FailureLimit):
         return _failures(now)
-    if isinstance(now, Growth):
+    if isinstance(now, Growth | PerSite):
         return msgspec.to_builtins(now)
+    if name == "windows":
+        return [_window(window) for window in now]
     if isinstance(now, msgspec.Struct):
         return _changed(now, type(now)() if before is None else before)
     if isinstance(now, float):
@@ -124,6 +127,11 @@ def _plain(name: str, now: Any, before: Any) -> Any:
     if name in _SPANS:
         return render_span(now)
     return list(now) if isinstance(now, tuple) else msgspec.to_builtins(now)
+
+
+def _window(window: Window) -> dict[str, Any]:
+    days = {"days": [day.value for day in window.days]} if window.days else {}
+    return days | {"from": clock(window.begin), "to": clock(window.end)}
 
 
 def _of_mapping(value: Any) -> Any:

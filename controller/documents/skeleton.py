@@ -28,6 +28,7 @@ def _stage(data: dict[str, Any], index: int) -> Stage:
             devices=tuple(DeviceId(_text(device)) for device in _list(targets.get("devices"))[:DEVICES_MAX]),
             exclude=tuple(DeviceId(_text(device)) for device in _list(targets.get("exclude"))[:DEVICES_MAX]),
         ),
+        preconditions=_text(data.get("preconditions")),
     )
 
 

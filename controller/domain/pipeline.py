@@ -15,6 +15,7 @@ from controller.domain import condition as conditions
 from controller.domain import graph, query
 from controller.domain.group import parse_path
 from controller.domain.parameters import Input, Parameter, Value
+from controller.domain.window import Window
 from protocol.errors import InvalidName
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
@@ -88,11 +89,22 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     max: Positive
 
 
+class PerSite(msgspec.Struct, frozen=True, kw_only=True):
+    """At most `max` devices of the stage at work among those that have one value of a label; without it none counts."""
+
+    label: str
+    max: Positive
+
+
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How many devices may be at work at once, and how many may go in a minute (`controller.domain.pace`)."""
+    """How many devices may be at work at once, in all and at one site, and how many may go in a minute.
+
+    See `controller.domain.pace` for the rate.
+    """
 
     max_in_flight: Positive = 50
     per_minute: Positive | Growth | None = None
+    per_site: PerSite | None = None
 
 
 class FailureLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +184,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     allow_empty: bool = False
     when: str = ""
     """The condition under which the stage opens, else it is skipped; see `controller.domain.condition`."""
+    windows: tuple[Window, ...] = ()
+    """The hours in which its devices may begin, on each one's own clock; at any time where there are none."""
+    preconditions: str = ""
+    """A query that must hold of a device when it begins; what it has not reported does not hold."""
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,12 +195,13 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
 
     With `parameters`, `template` has the stages as they are written, in which ``${name}`` stands for a value; `stages`
     are those with the defaults, or with some value where there is none. `env` and `secrets` are the variables that
-    all jobs get, a secret by its name.
+    all jobs get, a secret by its name. `timezone` is whose clocks windows go by where a device names none; UTC without.
     """
 
     name: str
     stages: tuple[Stage, ...]
     timeout_ms: Positive = Millis(30 * DAY)
+    timezone: str = ""
     description: str = ""
     parameters: Mapping[str, Parameter] = msgspec.field(default_factory=dict)
     template: tuple[Any, ...] = ()
@@ -197,11 +214,13 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What a job does: install one app. The version may be changed at the start of a run.
 
-    `secrets` are variables whose values are secrets, by the secrets' names.
+    `secrets` are variables whose values are secrets, by the secrets' names. `requires` is what agents must be able to
+    do, as they list it in their hellos.
     """
 
     app: AppName
     version: str
+    requires: tuple[str, ...] = ()
     params: Mapping[str, str] = msgspec.field(default_factory=dict)
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -266,6 +285,11 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
     if isinstance(rate, Growth) and rate.start > rate.max:
         message = f"expected no more than max, {rate.max}, found {rate.start}"
         yield Fault(place=f"{place}.pace.per_minute.start", message=message)
+    yield from _query_faults(f"{place}.preconditions", stage.preconditions)
+    for index, window in enumerate(stage.windows):
+        if window.begin == window.end:
+            message = "begins when it ends: expected such as 22:00 to 04:00, or 00:00 to 24:00"
+            yield Fault(place=f"{place}.windows[{index}]", message=message)
 
 
 def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
@@ -274,11 +298,7 @@ def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
 
 
 def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:
-    if targets.query:
-        try:
-            query.parse(targets.query)
-        except query.InvalidQuery as error:
-            yield Fault(place=f"{place}.query", message=f"query {error}")
+    yield from _query_faults(f"{place}.query", targets.query)
     for index, group in enumerate(targets.groups):
         try:
             parse_path(group)
@@ -289,6 +309,14 @@ def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:
         if device in listed:
             message = f"device {device!r} is both listed and excluded"
             yield Fault(place=f"{place}.exclude[{index}]", message=message)
+
+
+def _query_faults(place: str, text: str) -> Iterator[Fault]:
+    if text:
+        try:
+            query.parse(text)
+        except query.InvalidQuery as error:
+            yield Fault(place=place, message=f"query {error}")
 
 
 def _when_faults(place: str, stage: Stage) -> Iterator[Fault]:

@@ -93,7 +93,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before
     the next one, ends. `outputs` are those of the report that ended the newest attempt. `is_started` and `is_blamed`
     are what the gate counts; they are never taken back. `is_idle` says that the device had the attempt's work no more
-    when it was last heard of, `accepted_at` when it was first heard of the attempt.
+    when it was last heard of, `accepted_at` when it was first heard of the attempt. `cancel_requested` calls an attempt
+    back; with `returns` the device then goes back to the queue. `recalls` counts the attempts that were called back so:
+    they cost nothing of the budget.
     """
 
     state: TargetState = TargetState.QUEUED
@@ -110,6 +112,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cancel_requested: bool = False
     is_idle: bool = False
     accepted_at: int | None = None
+    returns: bool = False
+    recalls: int = 0
     late_success_at: int | None = None
 
 
@@ -177,6 +181,12 @@ class CancelRequested(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: bool = False
 
 
+class Returned(msgspec.Struct, frozen=True, kw_only=True):
+    """The device may not begin after all: what it has not accepted is called back, and it waits in the queue again."""
+
+    at: int
+
+
 class RecallHeard(msgspec.Struct, frozen=True, kw_only=True):
     """The device took note of the recall and has no work of this run in hand.
 
@@ -216,7 +226,7 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
 Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked
 """What a device says."""
 
-Event = Released | Reissued | Suspended | Continued | Told | DueReached | CancelRequested | GivenUp | Removed
+Event = Released | Reissued | Suspended | Continued | Told | DueReached | CancelRequested | Returned | GivenUp | Removed
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,6 +288,8 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
             return _due_reached(target, event, policy)
         case CancelRequested():
             return _cancel_requested(target, event)
+        case Returned():
+            return _returned(target, event), ()
         case GivenUp():
             return _ended_by_hand(target, TargetState.FAILED, Reason.GIVEN_UP, event.detail), ()
         case Removed():
@@ -323,6 +335,7 @@ def _released(target: Target, event: Released, policy: Policy) -> Outcome:
         due=event.at + policy.timeouts.accept_ms,
         is_started=target.is_started,
         is_blamed=target.is_blamed,
+        recalls=target.recalls,
     ), ()
 
 
@@ -384,14 +397,23 @@ def _ended(target: Target, end: Reported, policy: Policy) -> Target:
         left=end.left,
         outputs=end.outputs,
         is_idle=False,
+        returns=False,
         is_blamed=target.is_blamed or (is_failure and reason is not None and BLAME[reason] is Blame.BUILD),
     )
-    if target.cancel_requested:
+    if target.returns and _is_never_begun(target, end):
+        return _queued_again(target)
+    if target.cancel_requested and not target.returns:
         return closed if not _is_lease_end(end) else _changed(closed, state=TargetState.CANCELLED)
     may_retry = is_failure and reason is not None and is_retried(reason) and end.left is not Left.BROKEN
-    if not may_retry or target.attempt >= policy.retry.attempts_max:
+    if not may_retry or target.attempt >= policy.retry.attempts_max + target.recalls:
         return closed
     return _changed(closed, state=TargetState.QUEUED, due=end.at + backoff_ms(policy, target.attempt))
+
+
+def _is_never_begun(target: Target, end: Reported) -> bool:
+    """Say whether an attempt that was called back ends as it should: undone, or never accepted."""
+    is_unheard = _is_lease_end(end) and target.attempt_state is AttemptState.SENT
+    return end.state is AttemptState.CANCELLED or is_unheard
 
 
 def _is_lease_end(end: Reported) -> bool:
@@ -442,7 +464,20 @@ def _cancel_requested(target: Target, event: CancelRequested) -> Outcome:
     if target.attempt_state is AttemptState.SENT:
         recalled = event.at + RECALL_MS
         due = recalled if due is None else min(due, recalled)
-    return _changed(target, cancel_requested=True, due=due), ()
+    return _changed(target, cancel_requested=True, returns=False, due=due), ()
+
+
+def _returned(target: Target, event: Returned) -> Target:
+    if not is_unaccepted(target):
+        return target
+    due = event.at + RECALL_MS if target.due is None else min(target.due, event.at + RECALL_MS)
+    return _changed(target, cancel_requested=True, returns=True, recalls=target.recalls + 1, due=due)
+
+
+def _queued_again(target: Target) -> Target:
+    """Queue a device whose attempt was called back for that; it has not begun anything, or has undone it."""
+    end = AttemptState.CANCELLED
+    return _changed(target, state=TargetState.QUEUED, attempt_state=end, due=None, returns=False)
 
 
 def _recall_heard(target: Target) -> Outcome:
@@ -479,6 +514,8 @@ def _ticked(target: Target, event: Ticked, policy: Policy) -> Target:
 
 def _called_off(target: Target) -> Target:
     """End an attempt that was recalled before the device began anything; what it was left with it has not told."""
+    if target.returns:
+        return _queued_again(target)
     end = AttemptState.CANCELLED
     return _changed(target, state=_ENDS[end], attempt_state=end, due=None, reason=Reason.CANCELLED)
 

@@ -7,12 +7,14 @@ The rules this module keeps:
 3. Whoever cannot change a fact is told how long it lasts, where that is known.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from controller.domain import approval, graph, query
+from controller.domain.admission import Blocked, BlockReason
 from controller.domain.clock import RunClock
 from controller.domain.model import Plan, Run, StageRun
 from controller.domain.pipeline import Stage, Targets
@@ -44,6 +46,13 @@ class Code(StrEnum):
     BEHIND = "behind"
     RETRY = "retry"
     SOAKING = "soaking"
+    HELD = "held"
+    PINNED = "pinned"
+    NOT_CAPABLE = "not_capable"
+    NO_PATH = "no_path"
+    PRECONDITION = "precondition"
+    WINDOW_CLOSED = "window_closed"
+    SITE_FULL = "site_full"
     RATE = "rate"
     SLOT = "slot"
     NEXT = "next"
@@ -54,6 +63,18 @@ class Code(StrEnum):
     TOO_LATE = "too_late"
     NO_MEMBER = "no_member"
     RUN_ENDED = "run_ended"
+
+
+_ADMITTED: Final[Mapping[BlockReason, str]] = {
+    BlockReason.HELD: "lift the hold: tidegate device unhold",
+    BlockReason.PINNED: "take the pin away: tidegate device unpin",
+    BlockReason.NOT_CAPABLE: "give it an agent that can",
+    BlockReason.NO_PATH: "bring it to a version that this release may be installed over",
+    BlockReason.PRECONDITION: "the device reports otherwise",
+    BlockReason.WINDOW_CLOSED: "its window opens",
+    BlockReason.SITE_FULL: "one of them ends",
+}
+"""What lets a device in that is refused for each reason."""
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +105,10 @@ class Rival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """All that decides: one device and one run, now. `part` is the device's, in the stage of index `stage`."""
+    """All that decides: one device and one run, now.
+
+    `part` is the device's, in the stage of index `stage`; `refusal` is why it would not be admitted.
+    """
 
     at: Instant
     device: Subject
@@ -92,6 +116,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     part: Target | None = None
     stage: int = 0
+    refusal: Blocked | None = None
     rival: Rival | None = None
     last_heard_at: Instant | None = None
 
@@ -160,11 +185,7 @@ def _queued(case: Case, part: Target) -> Iterator[Fact]:
 
 
 def _turn(case: Case, part: Target) -> Iterator[Fact]:
-    """Yield what of its stage keeps a queued device waiting.
-
-    What admission adds (holds, pins, windows, sites, preconditions, upgrade edges) comes in here: each is one more fact
-    of a queued device, from the columns of its row.
-    """
+    """Yield what of its stage keeps a queued device waiting."""
     stage, at_work = _stage(case), case.run.stages[case.stage]
     run_time = case.run.clock.run_time(case.at)
     if part.due is not None and part.due > run_time:
@@ -172,6 +193,9 @@ def _turn(case: Case, part: Target) -> Iterator[Fact]:
         reason = f" after {part.reason}" if part.reason else ""
         text = f"attempt {part.attempt + 1} of {stage.retry.attempts_max} waits for its time{reason}"
         yield Fact(code=Code.RETRY, text=text, change="wait", until=until)
+    if case.refusal is not None:
+        reason, text = case.refusal.reason, case.refusal.text
+        yield Fact(code=Code(reason.value), text=text, change=_ADMITTED[reason], until=case.refusal.check_at)
     if at_work.state is StageState.SOAKING:
         yield Fact(
             code=Code.SOAKING,

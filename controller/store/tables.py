@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from controller.app.records import CommandState
+from controller.domain.admission import UpgradePath
 from controller.domain.freeze import Freeze
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
@@ -147,6 +148,28 @@ device_group = sa.Table(
 )
 sa.Index("ix_device_group_device", device_group.c.device_id)
 
+device_hold = sa.Table(
+    "device_hold",
+    metadata,
+    sa.Column("device_id", Key, primary_key=True, autoincrement=False),
+    _text("by"),
+    _text("reason"),
+    _int("at"),
+    _int("until", nullable=True),
+)
+
+device_pin = sa.Table(
+    "device_pin",
+    metadata,
+    sa.Column("device_id", Key, primary_key=True, autoincrement=False),
+    sa.Column("app", sa.Text, primary_key=True),
+    _text("versions"),
+    _text("by"),
+    _text("reason"),
+    _int("at"),
+    sqlite_with_rowid=False,
+)
+
 # --- definitions --------------------------------------------------------------------------------------------
 
 pipeline = sa.Table(
@@ -200,6 +223,14 @@ release = sa.Table(
     sa.Column("state_by", sa.Text, nullable=False, server_default=""),
     _int("state_at", nullable=True),
     sa.UniqueConstraint("app", "version"),
+)
+
+upgrade_path = sa.Table(
+    "upgrade_path",
+    metadata,
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("path", Json(UpgradePath), nullable=False),
 )
 
 channel = sa.Table(
@@ -290,6 +321,10 @@ target_run = sa.Table(
     sa.Column("device_id", Key, sa.ForeignKey("device.id"), nullable=False),
     _text("name"),
     _int("ready"),
+    sa.Column("blocked", sa.Text),
+    sa.Column("block_text", sa.Text, nullable=False, server_default=""),
+    _int("check_at", nullable=True),
+    sa.Column("site", sa.Text, nullable=False, server_default=""),
     _int("updated_at"),
     _text("state"),
     _int("attempt"),
@@ -305,6 +340,8 @@ target_run = sa.Table(
     _flag("cancel_requested"),
     sa.Column("is_idle", sa.Boolean, nullable=False, server_default=sa.false()),
     _int("accepted_at", nullable=True),
+    sa.Column("returns", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("recalls", sa.BigInteger, nullable=False, server_default="0"),
     _int("late_success_at", nullable=True),
     sa.Column("previous", sa.Text),
     sa.Column("wanted", sa.Text),
@@ -313,7 +350,14 @@ target_run = sa.Table(
 is_queued = is_exactly(target_run.c.state, TargetState.QUEUED.value)
 is_at_work = is_exactly(target_run.c.state, TargetState.IN_PROGRESS.value)
 _partial("uq_target_run_at_work", target_run.c.device_id, where=is_at_work, unique=True)
-_partial("ix_target_run_queued", target_run.c.ready, target_run.c.id, where=is_queued)
+is_admissible = sa.and_(is_queued, target_run.c.blocked.is_(None))
+is_at_site = sa.and_(is_at_work, target_run.c.site > sa.literal_column("''"))
+is_kept_out = target_run.c.blocked.is_not(None)
+_partial("ix_target_run_queued", target_run.c.ready, target_run.c.id, where=is_admissible)
+_partial("ix_target_run_blocked", target_run.c.run_id, target_run.c.stage, target_run.c.blocked, where=is_kept_out)
+_partial("ix_target_run_blocked_device", target_run.c.device_id, where=is_kept_out)
+_partial("ix_target_run_check", target_run.c.run_id, target_run.c.check_at, where=target_run.c.check_at.is_not(None))
+_partial("ix_target_run_site", target_run.c.site, target_run.c.id, where=is_at_site)
 _partial("ix_target_run_in_flight", target_run.c.run_id, target_run.c.id, where=is_at_work)
 _partial("ix_target_run_due", target_run.c.run_id, target_run.c.due, where=target_run.c.due.is_not(None))
 _partial(

@@ -8,14 +8,28 @@ import msgspec
 import sqlalchemy as sa
 
 from controller.app.records import PastTarget, TargetRecord
+from controller.domain.admission import BlockReason
 from controller.domain.query import highest
 from controller.domain.target import Target, TargetState
 from controller.store.columns import Bulk, is_exactly, one_of
-from controller.store.tables import BAD_ENDS, device, device_app, is_at_work, is_queued, run, stage_run, target_run
+from controller.store.tables import (
+    BAD_ENDS,
+    device,
+    device_app,
+    is_admissible,
+    is_at_site,
+    is_at_work,
+    is_kept_out,
+    is_queued,
+    run,
+    stage_run,
+    target_run,
+)
 from protocol.ids import AppName
 from protocol.lifecycle import AttemptState, Left
 from protocol.outputs import Outputs
 from protocol.reasons import Reason
+from protocol.units import Instant
 
 STAGE_SHIFT: Final = 32
 """A target's id is its stage's id shifted by this, plus its position."""
@@ -38,9 +52,10 @@ MEMBERS_AMONG: Final = MEMBERS.where(one_of(_t.device_id, "device_ids"))
 LAST_IN_STAGE: Final = sa.select(sa.func.max(_t.id)).where(_in_range)
 PLACED: Final = sa.select(_t.device_id, _t.id).where(_t.run_id == sa.bindparam("run_id"))
 BY_IDS: Final = sa.select(target_run).where(one_of(_t.id, "ids"))
+STATES: Final = sa.select(_t.id, _t.state).where(one_of(_t.id, "ids"))
 READY: Final = (
     sa.select(target_run)
-    .where(is_queued, _t.ready == sa.bindparam("instance"), _in_range)
+    .where(is_admissible, _t.ready == sa.bindparam("instance"), _in_range)
     .where(sa.or_(_t.due.is_(None), _t.due <= sa.bindparam("now")))
     .where(~_is_busy_elsewhere, _is_fit)
     .order_by(_t.id)
@@ -70,6 +85,36 @@ WAITING: Final = (
     .where(one_of(_t.device_id, "device_ids"), is_queued)
 )
 SET_READY: Final = Bulk.update(target_run, "ready")
+BLOCK: Final = Bulk.update(target_run, "blocked", "block_text", "check_at", "site", "updated_at")
+NO_BLOCK: Final = {"blocked": None, "block_text": "", "check_at": None}
+BLOCKED_DEVICES: Final = sa.select(_t.id, _t.run_id).where(one_of(_t.device_id, "device_ids"), is_kept_out)
+UNBLOCK: Final = sa.update(target_run).where(one_of(_t.id, "ids")).values(NO_BLOCK)
+_has_check = _t.check_at.is_not(None)
+CHECKED: Final = (
+    sa.select(_t.id)
+    .where(_t.run_id == sa.bindparam("run_id"), _has_check, _t.check_at <= sa.bindparam("at"))
+    .order_by(_t.check_at, _t.id)
+    .limit(_limit)
+)
+NEXT_CHECK: Final = sa.select(sa.func.min(_t.check_at)).where(_t.run_id == sa.bindparam("run_id"), _has_check)
+UNBLOCK_REASON: Final = (
+    sa.update(target_run)
+    .where(_t.run_id == sa.bindparam("b_run_id"), is_kept_out, _t.blocked == sa.bindparam("b_reason"))
+    .values(NO_BLOCK)
+)
+SITE_FULL: Final = (
+    sa.select(_t.id)
+    .where(_t.run_id == sa.bindparam("run_id"), _t.stage == sa.bindparam("stage"), is_kept_out)
+    .where(_t.blocked == BlockReason.SITE_FULL.value, _t.site == sa.bindparam("site"))
+)
+AT_SITE: Final = (
+    sa.select(_t.site, sa.func.count()).where(is_at_site, one_of(_t.site, "sites"), _in_range).group_by(_t.site)
+)
+BLOCKED_COUNTS: Final = (
+    sa.select(_t.stage, _t.blocked, sa.func.count())
+    .where(_t.run_id == sa.bindparam("run_id"), is_kept_out)
+    .group_by(_t.stage, _t.blocked)
+)
 STAGES: Final = (
     sa.select(stage_run.c.id).where(stage_run.c.run_id == sa.bindparam("run_id")).order_by(stage_run.c.position)
 )
@@ -125,12 +170,16 @@ _SAVED: Final = (
     "cancel_requested",
     "is_idle",
     "accepted_at",
+    "returns",
+    "recalls",
     "late_success_at",
+    "site",
     "updated_at",
 )
-SAVE: Final = Bulk.update(target_run, "state", *_SAVED)
+SAVE: Final = Bulk.update(target_run, "state", "blocked", "block_text", "check_at", *_SAVED)
 SAVE_WITHIN_STATE: Final = Bulk.update(target_run, *_SAVED)
 """Most reports leave the state as it is, and with it all indexes but one."""
+_NOT_BLOCKED: Final = (None, "", None)
 
 
 _outputs: Final[msgspec.json.Decoder[Outputs]] = msgspec.json.Decoder(Outputs)
@@ -196,9 +245,10 @@ class SqlTargets:
         return self._connection.execute(NEXT_DUE, {"run_id": run_id}).scalar_one()
 
     def save(self, targets: Sequence[TargetRecord]) -> None:
+        self._load_states([t.id for t in targets if t.id not in self._states])
         moved = [t for t in targets if t.target.state is not self._states.get(t.id)]
         stayed = [t for t in targets if t.target.state is self._states.get(t.id)]
-        SAVE.run(self._connection, [(t.target.state.value, *_to_saved(t), t.id) for t in moved])
+        SAVE.run(self._connection, [(t.target.state.value, *_NOT_BLOCKED, *_to_saved(t), t.id) for t in moved])
         SAVE_WITHIN_STATE.run(self._connection, [(*_to_saved(t), t.id) for t in stayed])
         self._states.update((t.id, t.target.state) for t in moved)
 
@@ -215,6 +265,37 @@ class SqlTargets:
         rows = self._connection.execute(WAITING, {"device_ids": list(device_ids)}).all()
         SET_READY.run(self._connection, [(instance, id_) for id_, _, ready in rows if ready != instance])
         return sorted({row.run_id for row in rows})
+
+    def block(self, targets: Sequence[TargetRecord]) -> None:
+        rows = [(*_to_block(t), t.site, t.updated_at, t.id) for t in targets]
+        BLOCK.run(self._connection, rows)
+
+    def unblock(self, device_ids: Collection[int]) -> list[int]:
+        rows = self._connection.execute(BLOCKED_DEVICES, {"device_ids": list(device_ids)}).all()
+        self._unblock([row.id for row in rows])
+        return sorted({row.run_id for row in rows})
+
+    def unblock_checked(self, run_id: int, at: Instant, *, limit: int) -> None:
+        values = {"run_id": run_id, "at": at, "limit": limit}
+        self._unblock(list(self._connection.scalars(CHECKED, values)))
+
+    def unblock_reason(self, run_id: int, reason: BlockReason) -> None:
+        self._connection.execute(UNBLOCK_REASON, {"b_run_id": run_id, "b_reason": reason.value})
+
+    def unblock_site(self, run_id: int, stage: int, site: str) -> None:
+        values = {"run_id": run_id, "stage": stage, "site": site}
+        self._unblock(list(self._connection.scalars(SITE_FULL, values)))
+
+    def next_check(self, run_id: int) -> Instant | None:
+        return self._connection.execute(NEXT_CHECK, {"run_id": run_id}).scalar_one()
+
+    def at_site(self, stage_id: int, sites: Collection[str]) -> dict[str, int]:
+        rows: Sequence[Any] = self._connection.execute(AT_SITE, {**_of_stage(stage_id), "sites": list(sites)}).all()
+        return dict(rows)
+
+    def blocked_counts(self, run_id: int) -> dict[tuple[int, BlockReason], int]:
+        rows: Sequence[Any] = self._connection.execute(BLOCKED_COUNTS, {"run_id": run_id}).all()
+        return {(stage, BlockReason(reason)): count for stage, reason, count in rows}
 
     def page(
         self, run_id: int, *, stage: int | None, state: TargetState | None, after: int, limit: int
@@ -234,6 +315,15 @@ class SqlTargets:
         rows = self._connection.execute(statement, {"low": first["low"], "high": last["high"]}).all()
         return list(starmap(PastTarget, rows))
 
+    def _load_states(self, ids: Sequence[int]) -> None:
+        if ids:
+            rows: Sequence[Any] = self._connection.execute(STATES, {"ids": ids}).all()
+            self._states.update((id_, TargetState(state)) for id_, state in rows)
+
+    def _unblock(self, ids: Sequence[int]) -> None:
+        if ids:
+            self._connection.execute(UNBLOCK, {"ids": ids})
+
     def _all(self, statement: sa.Select[Any], values: Mapping[str, object]) -> list[TargetRecord]:
         found = list(starmap(_to_record, self._connection.execute(statement, values).all()))
         self._states.update((record.id, record.target.state) for record in found)
@@ -246,13 +336,26 @@ def _of_stage(stage_id: int) -> dict[str, int]:
 
 
 def _to_row(record: TargetRecord) -> tuple[object, ...]:
-    *saved, updated_at = _to_saved(record)
-    row = (record.id, record.run_id, record.stage, record.device_id, record.name, record.ready, updated_at)
-    return (*row, record.target.state.value, *saved, record.previous, record.wanted)
+    *saved, site, updated_at = _to_saved(record)
+    row = (record.id, record.run_id, record.stage, record.device_id, record.name, record.ready)
+    return (
+        *row,
+        *_to_block(record),
+        site,
+        updated_at,
+        record.target.state.value,
+        *saved,
+        record.previous,
+        record.wanted,
+    )
+
+
+def _to_block(record: TargetRecord) -> tuple[object, ...]:
+    return record.blocked and record.blocked.value, record.block_text, record.check_at
 
 
 def _to_saved(record: TargetRecord) -> tuple[object, ...]:
-    """Return the values of the columns `_SAVED`, which are in the table's order but for the last."""
+    """Return the values of the columns `_SAVED`, which are in the table's order but for the last two."""
     target = record.target
     return (
         target.attempt,
@@ -268,7 +371,10 @@ def _to_saved(record: TargetRecord) -> tuple[object, ...]:
         target.cancel_requested,
         target.is_idle,
         target.accepted_at,
+        target.returns,
+        target.recalls,
         target.late_success_at,
+        record.site,
         record.updated_at,
     )
 
@@ -280,6 +386,10 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
     device_id: int,
     name: Any,
     ready: int,
+    blocked: str | None,
+    block_text: str,
+    check_at: Any,
+    site: str,
     updated_at: Any,
     state: str,
     attempt: int,
@@ -295,6 +405,8 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
     cancel_requested: bool,  # noqa: FBT001
     is_idle: bool,  # noqa: FBT001
     accepted_at: int | None,
+    returns: bool,  # noqa: FBT001
+    recalls: int,
     late_success_at: int | None,
     previous: str | None,
     wanted: str | None,
@@ -314,6 +426,8 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
         cancel_requested=cancel_requested,
         is_idle=is_idle,
         accepted_at=accepted_at,
+        returns=returns,
+        recalls=recalls,
         late_success_at=late_success_at,
     )
     return TargetRecord(
@@ -324,6 +438,10 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
         name=name,
         target=target,
         ready=ready,
+        blocked=None if blocked is None else BlockReason(blocked),
+        block_text=block_text,
+        check_at=check_at,
+        site=site,
         updated_at=updated_at,
         previous=previous,
         wanted=wanted,

@@ -10,6 +10,7 @@ from controller.store.credentials import SqlCredentials
 from controller.store.devices import SqlDevices
 from controller.store.groups import SqlGroups
 from controller.store.log import SqlLog
+from controller.store.restraints import SqlRestraints
 from controller.store.runs import PlanCache, SqlRuns
 from controller.store.targets import SqlTargets
 from controller.store.tenant import SqlTenant
@@ -21,6 +22,7 @@ class SqlTransaction:
     def __init__(self, connection: sa.Connection, plans: PlanCache) -> None:
         self.devices: Final = SqlDevices(connection)
         self.groups: Final = SqlGroups(connection)
+        self.restraints: Final = SqlRestraints(connection)
         self.runs: Final = SqlRuns(connection, plans)
         self.targets: Final = SqlTargets(connection)
         self.commands: Final = SqlCommands(connection)

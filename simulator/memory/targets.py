@@ -1,15 +1,17 @@
 """`controller.app.repositories.Targets` in memory."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from controller.app.records import PastTarget, TargetRecord
+from controller.domain.admission import BlockReason
 from controller.domain.target import TargetState
 from protocol.ids import AppName
+from protocol.units import Instant
 from simulator.memory.deadlines import Deadlines
 from simulator.memory.devices import MemoryDevices
 from simulator.memory.journal import Journal
@@ -19,6 +21,7 @@ from simulator.memory.runs import MemoryRuns
 STAGE_SHIFT: Final = 32
 """A target's id is its stage's id shifted by this, plus its position."""
 _POSITION: Final = (1 << STAGE_SHIFT) - 1
+_NOT_BLOCKED: Final[dict[str, Any]] = {"blocked": None, "block_text": "", "check_at": None}
 
 
 class MemoryTargets:
@@ -38,6 +41,9 @@ class MemoryTargets:
         """By device: the row in which it is at work."""
         self._in_flight: defaultdict[int, dict[int, None]] = defaultdict(dict)
         self._due: defaultdict[int, Deadlines] = defaultdict(lambda: Deadlines(journal))
+        self._checks: defaultdict[int, Deadlines] = defaultdict(lambda: Deadlines(journal))
+        self._kept_out: dict[int, None] = {}
+        """The rows that something blocks."""
 
     def add(self, targets: Sequence[TargetRecord]) -> None:
         for row in targets:
@@ -103,7 +109,9 @@ class MemoryTargets:
         for row in targets:
             before = self._rows.get(row.id)
             if before is not None:
-                saved = msgspec.structs.replace(before, target=row.target, updated_at=row.updated_at)
+                is_moved = before.target.state is not row.target.state
+                kept = msgspec.structs.replace(before, **_NOT_BLOCKED) if is_moved else before
+                saved = msgspec.structs.replace(kept, target=row.target, site=row.site, updated_at=row.updated_at)
                 self._put(before, saved)
 
     def note_previous(self, ids: Collection[int], *, app: AppName) -> None:
@@ -114,6 +122,43 @@ class MemoryTargets:
 
     def set_ready(self, device_ids: Collection[int], instance: int) -> list[int]:
         return [run_id for run_id in self._runs.active_ids() if self._set_ready(run_id, device_ids, instance)]
+
+    def block(self, targets: Sequence[TargetRecord]) -> None:
+        for row in targets:
+            kept = {name: getattr(row, name) for name in (*_NOT_BLOCKED, "site", "updated_at")}
+            before = self._rows[row.id]
+            self._put(before, msgspec.structs.replace(before, **kept))
+
+    def unblock(self, device_ids: Collection[int]) -> list[int]:
+        wanted = set(device_ids)
+        rows = self._blocked(lambda row: row.device_id in wanted)
+        self._unblock(rows)
+        return sorted({row.run_id for row in rows})
+
+    def unblock_checked(self, run_id: int, at: Instant, *, limit: int) -> None:
+        self._unblock([self._rows[id_] for id_ in self._checks[run_id].until(at, limit=limit)])
+
+    def unblock_reason(self, run_id: int, reason: BlockReason) -> None:
+        self._unblock(self._blocked(lambda row: row.run_id == run_id and row.blocked is reason))
+
+    def unblock_site(self, run_id: int, stage: int, site: str) -> None:
+        def is_meant(row: TargetRecord) -> bool:
+            is_full = row.blocked is BlockReason.SITE_FULL and row.site == site
+            return is_full and (row.run_id, row.stage) == (run_id, stage)
+
+        self._unblock(self._blocked(is_meant))
+
+    def next_check(self, run_id: int) -> Instant | None:
+        earliest = self._checks[run_id].earliest()
+        return None if earliest is None else Instant(earliest)
+
+    def at_site(self, stage_id: int, sites: Collection[str]) -> dict[str, int]:
+        rows = (self._rows[id_] for id_ in self._at_work.values() if id_ >> STAGE_SHIFT == stage_id)
+        return dict(Counter(row.site for row in rows if row.site in sites and row.site))
+
+    def blocked_counts(self, run_id: int) -> dict[tuple[int, BlockReason], int]:
+        rows = self._blocked(lambda row: row.run_id == run_id)
+        return dict(Counter((row.stage, row.blocked) for row in rows if row.blocked is not None))
 
     def page(
         self, run_id: int, *, stage: int | None, state: TargetState | None, after: int, limit: int
@@ -141,6 +186,14 @@ class MemoryTargets:
             installed=device.installed,
         )
 
+    def _blocked(self, is_meant: Callable[[TargetRecord], bool]) -> list[TargetRecord]:
+        rows = (self._rows[id_] for id_ in sorted(self._kept_out))
+        return [row for row in rows if is_meant(row)]
+
+    def _unblock(self, rows: Sequence[TargetRecord]) -> None:
+        for row in rows:
+            self._put(row, msgspec.structs.replace(row, **_NOT_BLOCKED))
+
     def _may_go(self, row: TargetRecord, now: int) -> bool:
         due = row.target.due
         is_time = due is None or due <= now
@@ -162,6 +215,11 @@ class MemoryTargets:
         self._note_work(before, after)
         self._note_queue(before, after)
         self._due[after.run_id].set(after.id, after.target.due)
+        self._checks[after.run_id].set(after.id, after.check_at)
+        if after.blocked is not None:
+            self._journal.put(self._kept_out, after.id, None)
+        elif after.id in self._kept_out:
+            self._journal.drop(self._kept_out, after.id)
         self._journal.put(self._rows, after.id, after)
 
     def _note_work(self, before: TargetRecord | None, after: TargetRecord) -> None:
@@ -192,4 +250,5 @@ def _is_at_work(row: TargetRecord) -> bool:
 
 def _queue(row: TargetRecord) -> tuple[int, int] | None:
     """Return which queue a row waits in."""
-    return (row.id >> STAGE_SHIFT, row.ready) if row.target.state is TargetState.QUEUED else None
+    is_admissible = row.target.state is TargetState.QUEUED and row.blocked is None
+    return (row.id >> STAGE_SHIFT, row.ready) if is_admissible else None

@@ -9,6 +9,7 @@ from simulator.memory.devices import MemoryDevices
 from simulator.memory.groups import MemoryGroups
 from simulator.memory.journal import Journal
 from simulator.memory.log import MemoryLog
+from simulator.memory.restraints import MemoryRestraints
 from simulator.memory.runs import MemoryRuns
 from simulator.memory.targets import MemoryTargets
 from simulator.memory.tenant import MemoryTenant
@@ -21,6 +22,7 @@ class MemoryTransaction:
         job_ids: dict[int, str] = {}
         self.devices: Final = MemoryDevices(journal)
         self.groups: Final = MemoryGroups(journal, self.devices)
+        self.restraints: Final = MemoryRestraints(journal)
         self.runs: Final = MemoryRuns(journal, job_ids)
         self.targets: Final = MemoryTargets(journal, self.devices, self.runs)
         self.commands: Final = MemoryCommands(journal, self.runs)

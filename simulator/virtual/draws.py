@@ -32,6 +32,7 @@ from controller.domain.pipeline import (
 )
 from protocol.ids import DeviceId, StageName, device_id
 from protocol.units import MINUTE, SECOND, Millis
+from simulator.virtual.gates import AdmissionDraw, asking, draw_admission
 from simulator.virtual.shapes import ShapeDraw, draw_shape, left_open
 
 REAL_KEYS_EVERY: Final = 50
@@ -180,6 +181,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     broker: BrokerDraw | None
     clocks: ClocksDraw
     shape: ShapeDraw | None
+    admission: AdmissionDraw | None
     chaos_ms: int
     floors: tuple[int, ...]
 
@@ -196,6 +198,8 @@ def draw(seed: int) -> Draws:
     clocks = _clocks(random.Random(f"{seed}/draws/clocks"))
     devices = tuple(device_id(f"d{number}") for number in range(1, count + 1))
     consent = random.Random(f"{seed}/consent")
+    asks = random.Random(f"{seed}/admission")
+    admission = draw_admission(asks)
     plain = Draws(
         seed=seed,
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
@@ -217,11 +221,19 @@ def draw(seed: int) -> Draws:
         consent=_consent(consent),
         broker=_broker(random.Random(f"{seed}/draws/broker")),
         clocks=clocks,
+        admission=admission,
         shape=None,
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )
-    return _with_reruns(random.Random(f"{seed}/reruns"), _shaped(shapes, plain))
+    return _with_reruns(random.Random(f"{seed}/reruns"), _shaped(shapes, _asking(asks, plain)))
+
+
+def _asking(chance: random.Random, plain: Draws) -> Draws:
+    """Return a world in which stages ask something of devices, where that is drawn."""
+    if plain.admission is None:
+        return plain
+    return msgspec.structs.replace(plain, pipelines=tuple(asking(chance, pipeline) for pipeline in plain.pipelines))
 
 
 def _shaped(chance: random.Random, plain: Draws) -> Draws:

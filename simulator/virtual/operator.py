@@ -24,6 +24,7 @@ from simulator.virtual.draws import DEVICES_MAX, GROUPS, RINGS, VERSIONS
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.release_team import ReleaseTeam
+from simulator.virtual.restrainer import Restrainer
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
@@ -60,6 +61,7 @@ class Operator:
         self._freeze_count = 0
         self._consenters = Consenters(world, oracle.picture, self._ask)
         self._again = world.chance("reruns")
+        self._restrainer = Restrainer(world, oracle.picture, self._ask)
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -83,6 +85,7 @@ class Operator:
     def begin_rare_acts(self) -> None:
         """Where that is drawn, stop everything now and then, and decide what a run waits for no longer."""
         self._team.begin()
+        self._restrainer.begin()
         draws = self._world.draws.operator
         if draws.stop_gap_ms:
             self._after(draws.stop_gap_ms, self._stop_everything)
@@ -110,6 +113,7 @@ class Operator:
 
     def settle(self) -> None:
         """Bring everything to its end, again and again."""
+        self._restrainer.settle()
         if any(standstill.STOP_EVERYTHING in run.run.pause_reasons for run in self.active):
             self._lift()
         for run in self.active:

@@ -19,6 +19,7 @@ from controller.app.records import (
     RunRecord,
     TargetRecord,
 )
+from controller.domain.admission import Hold
 from controller.domain.freeze import Freeze
 from controller.domain.pipeline import Pipeline
 from controller.domain.query import Described
@@ -52,17 +53,19 @@ class Commit:
     described: dict[int, list[Described]]
     gone: list[int]
     unseen: list[int]
+    kept_out: list[TargetRecord]
 
 
 @dataclass(slots=True)
 class Picture:
     """All that was committed. `true_now` is the world's time, `wall_now` what the controller's clock shows.
 
-    `revisions` are the definitions of each pipeline in order, `jobs` those of which anything was saved.
-    `down_ms` has each span from a death of the controller to the next commit, which is that of its recovery.
-    `session` returns the live session of a device, None where it has none or an unnoticed break has made it useless.
-    Behind a broker `connection` returns by which connection a device is there, None where it is not, and `is_lane_up`
-    whether the controller hears and reaches it. `counters` and `floors` are those of the releases, by version.
+    `revisions` are the definitions of each pipeline in order, `jobs` those of which anything was saved. `present` has
+    the life of the transport in which each device said hello that has not gone since. `down_ms` has each span from a
+    death of the controller to the next commit, which is that of its recovery. `session` returns the live session of a
+    device, None where it has none or an unnoticed break has made it useless. Behind a broker `connection` returns by
+    which connection a device is there, None where it is not, and `is_lane_up` whether the controller hears and
+    reaches it. `counters` and `floors` are those of the releases, by version.
     """
 
     true_now: Callable[[], Instant]
@@ -77,6 +80,9 @@ class Picture:
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     blocked: set[int] = field(default_factory=set)
     broken: set[int] = field(default_factory=set)
+    present: dict[int, int] = field(default_factory=dict)
+    holds: dict[int, Hold] = field(default_factory=dict)
+    pins: dict[int, str] = field(default_factory=dict)
     members: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     counts: dict[tuple[int, int], dict[TargetState, int]] = field(
         default_factory=lambda: defaultdict(lambda: dict.fromkeys(TargetState, 0))
@@ -136,6 +142,7 @@ class Picture:
             described=described,
             gone=changes.gone,
             unseen=changes.unseen,
+            kept_out=changes.kept_out,
         )
 
     def newest(self, pipeline: str) -> Pipeline:
@@ -180,6 +187,17 @@ class Picture:
         for device, is_blocked in changes.blocked:
             ids = {record.id for record in self.devices.values() if record.device == device}
             self.blocked = self.blocked | ids if is_blocked else self.blocked - ids
+        self.present |= {device.id: device.instance for device in changes.hellos}
+        for device_id in (*changes.gone, *changes.unseen):
+            self.present.pop(device_id, None)
+        for device_id, hold in changes.held:
+            self.holds.pop(device_id, None)
+            if hold is not None:
+                self.holds[device_id] = hold
+        for device_id, versions in changes.pinned:
+            self.pins.pop(device_id, None)
+            if versions is not None:
+                self.pins[device_id] = versions
         for device_id, is_broken in changes.installed:
             (self.broken.add if is_broken else self.broken.discard)(device_id)
 

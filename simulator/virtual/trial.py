@@ -30,6 +30,7 @@ from simulator.virtual.ports import WallClock
 from simulator.virtual.scheduler import run_now
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
+from simulator.virtual.waiting import Waiting
 from simulator.virtual.world import World
 
 EVENTS_MAX: Final = 300_000
@@ -84,6 +85,7 @@ class Trial:
         self._operator = Operator(world, self._server, oracle)
         self._nemesis = Nemesis(world, network, self._server, self._devices)
         self._ending = Ending(world, picture, self._devices)
+        self._waiting = Waiting(picture)
 
     def run(self) -> Outcome:
         """Let it all happen."""
@@ -134,6 +136,8 @@ class Trial:
             if world.now > last:
                 world.violated(LIVENESS, "; ".join(left))
                 return count
+            for complaint in self._waiting.look(self._operator.active):
+                world.violated(LIVENESS, complaint)
             count += self._play(until=world.now + CHECK_MS)
         count += self._call_the_roll()
         if not world.violations:

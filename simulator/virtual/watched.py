@@ -16,6 +16,7 @@ from controller.app.records import (
     TargetRecord,
 )
 from controller.app.repositories import Transaction
+from controller.domain.admission import Hold, Pin
 from controller.domain.freeze import Freeze
 from controller.domain.pipeline import Pipeline
 from protocol.ids import DeviceId
@@ -41,6 +42,9 @@ class Changes:
     revisions: list[PipelineRecord] = field(default_factory=list)
     jobs: list[JobRecord] = field(default_factory=list)
     channels: list[ChannelRecord] = field(default_factory=list)
+    held: list[tuple[int, Hold | None]] = field(default_factory=list)
+    pinned: list[tuple[int, str | None]] = field(default_factory=list)
+    kept_out: list[TargetRecord] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
     calendar: list[tuple[str, Freeze | None]] = field(default_factory=list)
@@ -128,6 +132,26 @@ class _Groups(_Watched):
         return changed
 
 
+class _Restraints(_Watched):
+    __slots__ = ()
+
+    def hold(self, device_id: int, hold: Hold) -> None:
+        self._inner.hold(device_id, hold)
+        self._changes.held.append((device_id, hold))
+
+    def unhold(self, device_id: int) -> bool:
+        self._changes.held.append((device_id, None))
+        return bool(self._inner.unhold(device_id))
+
+    def pin(self, device_id: int, pin: Pin) -> None:
+        self._inner.pin(device_id, pin)
+        self._changes.pinned.append((device_id, pin.versions))
+
+    def unpin(self, device_id: int, app: str) -> bool:
+        self._changes.pinned.append((device_id, None))
+        return bool(self._inner.unpin(device_id, app))
+
+
 class _Runs(_Watched):
     __slots__ = ()
 
@@ -151,6 +175,10 @@ class _Targets(_Watched):
     def save(self, targets: Sequence[TargetRecord]) -> None:
         self._inner.save(targets)
         self._changes.targets.extend(targets)
+
+    def block(self, targets: Sequence[TargetRecord]) -> None:
+        self._inner.block(targets)
+        self._changes.kept_out.extend(targets)
 
 
 class _Commands(_Watched):
@@ -194,11 +222,23 @@ class _Log(_Watched):
 class Watched:
     """A transaction; implements `controller.app.repositories.Transaction`."""
 
-    __slots__ = ("catalog", "commands", "credentials", "devices", "groups", "log", "runs", "targets", "tenant")
+    __slots__ = (
+        "catalog",
+        "commands",
+        "credentials",
+        "devices",
+        "groups",
+        "log",
+        "restraints",
+        "runs",
+        "targets",
+        "tenant",
+    )
 
     def __init__(self, inner: Transaction, changes: Changes) -> None:
         self.catalog = _Catalog(inner.catalog, changes)
         self.credentials = inner.credentials
+        self.restraints = _Restraints(inner.restraints, changes)
         self.tenant = _Tenant(inner.tenant, changes)
         self.commands = _Commands(inner.commands, changes)
         self.devices = _Devices(inner.devices, changes)

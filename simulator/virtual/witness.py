@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from agent.core.model import Phase
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
+from controller.domain.admission import BlockReason
 from controller.domain.rerun import Purpose, Unfit
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
@@ -19,6 +20,13 @@ from simulator.virtual.shapes import OUTPUT
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
 
+_KEPT_OUT: Final = {
+    BlockReason.HELD: Sometimes.KEPT_OUT_HELD,
+    BlockReason.PINNED: Sometimes.KEPT_OUT_PINNED,
+    BlockReason.PRECONDITION: Sometimes.KEPT_OUT_PRECONDITION,
+    BlockReason.WINDOW_CLOSED: Sometimes.KEPT_OUT_WINDOW,
+    BlockReason.SITE_FULL: Sometimes.KEPT_OUT_SITE,
+}
 _BEGUN: Final = {
     "trigger:schedule": Sometimes.BEGAN_BY_SCHEDULE,
     "trigger:channel": Sometimes.BEGAN_BY_RELEASE,
@@ -48,6 +56,10 @@ class Witness(Observer):
             self._ran(run_before, run)
         for report in commit.reports:
             self._reported(report)
+        for row in commit.kept_out:
+            assert row.blocked is not None
+            self._world.sometimes(_KEPT_OUT[row.blocked])
+            self._world.say("row", f"{row.name} waits: {row.block_text}")
         return ()
 
     def _joined(self, row: TargetRecord) -> None:
@@ -68,6 +80,8 @@ class Witness(Observer):
             sometimes(Sometimes.GIVEN_UP_AT_WORK)
         if new.attempt_state is AttemptState.SENT and new.due is None:
             sometimes(Sometimes.SUSPENDED)
+        if old.returns and new.state is TargetState.QUEUED:
+            sometimes(Sometimes.RETURNED)
         if new.left is Left.BROKEN:
             sometimes(Sometimes.LEFT_BROKEN)
         if new.reason is Reason.VERIFY_FAILED and old.reason is not new.reason:

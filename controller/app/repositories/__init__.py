@@ -9,6 +9,7 @@ from controller.app.repositories.devices import Devices as Devices
 from controller.app.repositories.devices import Groups as Groups
 from controller.app.repositories.log import Log as Log
 from controller.app.repositories.log import ReportKey as ReportKey
+from controller.app.repositories.restraints import RestraintsKept as RestraintsKept
 from controller.app.repositories.rollouts import Commands as Commands
 from controller.app.repositories.rollouts import Runs as Runs
 from controller.app.repositories.rollouts import Targets as Targets

@@ -10,6 +10,7 @@ from controller.app.records import (
     RunRecord,
     TargetRecord,
 )
+from controller.domain.admission import BlockReason
 from controller.domain.target import TargetState
 from protocol.ids import AppName, Digest
 from protocol.units import Instant
@@ -75,7 +76,7 @@ class Targets(Protocol):
         """Return up to *limit* queued devices of a stage in dispatch order that may go now.
 
         They are online in *instance*, their `due` (run time) is None or not after *now*, and they are at work in no
-        run, not blocked and not broken.
+        run, neither shut out nor broken, and nothing blocks their row.
         """
 
     def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
@@ -109,7 +110,36 @@ class Targets(Protocol):
         """Return the earliest `due` of a run, in run time."""
 
     def save(self, targets: Sequence[TargetRecord]) -> None:
-        """Store `target` and `updated_at` of each; `ready` is `set_ready`'s, and `previous` is `note_previous`'s."""
+        """Store `target`, `site` and `updated_at` of each.
+
+        `ready` is `set_ready`'s, and `previous` is `note_previous`'s.
+
+        A row that enters another state, or the queue anew, is blocked no more.
+        """
+
+    def block(self, targets: Sequence[TargetRecord]) -> None:
+        """Store why each of these queued rows may not go, until when, and its `site`."""
+
+    def unblock(self, device_ids: Collection[int]) -> list[int]:
+        """Let the rows of devices be judged anew; return the ids of the runs that had any blocked."""
+
+    def unblock_checked(self, run_id: int, at: Instant, *, limit: int) -> None:
+        """Let up to *limit* rows of a run whose `check_at` has come be judged anew, the earliest first."""
+
+    def unblock_reason(self, run_id: int, reason: BlockReason) -> None:
+        """Let the rows of a run that are blocked for one reason be judged anew."""
+
+    def unblock_site(self, run_id: int, stage: int, site: str) -> None:
+        """Let the rows of a stage that found this site full be judged anew."""
+
+    def next_check(self, run_id: int) -> Instant | None:
+        """Return the earliest `check_at` of a run."""
+
+    def at_site(self, stage_id: int, sites: Collection[str]) -> dict[str, int]:
+        """Return how many devices of a stage are at work at each of these sites that has any."""
+
+    def blocked_counts(self, run_id: int) -> dict[tuple[int, BlockReason], int]:
+        """Return how many devices of a run are blocked, by (position of the stage, reason)."""
 
     def note_previous(self, ids: Collection[int], *, app: AppName) -> None:
         """Set `previous` of rows that have none to the version of *app* that the device has, the highest of several."""

@@ -7,6 +7,7 @@ from controller.app.ports import Priority
 from controller.app.repositories.catalog import Catalog
 from controller.app.repositories.devices import Devices, Groups
 from controller.app.repositories.log import Log
+from controller.app.repositories.restraints import RestraintsKept
 from controller.app.repositories.rollouts import Commands, Runs, Targets
 from controller.app.repositories.tenant import Credentials, Tenant
 
@@ -23,6 +24,10 @@ class Transaction(Protocol):
     @property
     def groups(self) -> Groups:
         """Groups of devices."""
+
+    @property
+    def restraints(self) -> RestraintsKept:
+        """Holds, pins and upgrade paths."""
 
     @property
     def runs(self) -> Runs:

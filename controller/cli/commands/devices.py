@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from controller.cli.addresses import quoted
-from controller.cli.commands import Limit, Reason, pairs_of, show_list
+from controller.cli.commands import Limit, Reason, pairs_of, show_list, time_after
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Output, Shape
 from controller.cli.session import Session, command
@@ -13,6 +13,7 @@ from controller.cli.session import Session, command
 group = typer.Typer()
 
 DeviceName = Annotated[str, typer.Argument(help="The device's id.")]
+AppName = Annotated[str, typer.Argument(help="The app's name.")]
 
 
 def _apps(device: Any) -> str:
@@ -26,7 +27,20 @@ def _state(device: Any) -> str:
         return "blocked"
     if device["broken"]:
         return "broken"
+    if device["hold"]:
+        return "held"
     return "online" if device["online"] else "offline"
+
+
+def _held_for(device: Any) -> str:
+    hold = device["hold"]
+    if hold is None:
+        return ""
+    return f"{hold['reason']} ({hold['by']}" + (f", until {hold['ends_at']})" if hold["ends_at"] else ")")
+
+
+def _pins(device: Any) -> str:
+    return ", ".join(f"{pin['app']} {pin['versions']}: {pin['reason']} ({pin['by']})" for pin in device["pins"])
 
 
 SHAPE = Shape(
@@ -40,6 +54,8 @@ SHAPE = Shape(
         Column("LAST SEEN", "last_seen_at"),
         Column("AGENT", "agent", is_wide=True),
         Column("FACTS", "facts", is_wide=True),
+        Column("HELD FOR", _held_for, is_wide=True),
+        Column("PINS", _pins, is_wide=True),
         Column("ENROLLED", "enrolled_at", is_wide=True),
         Column("CERTIFICATE ENDS", "certificate_expires_at", is_wide=True),
     ),
@@ -155,6 +171,50 @@ def remove_device(session: Session, device: DeviceName, reason: Reason) -> None:
     session.confirm(f"{device} will leave its groups, and end as removed in every run that has not ended")
     path = f"/v1/devices/{quoted(device)}/remove"
     session.printer.item(session.client.send("POST", path, {"reason": reason}), SHAPE)
+
+
+@command(group, "hold")
+def hold_device(
+    session: Session,
+    *,
+    device: DeviceName,
+    reason: Reason,
+    span: Annotated[str, typer.Option("--for", help="Only for a span such as 2h; else until it is lifted.")] = "",
+) -> None:
+    """Give a device no work. What it has not accepted goes back to the queue; what it has accepted goes on."""
+    _require(reason)
+    body = {"reason": reason, "until": time_after(span) if span else None}
+    session.printer.item(session.client.send("POST", f"/v1/devices/{quoted(device)}/hold", body), SHAPE)
+
+
+@command(group, "unhold")
+def unhold_device(session: Session, device: DeviceName, reason: Reason) -> None:
+    """Let a device get work again."""
+    _require(reason)
+    session.printer.item(session.client.send("POST", f"/v1/devices/{quoted(device)}/unhold", {"reason": reason}), SHAPE)
+
+
+@command(group, "pin")
+def pin_device(
+    session: Session,
+    *,
+    device: DeviceName,
+    app: AppName,
+    versions: Annotated[str, typer.Argument(help="The only versions it may get, such as 2.1, '<3' or '>=2,!=2.3.*'.")],
+    reason: Reason,
+) -> None:
+    """Give a device no other versions of an app than these."""
+    _require(reason)
+    body = {"app": app, "versions": versions, "reason": reason}
+    session.printer.item(session.client.send("POST", f"/v1/devices/{quoted(device)}/pin", body), SHAPE)
+
+
+@command(group, "unpin")
+def unpin_device(session: Session, *, device: DeviceName, app: AppName, reason: Reason) -> None:
+    """Let a device get any version of an app again."""
+    _require(reason)
+    body = {"app": app, "reason": reason}
+    session.printer.item(session.client.send("POST", f"/v1/devices/{quoted(device)}/unpin", body), SHAPE)
 
 
 def _require(reason: str) -> None:

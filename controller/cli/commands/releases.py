@@ -57,6 +57,19 @@ CHANNEL = Shape(
         Column("STARTED", lambda entry: ", ".join(entry["runs"])),
     ),
 )
+PATH = Shape(
+    "version",
+    (
+        Column("APP", "app"),
+        Column("VERSION", "version"),
+        Column("FROM", lambda path: path["allowed"] or "any"),
+        Column("NOT FROM", "forbidden"),
+        Column("THROUGH", lambda path: ", ".join(path["through"])),
+        Column("REASON", "reason"),
+        Column("BY", "by"),
+        Column("SINCE", "at"),
+    ),
+)
 App = Annotated[str, typer.Argument(help="The app.")]
 Version = Annotated[str, typer.Argument(help="The version of the release.")]
 InChannel = Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel, such as stable.")]
@@ -108,6 +121,31 @@ def withdraw_release(session: Session, *, app: App, version: Version, reason: Re
 def _change(session: Session, app: str, version: str, verb: str, body: dict[str, Any]) -> None:
     path = f"/v1/releases/{quoted(app)}/{quoted(version)}/{verb}"
     session.printer.item(session.client.send("POST", path, body), SHAPE)
+
+
+@command(group, "path")
+def order_path(
+    session: Session,
+    *,
+    app: App,
+    version: Version,
+    allowed: Annotated[str, typer.Option("--from", help="The only versions it may be installed over: '>=1.2'.")] = "",
+    forbidden: Annotated[str, typer.Option("--not", help="Versions it may not be installed over: '1.3.*'.")] = "",
+    through: Annotated[
+        list[str] | None, typer.Option("--through", help="A version to have, or have passed, before; repeatable.")
+    ] = None,
+    reason: Reason = "",
+    show: Annotated[bool, typer.Option("--show", help="Only say what holds now.")] = False,
+) -> None:
+    """Say from which versions a release may be installed; with no versions, from all again."""
+    path = f"/v1/releases/{quoted(app)}/{quoted(version)}/path"
+    if show:
+        session.printer.item(session.client.get(path), PATH)
+        return
+    if not reason.strip():
+        raise CliError("expected --reason: devices that wait for it say so", code=ExitCode.USAGE)
+    body = {"allowed": allowed, "forbidden": forbidden, "through": through or [], "reason": reason}
+    session.printer.item(session.client.send("PUT", path, body), PATH)
 
 
 @command(group, "publish")

@@ -1,5 +1,6 @@
 """``tidegate run``: start, watch and steer runs."""
 
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +47,14 @@ def _devices(run: Any) -> str:
     return f"{ended}/{total}"
 
 
+def _blocked(run: Any) -> str:
+    """Say how many devices may not begin, by reason and over all stages; a list of runs does not tell."""
+    counts: Counter[str] = Counter()
+    for stage in run["stages"]:
+        counts.update(stage["blocked"])
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+
+
 SHAPE = Shape(
     "id",
     (
@@ -59,6 +68,7 @@ SHAPE = Shape(
         Column("ENDED", "ended_at"),
         Column("REASON", "reason"),
         Column("PIPELINE", lambda run: f"{run['pipeline']} r{run['revision']}", is_wide=True),
+        Column("BLOCKED", _blocked, is_wide=True),
         Column("STARTED BY", "started_by", is_wide=True),
         Column("FROZEN", _frozen, is_wide=True),
         Column("OVER", lambda run: f"{run['purpose']} of {run['source']}" if run["source"] else "", is_wide=True),
@@ -76,6 +86,8 @@ TARGET = Shape(
         Column("STEP", "attempt_state"),
         Column("REASON", "reason"),
         Column("WAITS FOR", "waits_for"),
+        Column("BLOCKED", "blocked", is_wide=True),
+        Column("ASKED AGAIN", "check_at", is_wide=True),
         Column("LEFT", "left", is_wide=True),
         Column("HAD", "previous", is_wide=True),
         Column("GOES TO", "wanted", is_wide=True),

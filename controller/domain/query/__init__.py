@@ -21,6 +21,7 @@ True
 True
 """
 
+from controller.domain.query.asked import facts_needed
 from controller.domain.query.described import Described
 from controller.domain.query.errors import BeyondLimit, InvalidQuery, MisplacedValue, NotAQuery, UnknownName
 from controller.domain.query.evaluate import matches
@@ -42,6 +43,7 @@ __all__ = [
     "MisplacedValue",
     "NotAQuery",
     "UnknownName",
+    "facts_needed",
     "highest",
     "matches",
     "parse",

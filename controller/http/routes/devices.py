@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from controller.app import devices, removing, why
+from controller.app import devices, removing, restraining, why
 from controller.app.conditions import labels_tag
 from controller.app.views import DeviceView, DeviceWhyView, Page
 from controller.domain.query import LENGTH_MAX
@@ -12,6 +12,7 @@ from controller.http import schemas
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatIsExpected, say_tag
 from controller.http.routes import EDIT, READ, READ_ONE, WRITE, Cursor, Id, Limit, pairs_of
+from protocol.units import Instant
 
 LABELS_MAX = 16
 
@@ -101,3 +102,28 @@ async def unblock_device(c: Context, actor: Operator, device: Id, body: schemas.
 async def remove_device(c: Context, actor: Operator, device: Id, body: schemas.WithReason) -> DeviceView:
     """Take a device out of the fleet, its groups and every active run. Enrolling it anew brings it back."""
     return await removing.remove(c, actor, device=device, reason=body.reason)
+
+
+@router.post("/{device}/hold", response_model=schemas.Device, responses=WRITE, summary="Hold a device")
+async def hold_device(c: Context, actor: Operator, device: Id, body: schemas.NewHold) -> DeviceView:
+    """Give a device no work; what it has not accepted goes back to the queue, what it has accepted goes on."""
+    until = None if body.until is None else Instant(body.until)  # type: ignore[arg-type]
+    return await restraining.hold(c, actor, device=device, reason=body.reason, until=until)
+
+
+@router.post("/{device}/unhold", response_model=schemas.Device, responses=WRITE, summary="Lift a hold")
+async def unhold_device(c: Context, actor: Operator, device: Id, body: schemas.WithReason) -> DeviceView:
+    """Let a device get work again."""
+    return await restraining.unhold(c, actor, device=device, reason=body.reason)
+
+
+@router.post("/{device}/pin", response_model=schemas.Device, responses=WRITE, summary="Pin an app of a device")
+async def pin_device(c: Context, actor: Operator, device: Id, body: schemas.NewPin) -> DeviceView:
+    """Give a device no version of an app outside a range such as `>=2.0, <3`."""
+    return await restraining.pin(c, actor, device=device, app=body.app, versions=body.versions, reason=body.reason)
+
+
+@router.post("/{device}/unpin", response_model=schemas.Device, responses=WRITE, summary="Take a pin away")
+async def unpin_device(c: Context, actor: Operator, device: Id, body: schemas.NoPin) -> DeviceView:
+    """Let a device get any version of an app again."""
+    return await restraining.unpin(c, actor, device=device, app=body.app, reason=body.reason)

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from controller.app import channels, releases, withdrawal
+from controller.app import channels, paths, releases, withdrawal
 from controller.app.access import Actor, Permission
-from controller.app.views import ChannelView, ReleaseView
+from controller.app.views import ChannelView, ReleaseView, UpgradePathView
 from controller.http import ranges, schemas
 from controller.http.auth import EITHER, Context, Operator, OperatorOrDevice
 from controller.http.problems import documented
@@ -93,6 +93,31 @@ async def deprecate_release(c: Context, actor: Operator, app: Id, version: Id, b
 async def withdraw_release(c: Context, actor: Operator, app: Id, version: Id, body: schemas.WithReason) -> ReleaseView:
     """Block it everywhere and for good; once this is answered, nothing that installs it is sent any more."""
     return await withdrawal.withdraw(c, actor, app=app, version=version, reason=body.reason)
+
+
+@router.get(
+    "/{app}/{version}/path", response_model=schemas.UpgradePath, responses=READ_ONE, summary="Show an upgrade path"
+)
+async def get_path(c: Context, actor: Operator, app: Id, version: Id) -> UpgradePathView:
+    """Say from which versions a release may be installed."""
+    return await paths.get(c, actor, app=app, version=version)
+
+
+@router.put(
+    "/{app}/{version}/path", response_model=schemas.UpgradePath, responses=WRITE, summary="Order an upgrade path"
+)
+async def order_path(c: Context, actor: Operator, app: Id, version: Id, body: schemas.NewPath) -> UpgradePathView:
+    """Say from which versions a release may be installed, and through which; what was sent is not taken back."""
+    return await paths.order(
+        c,
+        actor,
+        app=app,
+        version=version,
+        allowed=body.allowed,
+        forbidden=body.forbidden,
+        through=body.through,
+        reason=body.reason,
+    )
 
 
 def require_read(caller: Actor | str) -> None:

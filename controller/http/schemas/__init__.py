@@ -4,11 +4,16 @@ from controller.http.schemas.devices import Device as Device
 from controller.http.schemas.devices import Enrol as Enrol
 from controller.http.schemas.devices import Enrolled as Enrolled
 from controller.http.schemas.devices import Group as Group
+from controller.http.schemas.devices import HoldOrder as HoldOrder
 from controller.http.schemas.devices import Installed as Installed
 from controller.http.schemas.devices import Labels as Labels
 from controller.http.schemas.devices import Members as Members
 from controller.http.schemas.devices import MembersChanged as MembersChanged
 from controller.http.schemas.devices import NewGroup as NewGroup
+from controller.http.schemas.devices import NewHold as NewHold
+from controller.http.schemas.devices import NewPin as NewPin
+from controller.http.schemas.devices import NoPin as NoPin
+from controller.http.schemas.devices import PinOrder as PinOrder
 from controller.http.schemas.devices import Renew as Renew
 from controller.http.schemas.devices import Renewed as Renewed
 from controller.http.schemas.parts import GROUP_PATH_LENGTH_MAX as GROUP_PATH_LENGTH_MAX
@@ -26,7 +31,9 @@ from controller.http.schemas.parts import rfc3339 as rfc3339
 from controller.http.schemas.releases import Artifact as Artifact
 from controller.http.schemas.releases import Channel as Channel
 from controller.http.schemas.releases import NewChannel as NewChannel
+from controller.http.schemas.releases import NewPath as NewPath
 from controller.http.schemas.releases import Release as Release
+from controller.http.schemas.releases import UpgradePath as UpgradePath
 from controller.http.schemas.runs import Approval as Approval
 from controller.http.schemas.runs import ApproveStage as ApproveStage
 from controller.http.schemas.runs import Counters as Counters

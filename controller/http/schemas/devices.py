@@ -10,7 +10,18 @@ from pydantic import (
 
 from controller.app.groups import NAMED_MAX
 from controller.domain.query import LENGTH_MAX
-from controller.http.schemas.parts import GROUP_PATH_LENGTH_MAX, Answer, Base64, Body, Key, Pem, Time, Word
+from controller.http.schemas.parts import (
+    GROUP_PATH_LENGTH_MAX,
+    Answer,
+    Base64,
+    Body,
+    Key,
+    Moment,
+    Pem,
+    Reason,
+    Time,
+    Word,
+)
 from protocol.profiles import Profile
 
 
@@ -21,6 +32,25 @@ class Installed(Answer):
     version: str
     sha256: str
     counter: int
+
+
+class HoldOrder(Answer):
+    """An order that a device gets no work; `ends_at` is null where it has no end."""
+
+    by: str
+    reason: str
+    at: Time
+    ends_at: Time | None
+
+
+class PinOrder(Answer):
+    """An order that a device gets no version of an app outside a range."""
+
+    app: str
+    versions: str
+    by: str
+    reason: str
+    at: Time
 
 
 class Device(Answer):
@@ -40,6 +70,38 @@ class Device(Answer):
     enrolled_at: Time
     last_seen_at: Time | None
     certificate_expires_at: Time
+    hold: HoldOrder | None
+    pins: list[PinOrder]
+
+
+class NewHold(Body):
+    """Why a device gets no work, and until when; without an end until somebody lifts it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"reason": "trade fair", "until": "2026-05-04T06:00:00Z"}]}
+    )
+
+    reason: Reason
+    until: Moment | None = None
+
+
+class NewPin(Body):
+    """The only versions of an app that a device may get, and why."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"app": "shop", "versions": ">=2.0, <3", "reason": "audit"}]}
+    )
+
+    app: Word
+    versions: Annotated[str, Field(max_length=LENGTH_MAX)]
+    reason: Reason
+
+
+class NoPin(Body):
+    """The app of which a device may get any version again, and why."""
+
+    app: Word
+    reason: Reason
 
 
 class Labels(Body):

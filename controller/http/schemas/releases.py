@@ -1,13 +1,19 @@
 """Releases, channels and artifacts."""
 
+from typing import Annotated
+
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
 )
 
+from controller.app.paths import THROUGH_MAX
+from controller.domain.ranges import LENGTH_MAX
 from controller.http.schemas.parts import (
     Answer,
     Body,
+    Reason,
     Time,
     Word,
 )
@@ -50,6 +56,32 @@ class Channel(Answer):
     at: Time
     actor: str
     runs: list[str]
+
+
+class NewPath(Body):
+    """From which versions a release may be installed, and why; with ranges and versions left out, from all."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"allowed": ">=1.2", "through": ["2.0"], "reason": "2.0 moves the database"}]}
+    )
+
+    allowed: Annotated[str, Field(max_length=LENGTH_MAX)] = ""
+    forbidden: Annotated[str, Field(max_length=LENGTH_MAX)] = ""
+    through: Annotated[list[Word], Field(max_length=THROUGH_MAX)] = Field(default_factory=list)
+    reason: Reason
+
+
+class UpgradePath(Answer):
+    """From which versions a release may be installed; all is empty where nobody has ordered anything."""
+
+    app: str
+    version: str
+    allowed: str
+    forbidden: str
+    through: list[str]
+    reason: str
+    by: str
+    at: Time | None
 
 
 class Artifact(BaseModel):

@@ -82,6 +82,7 @@ class Stage(Answer):
     max_in_flight: int
     per_minute: int | None
     paced_until: Time | None
+    blocked: dict[str, int]
     opened_at: Time | None
     ended_at: Time | None
     approvals: list[Approval]
@@ -163,6 +164,8 @@ class Target(Answer):
     left: str
     outputs: dict[str, int | float | str]
     waits_for: str
+    blocked: str
+    check_at: Time | None
     done: int
     total: int
     updated_at: Time

@@ -5,6 +5,7 @@ To add one: write a `Law` in a module named after what it protects, list it in `
 
 from typing import Final
 
+from simulator.virtual.laws.admission import OnlyAdmitted
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
 from simulator.virtual.laws.by_hand import OnlyByHand
 from simulator.virtual.laws.clocks import AttemptsHaveAnEnd, WaitingHasAnEnd
@@ -35,6 +36,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     InFlightIsBounded,
     RatesHold,
     OnlyMembers,
+    OnlyAdmitted,
     NobodyIsLeftOut,
     NewcomersJoin,
     RetriesWhatFailed,

@@ -42,14 +42,23 @@ class OneWorkPerDevice(Law):
 
 
 class AttemptsFollowEachOther(Law):
-    """Attempts are counted one by one within the budget; only a queued device begins one, and only once."""
+    """Attempts are counted one by one within the budget; only a queued device begins one, and only once.
+
+    What was called back before the device accepted it is not counted.
+    """
 
     number = 4
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__(picture)
+        self._returns: dict[int, int] = defaultdict(int)
 
     def committed(self, commit: Commit) -> Complaints:
         """Compare each row with what it was."""
         for before, row in commit.targets:
             yield from self._judge(before, row)
+            if before is not None and row.target.returns and not before.target.returns:
+                self._returns[row.id] += 1
         released = {row.target.command for _, row in commit.targets if row.target.attempt_state is AttemptState.SENT}
         for command in commit.commands:
             if command.op is Op.INSTALL and command.digest not in released:
@@ -59,7 +68,8 @@ class AttemptsFollowEachOther(Law):
         attempt = 0 if before is None else before.target.attempt
         if row.target.attempt == attempt:
             return
-        budget = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage].retry.attempts_max
+        retry = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage].retry
+        budget = retry.attempts_max + self._returns[row.id]
         if row.target.attempt != attempt + 1:
             yield f"{row.name} goes from attempt {attempt} to {row.target.attempt}"
         if row.target.attempt > budget:

@@ -44,7 +44,10 @@ class AttemptsHaveAnEnd(Law):
 
 
 class WaitingHasAnEnd(Law):
-    """Devices that still wait when their time is over go without, then and not before."""
+    """Devices that still wait when their time is over go without, then and not before.
+
+    Time in a freeze does not count; how late it is then is not judged for the run of one.
+    """
 
     number = 4
 
@@ -77,14 +80,15 @@ class WaitingHasAnEnd(Law):
         run = self.picture.runs[row.run_id]
         limit_ms, stage = run.plan.pipeline.stages[row.stage].timeouts.queued_ms, run.run.stages[row.stage]
         open_ms, slack_ms = self._open_for(row)
-        if row.target.state == "in_progress" and limit_ms is not None and open_ms - slack_ms > limit_ms + LATE_MS:
+        is_late = limit_ms is not None and open_ms - slack_ms > limit_ms + LATE_MS and not _has_freezes(run)
+        if row.target.state == "in_progress" and is_late:
             yield f"{row.name} begins {open_ms} ms after its stage opened, and was to wait for {limit_ms} ms"
         is_early = limit_ms is None or open_ms + slack_ms + EARLY_MS < limit_ms
         if row.target.state == "timed_out" and not stage.is_recalled and is_early:
             yield f"{row.name} goes without after {open_ms} ms, and was to wait for {limit_ms} ms"
 
     def _waits(self, run: RunRecord) -> Iterator[str]:
-        if run.run.state != "running" or run.run.is_paused:
+        if run.run.state != "running" or run.run.is_paused or _has_freezes(run):
             return
         for index, (plan, stage) in enumerate(zip(run.plan.pipeline.stages, run.run.stages, strict=True)):
             limit_ms = plan.timeouts.queued_ms
@@ -93,3 +97,8 @@ class WaitingHasAnEnd(Law):
             open_ms, slack_ms = self._open_for((run.id, index))
             if open_ms - slack_ms > limit_ms + LATE_MS:
                 yield f"{stage.tally.queued} devices of stage {index} wait {open_ms} ms, and were to for {limit_ms} ms"
+
+
+def _has_freezes(run: RunRecord) -> bool:
+    """Say whether a freeze has held the run, or may."""
+    return bool(run.run.freezes or run.run.freeze or run.run.frozen_ms)

@@ -273,11 +273,25 @@ class Rig:
 
     def start(self, *stages: Stage, version: str = "1.0.0", **pipeline: Any) -> str:
         """Apply a pipeline of *stages*, start a run of a job over it, and return the run's id."""
+        if not any(job.name == "job" for job in self.do(jobs.list_jobs)):
+            self.publish(version)
+        return self.start_published(*stages, version=version, **pipeline)
+
+    def start_with(
+        self, *stages: Stage, version: str = "1.0.0", requires: tuple[str, ...] = (), **pipeline: Any
+    ) -> str:
+        """Start a run whose operation *requires* what agents must be able to do."""
+        self.publish(version)
+        return self.start_published(*stages, version=version, requires=requires, **pipeline)
+
+    def start_published(
+        self, *stages: Stage, version: str = "1.0.0", requires: tuple[str, ...] = (), **pipeline: Any
+    ) -> str:
+        """Start a run of a release that is there."""
         definition = Pipeline(name="rollout", stages=stages, **pipeline)
         self.do(pipelines.apply, definition=definition)
         if not any(job.name == "job" for job in self.do(jobs.list_jobs)):
-            self.publish(version)
-            operation = Operation(app=APP, version=version)
+            operation = Operation(app=APP, version=version, requires=requires)
             self.do(jobs.create, name="job", pipeline="rollout", operation=operation)
         return self.do(runs.start, job="job").id
 

@@ -260,6 +260,41 @@ CALLS = (
     Call("device remove kiosk-1 --reason sold --yes", "removing.remove", {"device": "kiosk-1", "reason": "sold"}, "k1"),
     Call("device unblock kiosk-1 --reason found", "devices.unblock", {"device": "kiosk-1", "reason": "found"}, "k1"),
     Call(
+        "device hold kiosk-1 --reason fair",
+        "restraining.hold",
+        {"device": "kiosk-1", "reason": "fair", "until": None},
+        "kiosk-1",
+    ),
+    Call(
+        "device unhold kiosk-1 --reason over", "restraining.unhold", {"device": "kiosk-1", "reason": "over"}, "kiosk-1"
+    ),
+    Call(
+        "device pin kiosk-1 shop <3 --reason audit",
+        "restraining.pin",
+        {"device": "kiosk-1", "app": "shop", "versions": "<3", "reason": "audit"},
+        "kiosk-1",
+    ),
+    Call(
+        "device unpin kiosk-1 shop --reason done",
+        "restraining.unpin",
+        {"device": "kiosk-1", "app": "shop", "reason": "done"},
+        "kiosk-1",
+    ),
+    Call(
+        "release path shop 2.1.0 --from >=1.2 --not 1.3.* --through 2.0 --reason database",
+        "paths.order",
+        {
+            "app": "shop",
+            "version": "2.1.0",
+            "allowed": ">=1.2",
+            "forbidden": "1.3.*",
+            "through": ["2.0"],
+            "reason": "database",
+        },
+        "2.0 moves the database",
+    ),
+    Call("release path shop 2.1.0 --show", "paths.get", {"app": "shop", "version": "2.1.0"}, ">=1.2"),
+    Call(
         "device list --query has(labels.a) --group eu --limit 1",
         "devices.list_devices",
         {

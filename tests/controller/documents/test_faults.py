@@ -119,8 +119,8 @@ triggers:
             "stages[0].gate.failures.more_than | 6:35: the field 'more_than' is missing",
             "stages[0].gate.failures.morethan | 6:36: unknown field; did you mean 'more_than'?",
             (
-                "stages[0].zzz | 7:5: unknown field; known are allow_empty, gate, name, needs, on_failure, pace, retry, "
-                "targets, timeouts, trigger, when"
+                "stages[0].zzz | 7:5: unknown field; known are allow_empty, gate, name, needs, on_failure, pace, "
+                "preconditions, retry, targets, timeouts, trigger, when, …"
             ),
         ),
     ),

@@ -31,6 +31,7 @@ from controller.domain.pipeline import (
     OnFailure,
     Operation,
     Pace,
+    PerSite,
     Pipeline,
     Retry,
     Rollback,
@@ -41,6 +42,7 @@ from controller.domain.pipeline import (
     validate,
 )
 from controller.domain.trigger import OnRelease, OnSchedule
+from controller.domain.window import MINUTES, Day, Window
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, Millis
 from tests.controller.domain.query.trees import PATHS, trees
@@ -50,6 +52,7 @@ kind: Pipeline
 name: shop
 description: everything that can be said
 timeout: 14d
+timezone: Europe/Berlin
 stages:
   - name: canary
     targets:
@@ -60,7 +63,12 @@ stages:
       exclude: [k-3]
       percent: 5
     trigger: manual
-    pace: {max_in_flight: 20, per_minute: {start: 10, factor: 2, every: 100, max: 1000}}
+    pace:
+      max_in_flight: 20
+      per_minute: {start: 10, factor: 2, every: 100, max: 1000}
+      per_site: {label: store, max: 2}
+    windows: [{days: [sat, fri], from: "22:00", to: "04:00"}, {from: "0:00", to: "24:00"}]
+    preconditions: facts.battery >= 20
     gate:
       success: 95%
       straggler_after: 1h
@@ -78,7 +86,8 @@ stages:
     gate: {failures: {more_than: 3}}
 ---
 {"kind": "Job", "name": "shop-update", "pipeline": "shop",
- "operation": {"app": "shop", "version": "2.10", "params": {"a": "b"}, "env": {"C": "d"}}, "priority": 7,
+ "operation": {"app": "shop", "version": "2.10", "requires": ["delta"], "params": {"a": "b"}, "env": {"C": "d"}},
+ "priority": 7,
  "triggers": [{"channel": "stable"}, {"cron": "0 2 * * MON-FRI", "zone": "Europe/Berlin"}, {"cron": "5 4 * * *"}]}
 """
 
@@ -93,7 +102,13 @@ CANARY = Stage(
         percent=5.0,
     ),
     trigger=Trigger.MANUAL,
-    pace=Pace(max_in_flight=20, per_minute=Growth(start=10, factor=2.0, every=100, max=1000)),
+    pace=Pace(
+        max_in_flight=20,
+        per_minute=Growth(start=10, factor=2.0, every=100, max=1000),
+        per_site=PerSite(label="store", max=2),
+    ),
+    windows=(Window(days=(Day.FRI, Day.SAT), begin=22 * 60, end=4 * 60), Window(begin=0, end=MINUTES)),
+    preconditions="facts.battery >= 20",
     gate=Gate(
         success_percent=95.0,
         straggler_after_ms=HOUR,
@@ -115,11 +130,17 @@ REST = Stage(
     delay_ms=10 * MINUTE,
     gate=Gate(failures=FailureLimit(count=3)),
 )
-SHOP = Pipeline(name="shop", stages=(CANARY, REST), timeout_ms=14 * DAY, description="everything that can be said")
+SHOP = Pipeline(
+    name="shop",
+    stages=(CANARY, REST),
+    timeout_ms=14 * DAY,
+    timezone="Europe/Berlin",
+    description="everything that can be said",
+)
 UPDATE = Job(
     name="shop-update",
     pipeline="shop",
-    operation=Operation(app=AppName("shop"), version="2.10", params={"a": "b"}, env={"C": "d"}),
+    operation=Operation(app=AppName("shop"), version="2.10", requires=("delta",), params={"a": "b"}, env={"C": "d"}),
     priority=7,
     triggers=(
         OnRelease(channel="stable"),
@@ -218,7 +239,13 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
         trigger=trigger,
         approvals=draw(st.integers(0, 16)) if trigger is Trigger.MANUAL else 0,
         delay_ms=draw(spans),
-        pace=Pace(max_in_flight=draw(counts), per_minute=draw(st.none() | counts | growths)),
+        pace=Pace(
+            max_in_flight=draw(counts),
+            per_minute=draw(st.none() | counts | growths),
+            per_site=draw(st.none() | sites),
+        ),
+        windows=tuple(draw(st.lists(windows, max_size=2))),
+        preconditions=draw(st.just("") | trees.map(query.render)),
         gate=Gate(
             success_percent=draw(percents),
             straggler_after_ms=draw(st.none() | spans.map(Millis)),
@@ -239,6 +266,15 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
     )
 
 
+sites = st.builds(PerSite, label=st.text("ab", min_size=1), max=st.integers(1, 9))
+windows = st.builds(
+    Window,
+    days=st.sets(st.sampled_from(Day)).map(lambda days: tuple(sorted(days, key=list(Day).index))),
+    begin=st.integers(0, MINUTES - 1),
+    end=st.integers(1, MINUTES),
+).filter(lambda window: window.begin != window.end)
+
+
 @st.composite
 def rollbacks(draw: Callable[..., Any]) -> Rollback:
     drawn = draw(stages([], "any"))
@@ -251,10 +287,12 @@ def rollbacks(draw: Callable[..., Any]) -> Rollback:
 def pipelines(draw: Callable[..., Any]) -> Pipeline:
     stage_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
     drawn = tuple(draw(stages(stage_names[:index], name)) for index, name in enumerate(stage_names))
+    zone = draw(st.sampled_from(["", "UTC", "America/New_York"]))
     return Pipeline(
         name=draw(names),
         stages=drawn,
         timeout_ms=draw(longer),
+        timezone=zone,
         description=draw(texts),
         rollback=draw(st.just(Rollback()) | rollbacks()),
     )
@@ -295,7 +333,22 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ["name", "stages", "needs", "targets", "gate", "trigger", "failures", "labels", "timeouts", "retry"]
+FIELDS = [
+    "name",
+    "stages",
+    "windows",
+    "preconditions",
+    "pace",
+    "per_site",
+    "needs",
+    "targets",
+    "gate",
+    "trigger",
+    "failures",
+    "labels",
+    "timeouts",
+    "retry",
+]
 
 
 @given(

@@ -18,6 +18,7 @@ from controller.domain.query import Described, matches
 from controller.domain.selector import Exclusion, exclusion, formula_of, is_left_out, position
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, STOPS, RunState, StageState
 from controller.domain.target import Delta, TargetState
+from controller.domain.window import Window
 from protocol.ids import DeviceId, StageName
 from protocol.units import Instant
 from tests.controller.domain.kit import plan, stage
@@ -275,3 +276,16 @@ FAULTS = [
 @pytest.mark.parametrize(("stages", "places"), FAULTS)
 def test_every_fault_of_a_definition_has_its_place(stages: Any, places: list[str]) -> None:
     assert [fault.place for fault in validate(Pipeline(name="p", stages=stages))] == places
+
+
+ADMISSION_FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"preconditions": "facts.battery >= 20"}, ""),
+    ({"preconditions": "fakts.battery >= 20"}, "stages[0].preconditions"),
+    ({"windows": (Window(begin=60, end=120), Window(begin=60, end=60))}, "stages[0].windows[1]"),
+]
+
+
+@pytest.mark.parametrize(("changes", "place"), ADMISSION_FAULTS)
+def test_what_admission_asks_for_is_checked(changes: dict[str, Any], place: str) -> None:
+    found = validate(Pipeline(name="weekly", stages=(stage("a", **changes),)))
+    assert [fault.place for fault in found] == ([place] if place else [])

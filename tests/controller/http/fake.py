@@ -193,6 +193,16 @@ JOB = views.JobView(
     waiting=StartRequest(by="trigger:hook", at=AT, given=Given(parameters={"ring": "one"}, env={"A": "1"})),
     has_hook=True,
 )
+PATH = views.UpgradePathView(
+    app="shop",
+    version="2.1.0",
+    allowed=">=1.2",
+    forbidden="1.3.*",
+    through=("2.0",),
+    reason="2.0 moves the database",
+    by="ann",
+    at=AT,
+)
 CHANNEL = views.ChannelView(app="shop", channel="stable", version="2.1.0", at=AT, actor="ann", runs=("run-1",))
 DELIVERY = views.DeliveryView(run="run-1", waits=False)
 TOKEN = views.TokenView(id="t1", name="ci", role="releaser", created_at=AT, expires_at=None, revoked=False)
@@ -215,6 +225,10 @@ NEEDS = {
     "devices.block": _P.EDIT_DEVICES,
     "devices.unblock": _P.EDIT_DEVICES,
     "removing.remove": _P.EDIT_DEVICES,
+    "restraining.hold": _P.EDIT_DEVICES,
+    "restraining.unhold": _P.EDIT_DEVICES,
+    "restraining.pin": _P.EDIT_DEVICES,
+    "restraining.unpin": _P.EDIT_DEVICES,
     "groups.create": _P.EDIT_DEVICES,
     "groups.remove": _P.EDIT_DEVICES,
     "groups.add_devices": _P.EDIT_DEVICES,
@@ -223,6 +237,7 @@ NEEDS = {
     "releases.publish": _P.PUBLISH,
     "withdrawal.deprecate": _P.PUBLISH,
     "withdrawal.withdraw": _P.PUBLISH,
+    "paths.order": _P.PUBLISH,
     "pipelines.apply": _P.EDIT_PIPELINES,
     "pipelines.archive": _P.EDIT_PIPELINES,
     "jobs.create": _P.EDIT_PIPELINES,
@@ -261,6 +276,10 @@ ANSWERS: dict[str, Any] = {
     "removing.remove": DEVICE,
     "why.of_run": WHY,
     "why.of_device": views.DeviceWhyView(device="kiosk-1", installed=(), facts=(), runs=(WHY,)),
+    "restraining.hold": DEVICE,
+    "restraining.unhold": DEVICE,
+    "restraining.pin": DEVICE,
+    "restraining.unpin": DEVICE,
     "groups.list_groups": (GROUP,),
     "groups.create": GROUP,
     "groups.remove": None,
@@ -270,6 +289,8 @@ ANSWERS: dict[str, Any] = {
     "releases.list_releases": (RELEASE,),
     "withdrawal.deprecate": RELEASE,
     "withdrawal.withdraw": RELEASE,
+    "paths.order": PATH,
+    "paths.get": PATH,
     "pipelines.apply": PIPELINE_VIEW,
     "pipelines.archive": None,
     "pipelines.list_pipelines": (PIPELINE_VIEW,),

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from controller.app.records import DeviceRecord, RunRecord
+from controller.domain.admission import BlockReason
 from controller.domain.pipeline import Targets
 from controller.domain.target import TargetState
 from controller.store.inline_store import InlineStore
@@ -16,7 +17,7 @@ from protocol.ids import AppName, DeviceId, Name
 from tests.controller.store.samples import NOW, add_devices, add_run, command, digest, installed, report, target
 
 LARGE = (
-    *("target_run", "command", "report", "device", "event"),
+    *("target_run", "device_hold", "device_pin", "command", "report", "device", "event"),
     *("device_label", "device_fact", "device_app", "device_group", "fleet_group"),
 )
 
@@ -53,6 +54,15 @@ HOT: dict[str, Callable[[SqlTransaction], object]] = {
     "pages": lambda tx: [
         tx.targets.page(1, stage=None, state=state, after=0, limit=9) for state in (None, *TargetState)
     ],
+    "block": lambda tx: tx.targets.block(tx.targets.in_stage(1, TargetState.QUEUED)[:2]),
+    "unblock": lambda tx: tx.targets.unblock([1, 2]),
+    "unblock_checked": lambda tx: tx.targets.unblock_checked(1, NOW, limit=9),
+    "next_check": lambda tx: tx.targets.next_check(1),
+    "unblock_reason": lambda tx: tx.targets.unblock_reason(1, BlockReason.PRECONDITION),
+    "unblock_site": lambda tx: tx.targets.unblock_site(1, 0, "north"),
+    "at_site": lambda tx: tx.targets.at_site(1, ["north"]),
+    "blocked_counts": lambda tx: tx.targets.blocked_counts(1),
+    "restraints": lambda tx: [tx.restraints.of([1, 2]), tx.restraints.path("shop", "2.1")],
     "devices.count": lambda tx: tx.devices.count(),
     "save_hello": lambda tx: tx.devices.save_hello(hello(tx)),
     "set_labels": lambda tx: tx.devices.set_labels(DeviceId("kiosk-0001"), {"a": "b"}),

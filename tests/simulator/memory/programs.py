@@ -45,6 +45,7 @@ from tests.controller.store.samples import (
     run,
     target,
 )
+from tests.simulator.memory import restraining
 from tests.simulator.memory.test_others import release
 
 DEVICES: Final = 6
@@ -506,6 +507,7 @@ _ARGUMENTS: Final[dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] 
     add_entries: (_run, _when, st.sampled_from([0, 0, 0, 7])),
     read_log: (_run, st.integers(0, 3), _limit),
     beat: (_when,),
+    **restraining.ARGUMENTS,
 }
 
 _HOT: Final = (save_targets, set_ready, ready, save_run, add_commands, mark_sent, close, void)
@@ -552,5 +554,6 @@ def dump(tx: Transaction) -> list[Any]:
         [tx.credentials.tokens()],
         [tx.log.events(one.id, after=0, limit=99) for one in runs],
         [tx.log.security(after=0, limit=99), tx.log.audit(after=0, limit=99), tx.log.heartbeat()],
+        restraining.dump(tx),
         [tx.log.known_reports([(number, INCARNATION, seq) for number in numbers for seq in range(10)])],
     ]

@@ -12,6 +12,7 @@ Some bugs were planted and taken out again, since nothing came of them that anyb
 from typing import Final
 
 from tests.simulator.planted import (
+    admission,
     agents,
     clocks,
     consent,
@@ -25,7 +26,7 @@ from tests.simulator.planted import (
 )
 from tests.simulator.planted.planted import Planted
 
-_MODULES: Final = (sending, rollout, reruns, consent, shapes, clocks, pacing, intake, presence, agents)
+_MODULES: Final = (sending, rollout, reruns, admission, consent, shapes, clocks, pacing, intake, presence, agents)
 
 PLANTED: Final[tuple[Planted, ...]] = tuple(
     bug for module in _MODULES for bug in vars(module).values() if isinstance(bug, Planted)

@@ -26,7 +26,7 @@ def idle_device_is_given_no_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(target, "IDLE_MS", 1)
 
 
-@planted("A hello that came late ends work that began after it was said.", ClocksAreRunTime)
+@planted("A hello that came late ends work that began after it was said.", ClocksAreRunTime, first_seed=1_650)
 def late_hello_ends_newer_work(patch: pytest.MonkeyPatch) -> None:
     def around(see: Any) -> Any:
         def seen(advance: Any, at_work: Any, said: Hello) -> None:
@@ -50,17 +50,17 @@ def progress_does_not_count(patch: pytest.MonkeyPatch) -> None:
 @planted("Devices wait for their turn for ever.", WaitingHasAnEnd)
 def waiting_has_no_end(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, settle._Decision, "_queue", lambda _: lambda _self, _index: None)
-    patch.setattr(run, "waits_until", lambda *_given: None)
+    patch.setattr(run, "queue_limit", lambda *_given: None)
 
 
 @planted("Devices go without when they have waited for half of their time.", WaitingHasAnEnd)
 def waiting_ends_too_soon(patch: pytest.MonkeyPatch) -> None:
-    def around(waits_until: Any) -> Any:
+    def around(queue_limit: Any) -> Any:
         def halved(stage: Stage, at_work: StageRun) -> Any:
-            until = waits_until(stage, at_work)
-            return until and (until + (at_work.opened_at or 0)) // 2
+            limit_ms = queue_limit(stage, at_work)
+            return limit_ms and limit_ms // 2
 
         return halved
 
-    wrap(patch, settle, "waits_until", around)
-    wrap(patch, run, "waits_until", around)
+    wrap(patch, settle, "queue_limit", around)
+    wrap(patch, run, "queue_limit", around)
