@@ -33,7 +33,7 @@ from controller.domain.pipeline import (
 from protocol.ids import DeviceId, StageName, device_id
 from protocol.units import MINUTE, SECOND, Millis
 from simulator.virtual.gates import AdmissionDraw, asking, draw_admission
-from simulator.virtual.shapes import ShapeDraw, draw_shape
+from simulator.virtual.shapes import ShapeDraw, draw_shape, left_open
 
 REAL_KEYS_EVERY: Final = 50
 RINGS: Final = ("canary", "main")
@@ -252,9 +252,12 @@ def _with_reruns(chance: random.Random, drawn: Draws) -> Draws:
     """
     if chance.randrange(RERUNS_EVERY):
         return drawn
+    edits = [(pipeline,) for pipeline in drawn.pipelines] if drawn.shape is None else drawn.shape.edits
+    changed = tuple(tuple(_with_rollback(chance, pipeline) for pipeline in each) for each in edits)
     return msgspec.structs.replace(
         drawn,
-        pipelines=tuple(_with_rollback(chance, pipeline) for pipeline in drawn.pipelines),
+        shape=None if drawn.shape is None else msgspec.structs.replace(drawn.shape, edits=changed),
+        pipelines=tuple(each[-1] for each in changed),
         operator=msgspec.structs.replace(drawn.operator, rerun_gap_ms=RERUN_GAP_MS),
         chaos_ms=max(drawn.chaos_ms, RERUN_CHAOS_MS),
         floors=chance.choice((drawn.floors, (0, 2, 2), (0, 0, 3))),
@@ -438,7 +441,8 @@ def _with_rollback(chance: random.Random, pipeline: Pipeline) -> Pipeline:
         timeouts=_timeouts(chance),
         retry=Retry(attempts_max=chance.choice((1, 3)), backoff_ms=Millis(SECOND)),
     )
-    return msgspec.structs.replace(pipeline, stages=stages, rollback=rules)
+    changed = msgspec.structs.replace(pipeline, stages=stages, rollback=rules, parameters={}, template=())
+    return left_open(changed) if pipeline.parameters else changed
 
 
 def _stage(

@@ -91,7 +91,7 @@ def _pipeline(chance: random.Random, base: Pipeline, draw_stage: DrawStage, devi
             )
         )
     pipeline = msgspec.structs.replace(base, stages=tuple(stages))
-    return _left_open(pipeline) if chance.randrange(2) else pipeline
+    return left_open(pipeline) if chance.randrange(2) else pipeline
 
 
 def _condition(chance: random.Random, needs: Sequence[StageName]) -> str:
@@ -113,7 +113,7 @@ def _term(chance: random.Random, stage: StageName) -> str:
     return f"!({text})" if not chance.randrange(4) else text
 
 
-def _left_open(pipeline: Pipeline) -> Pipeline:
+def left_open(pipeline: Pipeline) -> Pipeline:
     """Return a pipeline in which the pace of all stages is left to whoever starts a run."""
     document: dict[str, Any] = to_document(pipeline)
     for stage in document["stages"]:

@@ -140,7 +140,9 @@ class Witness(Observer):
         by = next((path for start, path in _BEGUN.items() if run.plan.started_by.startswith(start)), None)
         if by is not None:
             self._world.sometimes(by)
-        if any(value != self._default(run, name) for name, value in run.plan.parameters.items()):
+        if run.plan.source is None and any(
+            value != self._default(run, name) for name, value in run.plan.parameters.items()
+        ):
             self._world.sometimes(Sometimes.VALUES_GIVEN)
         self._world.say("run", f"{run.uid} of {run.job} {run.run.state}")
 

@@ -10,6 +10,7 @@ from controller.app.records import RunRecord
 from controller.app.repositories import Transaction
 from controller.domain.model import Plan
 from controller.domain.pipeline import Pace, Pipeline, Stage
+from protocol.ids import StageName
 from protocol.units import MINUTE
 from simulator.virtual.laws.law import Complaints, Law
 from simulator.virtual.picture import Commit, Picture
@@ -69,7 +70,10 @@ class StartsOnce(Law):
 
 
 class PlansStay(Law):
-    """A run is begun by the newest revision, with the values that were given; its plan is never another one."""
+    """A run is begun by the newest revision, with the values that were given; its plan is never another one.
+
+    A run over an earlier run has what that one has: a retry its stages, a rollback one stage by its rules.
+    """
 
     number = 9
 
@@ -87,6 +91,13 @@ class PlansStay(Law):
                 yield f"run {run.uid} goes by another plan than it was begun with"
 
     def _begins(self, run: RunRecord) -> Complaints:
+        source = run.plan.source
+        if source is None:
+            yield from self._begins_by_the_newest(run)
+        else:
+            yield from _follows(run, self.picture.runs[source.run_id])
+
+    def _begins_by_the_newest(self, run: RunRecord) -> Complaints:
         revisions = self.picture.revisions[run.plan.pipeline.name]
         if run.plan.revision != len(revisions):
             yield f"run {run.uid} is begun by revision {run.plan.revision}, and {len(revisions)} is the newest"
@@ -99,6 +110,31 @@ class PlansStay(Law):
             run = tx.runs.get(run_id)
             if run.plan != plan:
                 yield f"run {run.uid} is found with another plan than it was begun with"
+
+
+def _follows(run: RunRecord, past: RunRecord) -> Complaints:
+    """Judge a run over an earlier one; the version may be another, everything else that was given stays."""
+    assert run.plan.source is not None
+    is_rollback = run.plan.source.purpose == "rollback"
+    stages = (_stage_back(past.plan.pipeline),) if is_rollback else past.plan.pipeline.stages
+    given, given_before = _given(run), _given(past)
+    if given != given_before:
+        yield f"run {run.uid} is over {past.uid} and goes by {given}, where that went by {given_before}"
+    elif run.plan.pipeline != msgspec.structs.replace(past.plan.pipeline, stages=stages):
+        yield f"run {run.uid} is over {past.uid} and is begun with other stages than that leaves it"
+
+
+def _given(run: RunRecord) -> tuple[object, ...]:
+    """Return what a run was begun with, but its definition and its version."""
+    operation = msgspec.structs.replace(run.plan.operation, version="")
+    return run.job, run.plan.revision, run.plan.parameters, operation
+
+
+def _stage_back(definition: Pipeline) -> Stage:
+    """Return the stage in which devices go back: by the rules for it, as wide as the widest stage without any."""
+    rules = definition.rollback
+    pace = rules.pace or Pace(max_in_flight=max(stage.pace.max_in_flight for stage in definition.stages))
+    return Stage(name=StageName("rollback"), pace=pace, gate=rules.gate, timeouts=rules.timeouts, retry=rules.retry)
 
 
 def _stages(definition: Pipeline, plan: Plan) -> tuple[Stage, ...]:
