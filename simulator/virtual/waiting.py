@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from controller.app.records import RunRecord, TargetRecord
-from controller.domain.pipeline import Targets
+from controller.domain.pipeline import Stage, Targets
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
+from protocol.units import MINUTE
 from simulator.virtual.laws.admission import is_open
 from simulator.virtual.laws.selection import mismatch
 from simulator.virtual.picture import Picture
@@ -24,7 +25,7 @@ class Waiting:
 
     def look(self, active: Sequence[RunRecord]) -> Iterator[str]:
         """Yield who is found waiting, with nothing that speaks against it, once too often."""
-        runs = {run.id: run for run in active if run.run.state == "running" and not self._is_held(run)}
+        runs = {run.id: run for run in active if run.run.state == "running" and not run.run.is_paused}
         idle = [row for row in self._picture.targets.values() if row.run_id in runs and self._may_begin(row)]
         self._seen = {row.id: self._seen.get(row.id, 0) + 1 for row in idle}
         for row in idle:
@@ -37,17 +38,27 @@ class Waiting:
         has_room = self._picture.counts[row.run_id, row.stage][TargetState.IN_PROGRESS] == 0
         is_going = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED} and not at_work.is_recalled
         is_asked_for = row.target.state is TargetState.QUEUED and row.target.due is None
-        if not (has_room and is_going and is_asked_for and self._is_free(row)) or stage.pace.per_minute is not None:
-            return False  # a rate may keep a device for a whole minute, which its own law judges
+        if not (has_room and is_going and is_asked_for and self._is_free(row)):
+            return False
+        if self._is_frozen(run) or self._is_paced(row, stage):
+            return False
         described = self._picture.described[row.device_id]
         is_fit = not stage.preconditions or not mismatch(Targets(query=stage.preconditions), described)
         return is_fit and is_open(run, stage, self._picture.wall_now())
 
-    def _is_held(self, run: RunRecord) -> bool:
-        """Say whether the run is paused, or a freeze of the calendar concerns it."""
+    def _is_frozen(self, run: RunRecord) -> bool:
         now, name = self._picture.wall_now(), run.plan.pipeline.name
-        in_force = [one for one in self._picture.calendar.values() if one.starts_at <= now < one.ends_at]
-        return run.run.is_paused or any(not one.pipelines or name in one.pipelines for one in in_force)
+        freezes = self._picture.calendar.values()
+        return any(
+            one.starts_at <= now < one.ends_at and (not one.pipelines or name in one.pipelines) for one in freezes
+        )
+
+    def _is_paced(self, row: TargetRecord, stage: Stage) -> bool:
+        """Say whether a rate may keep a device: something has become of another one of its stage within a minute."""
+        if stage.pace.per_minute is None:
+            return False
+        others = (one for one in self._picture.targets.values() if (one.run_id, one.stage) == (row.run_id, row.stage))
+        return any(one.updated_at > self._picture.wall_now() - MINUTE for one in others if one.id != row.id)
 
     def _is_free(self, row: TargetRecord) -> bool:
         """Say whether a device is known to be there, and neither restrained nor at work in another run."""
