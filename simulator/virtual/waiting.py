@@ -24,7 +24,8 @@ class Waiting:
 
     def look(self, active: Sequence[RunRecord]) -> Iterator[str]:
         """Yield who is found waiting, with nothing that speaks against it, once too often."""
-        runs = {run.id: run for run in active if run.run.state == "running" and not run.run.is_paused}
+        now = self._picture.wall_now()
+        runs = {run.id: run for run in active if run.run.state == "running" and run.run.may_send(now)}
         idle = [row for row in self._picture.targets.values() if row.run_id in runs and self._may_begin(row)]
         self._seen = {row.id: self._seen.get(row.id, 0) + 1 for row in idle}
         for row in idle:
@@ -37,11 +38,13 @@ class Waiting:
         has_room = self._picture.counts[row.run_id, row.stage][TargetState.IN_PROGRESS] == 0
         is_going = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED} and not at_work.is_recalled
         is_asked_for = row.target.state is TargetState.QUEUED and row.target.due is None
-        if not (has_room and is_going and is_asked_for and self._is_free(row)):
+        now = self._picture.wall_now()
+        is_in_time = at_work.paced_until is None or at_work.paced_until <= run.run.clock.run_time(now)
+        if not (has_room and is_going and is_asked_for and is_in_time and self._is_free(row)):
             return False
         described = self._picture.described[row.device_id]
         is_fit = not stage.preconditions or not mismatch(Targets(query=stage.preconditions), described)
-        return is_fit and is_open(run, stage, self._picture.wall_now())
+        return is_fit and is_open(run, stage, now)
 
     def _is_free(self, row: TargetRecord) -> bool:
         """Say whether a device is known to be there, and neither restrained nor at work in another run."""
