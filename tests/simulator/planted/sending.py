@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import pytest
 
-from controller.app import devices, standstill, wakeups
+from controller.app import devices, holds, standstill, wakeups
 from controller.app.access import Actor
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller, Work
@@ -194,7 +194,7 @@ def blocked_device_keeps_its_session(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A run that begins while everything is stopped begins to send.", NothingAfterThePause)
 def run_begins_while_everything_is_stopped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(standstill, "holds", lambda _tx: ())
+    wrap(patch, holds, "reasons", lambda _: lambda _tx: ())
 
 
 @planted("A run can be resumed while everything is stopped.", NothingAfterThePause)
