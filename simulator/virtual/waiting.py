@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from controller.app.records import RunRecord, TargetRecord
-from controller.domain.pipeline import Targets
+from controller.domain.pipeline import Stage, Targets
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
+from protocol.units import MINUTE
 from simulator.virtual.laws.admission import is_open
 from simulator.virtual.laws.selection import mismatch
 from simulator.virtual.picture import Picture
@@ -42,9 +43,25 @@ class Waiting:
         is_in_time = at_work.paced_until is None or at_work.paced_until <= run.run.clock.run_time(now)
         if not (has_room and is_going and is_asked_for and is_in_time and self._is_free(row)):
             return False
+        if self._is_frozen(run) or self._is_paced(row, stage):
+            return False
         described = self._picture.described[row.device_id]
         is_fit = not stage.preconditions or not mismatch(Targets(query=stage.preconditions), described)
         return is_fit and is_open(run, stage, now)
+
+    def _is_frozen(self, run: RunRecord) -> bool:
+        now, name = self._picture.wall_now(), run.plan.pipeline.name
+        freezes = self._picture.calendar.values()
+        return any(
+            one.starts_at <= now < one.ends_at and (not one.pipelines or name in one.pipelines) for one in freezes
+        )
+
+    def _is_paced(self, row: TargetRecord, stage: Stage) -> bool:
+        """Say whether a rate may keep a device: something has become of another one of its stage within a minute."""
+        if stage.pace.per_minute is None:
+            return False
+        others = (one for one in self._picture.targets.values() if (one.run_id, one.stage) == (row.run_id, row.stage))
+        return any(one.updated_at > self._picture.wall_now() - MINUTE for one in others if one.id != row.id)
 
     def _is_free(self, row: TargetRecord) -> bool:
         """Say whether a device is known to be there, and neither restrained nor at work in another run."""

@@ -11,7 +11,10 @@ from simulator.virtual.picture import Commit
 
 
 class NewcomersJoin(Law):
-    """A device joins a stage late only while that rolls out and includes new ones; and whoever then matches does."""
+    """A device joins a stage late only while that rolls out and includes new ones; and whoever then matches does.
+
+    A run over an earlier run has the devices of that one, and takes nobody else.
+    """
 
     number = 2
 
@@ -29,7 +32,8 @@ class NewcomersJoin(Law):
 
     def _joined(self, row: TargetRecord, run: RunRecord) -> Iterator[str]:
         wanted, stage = run.plan.pipeline.stages[row.stage].targets, run.run.stages[row.stage]
-        if not wanted.include_new or stage.state != "rolling_out" or run.run.state != "running":
+        takes = wanted.include_new and run.plan.source is None
+        if not takes or stage.state != "rolling_out" or run.run.state != "running":
             yield f"{row.name} joined stage {row.stage} of run {run.uid}, which takes nobody any more"
         if not _is_in_share(wanted, self.picture.devices[row.device_id].device, run.plan.salt):
             yield f"{row.name} joined stage {row.stage} of run {run.uid}, and is not in its share"
@@ -40,7 +44,8 @@ class NewcomersJoin(Law):
     def _left_out(self, commit: Commit, device_id: int, run: RunRecord, was: RunRecord | None) -> Iterator[str]:
         device = self.picture.devices[device_id].device
         is_barred = device_id in self.picture.blocked | self.picture.broken
-        if is_barred or was is None or run.run.state != "running" or run.run.reason:
+        is_over_another = run.plan.source is not None
+        if is_barred or is_over_another or was is None or run.run.state != "running" or run.run.reason:
             return
         turns = commit.described[device_id]
         for index, stage in enumerate(run.plan.pipeline.stages):

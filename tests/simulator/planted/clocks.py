@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from controller.app import hello
-from controller.domain import run, settle, target
+from controller.domain import run, settle
 from controller.domain.model import StageRun
 from controller.domain.pipeline import Stage
+from controller.domain.target import machine
 from protocol.messages import Hello
 from simulator.virtual.laws.attempts import ClocksAreRunTime
 from simulator.virtual.laws.clocks import AttemptsHaveAnEnd, WaitingHasAnEnd
@@ -23,7 +24,7 @@ def idle_device_is_waited_for(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A device that has its work no more is given no time to tell how it ended.", ClocksAreRunTime)
 def idle_device_is_given_no_time(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(target, "IDLE_MS", 1)
+    patch.setattr(machine, "IDLE_MS", 1)
 
 
 @planted("A hello that came late ends work that began after it was said.", ClocksAreRunTime, first_seed=1_650)
@@ -39,12 +40,12 @@ def late_hello_ends_newer_work(patch: pytest.MonkeyPatch) -> None:
 
 @planted("Every sign of life renews the lease, whatever the time that an attempt may take.", AttemptsHaveAnEnd)
 def attempt_takes_for_ever(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, target, "_lease_end", lambda _: lambda _row, at, policy: at + policy.timeouts.lease_ms)
+    wrap(patch, machine, "_lease_end", lambda _: lambda _row, at, policy: at + policy.timeouts.lease_ms)
 
 
 @planted("Progress keeps nobody at work.", ClocksAreRunTime)
 def progress_does_not_count(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, target, "_ticked", lambda _: lambda row, *_given: row)
+    wrap(patch, machine, "_ticked", lambda _: lambda row, *_given: row)
 
 
 @planted("Devices wait for their turn for ever.", WaitingHasAnEnd)

@@ -12,9 +12,10 @@ from controller.app.controller import Controller
 from controller.app.ports import Priority
 from controller.app.records import JobRecord, RunRecord
 from controller.app.repositories import Transaction
-from controller.domain import condition, run, target
+from controller.domain import condition, run
 from controller.domain.condition.tree import Figure
 from controller.domain.settle import _Decision
+from controller.domain.target import machine
 from protocol.units import MINUTE, Instant
 from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
 from simulator.virtual.laws.stages import StagesOpenInOrder
@@ -152,7 +153,7 @@ def outputs_are_lost(patch: pytest.MonkeyPatch) -> None:
     def around(ended: Any) -> Any:
         return lambda row, end, policy: ended(row, replace(end, outputs=_without_numbers(end.outputs)), policy)
 
-    wrap(patch, target, "_ended", around)
+    wrap(patch, machine, "_ended", around)
 
 
 def _without_numbers(outputs: Mapping[str, Any]) -> dict[str, Any]:

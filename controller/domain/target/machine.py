@@ -1,73 +1,44 @@
-"""One device in one run: its states, its attempts, and what each event makes of it.
-
-The rules this module keeps:
-
-1. `step` is total: nothing a device says makes it raise. What does not fit is an `Anomaly` and changes nothing.
-2. A terminal state absorbs; a late success is noted and moves no counter.
-3. A report of another attempt than the current one never changes the current one.
-4. A new attempt begins only after the last one's terminal report or the end of its lease, within the budget.
-
-`at` and `due` are in the run's own time (`controller.domain.clock`).
-"""
+"""What each event makes of one device in one run; the rules are those of the package."""
 
 import hashlib
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Final, assert_never
 
 import msgspec
 
-from controller.domain.pipeline import Retry, Timeouts
-from protocol.ids import Digest
+from controller.domain.target.events import (
+    Anomaly,
+    CancelRequested,
+    Continued,
+    DueReached,
+    Effect,
+    Event,
+    GivenUp,
+    RecallHeard,
+    RefusedCommand,
+    Reissue,
+    Reissued,
+    Released,
+    Removed,
+    Reported,
+    Returned,
+    Seen,
+    Suspended,
+    Ticked,
+    Told,
+)
+from controller.domain.target.model import Policy, Target, TargetState
 from protocol.lifecycle import AttemptState, Left, may_follow
-from protocol.outputs import Outputs
-from protocol.reasons import BLAME, REISSUED, Blame, Reason, RejectCode, is_retried
+from protocol.reasons import BLAME, REISSUED, Blame, Reason, is_retried
 from protocol.units import SECOND
 
-
-class TargetState(StrEnum):
-    """Where a device stands in a run; one counter of its stage each."""
-
-    QUEUED = "queued"
-    IN_PROGRESS = "in_progress"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    REJECTED = "rejected"
-    TIMED_OUT = "timed_out"
-    CANCELLED = "cancelled"
-    REMOVED = "removed"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Say whether no other state can follow."""
-        return not TRANSITIONS[self]
-
-
-_T = TargetState
-
-TRANSITIONS: Final[Mapping[TargetState, frozenset[TargetState]]] = {
-    _T.QUEUED: frozenset({_T.IN_PROGRESS, _T.FAILED, _T.CANCELLED, _T.TIMED_OUT, _T.REMOVED}),
-    _T.IN_PROGRESS: frozenset(
-        {_T.QUEUED, _T.SUCCEEDED, _T.FAILED, _T.REJECTED, _T.TIMED_OUT, _T.CANCELLED, _T.REMOVED}
-    ),
-    _T.SUCCEEDED: frozenset(),
-    _T.FAILED: frozenset(),
-    _T.REJECTED: frozenset(),
-    _T.TIMED_OUT: frozenset(),
-    _T.CANCELLED: frozenset(),
-    _T.REMOVED: frozenset(),
-}
-
 _ENDS: Final[Mapping[AttemptState, TargetState]] = {
-    AttemptState.SUCCEEDED: _T.SUCCEEDED,
-    AttemptState.FAILED: _T.FAILED,
-    AttemptState.REJECTED: _T.REJECTED,
-    AttemptState.TIMED_OUT: _T.TIMED_OUT,
-    AttemptState.CANCELLED: _T.CANCELLED,
+    AttemptState.SUCCEEDED: TargetState.SUCCEEDED,
+    AttemptState.FAILED: TargetState.FAILED,
+    AttemptState.REJECTED: TargetState.REJECTED,
+    AttemptState.TIMED_OUT: TargetState.TIMED_OUT,
+    AttemptState.CANCELLED: TargetState.CANCELLED,
 }
-
-_UNCOUNTED: Final = frozenset({_T.REJECTED, _T.CANCELLED, _T.REMOVED})
-"""Ends that no share counts, neither above nor below the line."""
 
 _OVERDUE: Final[Mapping[AttemptState, Reason]] = {
     AttemptState.SENT: Reason.NOT_ACCEPTED,
@@ -87,190 +58,7 @@ IDLE_MS: Final = 60 * SECOND
 first, and sends a report that was lost again after half of that."""
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A device's part in a run.
-
-    `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before
-    the next one, ends. `outputs` are those of the report that ended the newest attempt. `is_started` and `is_blamed`
-    are what the gate counts; they are never taken back. `is_idle` says that the device had the attempt's work no more
-    when it was last heard of, `accepted_at` when it was first heard of the attempt. `cancel_requested` calls an attempt
-    back; with `returns` the device then goes back to the queue. `recalls` counts the attempts that were called back so:
-    they cost nothing of the budget.
-    """
-
-    state: TargetState = TargetState.QUEUED
-    attempt: int = 0
-    attempt_state: AttemptState | None = None
-    command: Digest | None = None
-    due: int | None = None
-    reason: Reason | None = None
-    detail: str = ""
-    left: Left | None = None
-    outputs: Outputs = {}
-    is_started: bool = False
-    is_blamed: bool = False
-    cancel_requested: bool = False
-    is_idle: bool = False
-    accepted_at: int | None = None
-    returns: bool = False
-    recalls: int = 0
-    late_success_at: int | None = None
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a stage's definition governs one device; `jitter_key` spreads retries (run and device)."""
-
-    timeouts: Timeouts = Timeouts()
-    retry: Retry = Retry()
-    jitter_key: str = ""
-
-
-class Released(msgspec.Struct, frozen=True, kw_only=True):
-    """A command for a new attempt was committed."""
-
-    at: int
-    command: Digest
-
-
-class Reissued(msgspec.Struct, frozen=True, kw_only=True):
-    """A newer command for the current attempt was committed; the attempt's clock goes on, so this is bounded."""
-
-    command: Digest
-
-
-class Suspended(msgspec.Struct, frozen=True, kw_only=True):
-    """A freeze began before the device accepted: the attempt waits for its end, and for no deadline of its own."""
-
-
-class Continued(msgspec.Struct, frozen=True, kw_only=True):
-    """A suspended attempt goes on: its clock begins anew."""
-
-    at: int
-
-
-class Reported(msgspec.Struct, frozen=True, kw_only=True):
-    """The device reported a state of an attempt, signed."""
-
-    at: int
-    attempt: int
-    state: AttemptState
-    reason: Reason | None = None
-    detail: str = ""
-    left: Left | None = None
-    outputs: Outputs = {}
-
-
-class RefusedCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """The device refused the command with this digest."""
-
-    at: int
-    command: Digest
-    code: RejectCode
-
-
-class DueReached(msgspec.Struct, frozen=True, kw_only=True):
-    """Run time reached `due`."""
-
-    at: int
-
-
-class CancelRequested(msgspec.Struct, frozen=True, kw_only=True):
-    """The run no longer wants this device to be changed, or the stage's time is over (`timed_out`)."""
-
-    at: int
-    timed_out: bool = False
-
-
-class Returned(msgspec.Struct, frozen=True, kw_only=True):
-    """The device may not begin after all: what it has not accepted is called back, and it waits in the queue again."""
-
-    at: int
-
-
-class RecallHeard(msgspec.Struct, frozen=True, kw_only=True):
-    """The device took note of the recall and has no work of this run in hand.
-
-    The command that was to start some has a lower sequence number than the recall, so the device will refuse it.
-    """
-
-    at: int
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """The device took note of the current command, and says whether it has the attempt's work in hand."""
-
-    at: int
-    has_work: bool
-
-
-class Ticked(msgspec.Struct, frozen=True, kw_only=True):
-    """The device told its progress, unsigned, `at` some time: good for a longer lease and for nothing else."""
-
-    at: int
-
-
-class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator waits for this device no longer: it counts as failed, and the build is not to blame."""
-
-    at: int
-    detail: str
-
-
-class Removed(msgspec.Struct, frozen=True, kw_only=True):
-    """The device was taken out of the fleet."""
-
-    at: int
-    detail: str
-
-
-Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked
-"""What a device says."""
-
-Event = Released | Reissued | Suspended | Continued | Told | DueReached | CancelRequested | Returned | GivenUp | Removed
-
-
-class Reissue(msgspec.Struct, frozen=True, kw_only=True):
-    """Make a new command for the current attempt."""
-
-
-class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
-    """Something did not fit and changed nothing; it is counted and logged."""
-
-    kind: str
-
-
-Effect = Reissue | Anomaly
 Outcome = tuple[Target, tuple[Effect, ...]]
-
-
-class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """How one device's change shows in its stage: the counters it left and entered, what the gate counts, what it told.
-
-    `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back.
-    """
-
-    before: TargetState
-    after: TargetState
-    started: int = 0
-    blamed: int = 0
-    bricked: int = 0
-    outputs: Outputs = {}
-
-
-def delta(before: Target, after: Target) -> Delta:
-    """Return how the change from *before* to *after* shows in the stage."""
-    return Delta(
-        before=before.state,
-        after=after.state,
-        started=_counts_as_started(after) - _counts_as_started(before),
-        blamed=after.is_blamed - before.is_blamed,
-        bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
-        outputs=after.outputs if after.state.is_terminal and not before.state.is_terminal else {},
-    )
-
-
-def _counts_as_started(target: Target) -> bool:
-    return target.is_started and target.state not in _UNCOUNTED
 
 
 def step(target: Target, event: Event, policy: Policy) -> Outcome:

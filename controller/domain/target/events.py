@@ -1,0 +1,125 @@
+"""What happens to one device in one run, and what is to be done about it."""
+
+import msgspec
+
+from protocol.ids import Digest
+from protocol.lifecycle import AttemptState, Left
+from protocol.outputs import Outputs
+from protocol.reasons import Reason, RejectCode
+
+
+class Released(msgspec.Struct, frozen=True, kw_only=True):
+    """A command for a new attempt was committed."""
+
+    at: int
+    command: Digest
+
+
+class Reissued(msgspec.Struct, frozen=True, kw_only=True):
+    """A newer command for the current attempt was committed; the attempt's clock goes on, so this is bounded."""
+
+    command: Digest
+
+
+class Suspended(msgspec.Struct, frozen=True, kw_only=True):
+    """A freeze began before the device accepted: the attempt waits for its end, and for no deadline of its own."""
+
+
+class Continued(msgspec.Struct, frozen=True, kw_only=True):
+    """A suspended attempt goes on: its clock begins anew."""
+
+    at: int
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """The device reported a state of an attempt, signed."""
+
+    at: int
+    attempt: int
+    state: AttemptState
+    reason: Reason | None = None
+    detail: str = ""
+    left: Left | None = None
+    outputs: Outputs = {}
+
+
+class RefusedCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """The device refused the command with this digest."""
+
+    at: int
+    command: Digest
+    code: RejectCode
+
+
+class DueReached(msgspec.Struct, frozen=True, kw_only=True):
+    """Run time reached `due`."""
+
+    at: int
+
+
+class CancelRequested(msgspec.Struct, frozen=True, kw_only=True):
+    """The run no longer wants this device to be changed, or the stage's time is over (`timed_out`)."""
+
+    at: int
+    timed_out: bool = False
+
+
+class Returned(msgspec.Struct, frozen=True, kw_only=True):
+    """The device may not begin after all: what it has not accepted is called back, and it waits in the queue again."""
+
+    at: int
+
+
+class RecallHeard(msgspec.Struct, frozen=True, kw_only=True):
+    """The device took note of the recall and has no work of this run in hand.
+
+    The command that was to start some has a lower sequence number than the recall, so the device will refuse it.
+    """
+
+    at: int
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """The device took note of the current command, and says whether it has the attempt's work in hand."""
+
+    at: int
+    has_work: bool
+
+
+class Ticked(msgspec.Struct, frozen=True, kw_only=True):
+    """The device told its progress, unsigned, `at` some time: good for a longer lease and for nothing else."""
+
+    at: int
+
+
+class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator waits for this device no longer: it counts as failed, and the build is not to blame."""
+
+    at: int
+    detail: str
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """The device was taken out of the fleet."""
+
+    at: int
+    detail: str
+
+
+Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked
+"""What a device says."""
+
+Event = Released | Reissued | Suspended | Continued | Told | DueReached | CancelRequested | Returned | GivenUp | Removed
+
+
+class Reissue(msgspec.Struct, frozen=True, kw_only=True):
+    """Make a new command for the current attempt."""
+
+
+class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
+    """Something did not fit and changed nothing; it is counted and logged."""
+
+    kind: str
+
+
+Effect = Reissue | Anomaly

@@ -1,0 +1,118 @@
+"""One device in one run as data: where it stands, and how a change of it shows in its stage."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from controller.domain.pipeline import Retry, Timeouts
+from protocol.ids import Digest
+from protocol.lifecycle import AttemptState, Left
+from protocol.outputs import Outputs
+from protocol.reasons import Reason
+
+
+class TargetState(StrEnum):
+    """Where a device stands in a run; one counter of its stage each."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    REMOVED = "removed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Say whether no other state can follow."""
+        return not TRANSITIONS[self]
+
+
+_T = TargetState
+
+TRANSITIONS: Final[Mapping[TargetState, frozenset[TargetState]]] = {
+    _T.QUEUED: frozenset({_T.IN_PROGRESS, _T.FAILED, _T.CANCELLED, _T.TIMED_OUT, _T.REMOVED}),
+    _T.IN_PROGRESS: frozenset(
+        {_T.QUEUED, _T.SUCCEEDED, _T.FAILED, _T.REJECTED, _T.TIMED_OUT, _T.CANCELLED, _T.REMOVED}
+    ),
+    _T.SUCCEEDED: frozenset(),
+    _T.FAILED: frozenset(),
+    _T.REJECTED: frozenset(),
+    _T.TIMED_OUT: frozenset(),
+    _T.CANCELLED: frozenset(),
+    _T.REMOVED: frozenset(),
+}
+
+_UNCOUNTED: Final = frozenset({_T.REJECTED, _T.CANCELLED, _T.REMOVED})
+"""Ends that no share counts, neither above nor below the line."""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A device's part in a run.
+
+    `command` is the digest of the current attempt's newest command. `due` is when the attempt, or the wait before
+    the next one, ends. `outputs` are those of the report that ended the newest attempt. `is_started` and `is_blamed`
+    are what the gate counts; they are never taken back. `is_idle` says that the device had the attempt's work no more
+    when it was last heard of, `accepted_at` when it was first heard of the attempt. `cancel_requested` calls an attempt
+    back; with `returns` the device then goes back to the queue. `recalls` counts the attempts that were called back so:
+    they cost nothing of the budget.
+    """
+
+    state: TargetState = TargetState.QUEUED
+    attempt: int = 0
+    attempt_state: AttemptState | None = None
+    command: Digest | None = None
+    due: int | None = None
+    reason: Reason | None = None
+    detail: str = ""
+    left: Left | None = None
+    outputs: Outputs = {}
+    is_started: bool = False
+    is_blamed: bool = False
+    cancel_requested: bool = False
+    is_idle: bool = False
+    accepted_at: int | None = None
+    returns: bool = False
+    recalls: int = 0
+    late_success_at: int | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a stage's definition governs one device; `jitter_key` spreads retries (run and device)."""
+
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+    jitter_key: str = ""
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
+    """How one device's change shows in its stage: the counters it left and entered, what the gate counts, what it told.
+
+    `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back.
+    """
+
+    before: TargetState
+    after: TargetState
+    started: int = 0
+    blamed: int = 0
+    bricked: int = 0
+    outputs: Outputs = {}
+
+
+def delta(before: Target, after: Target) -> Delta:
+    """Return how the change from *before* to *after* shows in the stage."""
+    return Delta(
+        before=before.state,
+        after=after.state,
+        started=_counts_as_started(after) - _counts_as_started(before),
+        blamed=after.is_blamed - before.is_blamed,
+        bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
+        outputs=after.outputs if after.state.is_terminal and not before.state.is_terminal else {},
+    )
+
+
+def _counts_as_started(target: Target) -> bool:
+    return target.is_started and target.state not in _UNCOUNTED
