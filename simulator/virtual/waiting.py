@@ -25,8 +25,7 @@ class Waiting:
 
     def look(self, active: Sequence[RunRecord]) -> Iterator[str]:
         """Yield who is found waiting, with nothing that speaks against it, once too often."""
-        now = self._picture.wall_now()
-        runs = {run.id: run for run in active if run.run.state == "running" and run.run.may_send(now)}
+        runs = {run.id: run for run in active if run.run.state == "running" and not run.run.is_paused}
         idle = [row for row in self._picture.targets.values() if row.run_id in runs and self._may_begin(row)]
         self._seen = {row.id: self._seen.get(row.id, 0) + 1 for row in idle}
         for row in idle:
@@ -39,15 +38,13 @@ class Waiting:
         has_room = self._picture.counts[row.run_id, row.stage][TargetState.IN_PROGRESS] == 0
         is_going = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED} and not at_work.is_recalled
         is_asked_for = row.target.state is TargetState.QUEUED and row.target.due is None
-        now = self._picture.wall_now()
-        is_in_time = at_work.paced_until is None or at_work.paced_until <= run.run.clock.run_time(now)
-        if not (has_room and is_going and is_asked_for and is_in_time and self._is_free(row)):
+        if not (has_room and is_going and is_asked_for and self._is_free(row)):
             return False
         if self._is_frozen(run) or self._is_paced(row, stage):
             return False
         described = self._picture.described[row.device_id]
         is_fit = not stage.preconditions or not mismatch(Targets(query=stage.preconditions), described)
-        return is_fit and is_open(run, stage, now)
+        return is_fit and is_open(run, stage, self._picture.wall_now())
 
     def _is_frozen(self, run: RunRecord) -> bool:
         now, name = self._picture.wall_now(), run.plan.pipeline.name

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app import advance, wakeups
+from controller.app import releasing, wakeups
 from controller.app.advance import Advance
 from controller.app.controller import Controller
 from controller.app.ports import Priority
@@ -69,7 +69,7 @@ def freeze_voids_nothing(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A newer command is made though a freeze holds.", FreezesHold)
 def freeze_lets_commands_be_made_anew(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, advance, "in_force", lambda _: lambda _freezes, _at: None)
+    wrap(patch, releasing, "in_force", lambda _: lambda _freezes, _at: None)
     wrap(patch, Run, "may_send", lambda _: lambda self, _at: not self.is_paused)
 
 
