@@ -161,7 +161,7 @@ def groups_are_ignored(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, memory, "formula_of", around)
 
 
-@planted("A device that was blocked after the freeze is commanded.", OnlyMembers)
+@planted("A device that was blocked after the freeze is commanded.", OnlyMembers, first_seed=150)
 def blocked_device_is_commanded(patch: pytest.MonkeyPatch) -> None:
     def may_go(self: MemoryTargets, row: TargetRecord, now: int) -> bool:
         due = row.target.due
