@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from agent.core.model import Phase
+from agent.core.model import Phase, Work
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
 from controller.domain.admission import BlockReason
 from controller.domain.rerun import Purpose, Unfit
@@ -236,11 +236,18 @@ class Witness(Observer):
             if after.phase is Phase.WAITING and mode is Mode.HOLD:
                 self._world.sometimes(Sometimes.HELD)
         if before is not None and after is None:
-            ended = stepped.after.durable.finals[-1]
-            self._world.say(stepped.label, f"attempt {ended.attempt} of {ended.run} {ended.state} {ended.reason}")
-            if ended.state is AttemptState.CANCELLED:
-                self._world.sometimes(Sometimes.RECALLED)
+            self._no_longer(stepped, before)
         return ()
+
+    def _no_longer(self, stepped: Stepped, before: Work) -> None:
+        """Say how work ended; a device whose journal lost it has no end of it to show."""
+        if not stepped.after.durable.finals:
+            self._world.say(stepped.label, f"has lost attempt {before.attempt} of {before.run}")
+            return
+        ended = stepped.after.durable.finals[-1]
+        self._world.say(stepped.label, f"attempt {ended.attempt} of {ended.run} {ended.state} {ended.reason}")
+        if ended.state is AttemptState.CANCELLED:
+            self._world.sometimes(Sometimes.RECALLED)
 
     def installs(self, stepped: Stepped) -> Complaints:
         """Count installations."""

@@ -39,7 +39,7 @@ def work_at_sites_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, MemoryTargets, "at_site", lambda _: lambda *_given: {})
 
 
-@planted("All of one batch find the room that its first one found at their site.", OnlyAdmitted, first_seed=300)
+@planted("All of one batch find the room that its first one found at their site.", OnlyAdmitted, first_seed=50)
 def batch_overfills_a_site(patch: pytest.MonkeyPatch) -> None:
     class Forgetful(dict[str, int]):
         def __setitem__(self, key: str, value: int) -> None:

@@ -38,7 +38,11 @@ def late_hello_ends_newer_work(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, hello, "_see", around)
 
 
-@planted("Every sign of life renews the lease, whatever the time that an attempt may take.", AttemptsHaveAnEnd)
+@planted(
+    "Every sign of life renews the lease, whatever the time that an attempt may take.",
+    AttemptsHaveAnEnd,
+    first_seed=200,
+)
 def attempt_takes_for_ever(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, machine, "_lease_end", lambda _: lambda _row, at, policy: at + policy.timeouts.lease_ms)
 

@@ -26,14 +26,14 @@ def withdrawal_holds_no_run(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, withdrawal, "_hold", lambda _: lambda *_args: None)
 
 
-@planted("A run that a withdrawal holds can be resumed.", NothingWithdrawnIsSent)
+@planted("A run that a withdrawal holds can be resumed.", NothingWithdrawnIsSent, first_seed=200)
 def withdrawal_is_lifted_by_a_resume(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, withdrawn, "require_none", lambda _: lambda _record: None)
 
 
 @planted("A run of a withdrawn release begins.", NothingWithdrawnIsSent)
 def withdrawn_release_is_started(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, withdrawn, "require_startable", lambda _: lambda _release, **_how: None)
+    wrap(patch, withdrawn, "require_usable", lambda _: lambda _release: None)
 
 
 # --- approvals --------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def everybody_joins(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, joining, "_matching", lambda _: matching)
 
 
-@planted("A device that is labelled or let in again is not looked at.", NewcomersJoin)
+@planted("A device that is labelled or let in again is not looked at.", NewcomersJoin, first_seed=300)
 def labelled_newcomer_is_overlooked(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, devices, "notice", lambda _: lambda *_given: None)
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app import advance, wakeups
+from controller.app import releasing, wakeups
 from controller.app.advance import Advance
 from controller.app.controller import Controller
 from controller.app.ports import Priority
@@ -25,12 +25,12 @@ def _unpaced(state: Run) -> Run:
     return replace(state, stages=tuple(replace(stage, paced_until=None) for stage in state.stages))
 
 
-@planted("A stage that was paused may release at once, whatever its rate.", RatesHold)
+@planted("A stage that was paused may release at once, whatever its rate.", RatesHold, first_seed=150)
 def pause_is_followed_by_a_burst(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, run, "_going", lambda going: lambda state, *rest: going(_unpaced(state), *rest))
 
 
-@planted("A restart forgets how long a stage with a rate must wait.", RatesHold)
+@planted("A restart forgets how long a stage with a rate must wait.", RatesHold, first_seed=50)
 def rate_is_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     def forget(tx: Transaction) -> None:
         for run_id in tx.runs.active_ids():
@@ -48,7 +48,7 @@ def rate_is_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, wakeups, "recover", around)
 
 
-@planted("A rate grows with each device that is released.", RatesHold)
+@planted("A rate grows with each device that is released.", RatesHold, first_seed=50)
 def rate_grows_too_soon(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, pace, "present", lambda present: lambda growth, *, succeeded: present(growth, succeeded=succeeded + 1))
 
@@ -69,7 +69,7 @@ def freeze_voids_nothing(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A newer command is made though a freeze holds.", FreezesHold)
 def freeze_lets_commands_be_made_anew(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, advance, "in_force", lambda _: lambda _freezes, _at: None)
+    wrap(patch, releasing, "in_force", lambda _: lambda _freezes, _at: None)
     wrap(patch, Run, "may_send", lambda _: lambda self, _at: not self.is_paused)
 
 

@@ -88,7 +88,7 @@ def retry_takes_those_who_succeeded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryTargets, "unsuccessful", MemoryTargets.reached)
 
 
-@planted("A retry leaves out those who were missed.", RetriesWhatFailed)
+@planted("A retry leaves out those who were missed.", RetriesWhatFailed, first_seed=50)
 def retry_forgets_one_device(patch: pytest.MonkeyPatch) -> None:
     def around(chosen: Any) -> Any:
         def fewer(plan: Any, source: Source, past: Sequence[PastTarget]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app import advance, giving_up, wakeups
+from controller.app import advance, giving_up, membership, wakeups
 from controller.app.advance import Advance
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
@@ -132,7 +132,7 @@ def excluded_device_is_frozen(patch: pytest.MonkeyPatch) -> None:
 
         return chosen
 
-    wrap(patch, advance, "is_left_out", around)
+    wrap(patch, membership, "is_left_out", around)
 
 
 @planted("A stage takes devices whatever their labels.", OnlyMembers)
@@ -161,7 +161,7 @@ def groups_are_ignored(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, memory, "formula_of", around)
 
 
-@planted("A device that was blocked after the freeze is commanded.", OnlyMembers)
+@planted("A device that was blocked after the freeze is commanded.", OnlyMembers, first_seed=150)
 def blocked_device_is_commanded(patch: pytest.MonkeyPatch) -> None:
     def may_go(self: MemoryTargets, row: TargetRecord, now: int) -> bool:
         due = row.target.due

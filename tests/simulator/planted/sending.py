@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import pytest
 
-from controller.app import devices, standstill, wakeups
+from controller.app import devices, holds, standstill, wakeups
 from controller.app.access import Actor
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller, Work
@@ -37,7 +37,7 @@ def dispatch_ignores_epochs(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Dispatcher, "fence", lambda fence: lambda self, after: fence(self, Consequences(voided=after.voided)))
 
 
-@planted("The dispatcher sends commands that were made void.", FencedIsNeverSent, first_seed=200)
+@planted("The dispatcher sends commands that were made void.", FencedIsNeverSent, first_seed=250)
 def dispatch_ignores_voided_commands(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Dispatcher, "fence", lambda fence: lambda self, after: fence(self, Consequences(epochs=after.epochs)))
 
@@ -77,7 +77,7 @@ def _fresh(command: CommandRecord) -> CommandRecord:
     return msgspec.structs.replace(command, expires_at=Instant(2**60))
 
 
-@planted("A device whose window is full is taken for one that is offline.", OwedIsSentAgain)
+@planted("A device whose window is full is taken for one that is offline.", OwedIsSentAgain, first_seed=100)
 def full_window_is_taken_for_offline(patch: pytest.MonkeyPatch) -> None:
     def around(mark: Any) -> Any:
         async def marked(self: Dispatcher, sent: Sequence[CommandRecord], kept: Sequence[CommandRecord]) -> None:
@@ -116,7 +116,7 @@ class _Deaf:
         return 0
 
 
-@planted("What is due to be sent again waits, as if every device were offline.", OwedIsSentAgain)
+@planted("What is due to be sent again waits, as if every device were offline.", OwedIsSentAgain, first_seed=50)
 def nothing_is_sent_again(patch: pytest.MonkeyPatch) -> None:
     def around(resend: Any) -> Any:
         def resent(controller: Controller, *rest: Any) -> None:
@@ -184,7 +184,7 @@ def sequence_numbers_are_the_time(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, MemoryDevices, "allocate_seqs", around)
 
 
-@planted("A blocked device keeps its session.", OnlyMembers)
+@planted("A blocked device keeps its session.", OnlyMembers, first_seed=50)
 def blocked_device_keeps_its_session(patch: pytest.MonkeyPatch) -> None:
     async def blocked(controller: Controller, actor: Actor, *, device: str, reason: str) -> None:
         await devices._set_blocked(controller, actor, device, reason, is_blocked=True)
@@ -194,7 +194,7 @@ def blocked_device_keeps_its_session(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A run that begins while everything is stopped begins to send.", NothingAfterThePause)
 def run_begins_while_everything_is_stopped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(standstill, "holds", lambda _tx: ())
+    wrap(patch, holds, "reasons", lambda _: lambda _tx: ())
 
 
 @planted("A run can be resumed while everything is stopped.", NothingAfterThePause)

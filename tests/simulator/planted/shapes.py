@@ -41,9 +41,7 @@ def _before_recovery(patch: pytest.MonkeyPatch, change: Callable[[Controller, Tr
 
 
 @planted(
-    "After a death the schedule begins again where it was, and an instant comes twice.",
-    StartsOnce,
-    first_seed=350,
+    "After a death the schedule begins again where it was, and an instant comes twice.", StartsOnce, first_seed=300
 )
 def schedule_comes_twice_after_a_death(patch: pytest.MonkeyPatch) -> None:
     def put_back(controller: Controller, tx: Transaction) -> None:
