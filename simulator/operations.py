@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from controller.app.views import DeviceView, EventView, RunView, TargetView
+from controller.app.views import DeviceView, DeviceWhyView, EventView, RunView, TargetView
 from controller.cli import wire
 from controller.cli.client import ANY, Client
 from controller.cli.commands import time_after
@@ -49,6 +49,18 @@ class Operator:
     def label(self, device: str, **labels: str) -> None:
         """Replace a device's labels."""
         self._client.send("PUT", f"/v1/devices/{device}/labels", {"labels": labels}, match=ANY)
+
+    def hold(self, device: str, *, reason: str) -> None:
+        """Give a device no work until the hold is lifted."""
+        self._client.send("POST", f"/v1/devices/{device}/hold", {"reason": reason})
+
+    def unhold(self, device: str, *, reason: str) -> None:
+        """Let a device get work again."""
+        self._client.send("POST", f"/v1/devices/{device}/unhold", {"reason": reason})
+
+    def why(self, device: str) -> DeviceWhyView:
+        """Return why a device is not updated, by each run that matters."""
+        return wire.view(self._client.get(f"/v1/devices/{device}/why"), DeviceWhyView)
 
     # --- releases -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from controller.app.views import TargetView
 from controller.cli.pulse import total_of
-from simulator.demo.story import Played, Story
+from simulator.demo.story import Asked, Played, Story
 from simulator.demo.verdict import faults
 
 EXPOSED_SHOWN_MAX: Final = 4
@@ -27,6 +27,8 @@ class Ending:
         self._console.print()
         self._console.print(_runs(story))
         for played in story.runs:
+            if played.asked is not None:
+                self._tell_asked(played.asked, played)
             if played.failed is not None:
                 self._tell_failed(played)
             elif played.scene.takes_back:
@@ -40,7 +42,7 @@ class Ending:
         self._say(f"Every message between controller and devices went through {story.broker}.")
         if story.runs:
             self._say(
-                f"The good run took {story.runs[0].seconds:.1f} s, its waits for gates included:"
+                f"The good run took {story.runs[0].seconds:.1f} s, its waits for gates and a held device included:"
                 f" {story.installs_per_second} installs a second. All of it took {story.seconds:.0f} s."
             )
         for fault in faults(story):
@@ -48,6 +50,12 @@ class Ending:
 
     def _say(self, text: str) -> None:
         self._console.print(Text(text, overflow="ignore"), crop=False)
+
+    def _tell_asked(self, asked: Asked, played: Played) -> None:
+        """Say why a device was left out at first, and how it ended after that."""
+        ended = next((target.state for target in played.targets if target.device == asked.device), "was never in it")
+        left_out = f"Release {played.view.version} left {asked.device} out for a while ({asked.fact.text})."
+        self._say(f"\n{left_out} Once the hold was lifted, it {ended}.")
 
     def _tell_failed(self, played: Played) -> None:
         """Name the devices that had a bad release, and count those that were spared although they were told."""

@@ -131,6 +131,7 @@ _COMMANDS: Final = (
     "",
     "tidegate run list",
     "tidegate device list --label ring=canary",
+    "tidegate device why sim-0001",
     "# The bad release once more; RUN is the id that the next line prints:",
     f"tidegate run start {APP} --version {BAD}",
     "tidegate run promote RUN canary; tidegate run watch RUN",

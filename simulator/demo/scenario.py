@@ -12,7 +12,8 @@ from controller.app.views import RunView
 from controller.clock import SystemClock
 from controller.domain.states import StageState
 from simulator.brokers import Kind
-from simulator.demo.scenes import APP, FAILING, SCENES, Scene
+from simulator.demo.exhibit import Exhibit
+from simulator.demo.scenes import APP, FAILING, REGION, SCENES, Scene
 from simulator.demo.screen import Screen
 from simulator.demo.story import BUILT_IN, HEALTHY, NOTHING, Played, Service, Story
 from simulator.installation import Installation, InstallationFailed, RealAgent
@@ -145,15 +146,26 @@ class Scenario:
         if not scene.takes_back:
             self._publish(installation, operator, scene)
             self._define(operator, scene)
+        exhibit = self._exhibit(operator, scene)
         begun = time.monotonic()
         run = self._begin_run(operator, scene)
         for stage in scene.promotes:
             self._screen.say(f"an operator promotes stage {stage}")
             operator.act(run.id, "promote", stage=stage)
-        view = self._screen.follow(lambda: self._look(operator, run.id), seconds_max=RUN_SECONDS)
+        view = self._screen.follow(lambda: self._look(operator, run.id, exhibit), seconds_max=RUN_SECONDS)
         self._screen.say(f"run {run.id} {view.state}{_why(view)}")
         seconds = time.monotonic() - begun
-        return Played(scene=scene, view=view, targets=tuple(operator.targets(run.id)), seconds=seconds, meant=meant)
+        targets, asked = tuple(operator.targets(run.id)), exhibit.asked if exhibit else None
+        return Played(scene=scene, view=view, targets=targets, seconds=seconds, meant=meant, asked=asked)
+
+    def _exhibit(self, operator: Operator, scene: Scene) -> Exhibit | None:
+        """Hold a device that is there throughout and is no canary, a real one where there are enough."""
+        if scene.holds is None:
+            return None
+        steady = _expected(self._cast) | {agent.device for agent in self._agents}
+        able = (view for view in operator.devices() if view.device in steady and "ring" not in view.labels)
+        held = min(able, key=lambda view: (view.labels.get(REGION) != AGENT_REGION, view.device))
+        return Exhibit(operator, self._screen, device=held.device, reason=scene.holds)
 
     def _define(self, operator: Operator, scene: Scene) -> None:
         """Apply the pipeline of a scene and make its job, unless an earlier one did."""
@@ -181,9 +193,12 @@ class Scenario:
         operator.upload(package)
         operator.publish(document)
 
-    def _look(self, operator: Operator, run: str) -> RunView:
+    def _look(self, operator: Operator, run: str, exhibit: Exhibit | None) -> RunView:
         self._processes.check()
-        return operator.run(run)
+        view = operator.run(run)
+        if exhibit is not None:
+            exhibit.look(view)
+        return view
 
     # --- after ----------------------------------------------------------------------------------------------
 

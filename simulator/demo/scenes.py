@@ -26,6 +26,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         left_out: files that the release lacks.
         floor: the lowest counter to which a device that has it may go back; None: that of the release before it.
         promotes: the stages that a person opens.
+        holds: why an operator holds one device until all others are through; None: nobody does.
         ends: the run.
         verdicts: of each stage.
         reaches: the labels of the devices that have the version in the end, or None where no device may.
@@ -38,16 +39,18 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     floor: int | None = None
     takes_back: bool = False
     promotes: tuple[str, ...] = ()
+    holds: str | None = None
     ends: RunState
     verdicts: Mapping[str, StageState]
     reaches: Mapping[str, str] | None
 
 
 ALL_GO: Final = Scene(
-    title="a good release goes all the way: a canary, two regions in parallel, the rest",
+    title="a good release goes all the way: a canary, two regions in parallel, the rest, and one on hold at last",
     version=GOOD,
     job="harbour",
     promotes=("canary",),
+    holds="on show at the fair",
     ends=RunState.SUCCEEDED,
     verdicts=dict.fromkeys(("canary", "eu", "us", "rest"), StageState.PASSED),
     reaches={},

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from controller.app.views import RunView, StageView, TargetView
+from controller.app.views import FactView, RunView, StageView, TargetView
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
 from protocol.lifecycle import AttemptState, Left
@@ -29,14 +29,25 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was answered when somebody asked why a device was not updated: the first, most decisive fact."""
+
+    device: str
+    fact: FactView
+
+
 class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """One scene as it ended. `meant` are the devices that the scene is to bring to its version."""
+    """One scene as it ended.
+
+    `meant` are the devices that the scene is to bring to its version; `asked` is about the one that was held.
+    """
 
     scene: Scene
     view: RunView
     targets: tuple[TargetView, ...]
     seconds: float
     meant: frozenset[str]
+    asked: Asked | None = None
 
     @property
     def failed(self) -> StageView | None:

@@ -11,6 +11,7 @@ import msgspec
 
 from controller.app.views import Counters, StageView
 from controller.domain.states import StageState
+from controller.domain.why import Code
 from simulator.demo.scenes import SCENES
 from simulator.demo.story import HEALTHY, NOTHING, Played, Story
 
@@ -48,6 +49,7 @@ def _of_scene(played: Played) -> Iterator[str]:
             yield f"stage {stage.name} {stage.state}: expected {scene.verdicts[stage.name]}"
         yield from _of_stage(stage)
     yield from _of_reach(played)
+    yield from _of_hold(played)
 
 
 def _of_stage(stage: StageView) -> Iterator[str]:
@@ -69,6 +71,17 @@ def _of_reach(played: Played) -> Iterator[str]:
     reached = {target.device for target in played.reached} - exposed
     if reached != played.meant:
         yield f"expected it to reach {len(played.meant)} devices whole; not so: {_some(reached ^ played.meant)}"
+
+
+def _of_hold(played: Played) -> Iterator[str]:
+    """Yield what is wrong with the answer about the held device; whether it gets its version, `_of_reach` sees."""
+    asked = played.asked
+    if played.scene.holds is None:
+        return
+    if asked is None:
+        yield "expected one held device to be left in the end, and asked about"
+    elif asked.fact.code != Code.HELD:
+        yield f"why {asked.device} was not updated: expected {Code.HELD}, was told {asked.fact.code}: {asked.fact.text}"
 
 
 def _of_devices(story: Story) -> Iterator[str]:
@@ -114,6 +127,7 @@ def _run(played: Played) -> dict[str, object]:
         "reached": [target.device for target in played.reached],
         "exposed": [target.device for target in played.exposed],
         "called_back": [target.device for target in played.called_back],
+        "asked": msgspec.to_builtins(played.asked),
         "stages": [
             {"name": stage.name, "state": stage.state, "reason": stage.reason, **counters(stage.counters)}
             for stage in played.view.stages

@@ -44,6 +44,8 @@ def test_the_demo_tells_what_happened_as_json(tmp_path: Path) -> None:
     assert told["broker"] == "the built-in endpoint"
     assert told["devices_on_version"] == {"1.0.0": 21}
     good, bad, branches, back = told["runs"]
+    assert (good["asked"]["device"] in good["reached"], good["asked"]["fact"]["code"]) == (True, "held")
+    assert "on show at the fair" in good["asked"]["fact"]["text"]
     for run in (good, bad):
         assert [stage["name"] for stage in run["stages"]] == ["canary", "eu", "us", "rest"]
     assert sum(stage[name] for stage in good["stages"] for name in COUNTERS) == 21
@@ -70,6 +72,7 @@ def test_the_demo_goes_through_mosquitto(tmp_path: Path) -> None:
     assert told["devices_on_version"] == {"1.0.0": 22}
     connected = set(re.findall(r"New client connected .* as (\S+) ", (tmp_path / "logs" / "mosquitto.log").read_text()))
     lanes = {f"tidegate-demo-lane-{number:02}" for number in range(LANES)}
+    assert told["runs"][0]["asked"]["device"] == "box-2"
     assert lanes <= connected
     assert len(connected - lanes) == 22
     assert left_behind(tmp_path) == []

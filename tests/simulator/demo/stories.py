@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import msgspec
 
-from controller.app.views import Counters, RunView, StageView, TargetView
+from controller.app.views import Counters, FactView, RunView, StageView, TargetView
 from protocol.units import Instant
 from simulator.demo.scenes import ALL_GO, BRANCH_STOPS, CANARY_STOPS, GOOD, REGIONAL, TAKEN_BACK
-from simulator.demo.story import Played, Service, Story
+from simulator.demo.story import Asked, Played, Service, Story
 
 EU: Final = frozenset({"box-1", "sim-0001"})
 ALL: Final = EU | {"sim-0002", "sim-0003"}
@@ -92,6 +92,10 @@ def with_stages(played: Played, *stages: StageView) -> Played:
     return changed(played, view=view)
 
 
+HELD: Final = Asked(
+    device="sim-0001",
+    fact=FactView(code="held", text="held by admin: on show at the fair", change="lift the hold", until=None),
+)
 GOOD_RUN: Final = Played(
     scene=ALL_GO,
     view=run(
@@ -108,6 +112,7 @@ GOOD_RUN: Final = Played(
     ),
     seconds=2.0,
     meant=ALL,
+    asked=HELD,
 )
 BAD_RUN: Final = Played(
     scene=CANARY_STOPS,

@@ -24,7 +24,9 @@ def test_the_end_says_who_was_exposed_and_why(is_terminal: bool) -> None:
         f"A rollback took 2 devices back to {GOOD}, which they had before.",
         f"Devices: 4 on {GOOD}.",
         "went through the built-in endpoint.",
-        "The good run took 2.0 s, its waits for gates included: 2.0 installs a second.",
+        "The good run took 2.0 s, its waits for gates and a held device included: 2.0 installs a second.",
+        f"Release {GOOD} left sim-0001 out for a while (held by admin: on show at the fair).",
+        "Once the hold was lifted, it succeeded.",
     ):
         assert part in text
     assert "NOT AS EXPECTED" not in text

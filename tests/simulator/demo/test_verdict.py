@@ -13,6 +13,7 @@ from tests.simulator.demo.stories import (
     BRANCH_RUN,
     EU,
     GOOD_RUN,
+    HELD,
     STORY,
     changed,
     run,
@@ -37,6 +38,9 @@ TIGHT = msgspec.structs.replace(stage("canary", "failed", failed=2), max_in_flig
 NEVER_MET = changed(BAD_RUN, targets=())
 TOO_FAR = changed(BRANCH_RUN, targets=(*BRANCH_RUN.targets, updated("sim-0003", "eu")))
 NOT_FAR_ENOUGH = changed(BRANCH_RUN, targets=BRANCH_RUN.targets[1:])
+OFFLINE = msgspec.structs.replace(HELD, fact=msgspec.structs.replace(HELD.fact, code="offline", text="it is offline"))
+STILL_HELD = target("sim-0001", attempt=0, stage="eu", state="queued", attempt_state="", reason="", left="")
+LEFT_OUT = changed(GOOD_RUN, targets=(GOOD_RUN.targets[0], STILL_HELD, *GOOD_RUN.targets[2:]))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +74,12 @@ NOT_FAR_ENOUGH = changed(BRANCH_RUN, targets=BRANCH_RUN.targets[1:])
         (played(NEVER_MET), "it reached 0 devices of stage canary: expected 1 to 4"),
         (played(TOO_FAR), "expected it to reach 2 devices whole; not so: sim-0003"),
         (played(NOT_FAR_ENOUGH), "expected it to reach 2 devices whole; not so: box-1"),
+        (played(changed(GOOD_RUN, asked=None)), "harbour 1.0.0: expected one held device to be left in the end, and"),
+        (
+            played(changed(GOOD_RUN, asked=OFFLINE)),
+            "why sim-0001 was not updated: expected held, was told offline: it is offline",
+        ),
+        (played(LEFT_OUT), "harbour 1.0.0: expected it to reach 4 devices whole; not so: sim-0001"),
         ({"versions": {**STORY.versions, "sim-0001": REGIONAL}}, "expected other versions on sim-0001"),
         ({"expected_devices": 5}, "expected 5 devices, found 4"),
         ({"services": {"box-1": Service(status=500, version="")}}, "box-1 answers 500: expected 200 1.0.0"),
@@ -104,6 +114,7 @@ def test_the_report_has_the_names_that_programs_go_by() -> None:
         ("harbour-1.2.0", "failed"),
         ("harbour-1.0.0", "succeeded"),
     ]
+    assert [run["asked"] and run["asked"]["fact"]["code"] for run in runs] == ["held", None, None, None]
     assert (runs[1]["reached"], runs[1]["called_back"]) == (["box-1", "sim-0001"], [])
     assert set(runs[2]["reached"]) == {*EU, "sim-0002"}
     assert runs[2]["exposed"] == ["sim-0002"]
