@@ -1,6 +1,8 @@
 """The bytes of one connection: framing, pausing, and writes gathered per turn of the loop. Knows no MQTT session."""
 
 import asyncio
+import socket
+import sys
 from abc import ABC, abstractmethod
 from enum import Flag, auto
 from typing import Final, cast
@@ -9,6 +11,8 @@ from controller.edge.codec import BadPacket, Packet, read
 from controller.edge.limits import Limits
 
 BUFFER_BYTES: Final = 65_536
+_ESTABLISHED: Final = 1
+"""The first byte of `TCP_INFO` while both sides may still send (Linux, `include/net/tcp_states.h`)."""
 
 
 def new_buffer() -> memoryview:
@@ -159,6 +163,20 @@ class Wire(asyncio.BufferedProtocol, ABC):
         """Return how much was written that the system has not taken."""
         return self._out_bytes + (self._transport.get_write_buffer_size() if self._transport else 0)
 
+    @property
+    def _has_left(self) -> bool:
+        """Return whether the peer ended its side while we do not read.
+
+        asyncio tells that only to those who read (CPython 3.11, `SSLProtocol.eof_received`). For the others the
+        transport seems open, but what is written to it is only logged, and `close` never comes to an end.
+        """
+        if self._transport is None or self._transport.is_closing() or self._transport.is_reading():
+            return False
+        connection = self._transport.get_extra_info("socket")
+        if connection is None or sys.platform != "linux":
+            return False
+        return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED)
+
     def send(self, data: bytes) -> None:
         """Write *data* at the end of this turn of the loop, together with whatever else is written in it."""
         if not self._out:
@@ -168,11 +186,14 @@ class Wire(asyncio.BufferedProtocol, ABC):
 
     def _flush(self) -> None:
         out, self._out, self._out_bytes = self._out, [], 0
-        if out and self._transport is not None and not self._transport.is_closing():
+        if out and self._transport is not None and not self._transport.is_closing() and not self._has_left:
             self._transport.write(b"".join(out))
 
     def finish(self, last: bytes = b"", *, at_once: bool = False) -> None:
-        """Write *last* and close. *at_once* does not wait for the peer, who may be dead."""
+        """Write *last* and close. *at_once* does not wait for the peer, who may be dead.
+
+        Nor is a peer waited for that has left.
+        """
         if self._is_finished or self._transport is None:
             return
         self._is_finished = True
@@ -180,7 +201,7 @@ class Wire(asyncio.BufferedProtocol, ABC):
         if last:
             self._out.append(last)
         self._flush()
-        if at_once:
+        if at_once or self._has_left:
             self._transport.abort()
         else:
             self._transport.close()
