@@ -28,7 +28,7 @@ def _with_instants(data: Any) -> Any:
 
 
 def _is_time(key: str) -> bool:
-    return key == "at" or key.endswith("_at")
+    return key in {"at", "until"} or key.endswith(("_at", "_until"))
 
 
 def _instant(text: Any) -> Any:

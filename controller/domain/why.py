@@ -19,6 +19,7 @@ from controller.domain.clock import RunClock
 from controller.domain.model import Plan, Run, StageRun
 from controller.domain.pipeline import Stage, Targets
 from controller.domain.query.explain import explain
+from controller.domain.rerun import Source
 from controller.domain.selector import Exclusion, exclusion
 from controller.domain.settle import slots
 from controller.domain.states import RunState, StageState
@@ -269,8 +270,7 @@ def _stranger(case: Case) -> Iterator[Fact]:
         text = f"the run has ended, and the device was in none of its stages: {case.run.state}"
         yield Fact(code=Code.RUN_ENDED, text=text, change="start another run that has it")
     if case.plan.source is not None:
-        text = f"the run takes devices of run {case.plan.source.run} alone, and this one it does not have"
-        yield Fact(code=Code.NO_MEMBER, text=text, change="start a run that has it")
+        yield from _not_taken(case, case.plan.source)
         return
     stages = {stage.name: index for index, stage in enumerate(case.plan.pipeline.stages)}
     order = [stages[name] for name in graph.in_order({s.name: s.needs for s in case.plan.pipeline.stages})]
@@ -285,6 +285,20 @@ def _stranger(case: Case) -> Iterator[Fact]:
     for index in order:
         if index not in to_come[:1]:
             yield _missed(case, index)
+
+
+def _not_taken(case: Case, source: Source) -> Iterator[Fact]:
+    """Yield why a run over an earlier one does not have the device, or that this is not decided yet."""
+    closed = [at_work.is_frozen or at_work.state.is_verdict for at_work in case.run.stages]
+    if all(closed):
+        text = f"the run takes devices of run {source.run} alone, and this one it does not have"
+        yield Fact(code=Code.NO_MEMBER, text=text, change="start a run that has it")
+        return
+    name = case.plan.pipeline.stages[closed.index(False)].name
+    text = f"the run takes devices of run {source.run}, whether this one is decided when stage {name} opens"
+    yield Fact(code=Code.NOT_OPEN, text=text, change=f"stage {name} opens")
+    yield from _held(case)
+    yield from _frozen(case)
 
 
 def _is_frozen(case: Case, index: int) -> bool:

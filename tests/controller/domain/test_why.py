@@ -128,10 +128,20 @@ def test_a_freeze_and_a_rate_say_until_when_they_hold() -> None:
 
 
 def test_a_run_over_an_earlier_run_names_that() -> None:
-    asked = case(states=[StageRun()])
+    asked = case(states=[OPEN])
     source = Source(run="r1", run_id=1, purpose=Purpose.RETRY)
     [(code, text)] = told(replace(asked, plan=replace(asked.plan, source=source)))
     assert (code, text) == ("no_member", "the run takes devices of run r1 alone, and this one it does not have")
+
+
+def test_a_run_over_an_earlier_run_whose_stage_has_not_opened_says_what_it_waits_for() -> None:
+    asked = case(states=[StageRun()], freeze=SALE, pause_reasons=("stopped",))
+    source = Source(run="r1", run_id=1, purpose=Purpose.ROLLBACK)
+    assert told(replace(asked, plan=replace(asked.plan, source=source))) == [
+        ("not_open", "the run takes devices of run r1, whether this one is decided when stage a opens"),
+        ("paused", "the run is paused: stopped"),
+        ("frozen", "nothing begins in the freeze sale: sale week"),
+    ]
 
 
 def test_a_stage_that_takes_newcomers_in_takes_it_before_long() -> None:
