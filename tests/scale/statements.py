@@ -32,11 +32,12 @@ class Statement:
         self.steps = 0
 
     def scans(self, tables: Sequence[str]) -> tuple[str, ...]:
-        """Return the lines of the plan that go through one of *tables* row by row, or sort."""
+        """Return the lines of the plan that go through one of *tables* row by row, or sort what comes of them."""
+        is_large = any(line.split()[1] in tables for line in self.plan if line.startswith(("SCAN", "SEARCH")))
         return tuple(
             line
             for line in self.plan
-            if line.startswith(_SLOW) and (line.startswith("USE") or line.split()[1] in tables)
+            if line.startswith(_SLOW) and (is_large if line.startswith("USE") else line.split()[1] in tables)
         )
 
 
