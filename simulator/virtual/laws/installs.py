@@ -49,11 +49,11 @@ class WholeOrOld(Law):
         self._broken: set[str] = set()
 
     def stepped(self, stepped: Stepped) -> Complaints:
-        """Compare the end of the work with the disk."""
-        work = stepped.before.durable.work
-        if work is None or stepped.after.durable.work is not None:
+        """Compare the end of the work with the disk; work that a journal lost has no end."""
+        work, ends = stepped.before.durable.work, stepped.after.durable.finals
+        if work is None or stepped.after.durable.work is not None or not ends:
             return
-        ended = stepped.after.durable.finals[-1]
+        ended = ends[-1]
         if ended.left is Left.NEW and stepped.active != _wanted(work):
             yield f"{stepped.label} says that the new release is active, and {stepped.active[:12]} is"
         was_broken = stepped.label in self._broken
@@ -77,7 +77,8 @@ class FloorsRiseAtCommit(Law):
         if after.floors == before.floors:
             return
         listed = {release.app: release.floor for release in after.installed}
-        is_end = before.work is not None and after.work is None and after.finals[-1].state is AttemptState.SUCCEEDED
+        is_over = before.work is not None and after.work is None
+        is_end = is_over and any(end.state is AttemptState.SUCCEEDED for end in after.finals[-1:])
         for app, floor in after.floors.items():
             last = before.floors.get(app, 0)
             if floor < last:

@@ -195,7 +195,7 @@ def floor_rises_at_accept(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, machine, "begin", around)
 
 
-@planted("The floor is that of the last release, also where it is lower.", FloorsRiseAtCommit)
+@planted("The floor is that of the last release, also where it is lower.", FloorsRiseAtCommit, first_seed=250)
 def floor_falls_with_an_older_release(patch: pytest.MonkeyPatch) -> None:
     def around(take: Any) -> Any:
         def taken(turn: Turn, at_hand: Work) -> None:

@@ -74,7 +74,7 @@ def everybody_joins(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, joining, "_matching", lambda _: matching)
 
 
-@planted("A device that is labelled or let in again is not looked at.", NewcomersJoin, first_seed=300)
+@planted("A device that is labelled or let in again is not looked at.", NewcomersJoin, first_seed=350)
 def labelled_newcomer_is_overlooked(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, devices, "notice", lambda _: lambda *_given: None)
 
