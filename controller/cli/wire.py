@@ -1,13 +1,16 @@
 """The API's JSON back to the views that it was made from."""
 
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from protocol.trust import instant_of
 
 T = TypeVar("T")
+
+_NAMED_BY_PEOPLE: Final = frozenset({"labels", "facts", "parameters", "outputs"})
+"""Mappings in which any key may stand, and none says that its value is a time."""
 
 
 def view(data: Any, kind: type[T]) -> T:
@@ -23,8 +26,14 @@ def _with_instants(data: Any) -> Any:
     if isinstance(data, list):
         return [_with_instants(item) for item in data]
     if isinstance(data, dict):
-        return {key: _instant(value) if _is_time(key) else _with_instants(value) for key, value in data.items()}
+        return {key: _read(key, value) for key, value in data.items()}
     return data
+
+
+def _read(key: str, value: Any) -> Any:
+    if key in _NAMED_BY_PEOPLE:
+        return value
+    return _instant(value) if _is_time(key) else _with_instants(value)
 
 
 def _is_time(key: str) -> bool:

@@ -26,6 +26,8 @@ FROZEN = replace(RUN, frozen=StandingFreeze(name="sale", ends_at=AT, reason="sal
         (replace(TARGET, check_at=AT), schemas.Target),
         (replace(DEVICE, removed_at=AT), schemas.Device),
         (EVENT, schemas.Event),
+        (replace(RUN, parameters={"until": "friday"}), schemas.Run),
+        (replace(DEVICE, labels={"sold_at": "the fair"}, facts={"at": "2026-01-01"}), schemas.Device),
     ],
 )
 def test_a_view_comes_back_as_it_was(
