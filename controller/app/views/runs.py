@@ -1,0 +1,160 @@
+"""Runs, their stages, their devices and their timelines."""
+
+from collections.abc import Mapping
+
+from controller.app.views.parts import Counters, View
+from controller.domain.parameters import Value
+from protocol.outputs import Outputs
+from protocol.units import Instant
+
+
+class SummaryView(View, frozen=True, kw_only=True):
+    """The numbers, `count` of them, that devices of a stage told under one name."""
+
+    count: int
+    min: float
+    max: float
+    avg: float
+
+
+class ApprovalView(View, frozen=True, kw_only=True):
+    """Who approved a stage, when and why."""
+
+    by: str
+    at: Instant
+    reason: str
+
+
+class NotTakenView(View, frozen=True, kw_only=True):
+    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+
+    reason: str
+    devices: int
+    first: tuple[str, ...] = ()
+
+
+class StageView(View, frozen=True, kw_only=True):
+    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+
+    `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
+    `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
+    `approvals_missing` are those without which it is not promoted.
+    `left_out` are devices of an earlier run that this one, over that run, does not take.
+    `blocked` counts the devices that were judged and may not begin, by reason; in lists of runs it is left out.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    trigger: str
+    state: str
+    reason: str
+    counters: Counters
+    started: int
+    failures: int
+    failures_allowed: int
+    gate: str
+    bricked: int
+    outputs: Mapping[str, SummaryView] = {}
+    max_in_flight: int
+    per_minute: int | None = None
+    paced_until: Instant | None = None
+    blocked: Mapping[str, int] = {}
+    opened_at: Instant | None
+    ended_at: Instant | None
+    approvals: tuple[ApprovalView, ...] = ()
+    approvals_missing: int = 0
+    left_out: tuple[NotTakenView, ...] = ()
+
+
+class StandingFreeze(View, frozen=True, kw_only=True):
+    """The freeze in which a run stands."""
+
+    name: str
+    ends_at: Instant
+    reason: str
+
+
+class RunView(View, frozen=True, kw_only=True):
+    """One run. `paused` while `pause_reasons` is not empty; `waiting` when every open stage awaits a person.
+
+    `frozen` is the freeze of the calendar in which it stands, if it does.
+    `source` is the run that this one is over, for the `purpose` of a retry or a rollback. `rolling_back` while a
+    rollback begins when this run has ended; `rolled_back_by` is the run that it became.
+    """
+
+    id: str
+    job: str
+    pipeline: str
+    revision: int
+    app: str
+    version: str
+    state: str
+    paused: bool
+    waiting: bool
+    pause_reasons: tuple[str, ...]
+    frozen: StandingFreeze | None = None
+    reason: str
+    epoch: int
+    salt: str
+    parameters: Mapping[str, Value] = {}
+    started_by: str = ""
+    created_at: Instant
+    ended_at: Instant | None
+    stages: tuple[StageView, ...]
+    source: str = ""
+    purpose: str = ""
+    rolling_back: bool = False
+    rolled_back_by: str = ""
+
+
+class VersionView(View, frozen=True, kw_only=True):
+    """How many devices go to a version."""
+
+    version: str
+    devices: int
+
+
+class RollbackView(View, frozen=True, kw_only=True):
+    """What a rollback would do to the devices that a run has reached; more are reached until it has `ended`."""
+
+    run: str
+    ended: bool
+    devices: int
+    versions: tuple[VersionView, ...]
+    left_out: tuple[NotTakenView, ...]
+
+
+class TargetView(View, frozen=True, kw_only=True):
+    """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit.
+
+    `outputs` are what the release told of itself at the end of the last attempt.
+    `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
+    `blocked` is the reason why it may not begin, empty where none is known, and `check_at` when that is judged anew.
+    """
+
+    device: str
+    stage: str
+    state: str
+    attempt: int
+    attempt_state: str
+    reason: str
+    detail: str
+    left: str
+    outputs: Outputs = msgspec.field(default_factory=dict)
+    waits_for: str
+    blocked: str = ""
+    check_at: Instant | None = None
+    done: int
+    total: int
+    updated_at: Instant
+    previous: str = ""
+    wanted: str = ""
+
+
+class EventView(View, frozen=True, kw_only=True):
+    """One entry of a run's timeline."""
+
+    id: int
+    at: Instant
+    kind: str
+    data: Mapping[str, str | int]
