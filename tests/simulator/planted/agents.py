@@ -69,7 +69,7 @@ def agent_obeys_replayed_numbers(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_in_sequence", around)
 
 
-@planted("The agent forgets which attempts have ended, and begins them again.", InstalledOnce)
+@planted("The agent forgets which attempts have ended, and begins them again.", InstalledOnce, first_seed=2700)
 def agent_forgets_ended_attempts(patch: pytest.MonkeyPatch) -> None:
     def forgetful(durable: Durable) -> Durable:
         return replace(durable, finals=(), runs={run: replace(note, ended=0) for run, note in durable.runs.items()})
