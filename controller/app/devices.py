@@ -11,6 +11,7 @@ from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotAuthenticated, NotFound
 from controller.app.joining import notice
+from controller.app.once import once
 from controller.app.ports import IssuedCertificate
 from controller.app.queries import formula_from
 from controller.app.records import DeviceRecord
@@ -276,7 +277,7 @@ async def _set_blocked(controller: Controller, actor: Actor, device: str, reason
         audit.record(tx, actor, verb, device, at=controller.clock.now(), reason=reason)
         notice(controller, tx, after, [found.id])
 
-    await controller.write(work)
+    await once(controller, actor, work, kind=type(None))
 
 
 def find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:

@@ -10,6 +10,7 @@ from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
 from controller.app.joining import notice
+from controller.app.once import once
 from controller.app.queries import checked_path, parsed
 from controller.app.records import GroupRecord
 from controller.app.repositories import Transaction
@@ -47,7 +48,7 @@ async def create(controller: Controller, actor: Actor, *, path: str) -> GroupVie
         audit.record(tx, actor, "group.create", path, at=now)
         return GroupView(path=path, devices=0, devices_below=0, created_at=now)
 
-    return await controller.write(work)
+    return await once(controller, actor, work, kind=GroupView)
 
 
 async def list_groups(controller: Controller, actor: Actor, *, under: str | None = None) -> tuple[GroupView, ...]:
@@ -141,7 +142,7 @@ async def _change(
         audit.record(tx, actor, verb, path, at=controller.clock.now(), reason=_said(devices, query, changed))
         return GroupChange(path=path, found=len(ids), changed=changed)
 
-    return await controller.write(work)
+    return await once(controller, actor, work, kind=GroupChange)
 
 
 def _ids(tx: Transaction, devices: Collection[str], formula: Formula | None) -> set[int]:

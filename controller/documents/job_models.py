@@ -1,6 +1,6 @@
 """The shape of job files: an operation bound to a pipeline, and what starts its runs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -23,6 +23,8 @@ from controller.domain import pipeline as domain
 from controller.domain.parameters import Value
 from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule
 
+REQUIRED_MAX: Final = 16
+
 
 class OperationPart(Part):
     """What a job does: install one app at a version."""
@@ -31,6 +33,8 @@ class OperationPart(Part):
     """The app to install."""
     version: Word
     """Its version; a run may be started with another."""
+    requires: Annotated[list[Word], Field(max_length=REQUIRED_MAX)] = []
+    """What an agent must be able to do, by the names of capabilities; a device whose agent cannot is not begun."""
     params: dict[Word, Text] = {}
     """Parameters for the installer."""
     env: Annotated[Environment, Field(max_length=VARIABLES_MAX)] = {}
@@ -38,7 +42,8 @@ class OperationPart(Part):
 
     def to_domain(self) -> domain.Operation:
         """Return the domain's own."""
-        return self.into(domain.Operation, env=plain_of(self.env), secrets=secrets_of(self.env))
+        variables = {"env": plain_of(self.env), "secrets": secrets_of(self.env)}
+        return self.into(domain.Operation, requires=tuple(self.requires), **variables)
 
 
 class JobTriggerPart(Part):

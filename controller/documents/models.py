@@ -51,7 +51,6 @@ DEVICES_MAX: Final = 5_000
 GROUPS_MAX: Final = 256
 NEEDS_MAX: Final = 32
 ENUM_MAX: Final = 256
-REQUIRED_MAX: Final = 16
 PARAMETERS_MAX: Final = 64
 VARIABLES_MAX: Final = 256
 PATTERN_LENGTH_MAX: Final = 200
@@ -153,7 +152,9 @@ class PerSitePart(Part):
     """How many devices of a stage may be at work among those that have the same value of a label."""
 
     label: Word
+    """The label whose value names the site; a device without it belongs to none."""
     max: Count
+    """How many devices of one site may be at work at once."""
 
 
 class PacePart(Part):
@@ -163,7 +164,6 @@ class PacePart(Part):
     """How many devices of the stage may be at work at once."""
     per_minute: Annotated[RatePart | None, Field(json_schema_extra=_rate_schema)] = None
     """How many of them may go in a minute: a number, or a rate that grows with success."""
-
     per_site: PerSitePart | None = None
     """How many of them may be at work at once at one site."""
 
@@ -261,7 +261,7 @@ class WindowPart(Part):
     """Hours in which devices may begin, on each one's own clock; from 22:00 to 04:00 goes on past midnight."""
 
     days: Annotated[list[Annotated[Day, Enumerated]], Field(max_length=len(Day))] = []
-    """The days on which it begins; with none, all."""
+    """The days on which it begins, of `mon`, `tue`, `wed`, `thu`, `fri`, `sat` and `sun`; with none, all."""
     begin: Begin = Field(alias="from")
     """When it begins, as 22:00."""
     end: End = Field(alias="to")

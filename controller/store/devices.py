@@ -16,7 +16,7 @@ from controller.domain.selector import formula_of
 from controller.store import device_rows
 from controller.store.columns import Bulk, one_of
 from controller.store.queries import condition
-from controller.store.tables import AGENT, device, device_app, device_group, device_label
+from controller.store.tables import AGENT, device, device_app, device_group, device_label, fleet
 from protocol.ids import DeviceId, Name, partition_of
 from protocol.messages import InstalledRelease
 from protocol.units import Instant
@@ -44,14 +44,20 @@ _KEPT: Final = frozenset({"id", "labels", "seq", "is_blocked"})
 
 INSERT: Final = sa.insert(device)
 LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_d.id), 0))
-ID_OF: Final = sa.select(_d.id).where(_d.name == sa.bindparam("b_name"))
+KNOWN: Final = sa.select(_d.id, _d.removed_at).where(_d.name == sa.bindparam("b_name"))
 ID_OF_DEVICE: Final = sa.select(_d.id).where(_d.device == sa.bindparam("b_device"))
 BY_ID: Final = sa.select(device).where(_d.id == _b_id)
 BY_NAMES: Final = sa.select(device).where(one_of(_d.name, "names"))
 SENDERS: Final = sa.select(*(_d[name] for name in Sender.__struct_fields__)).where(one_of(_d.name, "names"))
 _is_member = _d.removed_at.is_(None)
 ROLL: Final = sa.select(*(_d[name] for name in Enrolled.__struct_fields__)).where(_is_member).order_by(_d.id)
-REMOVED_COUNT: Final = sa.select(sa.func.count()).select_from(device).where(_d.removed_at.is_not(None))
+FLEET_ID: Final = 1
+REMOVED_COUNT: Final = sa.select(fleet.c.removed_count).where(fleet.c.id == FLEET_ID)
+COUNT_REMOVED: Final = (
+    sa.update(fleet).where(fleet.c.id == FLEET_ID).values(removed_count=fleet.c.removed_count + sa.bindparam("change"))
+)
+FIRST_REMOVED: Final = sa.insert(fleet)
+REMOVED_AT: Final = sa.select(_d.removed_at).where(_d.device == sa.bindparam("b_device"))
 CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__)).where(~_d.is_blocked, ~_d.is_broken)
 _DESCRIBED: Final = ("model", "agent", "labels", "facts", "installed")
 CANDIDATES_AMONG: Final = (
@@ -122,8 +128,11 @@ class SqlDevices:
 
     def add(self, device: DeviceRecord) -> int:
         row = msgspec.structs.asdict(device)
-        known: int | None = self._connection.scalar(ID_OF, {"b_name": device.name})
-        if known is not None:
+        found = self._connection.execute(KNOWN, {"b_name": device.name}).one_or_none()
+        if found is not None:
+            known: int = found.id
+            if found.removed_at is not None:
+                self._count_removed(-1)
             kept = {name: value for name, value in row.items() if name not in _KEPT}
             self._connection.execute(ENROL_ANEW, {**kept, "b_id": known})
             self._save_said(known, device)
@@ -226,6 +235,9 @@ class SqlDevices:
         self._connection.execute(SET_BLOCKED, {"b_device": device, "is_blocked": is_blocked})
 
     def set_removed(self, device: DeviceId, *, at: Instant) -> None:
+        found = self._connection.execute(REMOVED_AT, {"b_device": device}).one_or_none()
+        if found is not None and found.removed_at is None:
+            self._count_removed(1)
         self._connection.execute(SET_REMOVED, {"b_device": device, "at": at})
 
     def set_certificate(self, device_id: int, *, serial: str, expires_at: Instant) -> None:
@@ -234,11 +246,15 @@ class SqlDevices:
 
     def count(self) -> int:
         # Ids are given out without gaps and no device is ever deleted; counting would look at each of them.
-        removed: int = self._connection.execute(REMOVED_COUNT).scalar_one()
+        removed: int = self._connection.scalar(REMOVED_COUNT) or 0
         return self._connection.execute(LAST_ID).scalar_one() - removed
 
     def installed_counts(self, app: str) -> dict[str, int]:
         return dict(self._connection.execute(INSTALLED_COUNTS, {"app": app}).all())
+
+    def _count_removed(self, change: int) -> None:
+        if not self._connection.execute(COUNT_REMOVED, {"change": change}).rowcount:
+            self._connection.execute(FIRST_REMOVED, {"id": FLEET_ID, "removed_count": change})
 
     def _save_said(self, device_id: int, said: DeviceRecord, before: DeviceRecord | None = None) -> None:
         """Keep the rows equal to what a device said last, where that is not what it said *before*."""

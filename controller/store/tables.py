@@ -91,8 +91,10 @@ device = sa.Table(
     _int("last_seen_at", nullable=True),
 )
 _partial("ix_device_online", device.c.instance, where=device.c.instance > sa.literal_column("0"))
-_partial("ix_device_removed", device.c.id, where=device.c.removed_at.is_not(None))
 sa.Index("ix_device_model", device.c.model)
+
+fleet = sa.Table("fleet", metadata, sa.Column("id", Key, primary_key=True, autoincrement=False), _int("removed_count"))
+"""One row, none before the first removal: how many devices are removed. Counting them would look at each."""
 
 # What queries find devices by, kept beside the JSON that is shown. None refers to `device` by a foreign key: no device
 # is ever deleted, and these rows are written where reports come in.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.app import runs, standstill, system, tokens, wakeups
+from controller.app import devices, groups, runs, standstill, system, tokens, wakeups
 from controller.app.access import Actor, RequestKey, Role
 from controller.app.errors import Conflict, KeyReused, NotFound
 from controller.app.once import KEPT_MS
@@ -90,3 +90,25 @@ def test_answers_are_forgotten_after_a_day(rig: Rig) -> None:
 
     assert rig.do(runs.pause, caller(), run=run, reason="lunch").paused
     assert rig.view(run).paused
+
+
+def test_a_group_that_is_made_twice_by_one_key_is_made_once(rig: Rig) -> None:
+    first = rig.do(groups.create, caller(), path="eu")
+    assert rig.do(groups.create, caller(), path="eu") == first
+    assert verbs(rig).count("group.create") == 1
+
+
+def test_devices_that_are_added_twice_by_one_key_are_added_once(rig: Rig) -> None:
+    rig.do(groups.create, path="eu")
+    first = rig.do(groups.add_devices, caller(), path="eu", devices=["a"])
+    rig.do(groups.drop_devices, path="eu", devices=["a"])
+    assert rig.do(groups.add_devices, caller(), path="eu", devices=["a"]) == first
+    [group] = rig.do(groups.list_groups)
+    assert group.devices == 0
+
+
+def test_a_block_that_comes_again_by_its_key_does_not_block_again(rig: Rig) -> None:
+    rig.do(devices.block, caller(), device="a", reason="lost")
+    rig.do(devices.unblock, device="a", reason="found")
+    rig.do(devices.block, caller(), device="a", reason="lost")
+    assert verbs(rig).count("device.block") == 1

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.domain.admission import Blocked, BlockReason
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.freeze import Freeze
@@ -308,3 +309,16 @@ def test_there_is_always_an_answer(  # noqa: PLR0917 - hypothesis gives one argu
     assert facts
     assert all(fact.text and fact.text[0].islower() for fact in facts)
     assert len({fact.text for fact in facts}) == len(facts)
+
+
+@pytest.mark.parametrize("reason", BlockReason)
+def test_a_device_that_may_not_begin_is_told_why_and_what_lets_it_in(reason: BlockReason) -> None:
+    refusal = Blocked(reason=reason, text="as admission says", check_at=Instant(AT + 60_000))
+    fact = next(one for one in why(case(part=QUEUED, states=[OPEN], refusal=refusal)) if one.code.value == reason.value)
+    assert (fact.text, fact.until) == ("as admission says", AT + 60_000)
+    assert fact.change
+
+
+def test_a_device_that_is_let_in_has_nothing_of_admission_to_tell() -> None:
+    codes = {fact.code.value for fact in why(case(part=QUEUED, states=[OPEN]))}
+    assert codes.isdisjoint(reason.value for reason in BlockReason)

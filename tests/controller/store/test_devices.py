@@ -198,5 +198,15 @@ def test_counts(tx: SqlTransaction) -> None:
     assert tx.devices.count() == 3
     tx.devices.add(device(3, installed=(installed("shop", "2"),)))
     assert tx.devices.count() == 3, "a device that enrols anew is no other one"
+    for _ in range(2):
+        tx.devices.set_removed(DeviceId("kiosk-0002"), at=at(5))
+    assert tx.devices.count() == 2, "who is removed twice is gone once"
+    tx.devices.set_removed(DeviceId("kiosk-0009"), at=at(5))
+    assert tx.devices.count() == 2, "who is not there cannot be removed"
+    tx.devices.set_removed(DeviceId("kiosk-0001"), at=at(5))
+    assert tx.devices.count() == 1
+    tx.devices.add(device(2, installed=(installed("shop", "2"),)))
+    tx.devices.add(device(1, instance=7, installed=(installed("shop", "1"), installed("till", "1"))))
+    assert tx.devices.count() == 3, "a device that comes back is counted again"
     assert tx.devices.installed_counts("shop") == {"1": 1, "2": 2}
     assert tx.devices.installed_counts("none") == {}
