@@ -33,7 +33,7 @@ def agent_obeys_commands_for_others(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_for_this_device", lambda _: lambda _verified, _durable: None)
 
 
-@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=1350)
+@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=100)
 def agent_obeys_expired_commands(patch: pytest.MonkeyPatch) -> None:
     def around(in_time: Any) -> Any:
         return lambda verified, now, *, is_fresh: in_time(
@@ -50,7 +50,7 @@ class _AnyKey:
         return True
 
 
-@planted("The agent obeys commands that nobody has signed.", SequenceRises)
+@planted("The agent obeys commands that nobody has signed.", SequenceRises, first_seed=200)
 def agent_obeys_unsigned_commands(patch: pytest.MonkeyPatch) -> None:
     def around(verify: Any) -> Any:
         def believed(raw: bytes, kind: Any, shape: Any, _keys: Any) -> Any:
