@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from controller.app.views.parts import Counters, View
 from controller.domain.parameters import Value
 from protocol.outputs import Outputs

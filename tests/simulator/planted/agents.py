@@ -33,7 +33,7 @@ def agent_obeys_commands_for_others(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_for_this_device", lambda _: lambda _verified, _durable: None)
 
 
-@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=1350)
+@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=100)
 def agent_obeys_expired_commands(patch: pytest.MonkeyPatch) -> None:
     def around(in_time: Any) -> Any:
         return lambda verified, now, *, is_fresh: in_time(
@@ -50,7 +50,7 @@ class _AnyKey:
         return True
 
 
-@planted("The agent obeys commands that nobody has signed.", SequenceRises)
+@planted("The agent obeys commands that nobody has signed.", SequenceRises, first_seed=200)
 def agent_obeys_unsigned_commands(patch: pytest.MonkeyPatch) -> None:
     def around(verify: Any) -> Any:
         def believed(raw: bytes, kind: Any, shape: Any, _keys: Any) -> Any:
@@ -69,7 +69,7 @@ def agent_obeys_replayed_numbers(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_in_sequence", around)
 
 
-@planted("The agent forgets which attempts have ended, and begins them again.", InstalledOnce)
+@planted("The agent forgets which attempts have ended, and begins them again.", InstalledOnce, first_seed=2700)
 def agent_forgets_ended_attempts(patch: pytest.MonkeyPatch) -> None:
     def forgetful(durable: Durable) -> Durable:
         return replace(durable, finals=(), runs={run: replace(note, ended=0) for run, note in durable.runs.items()})
