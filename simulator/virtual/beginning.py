@@ -14,8 +14,9 @@ from controller.domain.pipeline import Operation
 from protocol.ids import AppName, DeviceId, Name, digest_of, name_of
 from protocol.trust import FleetRoot, ReleaseFile, ReleaseInfo
 from protocol.units import DAY, Instant, later
-from simulator.virtual.draws import GROUPS, VERSIONS, Draws
+from simulator.virtual.draws import VERSIONS, Draws
 from simulator.virtual.keys import Keys
+from simulator.virtual.pipelines import GROUPS
 from simulator.virtual.server import DIRECTOR, TENANT, TIME
 from simulator.virtual.world import START
 

@@ -12,8 +12,9 @@ from controller.app import approvals, devices, groups, runs, withdrawal
 from controller.app.access import Actor, Role
 from controller.app.records import RunRecord
 from simulator.virtual.beginning import APP
-from simulator.virtual.draws import GROUPS, RINGS, VERSIONS
+from simulator.virtual.draws import RINGS, VERSIONS
 from simulator.virtual.picture import Picture
+from simulator.virtual.pipelines import GROUPS
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
 

@@ -16,40 +16,22 @@ from typing import Final
 import msgspec
 
 from controller.domain.pipeline import (
-    FailureLimit,
-    Gate,
-    Growth,
-    OnBreach,
-    OnFailure,
-    Pace,
     Pipeline,
-    Retry,
-    Rollback,
     Stage,
     Targets,
-    Timeouts,
     Trigger,
 )
-from protocol.ids import DeviceId, StageName, device_id
-from protocol.units import MINUTE, SECOND, Millis
+from protocol.ids import DeviceId, device_id
+from protocol.units import MINUTE, SECOND
+from simulator.virtual import pipelines
 from simulator.virtual.gates import AdmissionDraw, asking, draw_admission
-from simulator.virtual.shapes import ShapeDraw, draw_shape, left_open
+from simulator.virtual.pipelines import DEVICES_MAX, GROUPS, QUERIES
+from simulator.virtual.shapes import ShapeDraw, draw_shape
 
 REAL_KEYS_EVERY: Final = 50
 RINGS: Final = ("canary", "main")
 VERSIONS: Final = ("1.0.0", "2.0.0", "10.0.0")
 """In an order that is not that of text."""
-GROUPS: Final = ("eu", "eu/berlin", "europe", "us")
-QUERIES: Final = (
-    'app("shop").version < "9"',
-    'app("shop").version >= "2"',
-    '!(app("shop").version in ["10", "1.0"])',
-    '!has(app("shop")) || app("shop").version == "1"',
-    'group("eu") || labels.ring == "canary"',
-    'labels.ring != "canary" && model in ["k1", "k2"]',
-    '!group("eu")',
-)
-DEVICES_MAX: Final = 8
 SHAPED_EVERY: Final = 4
 RERUNS_EVERY: Final = 4
 RERUN_GAP_MS: Final = 15 * SECOND
@@ -208,9 +190,12 @@ def draw(seed: int) -> Draws:
         groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
         pipelines=_with_consent(
             consent,
-            _paced(
+            pipelines.paced(
                 random.Random(f"{seed}/draws/rates"),
-                [_timed(_pipeline(chance, f"p{number}", devices), clocks) for number in range(1, jobs + 1)],
+                [
+                    _timed(pipelines.draw_pipeline(chance, f"p{number}", devices), clocks)
+                    for number in range(1, jobs + 1)
+                ],
             ),
         ),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
@@ -240,7 +225,7 @@ def _shaped(chance: random.Random, plain: Draws) -> Draws:
     """Return a world with other pipelines than the plain ones, and more that starts them."""
     if chance.randrange(SHAPED_EVERY):
         return plain
-    draw_stage = partial(_stage, devices=plain.devices, is_last=False)
+    draw_stage = partial(pipelines.draw_stage, devices=plain.devices, is_last=False)
     shape = draw_shape(chance, plain.pipelines, draw_stage, plain.devices)
     return msgspec.structs.replace(plain, shape=shape, pipelines=tuple(edits[-1] for edits in shape.edits))
 
@@ -253,7 +238,7 @@ def _with_reruns(chance: random.Random, drawn: Draws) -> Draws:
     if chance.randrange(RERUNS_EVERY):
         return drawn
     edits = [(pipeline,) for pipeline in drawn.pipelines] if drawn.shape is None else drawn.shape.edits
-    changed = tuple(tuple(_with_rollback(chance, pipeline) for pipeline in each) for each in edits)
+    changed = tuple(tuple(pipelines.with_rollback(chance, pipeline) for pipeline in each) for each in edits)
     return msgspec.structs.replace(
         drawn,
         shape=None if drawn.shape is None else msgspec.structs.replace(drawn.shape, edits=changed),
@@ -394,116 +379,3 @@ def _consented(chance: random.Random, stage: Stage, *, asks: bool, includes: boo
     if asks and chance.randrange(2):
         stage = msgspec.structs.replace(stage, trigger=Trigger.MANUAL, approvals=chance.choice((1, 2)))
     return stage
-
-
-# --- pipelines --------------------------------------------------------------------------------------------------
-
-
-def _pipeline(chance: random.Random, name: str, devices: tuple[DeviceId, ...]) -> Pipeline:
-    count = chance.choice((1, 1, 2, 2, 3))
-    stages: list[Stage] = []
-    for number in range(count):
-        is_last = number == count - 1
-        earlier = [stage.name for stage in stages]
-        needs = tuple(chance.sample(earlier, 1)) if earlier and chance.randrange(5) else ()
-        stages.append(_stage(chance, StageName(f"s{number + 1}"), needs, devices, is_last=is_last))
-    return Pipeline(name=name, stages=tuple(stages), timeout_ms=Millis(int(chance.uniform(10, 40) * MINUTE)))
-
-
-def _paced(chance: random.Random, pipelines: Sequence[Pipeline]) -> tuple[Pipeline, ...]:
-    """Give the stages of a quarter of all worlds rates, from a chance of its own."""
-    if chance.randrange(4):
-        return tuple(pipelines)
-    return tuple(
-        msgspec.structs.replace(pipeline, stages=tuple(_with_rate(chance, stage) for stage in pipeline.stages))
-        for pipeline in pipelines
-    )
-
-
-def _with_rate(chance: random.Random, stage: Stage) -> Stage:
-    rate = chance.choice((None, 1, 2, 7, 90, Growth(start=2, factor=3.0, every=1, max=20)))
-    return msgspec.structs.replace(stage, pace=msgspec.structs.replace(stage.pace, per_minute=rate))
-
-
-def _with_rollback(chance: random.Random, pipeline: Pipeline) -> Pipeline:
-    """Let some stages take back what was reached when they fail, by rules that are drawn, too; and let more fail."""
-    stages = tuple(
-        msgspec.structs.replace(
-            stage,
-            on_failure=chance.choice((stage.on_failure, OnFailure.ROLLBACK, OnFailure.ROLLBACK)),
-            gate=chance.choice((stage.gate, Gate(failures=FailureLimit(count=0)))),
-        )
-        for stage in pipeline.stages
-    )
-    rules = Rollback(
-        pace=chance.choice((None, Pace(max_in_flight=1), Pace(max_in_flight=3))),
-        gate=_gate(chance),
-        timeouts=_timeouts(chance),
-        retry=Retry(attempts_max=chance.choice((1, 3)), backoff_ms=Millis(SECOND)),
-    )
-    changed = msgspec.structs.replace(pipeline, stages=stages, rollback=rules, parameters={}, template=())
-    return left_open(changed) if pipeline.parameters else changed
-
-
-def _stage(
-    chance: random.Random,
-    name: StageName,
-    needs: tuple[StageName, ...],
-    devices: tuple[DeviceId, ...],
-    *,
-    is_last: bool,
-) -> Stage:
-    return Stage(
-        name=name,
-        needs=needs,
-        targets=Targets() if is_last else _targets(chance, devices),
-        trigger=chance.choice((Trigger.AUTOMATIC, Trigger.AUTOMATIC, Trigger.MANUAL)),
-        delay_ms=chance.choice((0, 0, 5_000)),
-        pace=Pace(max_in_flight=chance.choice((1, 1, 2, 3, DEVICES_MAX))),
-        gate=_gate(chance),
-        timeouts=_timeouts(chance),
-        retry=Retry(attempts_max=chance.choice((1, 2, 3, 5)), backoff_ms=chance.choice((1_000, 10_000))),
-        on_failure=chance.choice((OnFailure.STOP_RUN, OnFailure.STOP_BRANCH, OnFailure.CONTINUE)),
-        allow_empty=bool(chance.randrange(3)),
-    )
-
-
-def _targets(chance: random.Random, devices: tuple[DeviceId, ...]) -> Targets:
-    match chance.randrange(7):
-        case 4 | 5:
-            return Targets(query=chance.choice(QUERIES))
-        case 6:
-            return Targets(groups=tuple(chance.sample(GROUPS, chance.choice((1, 2)))))
-        case 0:
-            return Targets(labels={"ring": "canary"})
-        case 1:
-            return Targets(percent=chance.choice((20.0, 50.0)))
-        case 2:
-            return Targets(exclude=(chance.choice(devices),))
-        case _:
-            excluded = chance.choice(devices)
-            listed = chance.sample(devices, chance.randint(1, len(devices)))
-            return Targets(devices=tuple(d for d in listed if d != excluded), exclude=(excluded,))
-
-
-def _gate(chance: random.Random) -> Gate:
-    return Gate(
-        success_percent=chance.choice((0.0, 50.0, 90.0, 100.0)),
-        straggler_after_ms=chance.choice((None, None, 60_000)),
-        soak_ms=chance.choice((0, 0, 10_000)),
-        failures=chance.choice(
-            (
-                FailureLimit(count=chance.choice((0, 1, 3))),
-                FailureLimit(percent=chance.choice((10.0, 50.0)), min_sample=chance.choice((1, 3))),
-            )
-        ),
-        on_breach=chance.choice(tuple(OnBreach)),
-    )
-
-
-def _timeouts(chance: random.Random) -> Timeouts:
-    return Timeouts(
-        accept_ms=Millis(int(chance.uniform(15, 120) * SECOND)),
-        lease_ms=Millis(int(chance.uniform(20, 180) * SECOND)),
-        stage_ms=Millis(int(chance.uniform(2, 15) * MINUTE)),
-    )

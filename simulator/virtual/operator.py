@@ -20,9 +20,10 @@ from controller.domain.states import StageState
 from controller.domain.target import TargetState
 from protocol.units import later
 from simulator.virtual.consenters import Consenters
-from simulator.virtual.draws import DEVICES_MAX, GROUPS, RINGS, VERSIONS
+from simulator.virtual.draws import RINGS, VERSIONS
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
+from simulator.virtual.pipelines import DEVICES_MAX, GROUPS
 from simulator.virtual.release_team import ReleaseTeam
 from simulator.virtual.restrainer import Restrainer
 from simulator.virtual.server import Server
