@@ -97,7 +97,7 @@ class Admitting:
                 app=plan.operation.app,
                 version=version,
                 requires=plan.operation.requires,
-                path=self._tx.restraints.path(plan.operation.app, version),
+                path=None if plan.goes_back else self._tx.restraints.path(plan.operation.app, version),
                 preconditions=definition.preconditions,
                 windows=definition.windows,
                 per_site=definition.pace.per_site,

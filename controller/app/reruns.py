@@ -1,6 +1,7 @@
 """Runs over what an earlier run left: trying again what did not succeed, and taking back what was reached."""
 
 from collections import Counter
+from typing import Final
 
 from controller.app import audit, jobs, run_views, runs
 from controller.app.access import Actor, Permission
@@ -16,6 +17,10 @@ from controller.app.standstill import require_reason
 from controller.app.views import RollbackView, RunView, VersionView
 from controller.domain.events import RollbackAsked
 from controller.domain.rerun import RollbackOrder
+from controller.domain.states import RunState
+
+UNFINISHED: Final = frozenset({RunState.FAILED, RunState.TERMINATED, RunState.TIMED_OUT})
+"""How a rollback ends that may leave devices where they are."""
 
 
 async def retry(controller: Controller, actor: Actor, *, run: str, version: str | None = None) -> RunView:
@@ -60,8 +65,8 @@ async def roll_back(
 
     Raises:
         NotFound: when there is no such run or version, or its job is archived.
-        Conflict: when the run is or was rolled back already, no device can be taken back, or its job has another
-            active run.
+        Conflict: when the run is being rolled back, or was with success, no device can be taken back, or its job has
+            another active run.
         InvalidRequest: when no reason is given.
     """
     actor.require(Permission.CONTROL_RUNS)
@@ -70,7 +75,7 @@ async def roll_back(
     def work(tx: Transaction, after: Consequences) -> RunView:
         advance = Advance(controller, tx, after)
         record = runs.find(tx, run)
-        _require_not_rolled_back(record)
+        _require_not_rolled_back(tx, record)
         order = RollbackOrder(reason=reason, by=actor.name, version=version or "")
         audit.record(tx, actor, "run.rollback", run, at=advance.at, reason=reason)
         _order(advance, record, order)
@@ -85,13 +90,13 @@ async def consequence(controller: Controller, actor: Actor, *, run: str, version
 
     Raises:
         NotFound: when there is no such run or version.
-        Conflict: when the run is or was rolled back already.
+        Conflict: when the run is being rolled back, or was with success.
     """
     actor.require(Permission.READ)
 
     def work(tx: Transaction) -> RollbackView:
         record = runs.find(tx, run)
-        _require_not_rolled_back(record)
+        _require_not_rolled_back(tx, record)
         order = RollbackOrder(reason="", version=version or "")
         _, found = rollback_of(tx, record, order, by=actor.name)
         versions = Counter(member.wanted or "" for member in found.members)
@@ -118,9 +123,11 @@ def _order(advance: Advance, record: RunRecord, order: RollbackOrder) -> None:
     advance.run(record.id, asked)
 
 
-def _require_not_rolled_back(record: RunRecord) -> None:
-    if record.run.rolled_back_by:
-        raise Conflict(f"run {record.uid} was rolled back by {record.run.rolled_back_by}")
+def _require_not_rolled_back(tx: Transaction, record: RunRecord) -> None:
+    """Go on only with a run that no rollback is under way of, nor has succeeded; what one has left another may take."""
+    earlier = record.run.rolled_back_by
+    if earlier and runs.find(tx, earlier).run.state not in UNFINISHED:
+        raise Conflict(f"run {record.uid} was rolled back by {earlier}")
     if record.run.rollback is not None and not record.run.state.is_terminal:
         raise Conflict(f"run {record.uid} is being rolled back: that begins when its devices at work have ended")
 

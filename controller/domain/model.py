@@ -90,6 +90,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     source: Source | None = None
     releases: Mapping[str, ReleaseRef] = msgspec.field(default_factory=dict)
 
+    @property
+    def goes_back(self) -> bool:
+        """Say whether it takes devices back, which the floor guards, and not the ways that lead forth to a version."""
+        return bool(self.releases)
+
     def is_without_devices(self, stage: StageName) -> bool:
         """Say whether it is known from the beginning that a stage of a retry has no device."""
         return self.source is not None and stage in self.source.empty

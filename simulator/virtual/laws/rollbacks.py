@@ -100,11 +100,15 @@ class BackToWhatWasThere(Law):
             yield f"run {run.uid} is over {past.uid}, which is {past.run.state} with {at_work} at work"
         if source.purpose != "rollback":
             return
-        if past.id in self._rolled_back:
+        if past.id in self._rolled_back and self._is_through(self._rolled_back[past.id]):
             yield f"run {past.uid} is rolled back by {run.uid}, and was by {self._rolled_back[past.id]}"
         self._rolled_back[past.id] = run.uid
         if past.run.rolled_back_by != run.uid:
             yield f"run {run.uid} rolls {past.uid} back, which says {past.run.rolled_back_by or 'nothing'} of it"
+
+    def _is_through(self, uid: str) -> bool:
+        """Say whether a rollback is under way, or has succeeded: then no other may follow it."""
+        return any(run.uid == uid and run.run.state in {"running", "succeeded"} for run in self.picture.runs.values())
 
     def _joined(self, commit: Commit, row: TargetRecord) -> Iterator[str]:
         run = self.picture.runs[row.run_id]

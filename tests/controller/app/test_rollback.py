@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from controller.app import channels, devices, jobs, reruns, runs, standstill, system
+from controller.app import paths as paths_of_releases
 from controller.app.access import Actor, RequestKey, Role
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotFound
 from controller.app.views import RunView
@@ -154,6 +155,32 @@ def test_a_run_is_rolled_back_once(rig: Rig) -> None:
         rig.do(reruns.roll_back, run=run, reason="again")
     with pytest.raises(Conflict, match="was rolled back by"):
         rig.do(reruns.consequence, run=run)
+
+
+def test_a_rollback_that_did_not_succeed_is_followed_by_another(rig: Rig) -> None:
+    run = begin(rig)
+    rig.succeed("a", "b", "c", "new")
+    second = back(rig, run)
+    rig.succeed("a")
+    rig.do(runs.terminate, run=second.id, reason="the link is down")
+    rig.report("b", AttemptState.CANCELLED)
+    rig.report("c", AttemptState.CANCELLED)
+    assert rig.view(second.id).state == "terminated"
+
+    third = back(rig, run)
+
+    assert third.stages[0].counters.in_progress == 2
+    assert left_out(third) == {"no_previous": ("new",), "unchanged": ("a",)}
+    assert paths(rig, "b", "c") == ["0.9.0", "0.9.0"]
+    assert rig.view(run).rolled_back_by == third.id
+
+
+def test_the_way_to_a_version_does_not_bar_the_way_back_to_it(rig: Rig) -> None:
+    rig.do(paths_of_releases.order, app=APP, version="0.9.0", allowed=">=0.8, <0.9", reason="its data moves once")
+    run = begin(rig)
+    rig.succeed("a", "b", "c", "new")
+    back(rig, run)
+    assert paths(rig, "b", "c") == ["0.9.0", "0.9.0"]
 
 
 def test_what_is_asked_with_one_key_is_done_once(rig: Rig) -> None:
