@@ -230,7 +230,7 @@ async def set_labels(
         raise InvalidRequest(f"expected at most {LABELS_MAX} labels, keys and values up to {LABEL_LENGTH_MAX} long")
 
     def work(tx: Transaction, after: Consequences) -> DeviceView:
-        found = find(controller, tx, device)
+        found = find_present(controller, tx, device)
         if found.labels != labels:
             expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
             tx.devices.set_labels(found.device, labels)
@@ -269,9 +269,7 @@ async def _set_blocked(controller: Controller, actor: Actor, device: str, reason
     actor.require(Permission.EDIT_DEVICES)
 
     def work(tx: Transaction, after: Consequences) -> None:
-        found = find(controller, tx, device)
-        if found.removed_at is not None:
-            raise Conflict(f"device {device!r} was removed: enrol it anew to bring it back")
+        found = find_present(controller, tx, device)
         tx.devices.set_blocked(found.device, is_blocked=is_blocked)
         verb = "device.block" if is_blocked else "device.unblock"
         audit.record(tx, actor, verb, device, at=controller.clock.now(), reason=reason)
@@ -291,6 +289,20 @@ def find(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
     found = tx.devices.by_names([name]).get(name)
     if found is None:
         raise NotFound(f"device {device!r} is not enrolled")
+    return found
+
+
+def find_present(controller: Controller, tx: Transaction, device: str) -> DeviceRecord:
+    """Return a device about which something can be ordered.
+
+    Raises:
+        NotFound: when it was never enrolled.
+        Conflict: when it was removed.
+        InvalidRequest: when there is no such name.
+    """
+    found = find(controller, tx, device)
+    if found.removed_at is not None:
+        raise Conflict(f"device {device!r} was removed: enrol it anew to bring it back")
     return found
 
 

@@ -11,7 +11,7 @@ from controller.app.access import Actor, Permission
 from controller.app.advance import Advance, judge_again
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.devices import find, views_of
+from controller.app.devices import find_present, views_of
 from controller.app.errors import InvalidRequest
 from controller.app.once import once
 from controller.app.records import DeviceRecord
@@ -106,7 +106,7 @@ async def _restrain(
 
     def work(tx: Transaction, after: Consequences) -> DeviceView:
         advance = Advance(controller, tx, after)
-        found = find(controller, tx, device)
+        found = find_present(controller, tx, device)
         order(advance, found)
         audit.record(tx, actor, verb, device, at=advance.at, reason=said or reason)
         advance.finish()

@@ -33,7 +33,9 @@ MEMBERS: Final = sa.select(_m.device_id).where(_m.path == _path)
 GROUPS_OF: Final = sa.select(_m.path).where(_m.device_id == sa.bindparam("b_id")).order_by(_m.path)
 ADD: Final = Bulk.insert(device_group, "path", "device_id")
 DROP: Final = Bulk(sa.delete(device_group).where(_m.path == _path, _m.device_id == sa.bindparam("b_id")))
-IDS_OF: Final = sa.select(device.c.device, device.c.id).where(one_of(device.c.device, "devices"))
+IDS_OF: Final = sa.select(device.c.device, device.c.id).where(
+    one_of(device.c.device, "devices"), device.c.removed_at.is_(None)
+)
 
 
 class SqlGroups:

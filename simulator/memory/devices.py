@@ -130,8 +130,9 @@ class MemoryDevices:
         self._journal.put(self._groups, device_id, groups)
 
     def ids_of(self, devices: Collection[DeviceId]) -> dict[DeviceId, int]:
-        """Return the ids of those devices that exist."""
-        return {device: self._named[device] for device in devices if device in self._named}
+        """Return the ids of those devices that exist and were not removed."""
+        known = {device: self._named[device] for device in devices if device in self._named}
+        return {device: id_ for device, id_ in known.items() if self._rows[id_].removed_at is None}
 
     def is_known(self, device_id: int) -> bool:
         """Say whether there is such a device."""

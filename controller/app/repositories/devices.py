@@ -130,4 +130,4 @@ class Groups(Protocol):
         """Return the paths of a device's groups, in order."""
 
     def ids_of(self, devices: Collection[DeviceId]) -> dict[DeviceId, int]:
-        """Return the ids of those devices that exist."""
+        """Return the ids of those devices that exist and were not removed."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.app import devices, groups, removing, tokens
+from controller.app import devices, groups, removing, restraining, tokens
 from controller.app.access import Actor, Role
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotFound
 from controller.app.ports import Disposition
@@ -87,3 +87,19 @@ def test_strangers_reasons_and_rights_are_checked(rig: Rig) -> None:
         rig.do(removing.remove, device="a", reason=" ")
     with pytest.raises(NotAllowed):
         rig.do(removing.remove, Actor(name="v", role=Role.VIEWER), device="a", reason="sold")
+
+
+def test_nothing_is_ordered_about_a_device_that_was_removed(rig: Rig) -> None:
+    rig.do(groups.create, path="eu")
+    rig.do(removing.remove, device="a", reason="sold")
+    orders = (
+        lambda: rig.do(devices.set_labels, device="a", labels={"ring": "canary"}),
+        lambda: rig.do(restraining.hold, device="a", reason="at the fair"),
+        lambda: rig.do(restraining.pin, device="a", app="shop", versions="1.0", reason="as agreed"),
+        lambda: rig.do(devices.block, device="a", reason="lost"),
+    )
+    for order in orders:
+        with pytest.raises(Conflict, match="'a' was removed: enrol it anew"):
+            order()
+    with pytest.raises(NotFound, match="not enrolled: a"):
+        rig.do(groups.add_devices, path="eu", devices=["a"])
