@@ -12,11 +12,11 @@ from controller.app.errors import Conflict
 from controller.app.once import once
 from controller.app.records import RunRecord
 from controller.app.repositories import Transaction
-from controller.app.rerun_plans import release_of, retry_plan, rollback_of
+from controller.app.rerun_plans import retry_plan, rollback_of
 from controller.app.standstill import require_reason
 from controller.app.views import RollbackView, RunView, VersionView
 from controller.domain.events import RollbackAsked
-from controller.domain.rerun import RollbackOrder
+from controller.domain.rerun import HOPELESS, RollbackOrder, said
 from controller.domain.states import RunState
 
 UNFINISHED: Final = frozenset({RunState.FAILED, RunState.TERMINATED, RunState.TIMED_OUT})
@@ -117,8 +117,7 @@ def _order(advance: Advance, record: RunRecord, order: RollbackOrder) -> None:
         _require_free(advance.tx, record)
         advance.roll_back(record.id, order)
         return
-    if order.version:
-        release_of(advance.tx, record.plan.operation.app, order.version)
+    _require_hope(advance.tx, record, order)
     asked = RollbackAsked(at=advance.at, reason=order.reason, by=order.by, version=order.version)
     advance.run(record.id, asked)
 
@@ -130,6 +129,13 @@ def _require_not_rolled_back(tx: Transaction, record: RunRecord) -> None:
         raise Conflict(f"run {record.uid} was rolled back by {earlier}")
     if record.run.rollback is not None and not record.run.state.is_terminal:
         raise Conflict(f"run {record.uid} is being rolled back: that begins when its devices at work have ended")
+
+
+def _require_hope(tx: Transaction, record: RunRecord, order: RollbackOrder) -> None:
+    """Go on only where ending the run lets somebody go back; devices at work may have to, once they have ended."""
+    _, found = rollback_of(tx, record, order, by=order.by)
+    if found.left_out and not found.members and {one.reason for one in found.left_out} <= HOPELESS:
+        raise Conflict(f"run {record.uid} has no device to take back: {said(found.left_out)}; terminate it instead")
 
 
 def _require_free(tx: Transaction, record: RunRecord) -> None:

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from controller.app.errors import InvalidRequest
+from controller.app.zones import zone_of
 from controller.domain.trigger import JobTrigger, OnSchedule
 from protocol.trust import instant_of
 from protocol.units import HOUR, SECOND, Instant, Millis
@@ -69,7 +70,7 @@ def _moments(cron: str, begin: datetime) -> CronSim:
 
 
 def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (KeyError, OSError, ValueError) as error:  # unknown, a folder of them, or no name at all
-        raise InvalidRequest(f"time zone {name[:64]!r} is not known: expected such as 'Europe/Berlin'") from error
+    zone = zone_of(name)
+    if zone is None:
+        raise InvalidRequest(f"time zone {name[:64]!r} is not known: expected such as 'Europe/Berlin'")
+    return zone

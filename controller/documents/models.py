@@ -191,7 +191,7 @@ class FailuresPart(Part):
     """What a share is a share of: all `targets`, those that were `sent` a command, those that `started`, or those that
     `finished`. Rejected, removed and cancelled devices never count."""
     min_sample: Count = domain.FailureLimit().min_sample
-    """How many devices must count before the limit is looked at."""
+    """Of how many devices a share is taken at least, or of all that the stage has where those are fewer."""
     only_here: ClassVar[frozenset[str]] = frozenset({"more_than"})
 
     def to_domain(self) -> domain.FailureLimit:
@@ -210,7 +210,7 @@ class GatePart(Part):
     soak: Span = span_field(domain.Gate().soak_ms)
     """How long the stage must hold after its success before it passes; failures still count."""
     failures: FailuresPart | None = None
-    """The limit on failures; when left out, more than 5% of at least 20 started devices."""
+    """The limit on failures; when left out, more than 5% of the started devices, or of 20 while fewer have started."""
     on_breach: Annotated[OnBreach, Enumerated] = domain.Gate().on_breach
     """`fail`: the stage fails. `pause`: the run is paused, for a person to decide."""
     renamed: ClassVar[dict[str, str]] = {

@@ -64,6 +64,9 @@ class Unfit(StrEnum):
     BELOW_FLOOR = "below_floor"
 
 
+HOPELESS: Final = frozenset({Unfit.NO_PREVIOUS, Unfit.NOT_PUBLISHED, Unfit.BELOW_FLOOR})
+"""Reasons that stay, whatever the device does."""
+
 _WORDS: Final[Mapping[Unfit, str]] = {
     Unfit.BLOCKED: "blocked",
     Unfit.BROKEN: "left broken",

@@ -10,7 +10,17 @@ from controller.app import paths as paths_of_releases
 from controller.app.access import Actor, RequestKey, Role
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotFound
 from controller.app.views import RunView
-from controller.domain.pipeline import FailureLimit, Gate, OnBreach, OnFailure, Operation, Pace, Rollback, Targets
+from controller.domain.pipeline import (
+    FailureLimit,
+    Gate,
+    OnBreach,
+    OnFailure,
+    Operation,
+    Pace,
+    Rollback,
+    Targets,
+    Trigger,
+)
 from controller.domain.trigger import OnRelease
 from protocol.ids import device_id
 from protocol.lifecycle import AttemptState, Left
@@ -311,6 +321,15 @@ def test_a_paused_run_can_be_rolled_back(rig: Rig) -> None:
     rig.do(runs.pause, run=run, reason="lunch")
     first = rig.do(reruns.roll_back, run=run, reason="crashes")
     assert (first.state, first.paused) == ("terminating", False)
+
+
+def test_a_run_goes_on_where_nobody_could_be_taken_back(rig: Rig) -> None:
+    only_new = Targets(devices=(device_id("new"),))
+    run = begin(rig, stage("one", targets=only_new), stage("two", trigger=Trigger.MANUAL))
+    rig.succeed("new")
+    with pytest.raises(Conflict, match="no device to take back: 1 had no version before"):
+        rig.do(reruns.roll_back, run=run, reason="crashes")
+    assert rig.view(run).state == "running"
 
 
 def test_nothing_slips_in_between_a_run_and_its_rollback(rig: Rig) -> None:
