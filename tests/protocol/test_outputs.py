@@ -11,7 +11,7 @@ from hypothesis import given
 from protocol.codec import decode, encode
 from protocol.errors import MalformedMessage
 from protocol.messages import StateReport
-from protocol.outputs import OUTPUTS_BYTES_MAX, parse_outputs
+from protocol.outputs import OUTPUTS_BYTES_MAX, OUTPUTS_MAX, check_size, parse_outputs
 from tests.protocol.samples import MESSAGES, OUTPUTS_BAD, OUTPUTS_FULL, OUTPUTS_GOOD
 
 
@@ -35,6 +35,12 @@ def test_outputs_beyond_a_limit_are_none(outputs: dict[Any, Any]) -> None:
         parse_outputs(msgspec.json.encode(outputs))
     with pytest.raises(MalformedMessage, match="outputs"):
         decode(report_with(outputs), StateReport)
+
+
+def test_an_agent_that_is_told_too_many_is_told_how_many() -> None:
+    check_size({f"name_{number}": number for number in range(OUTPUTS_MAX)})
+    with pytest.raises(ValueError, match="33 outputs: expected at most 32"):
+        check_size({f"name_{number}": number for number in range(OUTPUTS_MAX + 1)})
 
 
 def test_a_file_that_is_too_long_is_not_read_however_little_it_says() -> None:
