@@ -136,6 +136,10 @@ def _steps(timeouts: Timeouts) -> StepLimits:
 
 
 def outdated(tx: Transaction, controls: Sequence[CommandRecord], at: Instant) -> set[int]:
-    """Return the ids of control commands that expired or whose epoch is over: they do not say what holds any more."""
-    epochs = {run_id: tx.runs.get(run_id).run.epoch for run_id in {c.run_id for c in controls}}
-    return {c.id for c in controls if c.expires_at <= at or c.epoch < epochs[c.run_id]}
+    """Return the ids of control commands that do not say what holds any more.
+
+    They expired, their epoch is over, or their run has ended.
+    """
+    of_run = {run_id: tx.runs.get(run_id).run for run_id in {c.run_id for c in controls}}
+    over = {run_id for run_id, run in of_run.items() if run.state.is_terminal}
+    return {c.id for c in controls if c.expires_at <= at or c.run_id in over or c.epoch < of_run[c.run_id].epoch}

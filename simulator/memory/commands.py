@@ -67,10 +67,11 @@ class MemoryCommands:
         for command in self._open_ones(ids):
             self._put(command, msgspec.structs.replace(command, send_at=until))
 
-    def close(self, target_ids: Collection[int]) -> None:
-        for target_id in target_ids:
-            for command in self._open_ones(self._of_target.get(target_id, ())):
-                self._put(command, msgspec.structs.replace(command, state=CommandState.DONE))
+    def close(self, target_ids: Collection[int]) -> list[int]:
+        found = [one for target in target_ids for one in self._open_ones(self._of_target.get(target, ()))]
+        for command in found:
+            self._put(command, msgspec.structs.replace(command, state=CommandState.DONE))
+        return sorted(command.id for command in found)
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
         assert self._runs.is_known(run_id), f"run {run_id} does not exist"

@@ -88,6 +88,7 @@ class Picture:
         default_factory=lambda: defaultdict(lambda: dict.fromkeys(TargetState, 0))
     )
     jumped_at: list[int] = field(default_factory=list)
+    unwritable_at: Sequence[int] = ()
     died_at: int | None = None
     down_ms: list[int] = field(default_factory=list)
     session: Callable[[Name], Session | None] = lambda _: None

@@ -183,6 +183,7 @@ class MortalStore:
         world, draws = self._world, self._world.draws.controller
         if world.strikes(draws.disk_full, self._chance):
             world.sometimes(Sometimes.CONTROLLER_DISK_FULL)
+            world.unwritable_at.append(world.now)
             world.say("controller", "the disk is full")
             raise StorageUnavailable("the disk is full")
         if world.strikes(draws.kill_at_commit, self._chance):

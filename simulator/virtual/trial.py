@@ -72,6 +72,7 @@ class Trial:
         picture = Picture(
             true_now=lambda: world.now,
             wall_now=wall.now,
+            unwritable_at=world.unwritable_at,
             devices={record.id: record for record in records},
             counters={version: number for number, version in enumerate(VERSIONS, 1)},
             floors=dict(zip(VERSIONS, draws.floors, strict=True)),

@@ -25,6 +25,7 @@ class World:
         self.is_healed = False
         self.counts: Counter[Sometimes] = Counter()
         self.violations: list[str] = []
+        self.unwritable_at: list[int] = []
         self.timeline: list[str] = []
         self.is_traced = is_traced
 

@@ -183,8 +183,11 @@ class Commands(Protocol):
     def postpone(self, ids: Collection[int], *, until: Instant) -> None:
         """Try commands that are unsent or sent again at *until*."""
 
-    def close(self, target_ids: Collection[int]) -> None:
-        """Mark every open command of these targets done: the device has accepted it, or its attempt is over."""
+    def close(self, target_ids: Collection[int]) -> list[int]:
+        """Mark every open command of these targets done, and return their ids.
+
+        The device has accepted them, or their attempt is over, or a newer command takes their place.
+        """
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
         """Void the open install commands of a run, or of one of its stages, for good; return their ids."""

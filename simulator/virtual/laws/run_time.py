@@ -51,8 +51,14 @@ class RunTimes:
         return row.target.due - clock.base - since_ms
 
     def jumped_ms(self, since: int) -> int:
-        """Return what jumps of the controller's clock since the true time *since* may have taken or given."""
-        return JUMP_MS * sum(since <= at <= self._picture.true_now() for at in self._picture.jumped_at)
+        """Return what jumps of the controller's clock since the true time *since* may have taken or given.
+
+        So may a full disk: time in which no heartbeat could be written is time in which nobody looked.
+        """
+        unwritten = [at for at in self._picture.unwritable_at if at >= since]
+        unwritten_ms = unwritten[-1] - unwritten[0] + DOWN_MS_MIN if unwritten else 0
+        jumps = sum(since <= at <= self._picture.true_now() for at in self._picture.jumped_at)
+        return JUMP_MS * jumps + unwritten_ms
 
     def _pause(self, run: RunRecord) -> None:
         now = self._picture.true_now()

@@ -12,6 +12,7 @@ from controller.domain.trigger import OnRelease
 from protocol.lifecycle import AttemptState
 from protocol.messages import Op, WorkInHand
 from protocol.reasons import RejectCode
+from protocol.topics import DownlinkKind
 from protocol.units import MINUTE, SECOND, Instant
 from simulator.virtual.scheduler import run_now
 from tests.controller.app.rig import APP, START, Rig, stage
@@ -99,6 +100,23 @@ def test_what_is_queued_for_sending_is_void_when_the_freeze_is_answered(rig: Rig
 
     assert rig.controller.dispatcher.waiting_count == 0
     assert len(rig.wire.written) == written
+
+
+def test_what_a_newer_command_has_replaced_is_not_sent_in_a_freeze(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.start(stage())
+    rig.clock.time = Instant(rig.clock.time + 15 * SECOND)
+    while not rig.controller.dispatcher.waiting_count:
+        run_now(wakeups.look(rig.controller))
+    with monkeypatch.context() as patch:
+        patch.setattr(rig, "pump", lambda: None)
+        for name in "abc":
+            rig.refuse(name, RejectCode.BUSY)
+        freeze(rig)
+    written = len(rig.wire.written)
+
+    rig.pump()
+
+    assert [kind for _, kind, _ in rig.wire.written[written:] if kind is DownlinkKind.COMMAND] == []
 
 
 def test_devices_at_work_finish(rig: Rig) -> None:
