@@ -41,8 +41,12 @@ MARK_SENT: Final = (
 )
 POSTPONE: Final = sa.update(command).where(is_open, one_of(_c.id, "ids")).values(send_at=sa.bindparam("until"))
 DROP: Final = sa.update(command).where(is_open, one_of(_c.id, "ids")).values(state=CommandState.DONE.value)
-CLOSE: Final = sa.update(command).where(is_open, one_of(_c.target_id, "ids")).values(state=CommandState.DONE.value)
-CLOSED: Final = CLOSE.returning(_c.id)
+CLOSE: Final = (
+    sa.update(command)
+    .where(is_open, one_of(_c.target_id, "ids"))
+    .values(state=CommandState.DONE.value)
+    .returning(_c.id)
+)
 OPEN_INSTALLS: Final = sa.select(_c.id).where(
     is_open, _c.target_id >= sa.bindparam("low"), _c.target_id < sa.bindparam("high")
 )
@@ -91,7 +95,7 @@ class SqlCommands:
         self._connection.execute(POSTPONE, {"ids": list(ids), "until": until})
 
     def close(self, target_ids: Collection[int]) -> list[int]:
-        return sorted(self._connection.scalars(CLOSED, {"ids": list(target_ids)})) if target_ids else []
+        return sorted(self._connection.scalars(CLOSE, {"ids": list(target_ids)})) if target_ids else []
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
         ids = sorted(self._open_installs(run_id, stage))

@@ -65,7 +65,8 @@ class Picture:
     death of the controller to the next commit, which is that of its recovery. `session` returns the live session of a
     device, None where it has none or an unnoticed break has made it useless. Behind a broker `connection` returns by
     which connection a device is there, None where it is not, and `is_lane_up` whether the controller hears and
-    reaches it. `counters` and `floors` are those of the releases, by version.
+    reaches it. `unwritable_at` are the instants at which its disk was full. `counters` and
+    `floors` are those of the releases, by version.
     """
 
     true_now: Callable[[], Instant]
