@@ -11,7 +11,7 @@ from controller.app.access import Actor, Permission
 from controller.app.advance import Advance, judge_again
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
-from controller.app.devices import find_present, views_of
+from controller.app.devices import find_present, view_of
 from controller.app.errors import InvalidRequest
 from controller.app.once import once
 from controller.app.records import DeviceRecord
@@ -110,8 +110,7 @@ async def _restrain(
         order(advance, found)
         audit.record(tx, actor, verb, device, at=advance.at, reason=said or reason)
         advance.finish()
-        [view] = views_of(controller, tx, [found])
-        return view
+        return view_of(controller, tx, found)
 
     return await once(controller, actor, work, kind=DeviceView)
 
