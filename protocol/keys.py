@@ -6,7 +6,7 @@ securesystemslib falls back silently to a pure-Python verifier that accepts mall
 
 import hashlib
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -72,7 +72,7 @@ class Ed25519Signing:
         """
         try:
             key = load_pem_private_key(pem, password)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise MalformedMessage(f"expected an Ed25519 private key in PEM: {error}") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise MalformedMessage(f"expected an Ed25519 private key, found {type(key).__name__}")

@@ -106,7 +106,7 @@ class Authority:
         """
         try:
             certificate = x509.load_pem_x509_certificate(certificate_pem)
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise InvalidRequest(f"expected the CA's certificate in PEM: {error}") from error
         return cls(certificate, key)
 
@@ -203,7 +203,7 @@ def _requested_key(csr_pem: str) -> EllipticCurvePublicKey:
     try:
         request = x509.load_pem_x509_csr(csr_pem.encode())
         public, is_signed = request.public_key(), request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise InvalidRequest(f"expected a certificate signing request in PEM: {error}") from error
     if not isinstance(public, EllipticCurvePublicKey) or not isinstance(public.curve, SECP256R1):
         raise InvalidRequest("signing request: expected a P-256 key")

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -113,7 +114,7 @@ def read_private(path: Path) -> bytes:
 def _load(path: Path, password: bytes | None) -> object:
     try:
         return load_pem_private_key(read_private(path), password)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InvalidRequest(f"{path}: expected a private key in PEM, and its password: {error}") from error
 
 

@@ -108,7 +108,7 @@ class Keystore:
     def _server_certificate(self) -> x509.Certificate:
         try:
             return x509.load_pem_x509_certificate(read_private(self.folder / SERVER_KEY))
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise InvalidRequest(f"{self.folder / SERVER_KEY}: expected a certificate in PEM: {error}") from error
 
     def renew_server(self, hosts: Sequence[str], *, at: Instant) -> None:

@@ -1,5 +1,7 @@
 """Ed25519 keys: the vectors of RFC 8032, and nothing that is no key."""
 
+import base64
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -51,10 +53,16 @@ def test_a_key_is_read_back_from_its_pem() -> None:
 
 
 def test_what_is_no_key_in_pem_is_malformed() -> None:
+    # The object identifier of Ed25519 is 1.3.101.112 (RFC 8410, 3); nobody has 1.3.101.12.
+    unknown = base64.b64decode("".join(signing_key().to_pem().decode().splitlines()[1:-1])).replace(
+        b"\x2bep", b"\x2be\x0c"
+    )
+    stranger = b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(unknown) + b"\n-----END PRIVATE KEY-----\n"
     exchange = x25519.X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     for pem, password in (
         (b"", None),
         (b"not a key", None),
+        (stranger, None),
         (signing_key().to_pem(password=b"secret"), None),
         (signing_key().to_pem(password=b"secret"), b"wrong"),
         (signing_key().to_pem(), b"needless"),
