@@ -68,7 +68,7 @@ class MemoryCommands:
             self._put(command, msgspec.structs.replace(command, send_at=until))
 
     def close(self, target_ids: Collection[int]) -> list[int]:
-        found = [one for target in target_ids for one in self._open_ones(self._of_target.get(target, ()))]
+        found = self._open_ones([id_ for target in target_ids for id_ in self._of_target.get(target, ())])
         for command in found:
             self._put(command, msgspec.structs.replace(command, state=CommandState.DONE))
         return sorted(command.id for command in found)

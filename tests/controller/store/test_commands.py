@@ -117,6 +117,13 @@ def test_closing_reaches_every_open_command_of_a_target(tx: SqlTransaction, run:
     assert [c.seq for c in tx.commands.open_for(target(run, 2, 2).id)] == [3]
 
 
+def test_a_target_that_is_named_twice_is_closed_once(tx: SqlTransaction, run: RunRecord) -> None:
+    mine = target(run, 1, 1)
+    tx.commands.add([command(1, run, mine)])
+    assert tx.commands.close([mine.id, mine.id]) == [1]
+    assert tx.commands.open_for(mine.id) == []
+
+
 def test_voiding_one_stage_leaves_the_rest(tx: SqlTransaction, run: RunRecord) -> None:
     other = add_run(tx, "r2")
     add(tx, run)

@@ -109,6 +109,13 @@ def test_control_commands_are_found_by_device_and_dropped(tx: Transaction, run: 
     assert tx.commands.unsent_count() == 2
 
 
+def test_a_target_that_is_named_twice_is_closed_once(tx: Transaction, run: RunRecord) -> None:
+    mine = target(run, 1, 1)
+    tx.commands.add([command(1, run, mine)])
+    assert tx.commands.close([mine.id, mine.id]) == [1]
+    assert tx.commands.open_for(mine.id) == []
+
+
 def test_voiding_one_stage_leaves_the_rest(tx: Transaction, run: RunRecord) -> None:
     other = add_run(tx, "r2")
     add(tx, run)
