@@ -10,7 +10,11 @@ from controller.domain.target import Delta, TargetState
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage in numbers; `blamed` only ever grows."""
+    """A stage in numbers. The last five are no states: they say what became of devices, whatever state they are in now.
+
+    `started` is without those that no share counts. `exposed` are all that ever began and did not turn the work down,
+    and `resolved` are those of them of which it is known how it went. `blamed` and `exposed` only ever grow.
+    """
 
     queued: int = 0
     in_progress: int = 0
@@ -21,8 +25,15 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: int = 0
     removed: int = 0
     started: int = 0
+    exposed: int = 0
+    resolved: int = 0
     blamed: int = 0
     bricked: int = 0
+
+    @property
+    def unresolved(self) -> int:
+        """The devices that began and may yet prove to have failed."""
+        return self.exposed - self.resolved
 
     @property
     def targets(self) -> int:
@@ -66,6 +77,8 @@ def folded(tally: Tally, deltas: Iterable[Delta]) -> Tally:
         counts[delta.before.value] -= 1
         counts[delta.after.value] += 1
         counts["started"] += delta.started
+        counts["exposed"] += delta.exposed
+        counts["resolved"] += delta.resolved
         counts["blamed"] += delta.blamed
         counts["bricked"] += delta.bricked
     assert all(count >= 0 for count in counts.values()), f"a counter fell below zero: {counts}"

@@ -31,6 +31,30 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Breach(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gate knew when it was breached, at a run time: k of n, and in words. It stays, whatever is reported since."""
+
+    at: int
+    failed: int
+    exposed: int
+    evidence: str
+
+
+class RampRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A ramp at work: in round `round` that many commands are `left`, which is over since `done_at`.
+
+    A retry costs one as well. `risk` are the failures that it pays for. It counts from the devices, and the failures
+    among them, that a person has accepted.
+    """
+
+    round: int
+    left: int
+    risk: int
+    done_at: int | None = None
+    accepted_exposed: int = 0
+    accepted_failed: int = 0
+
+
 class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     """One stage at work.
 
@@ -38,7 +62,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
     devices may be ready than the last transaction released; before `paced_until` its rate lets nobody go, and it is
     None where that is over; `skipped` is why an operator passes it over; `accepted` is the k that an operator resumed
-    over. `frozen_ms` is that of the run when the stage opened. `left_out` are devices of an earlier run that this
+    over, `breach` the newest breach of the gate. `ramp` is where its ramp stands. `frozen_ms` is that of the run when the stage opened. `left_out` are devices of an earlier run that this
     stage did not take.
     """
 
@@ -54,6 +78,8 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     paced_until: int | None = None
     skipped: str = ""
     accepted: int = 0
+    breach: Breach | None = None
+    ramp: RampRun | None = None
     left_out: tuple[LeftOut, ...] = ()
     met_at: int | None = None
     opened_at: int | None = None

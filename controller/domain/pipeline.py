@@ -26,7 +26,11 @@ APPROVALS_MAX: Final = 16
 PRIORITY_MAX: Final = 1_000
 """The highest priority of a job; the lowest is as far below 0."""
 NAMES_SHOWN_MAX: Final = 12
+ALPHA_SLACK: Final = 1e-9
+"""What shares that add up to the whole may be above it by rounding."""
 Percent = Annotated[float, Meta(ge=0, le=100)]
+Alpha = Annotated[float, Meta(ge=0.0001, le=50)]
+"""A probability of being wrong, in percent."""
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -38,10 +42,11 @@ class Trigger(StrEnum):
 
 
 class OnBreach(StrEnum):
-    """What a breached failure limit does."""
+    """What a breached gate does: it holds the run, fails the stage, or only says so, once."""
 
     PAUSE = "pause"
     FAIL = "fail"
+    ALERT = "alert"
 
 
 class OnFailure(StrEnum):
@@ -96,8 +101,22 @@ class PerSite(msgspec.Struct, frozen=True, kw_only=True):
     max: Positive
 
 
+class Ramp(msgspec.Struct, frozen=True, kw_only=True):
+    """Devices go in rounds, each as large as what is known by then pays for (`controller.domain.gates.ramp`).
+
+    The promise: with a probability of at least 1 - `delta_percent`, failures never exceed `risk` and the share that the
+    gate's sequential test tolerates of the devices that have begun. Without a `risk` it follows from the stage's size.
+    A round is over once all its devices are done and `soak_ms` have gone by since.
+    """
+
+    risk: Positive | None = None
+    delta_percent: Alpha = 1.0
+    rounds: Annotated[int, Meta(ge=1, le=100)] = 15
+    soak_ms: Annotated[int, Meta(ge=0)] = 0
+
+
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How many devices may be at work at once, in all and at one site, and how many may go in a minute.
+    """How many devices may be at work at once, in all and at one site, and how many may go in a minute or in a round.
 
     See `controller.domain.pace` for the rate.
     """
@@ -105,6 +124,18 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: Positive = 50
     per_minute: Positive | Growth | None = None
     per_site: PerSite | None = None
+    ramp: Ramp | None = None
+
+
+class Sequential(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage breaches on evidence that more than `above` percent of the devices that begin fail by the build's fault.
+
+    A build that fails on no more is stopped with a probability of `alpha_percent` at most, however often one looks, and
+    whatever the delay of reports (`controller.domain.gates.odds`). Without an alpha it has its share of the pipeline's.
+    """
+
+    above: Annotated[float, Meta(ge=0.01, le=50)] = 2.0
+    alpha_percent: Alpha | None = None
 
 
 class FailureLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,13 +155,15 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     The success condition holds once at least `success_percent` of its targets succeeded and none is left at work or
     queued, or, with `straggler_after_ms`, once that share is reached and that long has passed since the stage
-    opened. Then the stage soaks for `soak_ms`, in which failures still count.
+    opened. Then the stage soaks for `soak_ms`, in which failures still count. It must stop as soon as its `sequential`
+    test or its limit of `failures` is breached, whichever is first.
     """
 
     success_percent: Percent = 90.0
     straggler_after_ms: Annotated[int, Meta(ge=0)] | None = None
     soak_ms: Annotated[int, Meta(ge=0)] = 0
-    failures: FailureLimit = FailureLimit(percent=5.0, min_sample=20)
+    sequential: Sequential | None = Sequential()
+    failures: FailureLimit | None = None
     on_breach: OnBreach = OnBreach.FAIL
 
 
@@ -196,6 +229,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     With `parameters`, `template` has the stages as they are written, in which ``${name}`` stands for a value; `stages`
     are those with the defaults, or with some value where there is none. `env` and `secrets` are the variables that
     all jobs get, a secret by its name. `timezone` is whose clocks windows go by where a device names none; UTC without.
+    `alpha_percent` is how likely all sequential tests of a run together may stop a build that they should tolerate.
     """
 
     name: str
@@ -209,6 +243,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
     rollback: Rollback = Rollback()
+    alpha_percent: Alpha = 1.0
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,6 +301,7 @@ def _faults(pipeline: Pipeline) -> Iterator[Fault]:
     for stage in pipeline.stages:
         needs[stage.name] = (*needs.get(stage.name, ()), *stage.needs)
     yield from _gate_faults("rollback.gate", pipeline.rollback.gate)
+    yield from _alpha_faults(pipeline)
     if cycle := graph.find_cycle(needs):
         yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
 
@@ -280,6 +316,7 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         yield Fault(place=f"{place}.trigger.approvals", message=message)
     yield from _when_faults(f"{place}.when", stage)
     yield from _gate_faults(f"{place}.gate", stage.gate)
+    yield from _ramp_faults(place, stage)
     yield from _target_faults(f"{place}.targets", stage.targets)
     rate = stage.pace.per_minute
     if isinstance(rate, Growth) and rate.start > rate.max:
@@ -293,8 +330,27 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
 
 
 def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
-    if (gate.failures.count is None) == (gate.failures.percent is None):
+    limit = gate.failures
+    if limit is not None and (limit.count is None) == (limit.percent is None):
         yield Fault(place=f"{place}.failures", message="expected exactly one of 'count' and 'percent'")
+
+
+def _ramp_faults(place: str, stage: Stage) -> Iterator[Fault]:
+    if stage.pace.ramp is not None and stage.gate.sequential is None:
+        message = "expected a gate that says what share of failures is tolerated, as failures: {above: 2%}"
+        yield Fault(place=f"{place}.pace.ramp", message=message)
+
+
+def _alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:
+    """Yield that the tests of a pipeline may be wrong more often than it allows them together."""
+    tests = [stage.gate.sequential for stage in pipeline.stages if stage.gate.sequential is not None]
+    named = sum(test.alpha_percent for test in tests if test.alpha_percent is not None)
+    whole = pipeline.alpha_percent
+    is_spent = named >= whole - ALPHA_SLACK and any(test.alpha_percent is None for test in tests)
+    if named > whole + ALPHA_SLACK or is_spent:
+        share = "and nothing is left for the others" if is_spent else "more than all may spend"
+        message = f"the gates of the stages spend {named:g} % of {whole:g} %, {share}"
+        yield Fault(place="alpha", message=message)
 
 
 def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:

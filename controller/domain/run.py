@@ -19,8 +19,7 @@ from typing import assert_never
 
 import msgspec
 
-from controller.domain import approval, pace
-from controller.domain import gate as gates
+from controller.domain import approval, pace, ramping
 from controller.domain.counters import Tally, folded
 from controller.domain.events import (
     Approved,
@@ -46,11 +45,12 @@ from controller.domain.events import (
     Woken,
 )
 from controller.domain.freeze import next_change
+from controller.domain.gates import judgement
 from controller.domain.model import Approval, Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.outputs import summed
 from controller.domain.pipeline import Stage, outputs_asked
 from controller.domain.rerun import RollbackOrder, said
-from controller.domain.settle import breach_of, paused, queue_limit, room, settle, slots
+from controller.domain.settle import breach_of, hold_of, paused, queue_limit, room, settle, slots
 from controller.domain.states import RunState, StageState
 from protocol.units import Instant
 
@@ -93,6 +93,9 @@ def _dues(stage: Stage, at_work: StageRun, *, frozen_ms: int) -> Iterator[int]:
         yield at_work.opened_at
     if at_work.paced_until is not None and slots(stage, at_work):
         yield at_work.paced_until
+    round_at = ramping.due(stage, at_work) if ramping.is_done(at_work) else None
+    if round_at is not None and not at_work.is_recalled:
+        yield round_at
     limit = queue_limit(stage, at_work)
     if limit is not None and at_work.opened_at is not None:
         yield at_work.opened_at + limit + frozen_ms
@@ -103,7 +106,7 @@ def _dues(stage: Stage, at_work: StageRun, *, frozen_ms: int) -> Iterator[int]:
             assert at_work.opened_at is not None
             yield at_work.opened_at + stage.timeouts.stage_ms + frozen_ms
             straggler = stage.gate.straggler_after_ms
-            if straggler is not None and gates.is_success(stage.gate, at_work.tally):
+            if straggler is not None and judgement.is_success(stage.gate, at_work.tally):
                 yield at_work.opened_at + straggler + frozen_ms
         case StageState.PASSED if not at_work.is_recalled and not at_work.tally.is_settled:
             assert at_work.opened_at is not None
@@ -139,7 +142,7 @@ def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
         case Paused():
             return paused(run, order.reason, order.at, by=order.by)
         case Resumed():
-            return _resume(run, order)
+            return _resume(plan, run, order)
         case Lifted():
             return _lift(run, order)
         case Terminated():
@@ -168,9 +171,10 @@ def _freeze(plan: Plan, run: Run, event: Frozen) -> Outcome:
     if run.stages[event.stage].is_frozen:
         return run, ()
     tally = Tally(queued=event.targets)
-    frozen = stage_changed(run, event.stage, is_frozen=True, tally=tally, left_out=event.left_out)
-    stage = plan.pipeline.stages[event.stage].name
-    return frozen, (Note(kind="left_out", stage=stage, text=said(event.left_out)),) if event.left_out else ()
+    stage = plan.pipeline.stages[event.stage]
+    ramp = ramping.begun(stage, targets=event.targets)
+    frozen = stage_changed(run, event.stage, is_frozen=True, tally=tally, ramp=ramp, left_out=event.left_out)
+    return frozen, (Note(kind="left_out", stage=stage.name, text=said(event.left_out)),) if event.left_out else ()
 
 
 def _join(run: Run, event: Joined) -> Run:
@@ -183,7 +187,8 @@ def _join(run: Run, event: Joined) -> Run:
 def _issue(plan: Plan, run: Run, event: Issued) -> Run:
     now = run.clock.run_time(event.at)
     for index, deltas in event.deltas.items():
-        run = stage_changed(run, index, is_cut=index in event.cut)
+        ramp = ramping.issued(run.stages[index].ramp, count=len(deltas))
+        run = stage_changed(run, index, is_cut=index in event.cut, ramp=ramp)
         rate = pace.per_minute(plan.pipeline.stages[index].pace, succeeded=run.stages[index].tally.succeeded)
         if rate is not None and deltas:
             run = stage_changed(run, index, paced_until=now + pace.span_ms(rate, released=len(deltas)))
@@ -200,11 +205,13 @@ def _fold(plan: Plan, run: Run, event: Folded | Issued) -> Run:
     return run
 
 
-def _resume(run: Run, event: Resumed) -> Outcome:
+def _resume(plan: Plan, run: Run, event: Resumed) -> Outcome:
     if run.state is not RunState.RUNNING or not run.is_paused:
         return run, ()
-    for index, stage in enumerate(run.stages):
-        run = stage_changed(run, index, accepted=stage.tally.blamed)
+    for index, (stage, at_work) in enumerate(zip(plan.pipeline.stages, run.stages, strict=True)):
+        is_held = hold_of(stage.name) in run.pause_reasons
+        ramp = ramping.accepted(stage, at_work) if is_held else at_work.ramp
+        run = stage_changed(run, index, accepted=at_work.tally.blamed, ramp=ramp)
     return _going(run, event.at, Note(kind="resumed", text=event.reason, by=event.by))
 
 
@@ -280,5 +287,8 @@ def _skip(plan: Plan, run: Run, event: Skipped) -> Outcome:
         return run, ()
     name = plan.pipeline.stages[event.stage].name
     skipped = stage_changed(run, event.stage, skipped=event.reason)
-    lifted, effects = _lift(skipped, Lifted(at=event.at, reason=breach_of(name), by=event.by))
-    return lifted, (Note(kind="skipping", stage=name, text=event.reason, by=event.by), *effects)
+    told: tuple[Effect, ...] = (Note(kind="skipping", stage=name, text=event.reason, by=event.by),)
+    for reason in (breach_of(name), hold_of(name)):
+        skipped, effects = _lift(skipped, Lifted(at=event.at, reason=reason, by=event.by))
+        told = (*told, *effects)
+    return skipped, told

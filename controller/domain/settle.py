@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from controller.domain import condition as conditions
-from controller.domain import gate as gates
-from controller.domain import graph, pace
+from controller.domain import graph, pace, ramping
 from controller.domain.events import (
     Cancel,
     Conclude,
@@ -20,7 +19,8 @@ from controller.domain.events import (
     Suspend,
 )
 from controller.domain.freeze import in_force
-from controller.domain.model import Plan, Run, StageRun, run_changed, stage_changed, thawed
+from controller.domain.gates import judgement
+from controller.domain.model import Breach, Plan, Run, StageRun, run_changed, stage_changed, thawed
 from controller.domain.pipeline import OnBreach, OnFailure, Stage, Trigger
 from controller.domain.rerun import RollbackOrder
 from controller.domain.states import STOPS, RunState, StageState
@@ -30,6 +30,7 @@ from protocol.units import Instant
 Outcome = tuple[Run, tuple[Effect, ...]]
 
 BREACH: Final = "breach:"
+RAMP: Final = "ramp:"
 STOP_EVERYTHING: Final = "stop-everything"
 """The pause reason of every run while everything is stopped."""
 NOBODY_LEFT: Final = "no device of the earlier run is left for it"
@@ -70,6 +71,11 @@ def breach_of(stage: StageName) -> str:
     return f"{BREACH}{stage}"
 
 
+def hold_of(stage: StageName) -> str:
+    """Return the pause reason of a ramp that has nothing left to risk."""
+    return f"{RAMP}{stage}"
+
+
 def room(stage: Stage, at_work: StageRun) -> int:
     """Return how many queued devices of a stage may start, as long as nothing holds its run."""
     if at_work.paced_until is not None:
@@ -84,7 +90,8 @@ def slots(stage: Stage, at_work: StageRun) -> int:
     is_open = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED}
     if not is_open or not at_work.is_frozen or at_work.is_recalled:
         return 0
-    return max(0, min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued))
+    free = min(stage.pace.max_in_flight - at_work.tally.in_progress, at_work.tally.queued)
+    return max(0, free if at_work.ramp is None else min(free, at_work.ramp.left))
 
 
 def queue_limit(stage: Stage, at_work: StageRun) -> int | None:
@@ -257,11 +264,15 @@ class _Decision:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
         if not at_work.is_frozen:
             return
-        if gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted):
+        if self._is_breached(index):
             self._breach(index)
-        elif self.run.is_paused:
+        at_work = self.run.stages[index]
+        if self.run.is_paused or at_work.state.is_verdict:
             return
-        elif at_work.tally.targets == 0:
+        self._ramp(index)
+        if self.run.is_paused:
+            return
+        if at_work.tally.targets == 0:
             self._empty(index)
         elif at_work.state is StageState.ROLLING_OUT:
             self._rolling_out(index)
@@ -276,13 +287,45 @@ class _Decision:
         is_fine = self.plan.pipeline.stages[index].allow_empty
         self._verdict(index, StageState.SKIPPED if is_fine else StageState.FAILED, "no device matched")
 
-    def _breach(self, index: int) -> None:
+    def _is_breached(self, index: int) -> bool:
+        """Say whether failures are too many; a breach that is only told is told once."""
+        at_work, gate = self.run.stages[index], self.plan.pipeline.stages[index].gate
+        is_told = gate.on_breach is OnBreach.ALERT and at_work.breach is not None
+        if is_told:
+            return False
+        return judgement.is_breached(self.plan.pipeline, index, at_work.tally, accepted=at_work.accepted)
+
+    def _breach(self, index: int, *, is_tail: bool = False) -> None:
+        """Keep what the gate knows, and do what it says; a stage that has its verdict can only hold the run."""
         stage, tally = self.plan.pipeline.stages[index], self.run.stages[index].tally
-        if stage.gate.on_breach is OnBreach.PAUSE:
-            self._pause(breach_of(stage.name), evidence=gates.read_out(stage.gate, tally))
+        evidence = str(judgement.read(self.plan.pipeline, index, tally))
+        latched = Breach(at=self.now, failed=tally.blamed, exposed=tally.exposed, evidence=evidence)
+        if breach_of(stage.name) not in self.run.pause_reasons:
+            self.run = stage_changed(self.run, index, breach=latched)
+        if stage.gate.on_breach is OnBreach.ALERT:
+            self.effects.append(Note(kind="breached", stage=stage.name, evidence=evidence))
+        elif stage.gate.on_breach is OnBreach.PAUSE or is_tail:
+            self._pause(breach_of(stage.name), evidence=evidence)
         else:
-            reason = f"{tally.blamed} of {tally.started} started devices failed"
-            self._verdict(index, StageState.FAILED, reason)
+            self._verdict(index, StageState.FAILED, f"{tally.blamed} of {tally.exposed} started devices failed")
+
+    def _ramp(self, index: int) -> None:
+        """Begin the next round of a stage that ramps once the last one is over, or hold the run for a person."""
+        stage = self.plan.pipeline.stages[index]
+        if not ramping.is_done(self.run.stages[index]):
+            return
+        if self.run.stages[index].ramp.done_at is None:
+            ramp = msgspec.structs.replace(self.run.stages[index].ramp, done_at=self.now)
+            self.run = stage_changed(self.run, index, ramp=ramp)
+        due = ramping.due(stage, self.run.stages[index])
+        if due is None or self.now < due:
+            return
+        ramp = ramping.next_round(stage, self.run.stages[index])
+        if ramp is None:
+            evidence = str(judgement.read(self.plan.pipeline, index, self.run.stages[index].tally))
+            self._pause(hold_of(stage.name), evidence=evidence)
+        else:
+            self.run = stage_changed(self.run, index, ramp=ramp)
 
     def _rolling_out(self, index: int) -> None:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
@@ -291,7 +334,7 @@ class _Decision:
         straggler = stage.gate.straggler_after_ms
         may_leave_tail = is_overdue or (straggler is not None and open_for >= straggler)
         is_settled = at_work.tally.is_settled
-        if gates.is_success(stage.gate, at_work.tally) and (is_settled or may_leave_tail):
+        if judgement.is_success(stage.gate, at_work.tally) and (is_settled or may_leave_tail):
             self._succeed(index)
         elif is_settled:
             share = f"{at_work.tally.succeeded} of {at_work.tally.counted} succeeded"
@@ -316,9 +359,10 @@ class _Decision:
     def _tail(self, index: int) -> None:
         """Watch the tail of a passed stage: what it does acts on the run and never rewrites the verdict."""
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
-        is_breached = gates.is_breached(stage.gate, at_work.tally, accepted=at_work.accepted)
-        if is_breached and not self.run.is_stopped:
-            self._pause(breach_of(stage.name), evidence=gates.read_out(stage.gate, at_work.tally))
+        if not self.run.is_stopped and self._is_breached(index):
+            self._breach(index, is_tail=True)
+        if not self.run.is_paused and not self.run.is_stopped:
+            self._ramp(index)
         is_overdue = self.run.open_for(index, self.now) >= stage.timeouts.stage_ms
         if is_overdue and not at_work.is_recalled and not at_work.tally.is_settled:
             self._recall(index, timed_out=True)

@@ -91,12 +91,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """How one device's change shows in its stage: the counters it left and entered, what the gate counts, what it told.
 
+    See `controller.domain.counters.Tally` for the words.
     `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back.
     """
 
     before: TargetState
     after: TargetState
     started: int = 0
+    exposed: int = 0
+    resolved: int = 0
     blamed: int = 0
     bricked: int = 0
     outputs: Outputs = {}
@@ -108,6 +111,8 @@ def delta(before: Target, after: Target) -> Delta:
         before=before.state,
         after=after.state,
         started=_counts_as_started(after) - _counts_as_started(before),
+        exposed=is_exposed(after) - is_exposed(before),
+        resolved=is_resolved(after) - is_resolved(before),
         blamed=after.is_blamed - before.is_blamed,
         bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
         outputs=after.outputs if after.state.is_terminal and not before.state.is_terminal else {},
@@ -116,3 +121,14 @@ def delta(before: Target, after: Target) -> Delta:
 
 def _counts_as_started(target: Target) -> bool:
     return target.is_started and target.state not in _UNCOUNTED
+
+
+def is_exposed(target: Target) -> bool:
+    """Say whether a device has begun. One that turned the work down has not, unless it had failed on it before."""
+    return target.is_started and (target.is_blamed or target.state is not TargetState.REJECTED)
+
+
+def is_resolved(target: Target) -> bool:
+    """Say whether it is known how it went with a device that has begun; of one that fell silent it is not."""
+    is_known = target.state.is_terminal and target.reason is not Reason.LEASE_ENDED
+    return is_exposed(target) and (target.is_blamed or is_known)
