@@ -4,11 +4,16 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
+
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
 from controller.app.views import (
     ApprovalView,
+    BreachView,
     Counters,
+    EvidenceView,
+    GateView,
     NotTakenView,
     RunView,
     StageView,
@@ -16,11 +21,13 @@ from controller.app.views import (
     SummaryView,
     TargetView,
 )
-from controller.domain import approval, gate, pace
+from controller.domain import approval, pace, ramping
 from controller.domain.admission import BlockReason
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.freeze import Freeze
+from controller.domain.gates import judgement
+from controller.domain.model import Breach
 from controller.domain.outputs import Summary
 from controller.domain.rerun import LeftOut
 from controller.domain.target import TargetState, is_unaccepted
@@ -96,12 +103,12 @@ def _stage_view(record: RunRecord, index: int, blocked: Mapping[str, int]) -> St
         counters=_counters(tally),
         started=tally.started,
         failures=tally.blamed,
-        failures_allowed=gate.failures_allowed(stage.gate, tally),
-        gate=gate.read_out(stage.gate, tally),
+        gate=_gate_view(record, index),
         bricked=tally.bricked,
         outputs={name: _summary_view(summary) for name, summary in at_work.outputs.items()},
         max_in_flight=stage.pace.max_in_flight,
         per_minute=pace.per_minute(stage.pace, succeeded=tally.succeeded),
+        ramp=ramping.said(stage, at_work),
         paced_until=None if at_work.paced_until is None else record.run.clock.wall(at_work.paced_until),
         blocked=blocked,
         opened_at=_wall(record, at_work.opened_at),
@@ -110,6 +117,28 @@ def _stage_view(record: RunRecord, index: int, blocked: Mapping[str, int]) -> St
         approvals_missing=approval.missing(record.plan, record.run, index),
         left_out=not_taken(at_work.left_out),
     )
+
+
+def _gate_view(record: RunRecord, index: int) -> GateView:
+    stage, at_work = record.plan.pipeline.stages[index], record.run.stages[index]
+    reading = judgement.read(record.plan.pipeline, index, at_work.tally)
+    return GateView(
+        said=str(reading),
+        exposed=reading.exposed,
+        failed=reading.failed,
+        stops_on=reading.stops_on,
+        is_breached=judgement.is_breached(record.plan.pipeline, index, at_work.tally, accepted=at_work.accepted),
+        on_breach=stage.gate.on_breach.value,
+        accepted=at_work.accepted,
+        evidence=None if reading.evidence is None else EvidenceView(**msgspec.structs.asdict(reading.evidence)),
+        breach=None if at_work.breach is None else _breach_view(record, at_work.breach),
+    )
+
+
+def _breach_view(record: RunRecord, breach: Breach) -> BreachView:
+    at = _wall(record, breach.at)
+    assert at is not None
+    return BreachView(at=at, failed=breach.failed, exposed=breach.exposed, said=breach.evidence)
 
 
 def _summary_view(summary: Summary) -> SummaryView:

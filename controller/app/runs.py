@@ -28,7 +28,7 @@ from controller.domain import approval
 from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Terminated
 from controller.domain.model import Plan
 from controller.domain.parameters import Given, Need
-from controller.domain.settle import BREACH
+from controller.domain.settle import BREACH, RAMP
 from controller.domain.states import RunState, StageState
 from controller.domain.target import TargetState
 from controller.domain.trigger import StartRequest
@@ -171,13 +171,13 @@ async def resume(
     reason: str = "",
     expected: Expected = ANYTHING,
 ) -> RunView:
-    """Lift every pause reason; over a breached gate only with *override* and a reason. Idempotent.
+    """Lift every pause reason; over a breached gate or a ramp's hold only with *override* and a reason. Idempotent.
 
     Raises:
         NotFound: when there is no such run.
         ReleaseWithdrawn: when what it installs was withdrawn.
-        Conflict: when it has ended or is ending, everything is stopped, or a gate was breached and *override* is not
-            set.
+        Conflict: when it has ended or is ending, everything is stopped, or a gate or a ramp holds it and *override* is
+            not set.
         PreconditionFailed: when it is not as *expected*.
         InvalidRequest: when *override* comes without a reason.
     """
@@ -188,13 +188,20 @@ async def resume(
         require_running(record)
         standstill.require_lifted(record)
         withdrawn.require_none(record)
-        breaches = [r.removeprefix(BREACH) for r in record.run.pause_reasons if r.startswith(BREACH)]
-        if breaches and not override:
-            stages = ", ".join(breaches)
-            raise Conflict(f"the gate of stage {stages} was breached: resume with override and a reason")
+        if not override:
+            _require_unbroken(record)
         return Resumed(at=controller.clock.now(), reason=reason, by=actor.name)
 
     return await _act(controller, actor, run, verb="run.resume", reason=reason, decide=decide, expected=expected)
+
+
+def _require_unbroken(record: RunRecord) -> None:
+    """Refuse a run that its own rules hold: going on over them is a decision that somebody answers for."""
+    said = {BREACH: "the gate of stage {} was breached", RAMP: "the ramp of stage {} has nothing left to risk"}
+    for held, words in said.items():
+        stages = ", ".join(r.removeprefix(held) for r in record.run.pause_reasons if r.startswith(held))
+        if stages:
+            raise Conflict(f"{words.format(stages)}: resume with override and a reason")
 
 
 async def terminate(controller: Controller, actor: Actor, *, run: str, reason: str) -> RunView:

@@ -147,10 +147,10 @@ def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
 
 
 def _gate_line(stage: StageView) -> list[Text]:
-    if not stage.gate:
-        return []
-    style = "bold red" if stage.failures > stage.failures_allowed else "yellow" if stage.failures else "bright_black"
-    return [Text(f"gate: {stage.gate}", style)]
+    gate = stage.gate
+    style = "bold red" if gate.is_breached else "yellow" if gate.failed else "bright_black"
+    lines = [Text(f"gate: {gate.said}", style)]
+    return [*lines, Text(f"ramp: {stage.ramp}", "bright_black")] if stage.ramp else lines
 
 
 def bar(counters: Counters, width: int = BAR_WIDTH) -> Text:

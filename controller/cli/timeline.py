@@ -12,6 +12,7 @@ from typing import Any, Final
 from controller.cli.reasons import OPERATOR
 
 BREACH: Final = "breach:"
+RAMP: Final = "ramp:"
 STOPPED: Final = "stop-everything"
 WITHDRAWN: Final = "withdrawn:"
 
@@ -27,6 +28,7 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "skipped": "stage {stage} was skipped: {text}",
     "cancelled": "stage {stage} was cancelled: {text}",
     "timed_out": "stage {stage} ran out of time: {text}",
+    "breached": "the gate of stage {stage} was breached: {evidence}; the run goes on",
     "left_out": "stage {stage} leaves out devices of the earlier run: {text}",
 }
 _OF_RUNS: Final[Mapping[str, str]] = {
@@ -55,7 +57,7 @@ def said(entry: Mapping[str, Any]) -> str:
     template = (_OF_STAGES if "stage" in data else _OF_RUNS).get(kind)
     if template is None:
         return " ".join([kind, *(f"{name}={value}" for name, value in data.items())])
-    words = {"by": _by(data), "stage": data.get("stage", ""), "text": data.get("text", "")}
+    words = {"by": _by(data), **{name: data.get(name, "") for name in ("stage", "text", "evidence")}}
     return template.format(**words).removesuffix(": ")
 
 
@@ -65,9 +67,11 @@ def _by(data: Mapping[str, Any]) -> str:
 
 def _paused(data: Mapping[str, Any]) -> str:
     text = str(data.get("text", ""))
+    evidence = f": {data['evidence']}" if "evidence" in data else ""
     if text.startswith(BREACH):
-        evidence = f": {data['evidence']}" if "evidence" in data else ""
         return f"the gate of stage {text.removeprefix(BREACH)} was breached{evidence}; the run is paused"
+    if text.startswith(RAMP):
+        return f"the ramp of stage {text.removeprefix(RAMP)} has nothing left to risk{evidence}; the run is paused"
     if text.startswith(WITHDRAWN):
         return f"{_by(data)} withdrew version {text.removeprefix(WITHDRAWN)}; the run is held and cannot be resumed"
     if text == STOPPED:

@@ -77,6 +77,8 @@ Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
 Span = Annotated[int, BeforeValidator(parse_span), WithJsonSchema(_SPAN)]
 LongerSpan = Annotated[int, BeforeValidator(parse_span), AfterValidator(_positive), WithJsonSchema(_SPAN)]
 Percent = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, le=100), WithJsonSchema(_PERCENT)]
+Probability = Annotated[float, BeforeValidator(parse_percent), Field(ge=0.0001, le=50), WithJsonSchema(_PERCENT)]
+Tolerated = Annotated[float, BeforeValidator(parse_percent), Field(ge=0.01, le=50), WithJsonSchema(_PERCENT)]
 Limit = Annotated[Share, BeforeValidator(_share), WithJsonSchema(_LIMIT)]
 Enumerated = Field(strict=False)
 """Says of an enumeration that its member may be written as text."""

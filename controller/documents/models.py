@@ -27,8 +27,10 @@ from controller.documents.fields import (
     LongerSpan,
     Name,
     Percent,
+    Probability,
     Span,
     Text,
+    Tolerated,
     Word,
     percent_field,
     span_field,
@@ -47,6 +49,8 @@ from controller.domain.window import WINDOWS_MAX, Day, Window
 T = TypeVar("T")
 
 FACTOR_MAX: Final = 100
+IGNORED: Final = "ignored"
+"""What a gate says for which no number of failures is too many."""
 DEVICES_MAX: Final = 5_000
 GROUPS_MAX: Final = 256
 NEEDS_MAX: Final = 32
@@ -157,8 +161,23 @@ class PerSitePart(Part):
     """How many devices of one site may be at work at once."""
 
 
+class RampPart(Part):
+    """Devices go in rounds, each as large as the evidence so far pays for. With no more to risk the run is held."""
+
+    risk: Count | None = None
+    """How many failures above the tolerated share are risked at most. When left out, a quarter of a percent of the
+    stage's devices, but 10 at least and 50 at most."""
+    delta: Probability = percent_field(domain.Ramp().delta_percent)
+    """How likely it may be that more fail than that, whatever share of devices the build breaks."""
+    rounds: Annotated[int, Field(ge=1, le=100)] = domain.Ramp().rounds
+    """How many rounds there may be."""
+    soak: Span = span_field(domain.Ramp().soak_ms)
+    """How long after its last device is done a round is over."""
+    renamed: ClassVar[dict[str, str]] = {"delta": "delta_percent", "soak": "soak_ms"}
+
+
 class PacePart(Part):
-    """How many devices may be at work at once, in all and at one site, and how many may go in a minute."""
+    """How many devices may be at work at once, in all and at one site, and how many may go in a minute or a round."""
 
     max_in_flight: Count = domain.Pace().max_in_flight
     """How many devices of the stage may be at work at once."""
@@ -166,6 +185,8 @@ class PacePart(Part):
     """How many of them may go in a minute: a number, or a rate that grows with success."""
     per_site: PerSitePart | None = None
     """How many of them may be at work at once at one site."""
+    ramp: RampPart | None = None
+    """Let devices go in rounds that grow with the evidence; `{}` takes every default."""
 
     @field_validator("per_minute", mode="before")
     @classmethod
@@ -178,25 +199,56 @@ class PacePart(Part):
 
     def to_domain(self) -> domain.Pace:
         """Return the domain's own."""
-        rate = None if self.per_minute is None else self.per_minute.to_domain()
-        return self.into(domain.Pace, per_minute=rate, per_site=self.per_site and self.per_site.into(domain.PerSite))
+        return self.into(
+            domain.Pace,
+            per_minute=None if self.per_minute is None else self.per_minute.to_domain(),
+            per_site=self.per_site and self.per_site.into(domain.PerSite),
+            ramp=self.ramp and self.ramp.into(domain.Ramp),
+        )
 
 
 class FailuresPart(Part):
-    """How many failures that the build is to blame for are too many."""
+    """How many failures that the build is to blame for are too many: a test of what is known, a fixed limit, or both.
 
-    more_than: Limit
-    """The limit itself: a count of devices, or a share of those named by `of`. One more is a breach."""
+    The test, `above`, stops as soon as what has failed is evidence enough that more devices fail than that.
+    """
+
+    above: Tolerated | None = None
+    """The share of failures that is tolerated. A build that fails no more often is stopped with the probability `alpha`
+    at most, however often one looks, and however late devices report."""
+    alpha: Probability | None = None
+    """How likely the test may be wrong. When left out, the stage's share of the pipeline's `alpha`."""
+    more_than: Limit | None = None
+    """A fixed limit: a count of devices, or a share of those named by `of`. One more is a breach."""
     of: Annotated[Denominator, Enumerated] = Denominator.STARTED
-    """What a share is a share of: all `targets`, those that were `sent` a command, those that `started`, or those that
-    `finished`. Rejected, removed and cancelled devices never count."""
+    """What a fixed share is a share of: all `targets`, those that were `sent` a command, those that `started`, or those
+    that `finished`. Rejected, removed and cancelled devices never count."""
     min_sample: Count = domain.FailureLimit().min_sample
-    """Of how many devices a share is taken at least, or of all that the stage has where those are fewer."""
-    only_here: ClassVar[frozenset[str]] = frozenset({"more_than"})
+    """Of how many devices a fixed share is taken at least, or of all that the stage has where those are fewer."""
 
-    def to_domain(self) -> domain.FailureLimit:
-        """Return the domain's own."""
-        return self.into(domain.FailureLimit, count=self.more_than.count, percent=self.more_than.percent)
+    @model_validator(mode="after")
+    def _says_something(self) -> "FailuresPart":
+        if self.above is None and self.more_than is None:
+            raise ValueError("expected 'above', 'more_than', or both")
+        if self.above is None and self.alpha is not None:
+            raise ValueError("'alpha' is of the test that 'above' asks for")
+        return self
+
+    def sequential(self) -> domain.Sequential | None:
+        """Return the test, in the domain's own."""
+        return None if self.above is None else domain.Sequential(above=self.above, alpha_percent=self.alpha)
+
+    def limit(self) -> domain.FailureLimit | None:
+        """Return the fixed limit, in the domain's own."""
+        if self.more_than is None:
+            return None
+        count, percent = self.more_than.count, self.more_than.percent
+        return domain.FailureLimit(count=count, percent=percent, of=self.of, min_sample=self.min_sample)
+
+
+def _failures_schema(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"const": IGNORED}, *(one for one in schema["anyOf"] if one.get("type") != "null")]
+    schema["default"] = {"above": render_percent(domain.Sequential().above)}
 
 
 class GatePart(Part):
@@ -209,20 +261,30 @@ class GatePart(Part):
     opened. Without it the stage waits for all of them."""
     soak: Span = span_field(domain.Gate().soak_ms)
     """How long the stage must hold after its success before it passes; failures still count."""
-    failures: FailuresPart | None = None
-    """The limit on failures; when left out, more than 5% of the started devices, or of 20 while fewer have started."""
+    failures: Annotated[FailuresPart | None, Field(json_schema_extra=_failures_schema)] = FailuresPart(
+        above=domain.Sequential().above
+    )
+    """How many failures are too many; when left out, the test `{above: 2%}`. `ignored`: no number is."""
     on_breach: Annotated[OnBreach, Enumerated] = domain.Gate().on_breach
-    """`fail`: the stage fails. `pause`: the run is paused, for a person to decide."""
+    """`fail`: the stage fails. `pause`: the run is paused, for a person to decide. `alert`: the run's timeline says so,
+    once, and the run goes on."""
     renamed: ClassVar[dict[str, str]] = {
         "success": "success_percent",
         "straggler_after": "straggler_after_ms",
         "soak": "soak_ms",
     }
 
+    @field_validator("failures", mode="before")
+    @classmethod
+    def _said(cls, value: object) -> object:
+        if value is None:
+            raise ValueError(f"expected rules such as {{above: 2%}}, or {IGNORED!r}")
+        return None if value == IGNORED else value
+
     def to_domain(self) -> domain.Gate:
         """Return the domain's own."""
-        failures = self.failures.to_domain() if self.failures else domain.Gate().failures
-        return self.into(domain.Gate, failures=failures)
+        test, limit = (self.failures.sequential(), self.failures.limit()) if self.failures else (None, None)
+        return self.into(domain.Gate, sequential=test, failures=limit)
 
 
 class TimeoutsPart(Part):
@@ -472,7 +534,9 @@ class PipelineFile(Part):
     """The stages, in any order; at least one."""
     rollback: RollbackPart = RollbackPart()
     """How a run that takes devices back goes."""
-    renamed: ClassVar[dict[str, str]] = {"timeout": "timeout_ms"}
+    alpha: Probability = percent_field(domain.Pipeline(name="", stages=()).alpha_percent)
+    """How likely the tests of all gates of a run may, together, stop a build that they should tolerate."""
+    renamed: ClassVar[dict[str, str]] = {"timeout": "timeout_ms", "alpha": "alpha_percent"}
     only_here: ClassVar[frozenset[str]] = frozenset({"kind"})
 
     def to_domain(self) -> domain.Pipeline:

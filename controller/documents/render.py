@@ -9,7 +9,7 @@ import yaml
 from controller.documents.load import Definition, Job
 from controller.documents.templates import escaped
 from controller.documents.units import render_percent, render_span
-from controller.domain.pipeline import FailureLimit, Growth, Operation, PerSite, Pipeline, Stage
+from controller.domain.pipeline import FailureLimit, Gate, Growth, Operation, PerSite, Pipeline, Sequential, Stage
 from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
 from controller.domain.window import Window, clock
 
@@ -24,8 +24,15 @@ _SPANS: Mapping[str, str] = {
     "straggler_after_ms": "straggler_after",
     "timeout_ms": "timeout",
 }
+_RULES = frozenset({"sequential", "failures"})
+"""What of a gate a file writes as one."""
 _BREAKS = "\x85\u2028\u2029"
-_OTHERS: Mapping[str, str] = {"attempts_max": "attempts", "success_percent": "success"}
+_OTHERS: Mapping[str, str] = {
+    "alpha_percent": "alpha",
+    "attempts_max": "attempts",
+    "delta_percent": "delta",
+    "success_percent": "success",
+}
 
 
 def to_document(definition: Definition) -> dict[str, Any]:
@@ -106,16 +113,14 @@ def _changed(value: msgspec.Struct, default: msgspec.Struct) -> dict[str, Any]:
     document: dict[str, Any] = {}
     for name in value.__struct_fields__:
         now, before = getattr(value, name), getattr(default, name)
-        if now != before:
+        if now != before and not (isinstance(value, Gate) and name in _RULES):
             document[_SPANS.get(name) or _OTHERS.get(name) or name] = _plain(name, now, before)
-    return document
+    return document | _failures(value) if isinstance(value, Gate) else document
 
 
 def _plain(name: str, now: Any, before: Any) -> Any:
     if isinstance(now, Mapping):
         return {key: _of_mapping(value) for key, value in now.items()}
-    if isinstance(now, FailureLimit):
-        return _failures(now)
     if isinstance(now, Growth | PerSite):
         return msgspec.to_builtins(now)
     if name == "windows":
@@ -139,6 +144,15 @@ def _of_mapping(value: Any) -> Any:
     return _changed(value, type(value)()) if isinstance(value, msgspec.Struct) else msgspec.to_builtins(value)
 
 
-def _failures(limit: FailureLimit) -> dict[str, Any]:
-    more_than = limit.count if limit.percent is None else render_percent(limit.percent)
-    return {"more_than": more_than, **_changed(limit, msgspec.structs.replace(limit, of="", min_sample=0))}
+def _failures(gate: Gate) -> dict[str, Any]:
+    """Return what a gate says of failures, where it differs from the default."""
+    test, limit = gate.sequential, gate.failures
+    if (test, limit) == (Sequential(), None):
+        return {}
+    document: dict[str, Any] = {}
+    if test is not None:
+        document |= {"above": render_percent(test.above), **_changed(test, Sequential(above=test.above))}
+    if limit is not None:
+        more_than = limit.count if limit.percent is None else render_percent(limit.percent)
+        document |= {"more_than": more_than, **_changed(limit, FailureLimit(count=limit.count, percent=limit.percent))}
+    return {"failures": document or "ignored"}

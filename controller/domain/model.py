@@ -32,7 +32,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Breach(msgspec.Struct, frozen=True, kw_only=True):
-    """What a gate knew when it was breached, at a run time: k of n, and in words. It stays, whatever is reported since."""
+    """What a gate knew when it was breached, at a run time: k of n, and in words. Later reports change it no more."""
 
     at: int
     failed: int
@@ -62,8 +62,8 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
     devices may be ready than the last transaction released; before `paced_until` its rate lets nobody go, and it is
     None where that is over; `skipped` is why an operator passes it over; `accepted` is the k that an operator resumed
-    over, `breach` the newest breach of the gate. `ramp` is where its ramp stands. `frozen_ms` is that of the run when the stage opened. `left_out` are devices of an earlier run that this
-    stage did not take.
+    over, `breach` the newest breach of the gate. `ramp` is where its ramp stands. `frozen_ms` is that of the run when
+    the stage opened. `left_out` are devices of an earlier run that this stage did not take.
     """
 
     state: StageState = StageState.BLOCKED

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from controller.domain import condition as conditions
 from controller.domain import graph, query
+from controller.domain.gates.spending import Overspent, shares
 from controller.domain.group import parse_path
 from controller.domain.parameters import Input, Parameter, Value
 from controller.domain.window import Window
@@ -26,8 +27,6 @@ APPROVALS_MAX: Final = 16
 PRIORITY_MAX: Final = 1_000
 """The highest priority of a job; the lowest is as far below 0."""
 NAMES_SHOWN_MAX: Final = 12
-ALPHA_SLACK: Final = 1e-9
-"""What shares that add up to the whole may be above it by rounding."""
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Alpha = Annotated[float, Meta(ge=0.0001, le=50)]
 """A probability of being wrong, in percent."""
@@ -342,15 +341,12 @@ def _ramp_faults(place: str, stage: Stage) -> Iterator[Fault]:
 
 
 def _alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:
-    """Yield that the tests of a pipeline may be wrong more often than it allows them together."""
+    """Yield that the tests of the stages may be wrong more often than the pipeline allows them together."""
     tests = [stage.gate.sequential for stage in pipeline.stages if stage.gate.sequential is not None]
-    named = sum(test.alpha_percent for test in tests if test.alpha_percent is not None)
-    whole = pipeline.alpha_percent
-    is_spent = named >= whole - ALPHA_SLACK and any(test.alpha_percent is None for test in tests)
-    if named > whole + ALPHA_SLACK or is_spent:
-        share = "and nothing is left for the others" if is_spent else "more than all may spend"
-        message = f"the gates of the stages spend {named:g} % of {whole:g} %, {share}"
-        yield Fault(place="alpha", message=message)
+    try:
+        shares(pipeline.alpha_percent / 100, [test.alpha_percent and test.alpha_percent / 100 for test in tests])
+    except Overspent as fault:
+        yield Fault(place="alpha", message=f"the gates of the stages name {fault}")
 
 
 def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:

@@ -34,10 +34,17 @@ def is_done(at_work: StageRun) -> bool:
     return is_spent and at_work.tally.in_progress == 0 and at_work.tally.queued > 0
 
 
-def due(stage: Stage, at_work: StageRun) -> int | None:
-    """Return the run time at which the next round may begin, or None where that waits for devices."""
-    if at_work.ramp is None or at_work.ramp.done_at is None or stage.pace.ramp is None:
-        return None
+def done(at_work: StageRun, now: int) -> RampRun:
+    """Return the ramp of a round that is over at run time *now*, or has been for a while."""
+    assert at_work.ramp is not None
+    return at_work.ramp if at_work.ramp.done_at is not None else msgspec.structs.replace(at_work.ramp, done_at=now)
+
+
+def due(stage: Stage, at_work: StageRun) -> int:
+    """Return the run time at which the round after one that is over may begin."""
+    assert stage.pace.ramp is not None
+    assert at_work.ramp is not None
+    assert at_work.ramp.done_at is not None
     return at_work.ramp.done_at + stage.pace.ramp.soak_ms
 
 
@@ -46,10 +53,9 @@ def next_round(stage: Stage, at_work: StageRun) -> RampRun | None:
     ramp, at = stage.pace.ramp, at_work.ramp
     assert ramp is not None
     assert at is not None
-    if at.round >= ramp.rounds:
-        return None
     exposed, failed = _since(at, at_work)
-    left = _batch(stage, ramp, exposed=exposed, failed=failed, left=at_work.tally.queued, risk=at.risk)
+    known = {"exposed": exposed, "failed": failed, "left": at_work.tally.queued}
+    left = _batch(stage, ramp, **known, risk=at.risk, spent=at.round)
     return msgspec.structs.replace(at, round=at.round + 1, left=left, done_at=None) if left else None
 
 
@@ -92,7 +98,7 @@ def _since(at: RampRun, at_work: StageRun) -> tuple[int, int]:
     return exposed, min(exposed, max(0, tally.blamed + tally.unresolved - at.accepted_failed))
 
 
-def _batch(stage: Stage, ramp: Ramp, *, exposed: int, failed: int, left: int, risk: int) -> int:
+def _batch(stage: Stage, ramp: Ramp, *, exposed: int, failed: int, left: int, risk: int, spent: int = 0) -> int:
     assert stage.gate.sequential is not None, "validate() demands a sequential test"
     return next_batch(
         exposed,
@@ -102,4 +108,5 @@ def _batch(stage: Stage, ramp: Ramp, *, exposed: int, failed: int, left: int, ri
         above=stage.gate.sequential.above / 100,
         delta=ramp.delta_percent / 100,
         rounds=ramp.rounds,
+        spent=spent,
     )

@@ -93,9 +93,8 @@ def _dues(stage: Stage, at_work: StageRun, *, frozen_ms: int) -> Iterator[int]:
         yield at_work.opened_at
     if at_work.paced_until is not None and slots(stage, at_work):
         yield at_work.paced_until
-    round_at = ramping.due(stage, at_work) if ramping.is_done(at_work) else None
-    if round_at is not None and not at_work.is_recalled:
-        yield round_at
+    if ramping.is_done(at_work) and not at_work.is_recalled:
+        yield ramping.due(stage, at_work)
     limit = queue_limit(stage, at_work)
     if limit is not None and at_work.opened_at is not None:
         yield at_work.opened_at + limit + frozen_ms

@@ -261,17 +261,17 @@ class _Decision:
         return {state: getattr(tally, state) for state in conditions.STATES}
 
     def _open_stage(self, index: int) -> None:
-        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
-        if not at_work.is_frozen:
+        if not self.run.stages[index].is_frozen:
             return
         if self._is_breached(index):
             self._breach(index)
-        at_work = self.run.stages[index]
-        if self.run.is_paused or at_work.state.is_verdict:
-            return
         self._ramp(index)
-        if self.run.is_paused:
-            return
+        if not self.run.is_paused and not self.run.stages[index].state.is_verdict:
+            self._judge(index)
+
+    def _judge(self, index: int) -> None:
+        """Give an open stage that nothing holds the verdict that it has come to, if any."""
+        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
         if at_work.tally.targets == 0:
             self._empty(index)
         elif at_work.state is StageState.ROLLING_OUT:
@@ -312,18 +312,16 @@ class _Decision:
     def _ramp(self, index: int) -> None:
         """Begin the next round of a stage that ramps once the last one is over, or hold the run for a person."""
         stage = self.plan.pipeline.stages[index]
-        if not ramping.is_done(self.run.stages[index]):
+        is_held = self.run.is_paused or self.run.is_stopped or self.run.stages[index].is_recalled
+        if is_held or not ramping.is_done(self.run.stages[index]):
             return
-        if self.run.stages[index].ramp.done_at is None:
-            ramp = msgspec.structs.replace(self.run.stages[index].ramp, done_at=self.now)
-            self.run = stage_changed(self.run, index, ramp=ramp)
-        due = ramping.due(stage, self.run.stages[index])
-        if due is None or self.now < due:
+        self.run = stage_changed(self.run, index, ramp=ramping.done(self.run.stages[index], self.now))
+        at_work = self.run.stages[index]
+        if self.now < ramping.due(stage, at_work):
             return
-        ramp = ramping.next_round(stage, self.run.stages[index])
+        ramp = ramping.next_round(stage, at_work)
         if ramp is None:
-            evidence = str(judgement.read(self.plan.pipeline, index, self.run.stages[index].tally))
-            self._pause(hold_of(stage.name), evidence=evidence)
+            self._pause(hold_of(stage.name), evidence=ramping.said(stage, at_work))
         else:
             self.run = stage_changed(self.run, index, ramp=ramp)
 
@@ -361,8 +359,7 @@ class _Decision:
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
         if not self.run.is_stopped and self._is_breached(index):
             self._breach(index, is_tail=True)
-        if not self.run.is_paused and not self.run.is_stopped:
-            self._ramp(index)
+        self._ramp(index)
         is_overdue = self.run.open_for(index, self.now) >= stage.timeouts.stage_ms
         if is_overdue and not at_work.is_recalled and not at_work.tally.is_settled:
             self._recall(index, timed_out=True)

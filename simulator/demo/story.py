@@ -57,7 +57,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def exposed_max(self) -> int:
         """How many devices of a failed stage a bad release can reach: as many as may fail, and those at work then."""
-        return self.failed.failures_allowed + self.failed.max_in_flight if self.failed else 0
+        return (self.failed.gate.stops_on or 0) - 1 + self.failed.max_in_flight if self.failed else 0
 
     @property
     def reached(self) -> tuple[TargetView, ...]:

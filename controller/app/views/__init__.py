@@ -25,7 +25,10 @@ from controller.app.views.releases import ChannelView as ChannelView
 from controller.app.views.releases import ReleaseView as ReleaseView
 from controller.app.views.releases import UpgradePathView as UpgradePathView
 from controller.app.views.runs import ApprovalView as ApprovalView
+from controller.app.views.runs import BreachView as BreachView
 from controller.app.views.runs import EventView as EventView
+from controller.app.views.runs import EvidenceView as EvidenceView
+from controller.app.views.runs import GateView as GateView
 from controller.app.views.runs import NotTakenView as NotTakenView
 from controller.app.views.runs import RollbackView as RollbackView
 from controller.app.views.runs import RunView as RunView

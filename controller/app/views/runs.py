@@ -35,11 +35,50 @@ class NotTakenView(View, frozen=True, kw_only=True):
     first: tuple[str, ...] = ()
 
 
+class EvidenceView(View, frozen=True, kw_only=True):
+    """What the sequential test of a gate knows; see `controller.domain.gates.judgement.Evidence`."""
+
+    value: float
+    threshold: float
+    above_percent: float
+    alpha_percent: float
+    low: float
+    high: float
+
+
+class BreachView(View, frozen=True, kw_only=True):
+    """What a gate knew when it was breached."""
+
+    at: Instant
+    failed: int
+    exposed: int
+    said: str
+
+
+class GateView(View, frozen=True, kw_only=True):
+    """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and `stops_on` so many it stops.
+
+    `said` says it in words. `accepted` failures were accepted by whoever resumed the run, and `breach` is the newest
+    breach.
+    """
+
+    said: str
+    exposed: int
+    failed: int
+    stops_on: int | None
+    is_breached: bool
+    on_breach: str
+    accepted: int = 0
+    evidence: EvidenceView | None = None
+    breach: BreachView | None = None
+
+
 class StageView(View, frozen=True, kw_only=True):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+    """One stage of a run. `started` devices have begun, and `failures` are those that failed by the build's fault.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
+    `ramp` says where its ramp stands, if it has one.
     `approvals_missing` are those without which it is not promoted.
     `left_out` are devices of an earlier run that this one, over that run, does not take.
     `blocked` counts the devices that were judged and may not begin, by reason; in lists of runs it is left out.
@@ -53,12 +92,12 @@ class StageView(View, frozen=True, kw_only=True):
     counters: Counters
     started: int
     failures: int
-    failures_allowed: int
-    gate: str
+    gate: GateView
     bricked: int
     outputs: Mapping[str, SummaryView] = {}
     max_in_flight: int
     per_minute: int | None = None
+    ramp: str = ""
     paced_until: Instant | None = None
     blocked: Mapping[str, int] = {}
     opened_at: Instant | None

@@ -14,6 +14,7 @@ than its beginning, so the test never stops a build more easily than if every re
 """
 
 import math
+from typing import Final
 
 import msgspec
 
@@ -21,6 +22,9 @@ from controller.domain.counters import Tally
 from controller.domain.gates import odds, spending
 from controller.domain.gates.interval import interval
 from controller.domain.pipeline import FailureLimit, Gate, Pipeline, Sequential
+
+LOG_SHOWN_MAX: Final = 700.0
+"""Evidence beyond e to this is shown as that much: more is no number of a computer."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +57,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return f"{said}; stops on failure {self.stops_on}{seen}"
 
 
-def alpha_percent(pipeline: Pipeline, index: int) -> float:
-    """Return how likely the sequential test of a stage may stop a build that it should tolerate, in percent."""
+def alpha_of(pipeline: Pipeline, index: int) -> float:
+    """Return how likely the sequential test of a stage may stop a build that it should tolerate: its share of alpha."""
     tests = [stage.gate.sequential for stage in pipeline.stages]
     place = sum(test is not None for test in tests[:index])
-    return spending.shares(pipeline.alpha_percent, [test.alpha_percent for test in tests if test is not None])[place]
+    named = [test.alpha_percent and test.alpha_percent / 100 for test in tests if test is not None]
+    return spending.shares(pipeline.alpha_percent / 100, named)[place]
 
 
 def failures_allowed(pipeline: Pipeline, index: int, tally: Tally) -> int | None:
@@ -93,7 +98,7 @@ def read(pipeline: Pipeline, index: int, tally: Tally) -> Reading:
         exposed=tally.exposed,
         failed=tally.blamed,
         stops_on=None if allowed is None else allowed + 1,
-        evidence=None if test is None else _evidence(test, alpha_percent(pipeline, index), tally),
+        evidence=None if test is None else _evidence(test, alpha_of(pipeline, index), tally),
     )
 
 
@@ -112,21 +117,20 @@ def _limit(limit: FailureLimit, tally: Tally) -> int:
 
 def _is_refuted(pipeline: Pipeline, index: int, test: Sequential, tally: Tally) -> bool:
     value = odds.log_evidence(tally.blamed, tally.exposed, above=test.above / 100)
-    return value >= odds.threshold(alpha_percent(pipeline, index) / 100)
+    return value >= odds.threshold(alpha_of(pipeline, index))
 
 
 def _stops_on(pipeline: Pipeline, index: int, test: Sequential, tally: Tally) -> int:
-    alpha = alpha_percent(pipeline, index) / 100
-    return odds.stops_on(tally.exposed, above=test.above / 100, alpha=alpha)
+    return odds.stops_on(tally.exposed, above=test.above / 100, alpha=alpha_of(pipeline, index))
 
 
 def _evidence(test: Sequential, alpha: float, tally: Tally) -> Evidence:
-    low, high = interval(tally.blamed, tally.exposed, alpha=alpha / 100)
+    low, high = interval(tally.blamed, tally.exposed, alpha=alpha)
     return Evidence(
-        value=math.exp(min(odds.log_evidence(tally.blamed, tally.exposed, above=test.above / 100), VALUE_LOG_MAX)),
-        threshold=100 / alpha,
+        value=math.exp(min(odds.log_evidence(tally.blamed, tally.exposed, above=test.above / 100), LOG_SHOWN_MAX)),
+        threshold=1 / alpha,
         above_percent=test.above,
-        alpha_percent=alpha,
+        alpha_percent=alpha * 100,
         low=low,
         high=high,
     )

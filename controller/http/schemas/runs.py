@@ -58,11 +58,52 @@ class NotTaken(Answer):
     first: list[str]
 
 
+class Evidence(Answer):
+    """What the sequential test of a gate knows: it stops when `value` reaches `threshold`, which is 1 / alpha.
+
+    The share of failures lies between `low` and `high` with a probability of 1 - alpha, however often one looks.
+    """
+
+    value: float
+    threshold: float
+    above_percent: float
+    alpha_percent: float
+    low: float
+    high: float
+
+
+class Breach(Answer):
+    """What a gate knew when it was breached."""
+
+    at: Time
+    failed: int
+    exposed: int
+    said: str
+
+
+class Gate(Answer):
+    """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and with `stops_on` it stops.
+
+    `said` says it in words. `accepted` failures were accepted by whoever resumed the run; `breach` is the newest one.
+    """
+
+    said: str
+    exposed: int
+    failed: int
+    stops_on: int | None
+    is_breached: bool
+    on_breach: str
+    accepted: int
+    evidence: Evidence | None
+    breach: Breach | None
+
+
 class Stage(Answer):
-    """One stage of a run. `started` and `failures` are the n and k of its gate; `gate` says it in words.
+    """One stage of a run. `started` devices have begun, and `failures` are those that failed by the build's fault.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go.
+    `ramp` says where its ramp stands, if it has one.
     `approvals_missing` are those without which it is not promoted.
     `left_out` are devices of an earlier run that this one, over that run, does not take.
     """
@@ -75,12 +116,12 @@ class Stage(Answer):
     counters: Counters
     started: int
     failures: int
-    failures_allowed: int
-    gate: str
+    gate: Gate
     bricked: int
     outputs: dict[str, Summary]
     max_in_flight: int
     per_minute: int | None
+    ramp: str
     paced_until: Time | None
     blocked: dict[str, int]
     opened_at: Time | None

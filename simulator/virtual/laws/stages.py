@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from controller.app.records import RunRecord, TargetRecord
-from controller.domain.model import StageRun
-from controller.domain.pipeline import Denominator, Gate, OnFailure, Stage, Trigger
+from controller.domain.pipeline import Denominator, FailureLimit, Gate, OnBreach, OnFailure, Stage, Trigger
 from simulator.virtual.laws.law import Asked, Complaints, Law
 from simulator.virtual.picture import Commit, Picture
 
 _SHUT: Final = frozenset({"blocked", "cancelled", "timed_out"})
 _OPEN: Final = frozenset({"rolling_out", "soaking"})
+_ODDS: Final = (1.5, 2, 3, 4, 6, 9, 14, 22, 35, 60, 120, 400)
 _UNCOUNTED: Final = frozenset({"rejected", "removed", "cancelled"})
 
 
@@ -79,17 +79,51 @@ class GatesHold(Law):
         if is_decided and (is_empty or succeeded * 100 < gate.success_percent * len(counted)):
             yield f"stage {index} of run {run.uid} is {now.state} with {succeeded} of {len(counted)} successes"
         goes_on = now.state in _OPEN and run.run.state == "running" and not run.run.is_paused
-        if goes_on and self._is_breached(gate, now, rows):
+        is_enforced = gate.on_breach is not OnBreach.ALERT
+        if goes_on and is_enforced and self._is_breached(run, index, rows):
             yield f"stage {index} of run {run.uid} goes on beyond its limit of failures"
+        if not is_enforced and now.breach is None and self._is_breached(run, index, rows):
+            yield f"the gate of stage {index} of run {run.uid} is breached, and nobody is told"
 
-    def _is_breached(self, gate: Gate, now: StageRun, rows: list[TargetRecord]) -> bool:
+    def _is_breached(self, run: RunRecord, index: int, rows: list[TargetRecord]) -> bool:
+        gate, now = run.plan.pipeline.stages[index].gate, run.run.stages[index]
         blamed = sum(row.target.is_blamed for row in rows)
-        if gate.failures.count is not None:
-            return blamed > max(gate.failures.count, now.accepted)
-        assert gate.failures.percent is not None
-        counted = [row for row in rows if row.target.state not in _UNCOUNTED]
-        sample = max(_of(gate.failures.of, counted), min(gate.failures.min_sample, len(counted)))
-        return blamed > now.accepted and blamed * 100 > gate.failures.percent * sample + 1e-6
+        if blamed <= now.accepted:
+            return False
+        exposed = sum(
+            row.target.is_started and (row.target.is_blamed or row.target.state != "rejected") for row in rows
+        )
+        is_over = gate.failures is not None and _is_over(gate.failures, blamed, rows)
+        return is_over or _is_refuted(run, index, blamed, exposed)
+
+
+def _is_over(limit: FailureLimit, blamed: int, rows: list[TargetRecord]) -> bool:
+    if limit.count is not None:
+        return blamed > limit.count
+    assert limit.percent is not None
+    counted = [row for row in rows if row.target.state not in _UNCOUNTED]
+    sample = max(_of(limit.of, counted), min(limit.min_sample, len(counted)))
+    return blamed * 100 > limit.percent * sample + 1e-6
+
+
+def _is_refuted(run: RunRecord, index: int, blamed: int, exposed: int) -> bool:
+    """Say whether the mean of the likelihood ratios is at the inverse of the stage's part of alpha."""
+    test = run.plan.pipeline.stages[index].gate.sequential
+    if test is None:
+        return False
+    rate = test.above / 100
+    ratios = [odds**blamed / (1 + (odds - 1) * rate) ** exposed for odds in _ODDS]
+    return sum(ratios) / len(ratios) * _alpha(run, index) >= 1 + 1e-9
+
+
+def _alpha(run: RunRecord, index: int) -> float:
+    tests = [stage.gate.sequential for stage in run.plan.pipeline.stages if stage.gate.sequential is not None]
+    named = [test.alpha_percent for test in tests if test.alpha_percent is not None]
+    own = run.plan.pipeline.stages[index].gate.sequential
+    assert own is not None
+    if own.alpha_percent is not None:
+        return own.alpha_percent / 100
+    return (run.plan.pipeline.alpha_percent - sum(named)) / (len(tests) - len(named)) / 100
 
 
 def _of(denominator: Denominator, counted: list[TargetRecord]) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally, folded
-from controller.domain.gate import failures_allowed, is_breached, is_success, read_out
+from controller.domain.gates.judgement import failures_allowed, is_breached, is_success, read
 from controller.domain.graph import find_cycle, in_order
 from controller.domain.model import StageRun, create, run_changed, stage_changed
 from controller.domain.pipeline import Denominator, FailureLimit, Gate, Pipeline, Stage, Targets, Trigger, validate

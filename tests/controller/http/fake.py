@@ -34,8 +34,9 @@ CANARY = views.StageView(
     counters=views.Counters(succeeded=5),
     started=5,
     failures=0,
-    failures_allowed=0,
-    gate="0 of 5 failed, stops above 0",
+    gate=views.GateView(
+        said="0 of 5 failed, stops above 0", exposed=5, failed=0, stops_on=1, is_breached=False, on_breach="pause"
+    ),
     bricked=0,
     max_in_flight=5,
     opened_at=AT,
@@ -50,8 +51,14 @@ REST = views.StageView(
     counters=COUNTERS,
     started=59,
     failures=2,
-    failures_allowed=3,
-    gate="2 of 59 failed, stops above 5 % (3)",
+    gate=views.GateView(
+        said="2 of 59 failed, stops above 5 % (3)",
+        exposed=59,
+        failed=2,
+        stops_on=4,
+        is_breached=False,
+        on_breach="pause",
+    ),
     bricked=0,
     outputs={"boot_ms": views.SummaryView(count=55, min=640, max=1_900, avg=812.5)},
     max_in_flight=20,

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from controller.app.views import Counters, FactView, RunView, StageView, TargetView
+from controller.app.views import Counters, FactView, GateView, RunView, StageView, TargetView
 from protocol.units import Instant
 from simulator.demo.scenes import ALL_GO, BRANCH_STOPS, CANARY_STOPS, GOOD, REGIONAL, TAKEN_BACK
 from simulator.demo.story import Asked, Played, Service, Story
@@ -24,8 +24,7 @@ def stage(name: str, state: str, **counts: int) -> StageView:
         counters=Counters(**counts),
         started=0,
         failures=0,
-        failures_allowed=0,
-        gate="",
+        gate=GateView(said="", exposed=0, failed=0, stops_on=1, is_breached=False, on_breach="fail"),
         bricked=0,
         max_in_flight=4,
         opened_at=None,
