@@ -1,0 +1,233 @@
+"""Size the next batch of a ramp: as large as what its devices have proved so far pays for.
+
+The promise: for every failure rate, failures ever exceed `budget + above * exposed` with a probability of at most
+`delta`. It holds under these rules:
+
+1. Devices come in random order, each fails with the same probability, and that is the same in every round or falls
+   from round to round. A rate that rises between rounds is promised nothing: an order that puts other devices first,
+   a load that grows with the rollout, or malice.
+2. A batch is exposed as a whole from the moment it is released, and the next one is sized when each of its devices
+   has an outcome. One that has none by then counts as failed; that only makes the next batch smaller.
+3. Nobody fails after that. A failure that comes later still counts against the limit, but its batch was paid for
+   without it.
+
+Why: for a rate p let M(p) be the mean over `TILTS` of the likelihood ratio of "the odds of a failure are t times those
+of p" to "the rate is p". As every t is below one, M is a supermartingale for every rate from p up, so at the rate p its
+expectation is one at most, whenever one looks. A batch goes out if for every p its chance to break the limit is at most
+M(p) * delta / rounds. The expectation of that is delta / rounds a round, and delta over all rounds.
+
+"For every p" is meant literally, rates below `above` too. In x = ln(p) the logarithm of the chance is concave: it is
+the distribution function of the logarithm of a beta variable, which has a log-concave density (Prékopa 1973; Bagnoli
+and Bergstrom 2005). ln(M) is convex in x, as a sum of exponentials of -n ln(1 - (1 - t) e^x). Their difference is
+concave, so two tangents bound it on both sides of where they meet: no grid of rates, and nothing between its points.
+
+The sources of evidence that pays for exposure: Ville (1939); Ramdas, Grünwald, Vovk and Shafer, Game-theoretic
+statistics and safe anytime-valid inference (2023). What is spent on a ramp, of another kind: Zhao, Liu and Deb (2019),
+arXiv 1905.10493; Li, Mao and Bojinov (2023), arXiv 2305.09626.
+
+>>> next_batch(0, 0, left=100_000, budget=25, above=0.02, delta=0.01, rounds=15)
+25
+>>> next_batch(25, 0, left=99_975, budget=25, above=0.02, delta=0.01, rounds=15)
+103
+>>> next_batch(25, 20, left=99_975, budget=25, above=0.02, delta=0.01, rounds=15)
+5
+"""
+
+from bisect import bisect_left
+from math import ceil, copysign, exp, expm1, floor, lgamma, log, log1p, sqrt
+from operator import mul
+from typing import Final, NamedTuple, Self
+
+BUDGET_MIN: Final = 10
+BUDGET_MAX: Final = 50
+DEVICES_PER_FAILURE: Final = 400
+"""A stage may cost one device in so many, within the two bounds above."""
+
+TILTS: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
+"""Odds ratios below one: by how much better than a rate the build may be, for evidence against that rate."""
+
+PROBES_MAX: Final = 64
+TERMS_MAX: Final = 10_000
+PRECISION: Final = 1e-12
+HIGHEST: Final = log1p(-1e-12)
+"""The logarithm of the highest rate that is probed. A tangent bounds what lies between it and certain failure."""
+ROUNDING: Final = 1e-9
+"""Added before rounding down: 0.29 * 100 is 29."""
+
+
+def budget_of(devices: int) -> int:
+    """Return how many failures a stage of so many *devices* may cost: 0.25 percent of them, 10 at least, 50 at most.
+
+    >>> [budget_of(devices) for devices in (100, 4_000, 10_000, 1_000_000)]
+    [10, 10, 25, 50]
+    """
+    return min(max(BUDGET_MIN, devices // DEVICES_PER_FAILURE), BUDGET_MAX)
+
+
+def next_batch(
+    exposed: int, failed: int, *, left: int, budget: int, above: float, delta: float, rounds: int, spent: int = 0
+) -> int:
+    """Return how many devices may be exposed next: the largest batch that, like every smaller one, keeps the promise.
+
+    Args:
+        exposed: devices that were exposed so far.
+        failed: those of them that failed or have no outcome, 0 to *exposed*.
+        left: devices that were not exposed yet.
+        budget: failures that are put up with whatever the rate is, 0 or more.
+        above: the share of failures that is put up with besides, 0 or more and below 1.
+        delta: the probability with which the promise may be broken, above 0 and below 1.
+        rounds: over how many batches *delta* is spread; the same number every time.
+        spent: how many batches there were. Whoever does not say it counts them, and asks no more after the last.
+
+    Returns:
+        A number from 0 to *left*. Zero while devices are left means HOLD: the risk is spent, and a person decides.
+
+    Raises:
+        AssertionError: if an argument is outside its range.
+    """
+    assert 0 <= failed <= exposed, f"{failed} failures of {exposed} exposed devices"
+    assert 0 <= above < 1, f"a share to put up with is from 0 to below 1, not {above}"
+    assert 0 < delta < 1, f"a probability of a broken promise is above 0 and below 1, not {delta}"
+    stand = Stand(exposed=exposed, failed=failed, budget=budget, above=above)
+    if spent >= rounds or left <= 0 or stand.breaking(0) <= 0:
+        return 0
+    return _largest(stand, left=left, price=log(delta / rounds))
+
+
+class Stand(NamedTuple):
+    """Where a ramp stands once every device of its batches has an outcome: counts of devices, and what is allowed."""
+
+    exposed: int
+    failed: int
+    budget: int
+    above: float
+
+    def breaking(self, batch: int) -> int:
+        """Return how many failures in a next *batch* of that size break the limit."""
+        return self.budget + floor(self.above * (self.exposed + batch) + ROUNDING) - self.failed + 1
+
+    def largest(self, breaking: int, *, left: int) -> int:
+        """Return the largest batch, up to *left*, that so many failures break or fewer do."""
+        if self.above == 0:
+            return left
+        reach = ceil((breaking + self.failed - self.budget - ROUNDING) / self.above) - 1
+        return min(left, reach - self.exposed)
+
+
+def _largest(stand: Stand, *, left: int, price: float) -> int:
+    """Return the largest batch, up to *left*, up to which all are safe.
+
+    While as many failures break it, a larger batch is a greater risk; where one failure more is put up with, the risk
+    falls a little. So first the largest batch for each number of failures is tried, for these rise in risk.
+    """
+
+    def is_unsafe(batch: int) -> bool:
+        return not is_safe(stand, batch, price=price)
+
+    numbers = range(stand.breaking(0), stand.breaking(left) + 1)
+    found = bisect_left(numbers, True, key=lambda breaking: is_unsafe(stand.largest(breaking, left=left)))
+    if found == len(numbers):
+        return left
+    safe = stand.largest(numbers[found] - 1, left=left) if found else 0
+    return safe + bisect_left(range(safe + 1, stand.largest(numbers[found], left=left)), True, key=is_unsafe)
+
+
+def is_safe(stand: Stand, batch: int, *, price: float) -> bool:
+    """Say whether a *batch* is paid for at every failure rate; if that cannot be shown, it is not.
+
+    Args:
+        stand: where the ramp stands.
+        batch: how many devices are to be exposed.
+        price: the logarithm of the probability that one batch may break the limit with.
+    """
+    breaking = stand.breaking(batch)
+    if batch < breaking:
+        return True
+    at = min(log((breaking + stand.failed) / (batch + stand.exposed)), HIGHEST)
+    step = 1 / sqrt(breaking + stand.failed)
+    rising = falling = None
+    for _ in range(PROBES_MAX):
+        probe = _probe(stand, batch, breaking, at)
+        if probe.value > price:
+            return False
+        rising, falling = (probe, falling) if probe.slope > 0 else (rising, probe)
+        peak = rising.meets(falling) if rising and falling else 0.0
+        if rising and rising.at(peak) <= price:
+            return True
+        at = peak if rising and falling else min(at + copysign(step, probe.slope), HIGHEST)
+        step *= 2
+    return False
+
+
+class Tangent(NamedTuple):
+    """A straight line that touches a concave curve at `x`, and is nowhere below it."""
+
+    x: float
+    value: float
+    slope: float
+
+    def at(self, x: float) -> float:
+        """Return the height of the line at *x*."""
+        return self.value + self.slope * (x - self.x)
+
+    def meets(self, other: Self) -> float:
+        """Return where it meets one of another slope."""
+        return (other.at(0) - self.at(0)) / (self.slope - other.slope)
+
+
+def _probe(stand: Stand, batch: int, breaking: int, x: float) -> Tangent:
+    """Return the chance that a batch breaks the limit over the evidence, both as logarithms, at the rate e^x."""
+    chance, evidence = log_chance(batch, breaking, x), log_evidence(stand.exposed, stand.failed, x)
+    return Tangent(x=x, value=chance.value - evidence.value, slope=chance.slope - evidence.slope)
+
+
+def log_evidence(exposed: int, failed: int, x: float) -> Tangent:
+    """Return ln(M), the evidence that devices fail less often than at the rate e^x, as it grows with *x*."""
+    rate = exp(x)
+    better = [tilt for tilt in TILTS if tilt or not failed]
+    logs = [(failed and failed * log(tilt)) - exposed * log1p((tilt - 1) * rate) for tilt in better]
+    top = max(logs)
+    weights = [exp(each - top) for each in logs]
+    slopes = [(1 - tilt) * rate / (1 + (tilt - 1) * rate) for tilt in better]
+    slope = exposed * sum(map(mul, weights, slopes)) / sum(weights)
+    return Tangent(x=x, value=top + log(sum(weights) / len(TILTS)), slope=slope)
+
+
+def log_chance(batch: int, breaking: int, x: float) -> Tangent:
+    """Return the logarithm of the chance of at least *breaking* failures in a batch, as it grows with *x*.
+
+    The chance is that of a binomial variable, an incomplete beta function; it is right to about 1e-15 times *batch*.
+
+    Args:
+        batch: how many devices it has.
+        breaking: from 1 to *batch*.
+        x: the logarithm of the failure rate, below 0.
+    """
+    rate, rest = exp(x), batch - breaking + 1
+    log_front = lgamma(batch + 1) - lgamma(breaking) - lgamma(rest) + breaking * x + rest * log(-expm1(x))
+    if rate * (batch + 3) < breaking + 1:
+        ratio = _beta_fraction(breaking, rest, rate) / breaking
+        return Tangent(x=x, value=log_front + log(ratio), slope=-1 / (expm1(x) * ratio))
+    front = exp(log_front)
+    chance = 1 - front * _beta_fraction(rest, breaking, -expm1(x)) / rest
+    return Tangent(x=x, value=log(chance), slope=-front / (expm1(x) * chance))
+
+
+def _beta_fraction(a: int, b: int, x: float) -> float:
+    """Return the continued fraction of the incomplete beta function, which converges fast for x < (a + 1)/(a + b + 2).
+
+    DLMF 8.17.22, by the algorithm of Lentz as in Numerical Recipes, section 6.4.
+    """
+    above, below = 1.0, 1 / (1 - (a + b) * x / (a + 1))
+    value, change, term = below, 0.0, 0
+    while abs(change - 1) > PRECISION:
+        term += 1
+        assert term < TERMS_MAX, f"the incomplete beta function of {a}, {b} and {x} did not converge"
+        for part in (
+            term * (b - term) * x / ((a + 2 * term - 1) * (a + 2 * term)),
+            -(a + term) * (a + b + term) * x / ((a + 2 * term) * (a + 2 * term + 1)),
+        ):
+            above, below = 1 + part / above, 1 / (1 + part * below)
+            change = above * below
+            value *= change
+    return value
