@@ -22,6 +22,7 @@ Ramdas, Grünwald, Vovk and Shafer, Game-theoretic statistics and safe anytime-v
 (4.639, 4.605)
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from math import ceil, exp, floor, fsum, inf, log, log1p
 from typing import Final, Self
@@ -30,6 +31,8 @@ import msgspec
 
 GRID: Final = (1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 14.0, 22.0, 35.0, 60.0, 120.0, 400.0)
 """Odds ratios: from a rate half again as high as the tolerated one to a build that fails nearly everywhere."""
+
+_POINTS: Final = tuple((log(odds), odds - 1) for odds in GRID)
 
 
 def log_evidence(failed: int, started: int, *, above: float) -> float:
@@ -54,7 +57,7 @@ def log_evidence(failed: int, started: int, *, above: float) -> float:
     assert 0 <= above <= 1, f"a share is from 0 to 1, not {above}"
     if above == 0 and failed:
         return inf
-    return log_mean([failed * log(odds) - started * log1p((odds - 1) * above) for odds in GRID])
+    return log_mean([failed * ratio - started * log1p(extra * above) for ratio, extra in _POINTS])
 
 
 def threshold(alpha: float) -> float:
@@ -73,7 +76,7 @@ def threshold(alpha: float) -> float:
 def stops_on(started: int, *, above: float, alpha: float) -> int:
     """Return the smallest number of failures that stops among so many started devices; `started + 1` if none does.
 
-    The evidence is at least a twelfth of its best term and at most that term, which leaves a few numbers to try.
+    The evidence is at most its best term and at least a twelfth of it, which leaves a few numbers to try.
 
     Args:
         started: how many devices have begun.
@@ -89,15 +92,62 @@ def stops_on(started: int, *, above: float, alpha: float) -> int:
     2
     """
     goal = threshold(alpha)
-    least, most = (_fewest(started, above=above, goal=goal + spare) for spare in (0.0, log(len(GRID))))
-    low, high = (min(max(0, bound), started + 1) for bound in (floor(least) - 1, ceil(most) + 1))
-    while low < high:
-        middle = (low + high) // 2
-        if log_evidence(middle, started, above=above) >= goal:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    fewest, enough = (
+        min((needed + started * log1p(extra * above)) / ratio for ratio, extra in _POINTS)
+        for needed in (goal, goal + log(len(GRID)))
+    )
+    low, high = (min(max(0, bound), started + 1) for bound in (floor(fewest) - 1, ceil(enough) + 1))
+    return low + bisect_left(
+        range(low, high), True, key=lambda failed: log_evidence(failed, started, above=above) >= goal
+    )
+
+
+def stops_within(failed: int, *, above: float, alpha: float) -> int:
+    """Return the largest number of started devices among which so many failures stop; -1 if there is none.
+
+    The read-out of a gate as a short table: `stops_on` is the first number of failures that reaches so far.
+
+    Args:
+        failed: how many devices are known to have failed, 0 or more.
+        above: the share of failures that is tolerated, above 0 and at most 1; at 0 there is no largest number.
+        alpha: the probability of a false stop, above 0 and below 1.
+
+    Raises:
+        AssertionError: if an argument is outside its range.
+
+    >>> [stops_within(failed, above=0.02, alpha=0.01) for failed in (1, 2, 3, 4, 5, 6, 8, 10, 20)]
+    [-1, 3, 10, 20, 33, 49, 87, 130, 396]
+    """
+    assert above > 0, "where no failure is tolerated, one stops among any number of devices"
+    goal = threshold(alpha)
+    least, most = (
+        max((failed * ratio - needed) / log1p(extra * above) for ratio, extra in _POINTS)
+        for needed in (goal + log(len(GRID)), goal)
+    )
+    low, high = max(failed, floor(least) - 1), max(failed, ceil(most) + 2)
+    found = low + bisect_left(
+        range(low, high), True, key=lambda started: log_evidence(failed, started, above=above) < goal
+    )
+    return found - 1 if found > failed else -1
+
+
+def ladder(devices: int, *, above: float, alpha: float) -> tuple[int, ...]:
+    """Return of each number of failures, from 0 on, the devices within which it stops, up to so many *devices*.
+
+    Where `stops_on` is asked again and again, ``bisect_left(ladder(…), started)`` says the same.
+
+    Args:
+        devices: how far the table goes, 0 or more.
+        above: the share of failures that is tolerated, above 0 and at most 1.
+        alpha: the probability of a false stop, above 0 and below 1.
+
+    >>> ladder(100, above=0.02, alpha=0.01)
+    (-1, -1, 3, 10, 20, 33, 49, 67, 87, 108)
+    """
+    rungs: list[int] = []
+    while len(rungs) <= devices and (not rungs or rungs[-1] < devices):
+        rungs.append(stops_within(len(rungs), above=above, alpha=alpha))
+    return tuple(rungs)
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -151,8 +201,3 @@ def log_mean(logs: Sequence[float]) -> float:
     """Return the logarithm of the mean of numbers of which the logarithms are given; at least one."""
     top = max(logs)
     return top + log(fsum(exp(each - top) for each in logs) / len(logs))
-
-
-def _fewest(started: int, *, above: float, goal: float) -> float:
-    """Return the fewest failures with which the best point of the grid alone reaches *goal*."""
-    return min((goal + started * log1p((odds - 1) * above)) / log(odds) for odds in GRID)

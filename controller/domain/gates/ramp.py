@@ -34,9 +34,11 @@ arXiv 1905.10493; Li, Mao and Bojinov (2023), arXiv 2305.09626.
 """
 
 from bisect import bisect_left
-from math import ceil, copysign, exp, expm1, floor, lgamma, log, log1p, sqrt
+from math import ceil, copysign, exp, floor, log, log1p, sqrt
 from operator import mul
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
+
+from controller.domain.gates.tail import Tangent, log_chance
 
 BUDGET_MIN: Final = 10
 BUDGET_MAX: Final = 50
@@ -47,8 +49,6 @@ TILTS: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 """Odds ratios below one: by how much better than a rate the build may be, for evidence against that rate."""
 
 PROBES_MAX: Final = 64
-TERMS_MAX: Final = 10_000
-PRECISION: Final = 1e-12
 HIGHEST: Final = log1p(-1e-12)
 """The logarithm of the highest rate that is probed. A tangent bounds what lies between it and certain failure."""
 ROUNDING: Final = 1e-9
@@ -106,12 +106,9 @@ class Stand(NamedTuple):
         """Return how many failures in a next *batch* of that size break the limit."""
         return self.budget + floor(self.above * (self.exposed + batch) + ROUNDING) - self.failed + 1
 
-    def largest(self, breaking: int, *, left: int) -> int:
-        """Return the largest batch, up to *left*, that so many failures break or fewer do."""
-        if self.above == 0:
-            return left
-        reach = ceil((breaking + self.failed - self.budget - ROUNDING) / self.above) - 1
-        return min(left, reach - self.exposed)
+    def most(self, breaking: int) -> int:
+        """Return the largest batch that so many failures break; there is one if `above` is not 0."""
+        return ceil((breaking + self.failed - self.budget - ROUNDING) / self.above) - 1 - self.exposed
 
 
 def _largest(stand: Stand, *, left: int, price: float) -> int:
@@ -124,12 +121,13 @@ def _largest(stand: Stand, *, left: int, price: float) -> int:
     def is_unsafe(batch: int) -> bool:
         return not is_safe(stand, batch, price=price)
 
-    numbers = range(stand.breaking(0), stand.breaking(left) + 1)
-    found = bisect_left(numbers, True, key=lambda breaking: is_unsafe(stand.largest(breaking, left=left)))
-    if found == len(numbers):
+    steps = range(stand.breaking(0), stand.breaking(left))
+    if not is_unsafe(left) and not (steps and is_unsafe(stand.most(steps[-1]))):
         return left
-    safe = stand.largest(numbers[found] - 1, left=left) if found else 0
-    return safe + bisect_left(range(safe + 1, stand.largest(numbers[found], left=left)), True, key=is_unsafe)
+    safe = bisect_left(steps, True, key=lambda breaking: is_unsafe(stand.most(breaking)))
+    low = stand.most(steps[safe - 1]) if safe else 0
+    high = stand.most(steps[safe]) if safe < len(steps) else left
+    return low + bisect_left(range(low + 1, high), True, key=is_unsafe)
 
 
 def is_safe(stand: Stand, batch: int, *, price: float) -> bool:
@@ -143,36 +141,20 @@ def is_safe(stand: Stand, batch: int, *, price: float) -> bool:
     breaking = stand.breaking(batch)
     if batch < breaking:
         return True
-    at = min(log((breaking + stand.failed) / (batch + stand.exposed)), HIGHEST)
-    step = 1 / sqrt(breaking + stand.failed)
+    failed = stand.failed + breaking
+    step = 1 / sqrt(failed)
+    at = min(log(failed / (stand.exposed + batch)) + step / 2, HIGHEST)
     rising = falling = None
     for _ in range(PROBES_MAX):
         probe = _probe(stand, batch, breaking, at)
         if probe.value > price:
             return False
         rising, falling = (probe, falling) if probe.slope > 0 else (rising, probe)
-        peak = rising.meets(falling) if rising and falling else 0.0
-        if rising and rising.at(peak) <= price:
+        if rising and rising.at(rising.meets(falling) if falling else 0) <= price:
             return True
-        at = peak if rising and falling else min(at + copysign(step, probe.slope), HIGHEST)
+        at = rising.meets(falling) if rising and falling else min(at + copysign(step, probe.slope), HIGHEST)
         step *= 2
     return False
-
-
-class Tangent(NamedTuple):
-    """A straight line that touches a concave curve at `x`, and is nowhere below it."""
-
-    x: float
-    value: float
-    slope: float
-
-    def at(self, x: float) -> float:
-        """Return the height of the line at *x*."""
-        return self.value + self.slope * (x - self.x)
-
-    def meets(self, other: Self) -> float:
-        """Return where it meets one of another slope."""
-        return (other.at(0) - self.at(0)) / (self.slope - other.slope)
 
 
 def _probe(stand: Stand, batch: int, breaking: int, x: float) -> Tangent:
@@ -191,43 +173,3 @@ def log_evidence(exposed: int, failed: int, x: float) -> Tangent:
     slopes = [(1 - tilt) * rate / (1 + (tilt - 1) * rate) for tilt in better]
     slope = exposed * sum(map(mul, weights, slopes)) / sum(weights)
     return Tangent(x=x, value=top + log(sum(weights) / len(TILTS)), slope=slope)
-
-
-def log_chance(batch: int, breaking: int, x: float) -> Tangent:
-    """Return the logarithm of the chance of at least *breaking* failures in a batch, as it grows with *x*.
-
-    The chance is that of a binomial variable, an incomplete beta function; it is right to about 1e-15 times *batch*.
-
-    Args:
-        batch: how many devices it has.
-        breaking: from 1 to *batch*.
-        x: the logarithm of the failure rate, below 0.
-    """
-    rate, rest = exp(x), batch - breaking + 1
-    log_front = lgamma(batch + 1) - lgamma(breaking) - lgamma(rest) + breaking * x + rest * log(-expm1(x))
-    if rate * (batch + 3) < breaking + 1:
-        ratio = _beta_fraction(breaking, rest, rate) / breaking
-        return Tangent(x=x, value=log_front + log(ratio), slope=-1 / (expm1(x) * ratio))
-    front = exp(log_front)
-    chance = 1 - front * _beta_fraction(rest, breaking, -expm1(x)) / rest
-    return Tangent(x=x, value=log(chance), slope=-front / (expm1(x) * chance))
-
-
-def _beta_fraction(a: int, b: int, x: float) -> float:
-    """Return the continued fraction of the incomplete beta function, which converges fast for x < (a + 1)/(a + b + 2).
-
-    DLMF 8.17.22, by the algorithm of Lentz as in Numerical Recipes, section 6.4.
-    """
-    above, below = 1.0, 1 / (1 - (a + b) * x / (a + 1))
-    value, change, term = below, 0.0, 0
-    while abs(change - 1) > PRECISION:
-        term += 1
-        assert term < TERMS_MAX, f"the incomplete beta function of {a}, {b} and {x} did not converge"
-        for part in (
-            term * (b - term) * x / ((a + 2 * term - 1) * (a + 2 * term)),
-            -(a + term) * (a + b + term) * x / ((a + 2 * term) * (a + 2 * term + 1)),
-        ):
-            above, below = 1 + part / above, 1 / (1 + part * below)
-            change = above * below
-            value *= change
-    return value

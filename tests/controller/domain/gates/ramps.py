@@ -1,0 +1,81 @@
+"""What becomes of a rollout that goes in batches: exactly, by dynamic programming over (exposed, failed)."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import exp, lgamma, log, log1p
+from typing import Final
+
+from controller.domain.gates.ramp import next_batch
+
+NEGLIGIBLE: Final = 1e-13
+"""Batches with less probable numbers of failures are not followed; `Ended.lost` says how probable all of them were."""
+
+Rule = Callable[[int, int, int], int]
+"""From devices exposed, failures and batches so far to the next batch; 0 to hold."""
+
+
+@dataclass
+class Ended:
+    """How probable each end of a rollout is, from 0 to 1: `broken` is that it ever broke the limit."""
+
+    broken: float = 0.0
+    held: float = 0.0
+    done: float = 0.0
+    lost: float = 0.0
+
+
+def ramp(devices: int, *, budget: int, above: float, delta: float, rounds: int = 15) -> Rule:
+    """Return the rule of the product for a stage of so many devices."""
+
+    @cache
+    def batch(exposed: int, failed: int) -> int:
+        left = devices - exposed
+        return next_batch(exposed, failed, left=left, budget=budget, above=above, delta=delta, rounds=rounds)
+
+    return lambda exposed, failed, spent: batch(exposed, failed) if spent < rounds else 0
+
+
+def ended(rule: Rule, devices: int, *, rates: Sequence[float], budget: int, above: float) -> Ended:
+    """Return how rollouts end under a rule, at one failure rate for each round; the last one stays.
+
+    A rollout that broke its limit is not followed further, nor is one that holds or has reached all devices.
+    """
+    end, states, spent = Ended(), {(0, 0): 1.0}, 0
+    while states:
+        following: defaultdict[tuple[int, int], float] = defaultdict(float)
+        for (exposed, failed), weight in states.items():
+            batch = rule(exposed, failed, spent)
+            if not batch:
+                end.done, end.held = (end.done + weight, end.held) if exposed == devices else (end.done, end.held + weight)
+                continue
+            reached = exposed + batch
+            masses = probable(batch, rates[min(spent, len(rates) - 1)])
+            end.lost += weight * max(0.0, 1 - sum(masses.values()))
+            for more, mass in masses.items():
+                if failed + more > budget + above * reached + 1e-9:
+                    end.broken += weight * mass
+                else:
+                    following[reached, failed + more] += weight * mass
+        end.lost += sum(weight for weight in following.values() if weight < NEGLIGIBLE)
+        states = {state: weight for state, weight in following.items() if weight >= NEGLIGIBLE}
+        spent += 1
+    return end
+
+
+@cache
+def probable(batch: int, rate: float) -> dict[int, float]:
+    """Return the chance of each number of failures in a batch that is not negligible."""
+    if rate in {0.0, 1.0}:
+        return {round(batch * rate): 1.0}
+    masses: dict[int, float] = {}
+    mode = min(batch, int((batch + 1) * rate))
+    for numbers in (range(mode, batch + 1), range(mode - 1, -1, -1)):
+        for number in numbers:
+            ways = lgamma(batch + 1) - lgamma(number + 1) - lgamma(batch - number + 1)
+            mass = exp(ways + number * log(rate) + (batch - number) * log1p(-rate))
+            if mass < NEGLIGIBLE:
+                break
+            masses[number] = mass
+    return masses
