@@ -74,7 +74,6 @@ def end_at_once(advance: Advance, record: RunRecord, row: TargetRecord, event: G
     is_at_work = row.target.state is TargetState.IN_PROGRESS
     end, _ = targets.step(row.target, event, policy_of(record, row))
     ended = msgspec.structs.replace(row, target=end, updated_at=advance.at)
-    advance.after.voided += [command.id for command in advance.tx.commands.open_for(row.id)]
     advance.tx.commands.close([row.id])
     advance.tx.targets.save([ended])
     if is_at_work:
