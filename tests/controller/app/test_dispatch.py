@@ -160,6 +160,21 @@ def test_an_expired_command_is_not_handed_over(rig: Rig) -> None:
     assert rig.devices["a"].commands == []
 
 
+def test_what_could_not_be_signed_is_sent_when_it_is_due_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> bytes:
+        raise RuntimeError("the key is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.controller.dispatcher, "_sealed", fails)
+        with pytest.raises(RuntimeError):
+            rig.start(stage(targets=ONLY_A))
+    assert rig.devices["a"].commands == []
+
+    rig.sleep(RESEND_FIRST_MS)
+
+    assert len(rig.devices["a"].commands) == 1
+
+
 def test_a_full_window_is_tried_again_soon(rig: Rig) -> None:
     held_back(rig)
     assert open_commands(rig)[0].state == "unsent"
