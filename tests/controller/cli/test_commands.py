@@ -592,6 +592,12 @@ def test_lint_needs_no_controller(tidegate: Invoke, monkeypatch: pytest.MonkeyPa
     assert tidegate("run", "list").exit_code == 2
 
 
+def test_lint_says_which_definition_has_no_fault(tidegate: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD + JOB.replace("name: shop-update", "name: shop"))
+    result = tidegate("pipeline", "lint", str(tmp_path / "good.yaml"))
+    assert (result.stdout + result.stderr).splitlines() == ["pipeline shop: no fault", "job shop: no fault"]
+
+
 def test_apply_shows_what_is_different_and_changes_it_from_what_it_saw(tidegate: Invoke, fake: FakeApp) -> None:
     same = tidegate("pipeline", "apply", "-f", "-", "-o", "json", text=GOOD + JOB)
     assert [item["result"] for item in json.loads(same.stdout)] == ["unchanged", "unchanged"]
