@@ -130,7 +130,18 @@ CALLS = (
         {"run": "run-1", "stage": "rest", "reason": "x", **ANY},
         "run-1",
     ),
-    Call("run retry run-1 --version 2.1.1", "reruns.retry", {"run": "run-1", "version": "2.1.1"}, "run-1"),
+    Call(
+        "run retry run-1 --version 2.1.1",
+        "reruns.retry",
+        {"run": "run-1", "version": "2.1.1", "with_cancelled": False},
+        "run-1",
+    ),
+    Call(
+        "run retry run-1 --with-cancelled",
+        "reruns.retry",
+        {"run": "run-1", "version": None, "with_cancelled": True},
+        "run-1",
+    ),
     Call(
         "run rollback run-1 --reason x --to 2.0.0 -y",
         "reruns.roll_back",
