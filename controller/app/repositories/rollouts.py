@@ -85,8 +85,11 @@ class Targets(Protocol):
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         """Return a run's devices at work."""
 
-    def unsuccessful(self, stage_ids: Sequence[int]) -> list[PastTarget]:
-        """Return the devices that failed or timed out in adjacent stages of a run, in dispatch order."""
+    def unsuccessful(self, stage_ids: Sequence[int], *, with_cancelled: bool) -> list[PastTarget]:
+        """Return the devices that failed or timed out in adjacent stages of a run, in dispatch order.
+
+        Those that were cancelled are among them *with_cancelled*.
+        """
 
     def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:
         """Return the devices for which a command was committed in adjacent stages of a run, in dispatch order."""
