@@ -20,7 +20,7 @@ from protocol.ids import DeviceId, device_id
 from protocol.units import MINUTE, SECOND
 from simulator.virtual import faults, people, pipelines
 from simulator.virtual.faults import BrokerDraw, ClocksDraw, ControllerDraw, DeviceDraw, NetworkDraw
-from simulator.virtual.gates import AdmissionDraw, asking, draw_admission
+from simulator.virtual.gates import AdmissionDraw, asking, crowded, draw_admission
 from simulator.virtual.people import ConsentDraw, OperatorDraw
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS, QUERIES
 from simulator.virtual.shapes import ShapeDraw, draw_shape
@@ -33,6 +33,7 @@ SHAPED_EVERY: Final = 4
 RERUNS_EVERY: Final = 4
 RERUN_GAP_MS: Final = 15 * SECOND
 RERUN_CHAOS_MS: Final = 6 * MINUTE
+AGED_EVERY: Final = 8
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,8 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     admission: AdmissionDraw | None = None
     chaos_ms: int
     floors: tuple[int, ...]
+    installed: str = ""
+    """The version that every device has from the beginning, nothing where they have none."""
 
 
 Subject = Callable[[random.Random, Draws], Draws]
@@ -100,6 +103,13 @@ def _acting(world: Draws, **changes: int) -> Draws:
     return _with(world, operator=msgspec.structs.replace(world.operator, **changes))
 
 
+def _with_stages(world: Draws, change: Callable[[Stage], Stage]) -> Draws:
+    """Return a world with another stage in place of each, unless it has a shape, whose stages are its own."""
+    if world.shape is not None:
+        return world
+    return _with(world, pipelines=tuple(pipelines.changed(pipeline, change) for pipeline in world.pipelines))
+
+
 # --- subjects: limits and rates ---------------------------------------------------------------------------------
 
 
@@ -134,11 +144,8 @@ def _calendar(chance: random.Random, world: Draws) -> Draws:
 def _consent(chance: random.Random, world: Draws) -> Draws:
     """Have stages ask for approvals in a quarter of all worlds, and include new devices in another quarter or so."""
     asks, includes = not chance.randrange(4), not chance.randrange(4)
-    changed = tuple(
-        pipelines.changed(pipeline, partial(_consented, chance, asks=asks, includes=includes))
-        for pipeline in world.pipelines
-    )
-    return _with(world, pipelines=changed, consent=people.draw_consent(chance))
+    changed = _with_stages(world, partial(_consented, chance, asks=asks, includes=includes))
+    return _with(changed, consent=people.draw_consent(chance))
 
 
 def _consented(chance: random.Random, stage: Stage, *, asks: bool, includes: bool) -> Stage:
@@ -189,6 +196,30 @@ def _reruns(chance: random.Random, world: Draws) -> Draws:
     )
 
 
+def _aged(chance: random.Random, world: Draws) -> Draws:
+    """Let devices have something already, also where runs are taken back: then there is something to go back to.
+
+    There stages fail at their ends, when some devices have gone forth, and fewer runs are terminated before.
+    """
+    is_taken_back = bool(world.operator.rerun_gap_ms)
+    if chance.randrange(2 if is_taken_back else AGED_EVERY):
+        return world
+    aged = _with(world, installed=VERSIONS[0])
+    if not is_taken_back:
+        return aged
+    device = msgspec.structs.replace(world.device, verify_fails=chance.uniform(0.1, 0.4))
+    weights = {**world.operator.weights, "terminate": 0}
+    operator = msgspec.structs.replace(world.operator, weights=weights)
+    return _with(_with_stages(aged, pipelines.failing_late), device=device, operator=operator)
+
+
+def _admitted_slowly(chance: random.Random, world: Draws) -> Draws:
+    """Let stages that ask something of devices have a rate as well, and sites, in half of the worlds that have any."""
+    if world.admission is None or chance.randrange(2):
+        return world
+    return _with_stages(world, partial(crowded, chance))
+
+
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/clocks": _clocks,
     "draws/rates": _rates,
@@ -199,5 +230,7 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "admission": _admission,
     "draws/shape": _shape,
     "reruns": _reruns,
+    "draws/installed": _aged,
+    "admission/rates": _admitted_slowly,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

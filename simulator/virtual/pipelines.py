@@ -37,6 +37,8 @@ QUERIES: Final = (
     '!group("eu")',
 )
 DEVICES_MAX: Final = 8
+RATES: Final = (1, 2, 7, 90, Growth(start=2, factor=3.0, every=1, max=20))
+"""Devices in a minute."""
 
 
 def draw_pipeline(chance: random.Random, name: str, devices: tuple[DeviceId, ...]) -> Pipeline:
@@ -73,7 +75,7 @@ def paced(chance: random.Random, pipelines: Sequence[Pipeline]) -> tuple[Pipelin
 
 
 def _with_rate(chance: random.Random, stage: Stage) -> Stage:
-    rate = chance.choice((None, 1, 2, 7, 90, Growth(start=2, factor=3.0, every=1, max=20)))
+    rate = chance.choice((None, *RATES))
     return msgspec.structs.replace(stage, pace=msgspec.structs.replace(stage.pace, per_minute=rate))
 
 
@@ -96,6 +98,12 @@ def _failing(chance: random.Random, stage: Stage) -> Stage:
         on_failure=chance.choice((stage.on_failure, OnFailure.ROLLBACK, OnFailure.ROLLBACK)),
         gate=chance.choice((stage.gate, Gate(failures=FailureLimit(count=0)))),
     )
+
+
+def failing_late(stage: Stage) -> Stage:
+    """Return a stage that fails, and asks nobody, when a device has failed; mostly others have succeeded by then."""
+    gate = Gate(success_percent=100.0, failures=FailureLimit(count=1), on_breach=OnBreach.FAIL)
+    return msgspec.structs.replace(stage, gate=gate, retry=Retry(attempts_max=1))
 
 
 def draw_stage(
