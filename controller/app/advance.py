@@ -245,7 +245,7 @@ class Advance:
     def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:
         record = self.record(run_id)
         stage_id = record.stage_ids[effect.stage]
-        self.after.voided += self.tx.commands.void(run_id=run_id, stage=effect.stage)
+        self.tx.commands.void(run_id=run_id, stage=effect.stage)
         queued = self.tx.targets.in_stage(stage_id, TargetState.QUEUED)
         at_work = self.tx.targets.in_stage(stage_id, TargetState.IN_PROGRESS)
         rows = [*queued, *at_work]
@@ -267,7 +267,7 @@ class Advance:
         return (Folded(at=self.at, deltas={rows[0].stage: deltas}),) if deltas else ()
 
     def _hold(self, run_id: int) -> Sequence[Event]:
-        self.after.voided += self.tx.commands.void(run_id=run_id, stage=None)
+        self.tx.commands.void(run_id=run_id, stage=None)
         at_work = self.tx.targets.in_flight(run_id)
         self._control_all(self.record(run_id), at_work, Mode.HOLD)
         return ()
@@ -282,7 +282,7 @@ class Advance:
         return ()
 
     def _suspend(self, run_id: int) -> Sequence[Event]:
-        self.after.voided += self.tx.commands.void(run_id=run_id, stage=None)
+        self.tx.commands.void(run_id=run_id, stage=None)
         self._step(run_id, self.tx.targets.in_flight(run_id), Suspended())
         return ()
 

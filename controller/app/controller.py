@@ -63,13 +63,27 @@ class Controller:
 
     async def write(self, work: Work[T], *, priority: Priority = Priority.OPERATOR) -> T:
         """Commit *work*, then let its consequences follow: fences first, then commands to the dispatcher."""
-        after = Consequences()
-        result = await self.store.write(lambda tx: work(tx, after), priority=priority)
-        self.dispatcher.fence(after)
+        result, after = await self.commit(work, priority=priority)
         self.dispatcher.queue(after)
         self.dispatcher.kick()
         self.clock.wake()
         return result
+
+    async def commit(self, work: Work[T], *, priority: Priority) -> tuple[T, Consequences]:
+        """Commit *work* and raise its fences; return what else is to follow.
+
+        Whatever closes a command, it leaves the sender's queue here: a use case cannot forget to say so.
+        """
+        after = Consequences()
+
+        def noted(tx: Transaction) -> T:
+            result = work(tx, after)
+            after.voided.extend(tx.commands.closed)
+            return result
+
+        result = await self.store.write(noted, priority=priority)
+        self.dispatcher.fence(after)
+        return result, after
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run *work*, which only reads, on one consistent snapshot."""

@@ -112,10 +112,12 @@ class Dispatcher:
         return True
 
     async def _send(self, batch: Sequence[CommandRecord]) -> None:
-        envelopes = await self._compute.map(self._sealed, batch)
-        sent, kept = self._hand_over(batch, envelopes)
-        self._queued.difference_update(command.id for command in batch)
-        self._voided.difference_update(command.id for command in batch)
+        try:
+            envelopes = await self._compute.map(self._sealed, batch)
+            sent, kept = self._hand_over(batch, envelopes)
+        finally:  # What could not be signed is no longer queued either: it is sent when it is due again.
+            self._queued.difference_update(command.id for command in batch)
+            self._voided.difference_update(command.id for command in batch)
         try:
             await self._mark(sent, kept)
         except StorageUnavailable:

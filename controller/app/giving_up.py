@@ -4,7 +4,7 @@ import msgspec
 
 from controller.app import audit, presence, run_views
 from controller.app.access import Actor, Permission
-from controller.app.advance import Advance, let_happen
+from controller.app.advance import Advance, wake_runs
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, NotFound
@@ -15,7 +15,7 @@ from controller.app.repositories import Transaction
 from controller.app.standstill import require_reason
 from controller.app.views import TargetView
 from controller.domain import target as targets
-from controller.domain.events import Event, Folded, Woken
+from controller.domain.events import Folded
 from controller.domain.target import GivenUp, Removed, TargetState
 from protocol.errors import InvalidName
 from protocol.ids import device_id, name_of
@@ -74,13 +74,11 @@ def end_at_once(advance: Advance, record: RunRecord, row: TargetRecord, event: G
     is_at_work = row.target.state is TargetState.IN_PROGRESS
     end, _ = targets.step(row.target, event, policy_of(record, row))
     ended = msgspec.structs.replace(row, target=end, updated_at=advance.at)
-    advance.after.voided += [command.id for command in advance.tx.commands.open_for(row.id)]
     advance.tx.commands.close([row.id])
     advance.tx.targets.save([ended])
-    if is_at_work:
-        advance.control(record, [row], Mode.CANCEL)
     waiting = presence.freed(advance.controller, advance.tx, [row]) if is_at_work else []
-    events: dict[int, Event] = {run_id: Woken(at=advance.at) for run_id in waiting}
-    events[record.id] = Folded(at=advance.at, deltas={row.stage: (targets.delta(row.target, end),)})
-    let_happen(advance, events)
+    advance.run(record.id, Folded(at=advance.at, deltas={row.stage: (targets.delta(row.target, end),)}))
+    if is_at_work:  # Only now: where the run ends by this its epoch is another, and what was said before is fenced off.
+        advance.control(advance.record(record.id), [row], Mode.CANCEL)
+    wake_runs(advance, waiting)
     return ended

@@ -126,13 +126,11 @@ class Inbox:
         durable = [(sender, content) for sender, content in stored if not isinstance(content, Tick)]
         if not durable:
             return Stale()
-        after = Consequences()
         overtaken = [(sender, Gone(connection=will)) for sender, will in self._overtaken(durable)]
-        answers, stale = await controller.store.write(
-            lambda tx: _fold(controller, tx, after, [*durable, *overtaken]), priority=Priority.INGEST
+        (answers, stale), after = await controller.commit(
+            lambda tx, after: _fold(controller, tx, after, [*durable, *overtaken]), priority=Priority.INGEST
         )
         self._remember(stale)
-        controller.dispatcher.fence(after)
         reserved = controller.dispatcher.reserve(after)
         try:
             await self._answer(answers)

@@ -36,7 +36,8 @@ def joining(tx: Transaction, record: RunRecord, stage: int) -> Joining:
         return Joining(members=_meant(tx, record, stage))
     past = tx.runs.get(source.run_id)
     if source.purpose is Purpose.RETRY:
-        return chosen(record.plan, source, tx.targets.unsuccessful(past.stage_ids[stage : stage + 1]))
+        stage_ids = past.stage_ids[stage : stage + 1]
+        return chosen(record.plan, source, tx.targets.unsuccessful(stage_ids, with_cancelled=source.with_cancelled))
     return chosen(record.plan, source, tx.targets.reached(past.stage_ids))
 
 

@@ -73,7 +73,7 @@ class Releasing:
         refused = self._admitting.refused(record, rows)
         if refused:
             self.recall(record, [row for row in rows if row.id in refused])
-        self._after.voided += self._tx.commands.close([row.id for row in rows])
+        self._tx.commands.close([row.id for row in rows])
         devices = self._tx.devices.by_names({row.name for row in rows})
         wanted = [row for row in rows if row.id not in refused]
         fit = [row for row in wanted if not (devices[row.name].is_blocked or devices[row.name].is_broken)]
@@ -95,7 +95,7 @@ class Releasing:
         event = Returned(at=record.run.clock.run_time(self._at))
         ends = [targets.step(row.target, event, policy_of(record, row))[0] for row in rows]
         changed = [row.became(end, self._at) for row, end in zip(rows, ends, strict=True) if end is not row.target]
-        self._after.voided += self._tx.commands.close([row.id for row in changed])
+        self._tx.commands.close([row.id for row in changed])
         self._tx.targets.save(changed)
         reachable = [row for row in changed if self._controller.transport.session(row.name)]
         self.send(self._maker.control(record, reachable, Mode.CANCEL))

@@ -22,14 +22,14 @@ SEVERAL = "several"
 """The version of a run whose devices go to versions of their own."""
 
 
-def retry_plan(tx: Transaction, record: RunRecord, *, version: str | None, by: str) -> Plan:
-    """Return the plan of a run over the devices that failed or were missed in an ended run.
+def retry_plan(tx: Transaction, record: RunRecord, *, version: str | None, with_cancelled: bool, by: str) -> Plan:
+    """Return the plan of a run over the devices that failed or were missed in an ended run, or were cancelled, too.
 
     Raises:
         NotFound: when the version is not published.
         Conflict: when no device is to be tried again.
     """
-    plan, past = record.plan, tx.targets.unsuccessful(record.stage_ids)
+    plan, past = record.plan, tx.targets.unsuccessful(record.stage_ids, with_cancelled=with_cancelled)
     first = record.stage_ids[0]
     opened = {(one.id >> 32) - first for one in past}
     names = [stage.name for stage in plan.pipeline.stages]
@@ -38,10 +38,13 @@ def retry_plan(tx: Transaction, record: RunRecord, *, version: str | None, by: s
         run_id=record.id,
         purpose=Purpose.RETRY,
         empty=tuple(name for index, name in enumerate(names) if index not in opened),
+        with_cancelled=with_cancelled,
         version=(version or "") if plan.releases else "",
     )
     again = _to_be_had(tx, msgspec.structs.replace(plan, source=source, started_by=by), version=version)
-    _require_members(chosen(again, source, past), f"run {record.uid} has no device to try again")
+    _require_members(
+        chosen(again, source, past), f"run {record.uid} has no device to try again{_unasked(record, source)}"
+    )
     return again
 
 
@@ -142,6 +145,14 @@ def _pipeline(pipeline: Pipeline) -> Pipeline:
         retry=rules.retry,
     )
     return msgspec.structs.replace(pipeline, stages=(stage,))
+
+
+def _unasked(record: RunRecord, source: Source) -> str:
+    """Return in words how many more devices of the earlier run there are that a retry was not asked to take."""
+    cancelled = sum(stage.tally.cancelled for stage in record.run.stages)
+    if source.with_cancelled or not cancelled:
+        return ""
+    return f"; {cancelled} {'was' if cancelled == 1 else 'were'} cancelled, which are taken when asked for"
 
 
 def _require_members(found: Joining, message: str) -> None:

@@ -23,16 +23,20 @@ UNFINISHED: Final = frozenset({RunState.FAILED, RunState.TERMINATED, RunState.TI
 """How a rollback ends that may leave devices where they are."""
 
 
-async def retry(controller: Controller, actor: Actor, *, run: str, version: str | None = None) -> RunView:
+async def retry(
+    controller: Controller, actor: Actor, *, run: str, version: str | None = None, with_cancelled: bool = False
+) -> RunView:
     """Start a run over the devices that failed or were missed in an ended run, by its plan, and return it.
 
     Each stage gets those of its devices that are neither blocked nor broken, and is skipped where none is left.
+    Devices that were cancelled, by a terminate, a skip or the failure of a stage, it takes only where it is asked to.
 
     Args:
         controller: the controller.
         actor: who asks.
         run: the ended run.
         version: another version than that run's.
+        with_cancelled: take the devices that were cancelled, too.
 
     Raises:
         NotFound: when there is no such run or version, or its job is archived.
@@ -46,7 +50,7 @@ async def retry(controller: Controller, actor: Actor, *, run: str, version: str 
         if not record.run.state.is_terminal:
             raise Conflict(f"run {run} has not ended: it is {record.run.state}")
         _require_free(tx, record)
-        plan = retry_plan(tx, record, version=version, by=actor.name)
+        plan = retry_plan(tx, record, version=version, with_cancelled=with_cancelled, by=actor.name)
         begun = advance.begin(plan, job_id=record.job_id, job=record.job)
         audit.record(tx, actor, "run.retry", run, at=advance.at, reason=f"{begun.uid} {plan.operation.version}")
         advance.finish()

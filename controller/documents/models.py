@@ -342,7 +342,11 @@ class RollbackGatePart(GatePart):
 
 
 class RollbackPart(Part):
-    """How the devices that a run has reached are taken back; its default pace is that of the widest stage."""
+    """How the devices that a run has reached are taken back; its default pace is that of the widest stage.
+
+    No device goes below the floor of what it has. Where the release was published without `--floor`, that is the
+    counter of the release before: one that came from an older one cannot go back at all.
+    """
 
     pace: PacePart | None = None
     """How fast devices go back; when left out, as many at work as in the widest stage."""

@@ -31,14 +31,16 @@ class Purpose(StrEnum):
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """The ended run whose devices a run is over.
 
-    `empty` are the stages of a retry that no device of the source has to be tried again in. `version` is what all
-    devices go to, or nothing where each goes to its own.
+    `empty` are the stages of a retry that no device of the source has to be tried again in. One `with_cancelled` has
+    the devices, too, that the source has cancelled. `version` is what all devices go to, or nothing where each goes to
+    its own.
     """
 
     run: str
     run_id: int
     purpose: Purpose
     empty: tuple[StageName, ...] = ()
+    with_cancelled: bool = False
     version: str = ""
 
 

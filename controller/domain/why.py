@@ -23,7 +23,7 @@ from controller.domain.rerun import Source
 from controller.domain.selector import Exclusion, exclusion
 from controller.domain.settle import slots
 from controller.domain.states import RunState, StageState
-from controller.domain.target import Target, TargetState
+from controller.domain.target import Target, TargetState, is_suspended
 from protocol.lifecycle import Left
 from protocol.units import SECOND, Instant
 
@@ -166,12 +166,15 @@ def _at_work(case: Case, part: Target) -> Iterator[Fact]:
     if part.cancel_requested:
         text = "it is called back, and has not answered yet"
         yield Fact(code=Code.CALLED_BACK, text=text, change="it answers, or its lease ends", until=until)
+    if is_suspended(part):
+        yield from _frozen(case, "the freeze {} suspends its attempt")
     heard = "" if case.last_heard_at is None else f", last heard of {_span(case.at - case.last_heard_at)} ago"
     tries = f"attempt {part.attempt} of {_stage(case).retry.attempts_max}"
     text = f"it is at work in stage {_stage(case).name}: {part.attempt_state}, {tries}{heard}"
     if part.is_idle:
         text += "; it says that it has no work, and its end is waited for"
-    yield Fact(code=Code.AT_WORK, text=text, change="it reports its end, or its lease ends", until=until)
+    change = "it is commanded anew" if is_suspended(part) else "it reports its end, or its lease ends"
+    yield Fact(code=Code.AT_WORK, text=text, change=change, until=until)
     yield from _held(case)
     yield from _offline(case)
 
@@ -243,10 +246,10 @@ def _held(case: Case) -> Iterator[Fact]:
         yield Fact(code=Code.STOPPING, text=text, change="start another run once it has ended")
 
 
-def _frozen(case: Case) -> Iterator[Fact]:
+def _frozen(case: Case, effect: str = "nothing begins in the freeze {}") -> Iterator[Fact]:
     freeze = case.run.freeze
     if freeze is not None:
-        text = f"nothing begins in the freeze {freeze.name}: {freeze.reason}"
+        text = f"{effect.format(freeze.name)}: {freeze.reason}"
         yield Fact(code=Code.FROZEN, text=text, change="it ends, or is taken off the calendar", until=freeze.ends_at)
 
 

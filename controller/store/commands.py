@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from controller.app.records import CommandRecord, CommandState, GivenCommand
 from controller.store.columns import Bulk, is_exactly, one_of
@@ -40,7 +41,9 @@ MARK_SENT: Final = (
     .values(state=_sent_state, sends=_c.sends + 1, send_at=sa.bindparam("again_at"))
 )
 POSTPONE: Final = sa.update(command).where(is_open, one_of(_c.id, "ids")).values(send_at=sa.bindparam("until"))
-DROP: Final = sa.update(command).where(is_open, one_of(_c.id, "ids")).values(state=CommandState.DONE.value)
+DROP: Final = (
+    sa.update(command).where(is_open, one_of(_c.id, "ids")).values(state=CommandState.DONE.value).returning(_c.id)
+)
 CLOSE: Final = (
     sa.update(command)
     .where(is_open, one_of(_c.target_id, "ids"))
@@ -50,7 +53,9 @@ CLOSE: Final = (
 OPEN_INSTALLS: Final = sa.select(_c.id).where(
     is_open, _c.target_id >= sa.bindparam("low"), _c.target_id < sa.bindparam("high")
 )
-VOID: Final = sa.update(command).where(is_open, one_of(_c.id, "ids")).values(state=CommandState.VOID.value)
+VOID: Final = (
+    sa.update(command).where(is_open, one_of(_c.id, "ids")).values(state=CommandState.VOID.value).returning(_c.id)
+)
 UNSENT_COUNT: Final = sa.select(sa.func.count()).select_from(command).where(is_open, is_unsent)
 
 
@@ -59,6 +64,7 @@ class SqlCommands:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self.closed: Final[list[int]] = []
 
     def add(self, commands: Sequence[CommandRecord]) -> list[CommandRecord]:
         if not commands:
@@ -87,23 +93,25 @@ class SqlCommands:
     def mark_sent(self, ids: Collection[int], *, again_at: Instant) -> None:
         self._connection.execute(MARK_SENT, {"ids": list(ids), "again_at": again_at})
 
-    def drop(self, ids: Collection[int]) -> None:
-        if ids:
-            self._connection.execute(DROP, {"ids": list(ids)})
+    def drop(self, ids: Collection[int]) -> list[int]:
+        return self._close(DROP, ids)
 
     def postpone(self, ids: Collection[int], *, until: Instant) -> None:
         self._connection.execute(POSTPONE, {"ids": list(ids), "until": until})
 
     def close(self, target_ids: Collection[int]) -> list[int]:
-        return sorted(self._connection.scalars(CLOSE, {"ids": list(target_ids)})) if target_ids else []
+        return self._close(CLOSE, target_ids)
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
-        ids = sorted(self._open_installs(run_id, stage))
-        self._connection.execute(VOID, {"ids": ids})
-        return ids
+        return self._close(VOID, self._open_installs(run_id, stage))
 
     def unsent_count(self) -> int:
         return self._connection.execute(UNSENT_COUNT).scalar_one()
+
+    def _close(self, statement: ReturningUpdate[Any], ids: Collection[int]) -> list[int]:
+        closed = sorted(self._connection.scalars(statement, {"ids": list(ids)})) if ids else []
+        self.closed.extend(closed)
+        return closed
 
     def _open_installs(self, run_id: int, stage: int | None) -> list[int]:
         """Return the ids of open commands by the span of their targets' ids; a run's stages have adjacent ids."""

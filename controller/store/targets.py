@@ -132,7 +132,9 @@ _past = (
     .where(_in_range)
     .order_by(_t.id)
 )
-UNSUCCESSFUL: Final = _past.where(is_exactly(_t.state, TargetState.FAILED.value, TargetState.TIMED_OUT.value))
+_UNSUCCESSFUL: Final = (TargetState.FAILED.value, TargetState.TIMED_OUT.value)
+UNSUCCESSFUL: Final = _past.where(is_exactly(_t.state, *_UNSUCCESSFUL))
+UNSUCCESSFUL_OR_CANCELLED: Final = _past.where(is_exactly(_t.state, *_UNSUCCESSFUL, TargetState.CANCELLED.value))
 REACHED: Final = _past.where(_t.attempt > 0)
 
 _app = device_app.c
@@ -223,8 +225,8 @@ class SqlTargets:
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return self._all(IN_FLIGHT, {"run_id": run_id})
 
-    def unsuccessful(self, stage_ids: Sequence[int]) -> list[PastTarget]:
-        return self._past(UNSUCCESSFUL, stage_ids)
+    def unsuccessful(self, stage_ids: Sequence[int], *, with_cancelled: bool) -> list[PastTarget]:
+        return self._past(UNSUCCESSFUL_OR_CANCELLED if with_cancelled else UNSUCCESSFUL, stage_ids)
 
     def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:
         return self._past(REACHED, stage_ids)

@@ -32,6 +32,11 @@ class MemoryCommands:
         self._of_target: dict[int, tuple[int, ...]] = {}
         self._installs: defaultdict[int, dict[int, None]] = defaultdict(dict)
         """By run: the open commands that belong to a target."""
+        self.closed: Final[list[int]] = []
+
+    def begin(self) -> None:
+        """Begin another transaction, which has closed nothing yet."""
+        self.closed.clear()
 
     def add(self, commands: Sequence[CommandRecord]) -> list[CommandRecord]:
         return [self._add(command) for command in commands]
@@ -59,9 +64,8 @@ class MemoryCommands:
             sent = msgspec.structs.replace(command, state=state, sends=command.sends + 1, send_at=again_at)
             self._put(command, sent)
 
-    def drop(self, ids: Collection[int]) -> None:
-        for command in self._open_ones(ids):
-            self._put(command, msgspec.structs.replace(command, state=CommandState.DONE))
+    def drop(self, ids: Collection[int]) -> list[int]:
+        return self._close(self._open_ones(ids), CommandState.DONE)
 
     def postpone(self, ids: Collection[int], *, until: Instant) -> None:
         for command in self._open_ones(ids):
@@ -69,18 +73,13 @@ class MemoryCommands:
 
     def close(self, target_ids: Collection[int]) -> list[int]:
         found = self._open_ones([id_ for target in target_ids for id_ in self._of_target.get(target, ())])
-        for command in found:
-            self._put(command, msgspec.structs.replace(command, state=CommandState.DONE))
-        return sorted(command.id for command in found)
+        return self._close(found, CommandState.DONE)
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
         assert self._runs.is_known(run_id), f"run {run_id} does not exist"
         stage_id = None if stage is None else self._stage_id(run_id, stage)
         installs = [self._rows[id_] for id_ in sorted(self._installs[run_id])]
-        voided = [command for command in installs if stage_id in {None, _stage_of(command)}]
-        for command in voided:
-            self._put(command, msgspec.structs.replace(command, state=CommandState.VOID))
-        return [command.id for command in voided]
+        return self._close([c for c in installs if stage_id in {None, _stage_of(c)}], CommandState.VOID)
 
     def unsent_count(self) -> int:
         return len(self._unsent)
@@ -97,6 +96,13 @@ class MemoryCommands:
         stage_ids = self._runs.get(run_id).stage_ids
         assert 0 <= stage < len(stage_ids), f"run {run_id} has no stage {stage}"
         return stage_ids[stage]
+
+    def _close(self, commands: Sequence[CommandRecord], state: CommandState) -> list[int]:
+        for command in commands:
+            self._put(command, msgspec.structs.replace(command, state=state))
+        closed = sorted(command.id for command in commands)
+        self.closed.extend(closed)
+        return closed
 
     def _open_ones(self, ids: Collection[int]) -> list[CommandRecord]:
         return [self._rows[id_] for id_ in dict.fromkeys(ids) if id_ in self._open]

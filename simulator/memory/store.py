@@ -38,6 +38,7 @@ class MemoryStore:
 
     async def write(self, work: Callable[[Transaction], T], *, priority: Priority) -> T:  # noqa: ARG002
         """Run *work* in one transaction and keep what it changed, unless it raises."""
+        self._transaction.commands.begin()
         return self._journal.run(lambda: work(self._transaction))
 
     async def read(self, work: Callable[[Transaction], T]) -> T:

@@ -82,8 +82,8 @@ class MemoryTargets:
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return [self._rows[id_] for id_ in sorted(self._in_flight[run_id])]
 
-    def unsuccessful(self, stage_ids: Sequence[int]) -> list[PastTarget]:
-        ends = {TargetState.FAILED, TargetState.TIMED_OUT}
+    def unsuccessful(self, stage_ids: Sequence[int], *, with_cancelled: bool) -> list[PastTarget]:
+        ends = {TargetState.FAILED, TargetState.TIMED_OUT, *([TargetState.CANCELLED] if with_cancelled else [])}
         return [self._past(row) for id_ in stage_ids for row in self._in_order(id_) if row.target.state in ends]
 
     def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:

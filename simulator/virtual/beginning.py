@@ -5,15 +5,17 @@ from typing import Final
 
 import msgspec
 
-from agent.core.model import Trust
+from agent.core.model import Durable, Trust
 from controller.app import schedules
 from controller.app.records import DeviceRecord, JobRecord
 from controller.app.releases import record_of
 from controller.app.repositories import Transaction
 from controller.domain.pipeline import Operation
 from protocol.ids import AppName, DeviceId, Name, digest_of, name_of
+from protocol.messages import InstalledRelease
 from protocol.trust import FleetRoot, ReleaseFile, ReleaseInfo
 from protocol.units import DAY, Instant, later
+from simulator.virtual.device import INCARNATION
 from simulator.virtual.draws import VERSIONS, Draws
 from simulator.virtual.keys import Keys
 from simulator.virtual.pipelines import GROUPS
@@ -66,13 +68,23 @@ def _release(number: int, version: str, floor: int) -> ReleaseInfo:
     )
 
 
+def kept(name: Name, draws: Draws) -> Durable | None:
+    """Return what a device has kept from before, where it has installed something."""
+    if not draws.installed:
+        return None
+    info = next(one for one in _infos(VERSIONS, draws.floors) if one.version == draws.installed)
+    told = {field: getattr(info, field) for field in InstalledRelease.__struct_fields__}
+    installed = (InstalledRelease(**told),)
+    return Durable(name=name, incarnation=INCARNATION, installed=installed, floors={APP: info.floor})
+
+
 def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
     """Store everything that exists from the beginning; return the enrolled devices with their ids."""
     infos = _infos(VERSIONS, draws.floors)
     tx.catalog.add_releases([record_of(info, START) for info in infos])
     for number, (definition, priority) in enumerate(zip(draws.pipelines, draws.priorities, strict=True)):
         tx.catalog.add_revision(definition.name, definition, author="ann", at=START)
-        tx.catalog.add_job(_starting(_job(definition.name, priority), draws, number))
+        tx.catalog.add_job(_starting(_job(definition.name, priority, draws), draws, number))
     for device, ring in zip(draws.devices, draws.rings, strict=True):
         tx.devices.add(_enrolled(device, ring, keys))
     tx.groups.add(GROUPS, at=START)
@@ -83,8 +95,8 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
     return [found[identity(device)] for device in draws.devices]
 
 
-def _job(name: str, priority: int) -> JobRecord:
-    operation = Operation(app=APP, version=VERSIONS[0])
+def _job(name: str, priority: int, draws: Draws) -> JobRecord:
+    operation = Operation(app=APP, version=VERSIONS[-1] if draws.installed else VERSIONS[0])
     return JobRecord(name=name, pipeline=name, operation=operation, priority=priority, created_at=START)
 
 

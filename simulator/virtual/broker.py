@@ -20,7 +20,7 @@ from protocol.ids import Name, partition_of
 from protocol.messages import Gone
 from protocol.topics import DownlinkKind, UplinkKind
 from simulator.virtual.connection import Connection, Settled
-from simulator.virtual.draws import Keeps
+from simulator.virtual.faults import Keeps
 from simulator.virtual.network import Network
 from simulator.virtual.scheduler import Act
 from simulator.virtual.sometimes import Sometimes

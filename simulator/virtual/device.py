@@ -47,7 +47,7 @@ from protocol.messages import Gone
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import SECOND
 from simulator.virtual.connection import Connection
-from simulator.virtual.installer import Installer
+from simulator.virtual.installer import NOTHING, Installer
 from simulator.virtual.journal import MortalJournal
 from simulator.virtual.keys import Pair
 from simulator.virtual.oracle import Oracle
@@ -57,6 +57,7 @@ from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
 
 PROFILE: Final = Profile(model="k1", agent="virtual", installers=frozenset({"archive"}))
+INCARNATION: Final = "1" * 16
 DIAL_MS_MAX: Final = 2_000
 DOUBLINGS_MAX: Final = 4
 ANSWER_MS_MAX: Final = 5_000
@@ -78,8 +79,12 @@ class Device:
         label: str,
         key: Pair,
         trusts: Sequence[Trust],
+        kept: Durable | None = None,
     ) -> None:
-        """Take the world, its name and key, and the states of trust it may have: the last is the newest."""
+        """Take the world, its name and key, and the states of trust it may have: the last is the newest.
+
+        With `kept` its agent has run before, and has installed what that lists.
+        """
         self.name: Final = name
         self.label: Final = label
         self.connection: Connection | None = None
@@ -102,7 +107,10 @@ class Device:
         knows_all = self._chance.random() < world.draws.device.releases_known
         self._trust = trusts[-1] if knows_all else trusts[0]
         self.journal = MortalJournal(world, label, dropped=partial(oracle.dropped, name))
-        self.installer = Installer(world, label, feed=self._feed_later)
+        active = NOTHING if kept is None else kept.installed[0].sha256
+        self.installer = Installer(world, label, active=active, feed=self._feed_later)
+        if kept is not None:
+            self.journal.begin_with(kept)
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +148,7 @@ class Device:
                 trust=self._trust,
                 profile=PROFILE,
                 name=self.name,
-                incarnation="1" * 16,
+                incarnation=INCARNATION,
             )
         except (StorageError, Killed):
             self._world.scheduler.after(RETRY_MS, self.start)

@@ -11,6 +11,7 @@ import msgspec
 from controller.domain.pipeline import Pace, PerSite, Pipeline, Stage
 from controller.domain.window import Window
 from protocol.units import SECOND
+from simulator.virtual.pipelines import RATES
 
 SITE: Final = "ring"
 """The label that stands for a place: all devices have it, and people change it."""
@@ -47,6 +48,16 @@ def _stage(chance: random.Random, stage: Stage) -> Stage:
         pace=Pace(max_in_flight=stage.pace.max_in_flight, per_site=site),
         windows=_windows(chance) if not chance.randrange(3) else (),
         preconditions=chance.choice(PRECONDITIONS) if not chance.randrange(4) else "",
+    )
+
+
+def crowded(chance: random.Random, stage: Stage) -> Stage:
+    """Return a stage that has a rate and a limit for each site at once, whatever else it asks."""
+    site = PerSite(label=SITE, max=chance.choice((1, 1, 2)))
+    return msgspec.structs.replace(
+        stage,
+        pace=msgspec.structs.replace(stage.pace, per_minute=chance.choice(RATES), per_site=site),
+        preconditions=stage.preconditions if chance.randrange(2) else "",
     )
 
 

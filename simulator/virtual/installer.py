@@ -29,7 +29,7 @@ Feed = Callable[[Callable[[int], AnyEvent]], None]
 class Installer:
     """One device's installer and disk; `active` is the digest of the active release, `NOTHING` or `HALF`."""
 
-    def __init__(self, world: World, name: str, *, feed: Feed) -> None:
+    def __init__(self, world: World, name: str, *, active: str = NOTHING, feed: Feed) -> None:
         self._world = world
         self._draws = world.draws.device
         self._name = name
@@ -38,8 +38,8 @@ class Installer:
         self._slowness = world.chance(f"{name}/slowness")
         self._feed = feed
         self._turn = 0
-        self._kept = NOTHING
-        self.active = NOTHING
+        self._kept = active
+        self.active = active
         self.is_installing = False
 
     def begin(self, step: Step) -> None:

@@ -22,6 +22,10 @@ class MortalJournal(MemoryJournal):
         self._world = world
         self._chance = world.chance(f"{name}/journal")
 
+    def begin_with(self, durable: Durable) -> None:
+        """Hold what an agent has kept in times before the world, in which nothing fails."""
+        super().commit(durable)
+
     def commit(self, durable: Durable, *, add: Sequence[Row] = (), drop: Sequence[int] = ()) -> None:
         """Store the state, or fail, or die before or after."""
         world, draws = self._world, self._world.draws.device

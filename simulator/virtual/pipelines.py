@@ -1,7 +1,8 @@
 """What pipelines a seed draws: stages of all kinds, their targets, gates and clocks."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -36,6 +37,8 @@ QUERIES: Final = (
     '!group("eu")',
 )
 DEVICES_MAX: Final = 8
+RATES: Final = (1, 2, 7, 90, Growth(start=2, factor=3.0, every=1, max=20))
+"""Devices in a minute."""
 
 
 def draw_pipeline(chance: random.Random, name: str, devices: tuple[DeviceId, ...]) -> Pipeline:
@@ -50,39 +53,57 @@ def draw_pipeline(chance: random.Random, name: str, devices: tuple[DeviceId, ...
     return Pipeline(name=name, stages=tuple(stages), timeout_ms=Millis(int(chance.uniform(10, 40) * MINUTE)))
 
 
+def changed(pipeline: Pipeline, change: Callable[[Stage], Stage]) -> Pipeline:
+    """Return a pipeline with another stage in place of each."""
+    return msgspec.structs.replace(pipeline, stages=tuple(change(stage) for stage in pipeline.stages))
+
+
+def timed(pipeline: Pipeline, limits: Mapping[str, int]) -> Pipeline:
+    """Return a pipeline whose stages have other limits, in milliseconds by the names of their fields."""
+
+    def limited(stage: Stage) -> Stage:
+        return msgspec.structs.replace(stage, timeouts=msgspec.structs.replace(stage.timeouts, **limits))
+
+    return changed(pipeline, limited)
+
+
 def paced(chance: random.Random, pipelines: Sequence[Pipeline]) -> tuple[Pipeline, ...]:
     """Give the stages of a quarter of all worlds rates, from a chance of its own."""
     if chance.randrange(4):
         return tuple(pipelines)
-    return tuple(
-        msgspec.structs.replace(pipeline, stages=tuple(_with_rate(chance, stage) for stage in pipeline.stages))
-        for pipeline in pipelines
-    )
+    return tuple(changed(pipeline, partial(_with_rate, chance)) for pipeline in pipelines)
 
 
 def _with_rate(chance: random.Random, stage: Stage) -> Stage:
-    rate = chance.choice((None, 1, 2, 7, 90, Growth(start=2, factor=3.0, every=1, max=20)))
+    rate = chance.choice((None, *RATES))
     return msgspec.structs.replace(stage, pace=msgspec.structs.replace(stage.pace, per_minute=rate))
 
 
 def with_rollback(chance: random.Random, pipeline: Pipeline) -> Pipeline:
     """Let some stages take back what was reached when they fail, by rules that are drawn, too; and let more fail."""
-    stages = tuple(
-        msgspec.structs.replace(
-            stage,
-            on_failure=chance.choice((stage.on_failure, OnFailure.ROLLBACK, OnFailure.ROLLBACK)),
-            gate=chance.choice((stage.gate, Gate(failures=FailureLimit(count=0)))),
-        )
-        for stage in pipeline.stages
-    )
+    failing = changed(pipeline, partial(_failing, chance))
     rules = Rollback(
         pace=chance.choice((None, Pace(max_in_flight=1), Pace(max_in_flight=3))),
         gate=_gate(chance),
         timeouts=_timeouts(chance),
         retry=Retry(attempts_max=chance.choice((1, 3)), backoff_ms=Millis(SECOND)),
     )
-    changed = msgspec.structs.replace(pipeline, stages=stages, rollback=rules, parameters={}, template=())
-    return left_open(changed) if pipeline.parameters else changed
+    ruled = msgspec.structs.replace(failing, rollback=rules, parameters={}, template=())
+    return left_open(ruled) if pipeline.parameters else ruled
+
+
+def _failing(chance: random.Random, stage: Stage) -> Stage:
+    return msgspec.structs.replace(
+        stage,
+        on_failure=chance.choice((stage.on_failure, OnFailure.ROLLBACK, OnFailure.ROLLBACK)),
+        gate=chance.choice((stage.gate, Gate(failures=FailureLimit(count=0)))),
+    )
+
+
+def failing_late(stage: Stage) -> Stage:
+    """Return a stage that fails, and asks nobody, when a device has failed; mostly others have succeeded by then."""
+    gate = Gate(success_percent=100.0, failures=FailureLimit(count=1), on_breach=OnBreach.FAIL)
+    return msgspec.structs.replace(stage, gate=gate, retry=Retry(attempts_max=1))
 
 
 def draw_stage(

@@ -12,7 +12,7 @@ import msgspec
 from controller.app.ports import Priority
 from controller.app.repositories import Store
 from protocol.units import MINUTE, SECOND
-from simulator.virtual.beginning import identity, prepare, trusts
+from simulator.virtual.beginning import identity, kept, prepare, trusts
 from simulator.virtual.connection import NOTICE_MS_MAX
 from simulator.virtual.device import Device
 from simulator.virtual.draws import VERSIONS, Draws
@@ -167,4 +167,5 @@ def _devices(world: World, server: Server, oracle: Oracle, keys: Keys) -> Iterat
                 world.sometimes(Sometimes.CLONED)
             label = device if not number else f"{device}'"
             name, key = identity(device), keys.pair(device)
-            yield Device(world, server, oracle, name=name, label=label, key=key, trusts=known)
+            begun_with = kept(name, world.draws)
+            yield Device(world, server, oracle, name=name, label=label, key=key, trusts=known, kept=begun_with)

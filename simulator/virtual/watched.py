@@ -190,9 +190,17 @@ class _Commands(_Watched):
         return added
 
     def void(self, *, run_id: int, stage: int | None) -> list[int]:
-        voided: list[int] = self._inner.void(run_id=run_id, stage=stage)
-        self._changes.voided.extend(voided)
-        return voided
+        return self._closed(self._inner.void(run_id=run_id, stage=stage))
+
+    def close(self, target_ids: Collection[int]) -> list[int]:
+        return self._closed(self._inner.close(target_ids))
+
+    def drop(self, ids: Collection[int]) -> list[int]:
+        return self._closed(self._inner.drop(ids))
+
+    def _closed(self, ids: list[int]) -> list[int]:
+        self._changes.voided.extend(ids)
+        return ids
 
     def mark_sent(self, ids: Collection[int], **again_at: Any) -> None:
         self._inner.mark_sent(ids, **again_at)

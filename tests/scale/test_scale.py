@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import pytest
@@ -33,6 +33,11 @@ LARGE = (
 ONCE_A_STAGE: dict[str, sa.Select[tuple[object]]] = {
     "a stage that opens finds its devices; where it wants all, it looks at all": devices.CANDIDATES,
     "a stage that opens leaves out whom the run has already": targets.MEMBERS,
+}
+WHEN_ASKED: dict[str, sa.Select[tuple[object]]] = {
+    "a list of those that wait passes by those of its run that do not, on a connection that only reads": (
+        targets.PAGE_IN[TargetState.QUEUED]
+    ),
 }
 
 
@@ -101,12 +106,16 @@ def _stage_state(run: RunView, name: str) -> str:
 
 def _slow(statements: Statements) -> list[str]:
     """Return the statements that look at more than they need, with why."""
-    once = tuple(str(statement.compile(dialect=sqlite.dialect())) for statement in ONCE_A_STAGE.values())
-    return [why for statement in statements if (why := _why_slow(statement, once))]
+    rare = _texts({**ONCE_A_STAGE, **WHEN_ASKED})
+    return [why for statement in statements if (why := _why_slow(statement, rare))]
 
 
-def _why_slow(statement: Statement, once: Sequence[str]) -> str:
-    is_once = statement.text.startswith(tuple(once)) and statement.times <= STAGE_COUNT
+def _texts(statements: Mapping[str, sa.Select[tuple[object]]]) -> tuple[str, ...]:
+    return tuple(str(statement.compile(dialect=sqlite.dialect())) for statement in statements.values())
+
+
+def _why_slow(statement: Statement, rare: Sequence[str]) -> str:
+    is_once = statement.text.startswith(tuple(rare)) and statement.times <= STAGE_COUNT
     scans = statement.scans(LARGE)
     is_long = statement.steps_max > STEPS_MAX
     if is_once or not (scans or is_long):

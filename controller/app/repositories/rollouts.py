@@ -85,8 +85,11 @@ class Targets(Protocol):
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         """Return a run's devices at work."""
 
-    def unsuccessful(self, stage_ids: Sequence[int]) -> list[PastTarget]:
-        """Return the devices that failed or timed out in adjacent stages of a run, in dispatch order."""
+    def unsuccessful(self, stage_ids: Sequence[int], *, with_cancelled: bool) -> list[PastTarget]:
+        """Return the devices that failed or timed out in adjacent stages of a run, in dispatch order.
+
+        Those that were cancelled are among them *with_cancelled*.
+        """
 
     def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:
         """Return the devices for which a command was committed in adjacent stages of a run, in dispatch order."""
@@ -156,6 +159,10 @@ class Targets(Protocol):
 class Commands(Protocol):
     """Commands, with their exact bytes."""
 
+    @property
+    def closed(self) -> Sequence[int]:
+        """The ids of the commands that this transaction has dropped, closed or made void: nobody may send them."""
+
     def add(self, commands: Sequence[CommandRecord]) -> list[CommandRecord]:
         """Insert commands; return them with their ids."""
 
@@ -177,8 +184,8 @@ class Commands(Protocol):
     def mark_sent(self, ids: Collection[int], *, again_at: Instant) -> None:
         """Mark install commands sent, to be sent again at *again_at*; control commands become done."""
 
-    def drop(self, ids: Collection[int]) -> None:
-        """Mark open commands done: nobody is to be told of them any more."""
+    def drop(self, ids: Collection[int]) -> list[int]:
+        """Mark open commands done, and return their ids: nobody is to be told of them any more."""
 
     def postpone(self, ids: Collection[int], *, until: Instant) -> None:
         """Try commands that are unsent or sent again at *until*."""

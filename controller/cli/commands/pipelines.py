@@ -63,8 +63,11 @@ def apply_files(
 @command(group, "lint")
 def lint_files(session: Session, file: Files) -> None:
     """Check files here, without a controller; every fault is listed with its line."""
+    from controller.documents import to_document
+
     for definition in _load_all(file):
-        session.printer.say(f"{definition.name}: no fault")
+        kind = to_document(definition)["kind"].lower()
+        session.printer.say(f"{kind} {definition.name}: no fault")
 
 
 @command(group, "list")

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from controller.signing.releases import NewRelease
 
 group = typer.Typer()
+
+FLOOR: Final = (
+    "Devices that have it never go back below this counter. Default: the newest one's counter, "
+    "so that they go back by one release at most, and not at all where they skip one; 0: back to any."
+)
 
 SHAPE = Shape(
     "path",
@@ -157,7 +162,7 @@ def publish_release(
     version: Annotated[str, typer.Option("--version", help="Its version.")],
     release_key: Annotated[Path, typer.Option("--release-key", help="The release key, in PEM.", dir_okay=False)],
     counter: Annotated[int | None, typer.Option("--counter", min=1, help="Default: the newest one's plus 1.")] = None,
-    floor: Annotated[int | None, typer.Option("--floor", min=0, help="Default: the newest one's counter.")] = None,
+    floor: Annotated[int | None, typer.Option("--floor", min=0, help=FLOOR)] = None,
     hardware: Annotated[list[str] | None, typer.Option("--hardware", help="Only for this model; repeatable.")] = None,
     installer: Annotated[str, typer.Option("--installer", help="What installs it.")] = "archive",
     release_root: Annotated[Path | None, typer.Option("--release-root", help="Your own copy of the root.")] = None,

@@ -241,11 +241,15 @@ def retry_run(
     *,
     run: RunId,
     version: Annotated[str | None, typer.Option("--version", help="Another version than the run's.")] = None,
+    with_cancelled: Annotated[
+        bool, typer.Option("--with-cancelled", help="Also those cancelled by a terminate, a skip or a failed stage.")
+    ] = False,
     wait: Wait = False,
     timeout: Timeout = "",
 ) -> None:
     """Start a run over the devices of an ended run that failed or were missed."""
-    begun = session.client.send("POST", f"/v1/runs/{quoted(run)}/retry", {"version": version})
+    body = {"version": version, "with_cancelled": with_cancelled}
+    begun = session.client.send("POST", f"/v1/runs/{quoted(run)}/retry", body)
     _begun(session, begun, wait=wait, timeout=timeout)
 
 

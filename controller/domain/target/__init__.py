@@ -33,6 +33,7 @@ from controller.domain.target.machine import IDLE_MS as IDLE_MS
 from controller.domain.target.machine import RECALL_MS as RECALL_MS
 from controller.domain.target.machine import Outcome as Outcome
 from controller.domain.target.machine import backoff_ms as backoff_ms
+from controller.domain.target.machine import is_suspended as is_suspended
 from controller.domain.target.machine import is_unaccepted as is_unaccepted
 from controller.domain.target.machine import step as step
 from controller.domain.target.model import TRANSITIONS as TRANSITIONS

@@ -133,9 +133,13 @@ def is_unaccepted(target: Target) -> bool:
     return is_sent and not target.cancel_requested
 
 
+def is_suspended(target: Target) -> bool:
+    """Say whether an attempt waits for the end of a freeze, or of a pause since then, to be commanded anew."""
+    return is_unaccepted(target) and target.due is None
+
+
 def _continued(target: Target, event: Continued, policy: Policy) -> Target:
-    is_suspended = is_unaccepted(target) and target.due is None
-    return _changed(target, due=event.at + policy.timeouts.accept_ms) if is_suspended else target
+    return _changed(target, due=event.at + policy.timeouts.accept_ms) if is_suspended(target) else target
 
 
 def _reported(target: Target, event: Reported, policy: Policy) -> Outcome:

@@ -107,7 +107,7 @@ async def skip_stage(
 )
 async def retry_run(c: Context, actor: Operator, run: Id, body: schemas.RetryRun, response: Response) -> RunView:
     """Start a run over them by the plan of the ended run, and return it."""
-    begun = await reruns.retry(c, actor, run=run, version=body.version)
+    begun = await reruns.retry(c, actor, run=run, version=body.version, with_cancelled=body.with_cancelled)
     response.headers["Location"] = f"/v1/runs/{begun.id}"
     return begun
 

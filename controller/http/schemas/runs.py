@@ -253,9 +253,13 @@ class WithReason(Body):
 
 
 class RetryRun(Body):
-    """Try again at another version than the run's, where one is given."""
+    """Try again at another version than the run's, where one is given.
+
+    `with_cancelled` takes the devices, too, that were cancelled by a terminate, a skip or the failure of a stage.
+    """
 
     version: Word | None = None
+    with_cancelled: bool = False
 
 
 class RollBackRun(Body):

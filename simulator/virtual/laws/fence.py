@@ -92,7 +92,7 @@ class NothingAfterThePause(Law):
 
 
 class FencedIsNeverSent(Law):
-    """What a commit made void is never handed over again from the moment the controller knows of the commit."""
+    """What a commit closed or made void is never handed over again once the controller knows of the commit."""
 
     number = 3
 
@@ -114,6 +114,6 @@ class FencedIsNeverSent(Law):
         if command is None:
             return
         if command.id in self._voided:
-            yield f"{command.op} for {command.name} was handed over though it had been made void"
+            yield f"{command.op} for {command.name} was handed over though it had been closed"
         if command.epoch < self._epochs.get(command.run_id, 0):
             yield f"{command.op} for {command.name} at epoch {command.epoch} was handed over after the epoch was over"

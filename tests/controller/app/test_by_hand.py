@@ -119,6 +119,16 @@ def test_a_device_given_up_counts_as_failed_and_no_gate_counts_it(rig: Rig) -> N
     assert rig.view(run).state == "succeeded"
 
 
+def test_the_last_one_at_work_is_called_back_though_the_run_ends_with_it(rig: Rig) -> None:
+    run = rig.start(stage(targets=Targets(devices=(C,))))
+    rig.report("c", AttemptState.DOWNLOADING)
+
+    rig.do(giving_up.give_up, run=run, device="c", reason="stolen")
+
+    assert rig.view(run).state == "failed"
+    assert rig.last("c")[1].op == Op.CANCEL
+
+
 def test_its_slot_is_free_at_once(rig: Rig) -> None:
     run = rig.start(stage(pace=Pace(max_in_flight=1)))
     at_work = next(name for name, device in rig.devices.items() if device.commands)

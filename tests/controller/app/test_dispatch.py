@@ -2,16 +2,17 @@
 
 import pytest
 
-from controller.app import runs, wakeups
+from controller.app import giving_up, runs, wakeups
 from controller.app.consequences import Consequences
 from controller.app.dispatch import RESEND_FIRST_MS, resend_after_ms
 from controller.app.errors import StorageUnavailable
 from controller.app.ports import Priority
 from controller.app.records import CommandRecord
-from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Targets
+from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Retry, Targets, Timeouts
 from protocol.ids import device_id
 from protocol.lifecycle import AttemptState
-from protocol.units import INTEGER_MAX, MINUTE, SECOND, Instant
+from protocol.reasons import RejectCode
+from protocol.units import HOUR, INTEGER_MAX, MINUTE, SECOND, Instant, later
 from simulator.virtual.scheduler import run_now
 from tests.controller.app.rig import Rig, stage
 
@@ -83,6 +84,72 @@ def test_a_command_that_its_own_transaction_made_void_is_not_handed_over(rig: Ri
     assert rig.devices["a"].commands == []
 
 
+def queued(rig: Rig) -> CommandRecord:
+    """Have the newest open command in the sender's queue, and return it; the next `pump` would send it."""
+    command = open_commands(rig)[-1]
+    rig.controller.dispatcher.queue(Consequences(commands=[command]))
+    rig.devices["a"].commands.clear()
+    return command
+
+
+def sent(rig: Rig) -> list[str]:
+    return [command.op for _, command in rig.devices["a"].commands]
+
+
+def test_a_queued_command_of_a_device_that_is_given_up_is_not_handed_over(rig: Rig) -> None:
+    rig.enrol("b")
+    rig.wire.is_full = True
+    run = rig.start(stage())
+    rig.wire.is_full = False
+    queued(rig)
+
+    rig.do(giving_up.give_up, run=run, device="a", reason="lost")
+
+    assert sent(rig) == ["cancel"]
+
+
+def test_a_queued_command_whose_attempt_was_not_accepted_in_time_is_not_handed_over(rig: Rig) -> None:
+    timeouts = Timeouts(accept_ms=MINUTE, stage_ms=HOUR)
+    run = rig.start(stage(targets=ONLY_A, timeouts=timeouts, retry=Retry(attempts_max=2, backoff_ms=HOUR)))
+    rig.clock.time = later(rig.clock.time, 30 * SECOND)
+    rig.refuse("a", RejectCode.BUSY)
+    newer = queued(rig)
+    rig.clock.time = later(rig.clock.time, 30 * SECOND)
+    assert newer.expires_at > rig.clock.time
+
+    run_now(wakeups.look(rig.controller))
+    rig.pump()
+
+    assert rig.counters(run) == {"queued": 1}
+    assert sent(rig) == []
+
+
+def test_a_queued_command_that_was_accepted_meanwhile_is_not_handed_over_again(rig: Rig) -> None:
+    rig.start(stage(targets=ONLY_A))
+    accepted = rig.last("a")
+    queued(rig)
+
+    rig.report("a", AttemptState.ACCEPTED, command=accepted)
+
+    assert sent(rig) == []
+
+
+def test_a_queued_control_command_that_is_out_of_date_is_not_handed_over(rig: Rig) -> None:
+    run = rig.start(stage(targets=ONLY_A))
+    rig.report("a", AttemptState.ACCEPTED)
+    rig.do(runs.pause, run=run, reason="doubt")
+    rig.wire.is_full = True
+    rig.do(runs.resume, run=run)
+    rig.succeed("a")
+    rig.wire.is_full = False
+    assert queued(rig).op == "go"
+
+    rig.hello("a")
+
+    assert rig.view(run).state == "succeeded"
+    assert sent(rig) == []
+
+
 def test_an_expired_command_is_not_handed_over(rig: Rig) -> None:
     command = held_back(rig)
     rig.clock.time = command.expires_at
@@ -91,6 +158,21 @@ def test_an_expired_command_is_not_handed_over(rig: Rig) -> None:
     rig.pump()
 
     assert rig.devices["a"].commands == []
+
+
+def test_what_could_not_be_signed_is_sent_when_it_is_due_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> bytes:
+        raise RuntimeError("the key is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.controller.dispatcher, "_sealed", fails)
+        with pytest.raises(RuntimeError):
+            rig.start(stage(targets=ONLY_A))
+    assert rig.devices["a"].commands == []
+
+    rig.sleep(RESEND_FIRST_MS)
+
+    assert len(rig.devices["a"].commands) == 1
 
 
 def test_a_full_window_is_tried_again_soon(rig: Rig) -> None:

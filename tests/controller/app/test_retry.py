@@ -5,7 +5,7 @@ import pytest
 from controller.app import devices, giving_up, jobs, reruns, runs
 from controller.app.access import Actor, RequestKey, Role
 from controller.app.errors import Conflict, NotAllowed, NotFound
-from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Targets, Timeouts, Trigger
+from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Pace, Targets, Timeouts, Trigger
 from protocol.ids import StageName, device_id
 from protocol.lifecycle import AttemptState, Left
 from protocol.reasons import Reason
@@ -180,6 +180,53 @@ def test_a_stage_all_of_whose_devices_are_shut_out_meanwhile_is_skipped(rig: Rig
     rig.do(runs.promote, run=again, stage="second")
 
     assert [s.state for s in rig.view(again).stages] == ["passed", "skipped"]
+
+
+def terminated(rig: Rig) -> str:
+    """Return a run that was terminated: a had failed, b is called back at work, c and d never had their turn."""
+    run = rig.start(stage(gate=LENIENT, pace=Pace(max_in_flight=2)))
+    rig.fail("a")
+    rig.do(runs.terminate, run=run, reason="wrong night")
+    rig.sleep(HOUR)
+    assert rig.view(run).state == "terminated"
+    return run
+
+
+def test_whom_a_terminate_has_cancelled_is_left_alone_unless_asked_for(rig: Rig) -> None:
+    run = terminated(rig)
+    cancelled = {name for name in "abcd" if rig.target(run, name).state == "cancelled"}
+    assert len(cancelled) == 3
+
+    failed_alone = rig.do(reruns.retry, run=run)
+    assert set(members(rig, failed_alone.id)) == set("abcd") - cancelled
+    rig.do(runs.terminate, run=failed_alone.id, reason="all, rather")
+    rig.sleep(HOUR)
+
+    again = rig.do(reruns.retry, run=run, with_cancelled=True)
+    assert members(rig, again.id) == dict.fromkeys("abcd", "all")
+    rig.succeed("a", "b", "c", "d")
+    assert rig.view(again.id).state == "succeeded"
+
+
+def test_who_was_cancelled_in_a_later_stage_joins_it_when_it_opens(rig: Rig) -> None:
+    first = Targets(devices=(device_id("a"),))
+    run = rig.start(stage("first", targets=first), stage("second", needs=(FIRST,)))
+    rig.succeed("a")
+    rig.do(runs.terminate, run=run, reason="wrong night")
+    rig.sleep(HOUR)
+
+    again = rig.do(reruns.retry, run=run, with_cancelled=True)
+
+    assert rig.view(again.id).stages[0].state == "skipped"
+    assert members(rig, again.id) == dict.fromkeys("bcd", "second")
+
+
+def test_where_all_that_is_left_was_cancelled_the_refusal_says_how_to_have_it(rig: Rig) -> None:
+    run = rig.start(stage())
+    rig.do(runs.terminate, run=run, reason="wrong night")
+    rig.sleep(HOUR)
+    with pytest.raises(Conflict, match="no device to try again; 4 were cancelled, which are taken when asked for"):
+        rig.do(reruns.retry, run=run)
 
 
 def test_a_device_given_up_counts_as_failed(rig: Rig) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.app import devices, jobs, runs, why
+from controller.app import devices, freezes, jobs, runs, why
 from controller.app.errors import NotFound
 from controller.app.views import DeviceWhyView
 from controller.domain.pipeline import Operation, Pace, Targets
 from protocol.ids import StageName
 from protocol.lifecycle import AttemptState, Left
 from protocol.reasons import Reason
+from protocol.units import Instant
 from tests.controller.app.rig import APP, Rig, stage
 
 EU = Targets(labels={"region": "eu"})
@@ -97,3 +98,14 @@ def test_a_retry_says_when_it_comes(rig: Rig) -> None:
     assert fact.text == "attempt 2 of 3 waits for its time after interrupted"
     assert fact.until is not None
     assert fact.until > rig.clock.now()
+
+
+def test_an_attempt_that_a_freeze_suspends_names_the_freeze(rig: Rig) -> None:
+    run = rig.start(stage())
+    ends_at = Instant(rig.clock.now() + 60_000)
+    rig.do(freezes.add, name="sale", ends_at=ends_at, reason="sale week")
+    [frozen, at_work] = rig.do(why.of_run, run=run, device="a").facts
+    assert (frozen.code, frozen.text) == ("frozen", "the freeze sale suspends its attempt: sale week")
+    assert (frozen.until, at_work.code) == (ends_at, "at_work")
+    rig.report("a", AttemptState.INSTALLING)
+    assert codes(rig, run, "a") == ["at_work"]

@@ -130,7 +130,18 @@ CALLS = (
         {"run": "run-1", "stage": "rest", "reason": "x", **ANY},
         "run-1",
     ),
-    Call("run retry run-1 --version 2.1.1", "reruns.retry", {"run": "run-1", "version": "2.1.1"}, "run-1"),
+    Call(
+        "run retry run-1 --version 2.1.1",
+        "reruns.retry",
+        {"run": "run-1", "version": "2.1.1", "with_cancelled": False},
+        "run-1",
+    ),
+    Call(
+        "run retry run-1 --with-cancelled",
+        "reruns.retry",
+        {"run": "run-1", "version": None, "with_cancelled": True},
+        "run-1",
+    ),
     Call(
         "run rollback run-1 --reason x --to 2.0.0 -y",
         "reruns.roll_back",
@@ -590,6 +601,12 @@ def test_lint_needs_no_controller(tidegate: Invoke, monkeypatch: pytest.MonkeyPa
     assert tidegate("pipeline", "lint", str(tmp_path / "good.yaml")).exit_code == 0
     assert tidegate("pipeline", "lint", str(tmp_path / "none.yaml")).exit_code == 1
     assert tidegate("run", "list").exit_code == 2
+
+
+def test_lint_says_which_definition_has_no_fault(tidegate: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD + JOB.replace("name: shop-update", "name: shop"))
+    result = tidegate("pipeline", "lint", str(tmp_path / "good.yaml"))
+    assert (result.stdout + result.stderr).splitlines() == ["pipeline shop: no fault", "job shop: no fault"]
 
 
 def test_apply_shows_what_is_different_and_changes_it_from_what_it_saw(tidegate: Invoke, fake: FakeApp) -> None:

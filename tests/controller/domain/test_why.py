@@ -128,6 +128,24 @@ def test_a_freeze_and_a_rate_say_until_when_they_hold() -> None:
     assert (paced.code, paced.until) == (Code.RATE, AT + 1_000)
 
 
+def test_an_attempt_that_a_freeze_suspends_names_the_freeze_first_and_until_when() -> None:
+    suspended = replace(INSTALLING, attempt_state=AttemptState.SENT, accepted_at=None, due=None)
+    frozen, at_work = why(case(part=suspended, states=[OPEN], freeze=SALE))
+    assert (frozen.code, frozen.text) == (Code.FROZEN, "the freeze sale suspends its attempt: sale week")
+    assert (frozen.change, frozen.until) == ("it ends, or is taken off the calendar", AT + 99)
+    assert (at_work.code, at_work.change, at_work.until) == (Code.AT_WORK, "it is commanded anew", None)
+
+
+def test_an_attempt_that_a_pause_suspends_after_a_freeze_names_the_pause() -> None:
+    suspended = replace(INSTALLING, attempt_state=AttemptState.SENT, accepted_at=None, due=None)
+    found = told(case(part=suspended, states=[OPEN], pause_reasons=("lunch",)))
+    assert [code for code, _ in found] == ["at_work", "paused"]
+
+
+def test_an_attempt_that_goes_on_in_a_freeze_says_nothing_of_it() -> None:
+    assert [code for code, _ in told(case(part=INSTALLING, states=[OPEN], freeze=SALE))] == ["at_work"]
+
+
 def test_a_run_over_an_earlier_run_names_that() -> None:
     asked = case(states=[OPEN])
     source = Source(run="r1", run_id=1, purpose=Purpose.RETRY)

@@ -121,7 +121,15 @@ ROUTES = (
         "runs.skip",
         {"run": "r", "stage": "s", "reason": "x", "expected": ANYTHING},
     ),
-    Route("POST", "/v1/runs/r/retry", {}, 201, "reruns.retry", {"run": "r", "version": None}),
+    Route("POST", "/v1/runs/r/retry", {}, 201, "reruns.retry", {"run": "r", "version": None, "with_cancelled": False}),
+    Route(
+        "POST",
+        "/v1/runs/r/retry",
+        {"version": "2", "with_cancelled": True},
+        201,
+        "reruns.retry",
+        {"run": "r", "version": "2", "with_cancelled": True},
+    ),
     Route("GET", "/v1/runs/r/rollback?version=1.0", None, 200, "reruns.consequence", {"run": "r", "version": "1.0"}),
     Route(
         "POST",

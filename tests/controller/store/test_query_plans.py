@@ -45,7 +45,9 @@ HOT: dict[str, Callable[[SqlTransaction], object]] = {
     "members_among": lambda tx: tx.targets.members_among(1, [1, 2]),
     "next_id": lambda tx: tx.targets.next_id(1),
     "candidates": lambda tx: tx.devices.candidates([1, 2]),
-    "unsuccessful": lambda tx: tx.targets.unsuccessful((1, 2)),
+    "unsuccessful": lambda tx: [
+        tx.targets.unsuccessful((1, 2), with_cancelled=cancelled) for cancelled in (False, True)
+    ],
     "reached": lambda tx: tx.targets.reached((1, 2)),
     "note_previous": lambda tx: tx.targets.note_previous([1, 2], app=AppName("shop")),
     "get": lambda tx: tx.targets.get([1, 2]),

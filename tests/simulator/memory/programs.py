@@ -245,7 +245,8 @@ def page_of_targets(tx: Transaction, run_id: int, stage: int | None, state: Targ
 
 
 def past_targets(tx: Transaction, stages: tuple[int, ...]) -> Any:
-    return tx.targets.unsuccessful(stages), tx.targets.reached(stages)
+    unsuccessful = [tx.targets.unsuccessful(stages, with_cancelled=cancelled) for cancelled in (False, True)]
+    return unsuccessful, tx.targets.reached(stages)
 
 
 def note_previous(tx: Transaction, places: list[tuple[int, int, int, int]], app: str) -> Any:

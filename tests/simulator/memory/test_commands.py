@@ -102,8 +102,9 @@ def test_control_commands_are_found_by_device_and_dropped(tx: Transaction, run: 
     tx.commands.add([*controls, command(1, run, target(run, 1, 1))])
     assert [c.seq for c in tx.commands.controls_for([1, 2])] == [6, 7, 8]
     assert [c.seq for c in tx.commands.controls_for([1])] == [6, 8]
-    tx.commands.drop([])
-    tx.commands.drop([1, 4])
+    assert tx.commands.drop([]) == []
+    assert tx.commands.drop([4, 1, 1, 99]) == [1, 4]
+    assert tx.commands.drop([1, 4]) == []
     assert [c.seq for c in tx.commands.controls_for([1, 2, 3])] == [7, 8]
     assert [stored(tx, n).state for n in (6, 1)] == [CommandState.DONE] * 2
     assert tx.commands.unsent_count() == 2
@@ -114,6 +115,21 @@ def test_a_target_that_is_named_twice_is_closed_once(tx: Transaction, run: RunRe
     tx.commands.add([command(1, run, mine)])
     assert tx.commands.close([mine.id, mine.id]) == [1]
     assert tx.commands.open_for(mine.id) == []
+
+
+def test_a_transaction_says_what_it_has_closed_in_whatever_way(store: Either) -> None:
+    def first(tx: Transaction) -> list[int]:
+        add_devices(tx, 5)
+        run = add_run(tx)
+        add(tx, run)
+        tx.commands.mark_sent([5], again_at=at(50))
+        tx.commands.drop([3])
+        tx.commands.close([target(run, 1, 1).id])
+        tx.commands.void(run_id=run.id, stage=0)
+        return list(tx.commands.closed)
+
+    assert write(store, first) == [3, 1, 2]
+    assert write(store, lambda tx: list(tx.commands.closed)) == []
 
 
 def test_voiding_one_stage_leaves_the_rest(tx: Transaction, run: RunRecord) -> None:

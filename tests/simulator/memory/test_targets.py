@@ -249,18 +249,20 @@ def test_what_an_ended_run_left_is_found_by_its_stages(tx: Transaction, run: Run
     failed: dict[str, Any] = {"state": TargetState.FAILED, "attempt": 2}
     missed: dict[str, Any] = {"state": TargetState.TIMED_OUT}
     add(tx, target(run, 1, 1, **failed), target(run, 2, 2, **missed), target(run, 3, 3))
+    add(tx, target(run, 4, 6, state=TargetState.CANCELLED))
     add(tx, target(run, 1, 4, stage=1, **failed), target(run, 2, 5, stage=1, state=TargetState.SUCCEEDED, attempt=1))
     tx.devices.set_blocked(DeviceId("kiosk-0001"), is_blocked=True)
     tx.devices.save_installed([(2, [installed("shop", "2.1")], True)])
 
-    found = tx.targets.unsuccessful(run.stage_ids)
+    found = tx.targets.unsuccessful(run.stage_ids, with_cancelled=False)
     assert [(one.device_id, one.is_blocked, one.is_broken) for one in found] == [
         (1, True, False),
         (2, False, True),
         (4, False, False),
     ]
     assert found[1].installed == (installed("shop", "2.1"),)
-    assert [one.device_id for one in tx.targets.unsuccessful(run.stage_ids[1:])] == [4]
+    assert [one.device_id for one in tx.targets.unsuccessful(run.stage_ids[1:], with_cancelled=False)] == [4]
+    assert [one.device_id for one in tx.targets.unsuccessful(run.stage_ids, with_cancelled=True)] == [1, 2, 6, 4]
     assert [one.device_id for one in tx.targets.reached(run.stage_ids)] == [1, 4, 5]
 
 

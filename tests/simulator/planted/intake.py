@@ -22,6 +22,7 @@ from simulator.memory.log import MemoryLog
 from simulator.memory.targets import MemoryTargets
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import NothingAfterThePause
+from simulator.virtual.laws.joining import NewcomersJoin
 from simulator.virtual.laws.membership import OnlyMembers
 from simulator.virtual.laws.outbox import CommittedBeforeSent
 from simulator.virtual.laws.pace import InFlightIsBounded
@@ -107,6 +108,16 @@ def broken_device_is_not_marked(patch: pytest.MonkeyPatch) -> None:
         return mended
 
     wrap(patch, reports._Folding, "_ended", around)
+
+
+@planted("Who comes to match a stage by what a hello says does not join it.", NewcomersJoin)
+def hello_overlooks_newcomers(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, hello, "take_in", lambda _: lambda *_given: {})
+
+
+@planted("Who comes to match a stage by what a report says does not join it.", NewcomersJoin)
+def report_overlooks_newcomers(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, reports, "take_in", lambda _: lambda *_given: {})
 
 
 @planted("The audit log begins a new chain after each restart.", LIVENESS)

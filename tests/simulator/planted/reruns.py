@@ -9,6 +9,7 @@ import pytest
 from controller.app import membership, reruns
 from controller.app.records import PastTarget
 from controller.domain import settle
+from controller.domain.pipeline import OnFailure
 from controller.domain.rerun import LeftOut, Purpose, Source
 from controller.domain.states import RunState
 from protocol.messages import InstalledRelease
@@ -78,6 +79,14 @@ def rollback_begins_before_the_run_has_ended(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, settle._Decision, "end", around)
 
 
+@planted("A stage that fails takes nobody back, though it says that it does.", BackToWhatWasThere)
+def failing_stage_takes_nobody_back(patch: pytest.MonkeyPatch) -> None:
+    def around(fail: Any) -> Any:
+        return lambda self, stage, reason: fail(self, replace(stage, on_failure=OnFailure.STOP_RUN), reason)
+
+    wrap(patch, settle._Decision, "_fail", around)
+
+
 @planted("A rollback leaves out one of the devices that could go back.", BackToWhatWasThere)
 def device_is_not_taken_back(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, MemoryTargets, "reached", lambda reached: lambda self, stage_ids: reached(self, stage_ids)[:-1])
@@ -85,7 +94,7 @@ def device_is_not_taken_back(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A retry tries everybody again.", RetriesWhatFailed)
 def retry_takes_those_who_succeeded(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(MemoryTargets, "unsuccessful", MemoryTargets.reached)
+    wrap(patch, MemoryTargets, "unsuccessful", lambda _: lambda self, ids, **_given: self.reached(ids))
 
 
 @planted("A retry leaves out those who were missed.", RetriesWhatFailed, first_seed=50)
