@@ -1,5 +1,6 @@
 """Clock, graph, selector, counters, gates and definitions: tables of cases."""
 
+import math
 from graphlib import CycleError
 from itertools import pairwise
 from typing import Any
@@ -10,10 +11,20 @@ from hypothesis import given
 
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally, folded
-from controller.domain.gates.judgement import failures_allowed, is_breached, is_success, read
+from controller.domain.gates.judgement import alpha_of, failures_allowed, is_breached, is_success, read
 from controller.domain.graph import find_cycle, in_order
 from controller.domain.model import StageRun, create, run_changed, stage_changed
-from controller.domain.pipeline import Denominator, FailureLimit, Gate, Pipeline, Stage, Targets, Trigger, validate
+from controller.domain.pipeline import (
+    Denominator,
+    FailureLimit,
+    Gate,
+    Pipeline,
+    Sequential,
+    Stage,
+    Targets,
+    Trigger,
+    validate,
+)
 from controller.domain.query import Described, matches
 from controller.domain.selector import Exclusion, exclusion, formula_of, is_left_out, position
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, STOPS, RunState, StageState
@@ -173,35 +184,68 @@ def test_a_counter_never_falls_below_zero() -> None:
 # --- gates ------------------------------------------------------------------------------------------------------
 
 
-def gate(**limit: Any) -> Gate:
-    return Gate(failures=FailureLimit(**limit))
+def gated(gate: Gate, *others: Gate, alpha: float = 1.0) -> Pipeline:
+    """Return a pipeline of stages with these gates; the first is looked at."""
+    stages = tuple(stage(f"s{index}", gate=one) for index, one in enumerate((gate, *others)))
+    return Pipeline(name="weekly", stages=stages, alpha_percent=alpha)
+
+
+def limited(**limit: Any) -> Pipeline:
+    return gated(Gate(sequential=None, failures=FailureLimit(**limit)))
 
 
 ALLOWED = [
-    (gate(count=3), Tally(queued=100), 3),
-    (gate(count=0), Tally(started=100), 0),
-    (gate(percent=5, min_sample=20), Tally(queued=100), 1),
-    (gate(percent=5, min_sample=20), Tally(queued=60, succeeded=40, started=40), 2),
-    (gate(percent=5, min_sample=20), Tally(queued=10), 0),
-    (gate(percent=100), Tally(queued=10, started=4), 4),
-    (gate(percent=0), Tally(started=1_000), 0),
-    (gate(percent=0.1, of=Denominator.TARGETS), Tally(queued=3_000), 3),
-    (gate(percent=29, of=Denominator.TARGETS), Tally(queued=100), 29),
-    (gate(percent=50, of=Denominator.FINISHED), Tally(succeeded=2, failed=2, queued=9), 2),
+    (limited(count=3), Tally(queued=100), 3),
+    (limited(count=0), Tally(started=100), 0),
+    (limited(percent=5, min_sample=20), Tally(queued=100), 1),
+    (limited(percent=5, min_sample=20), Tally(queued=60, succeeded=40, started=40), 2),
+    (limited(percent=5, min_sample=20), Tally(queued=10), 0),
+    (limited(percent=100), Tally(queued=10, started=4), 4),
+    (limited(percent=0), Tally(started=1_000), 0),
+    (limited(percent=0.1, of=Denominator.TARGETS), Tally(queued=3_000), 3),
+    (limited(percent=29, of=Denominator.TARGETS), Tally(queued=100), 29),
+    (limited(percent=50, of=Denominator.FINISHED), Tally(succeeded=2, failed=2, queued=9), 2),
+    (gated(Gate()), Tally(exposed=2), 1),
+    (gated(Gate()), Tally(exposed=49), 5),
+    (gated(Gate()), Tally(exposed=396), 19),
+    (gated(Gate(failures=FailureLimit(count=4))), Tally(exposed=49), 4),
+    (gated(Gate(failures=FailureLimit(count=9))), Tally(exposed=49), 5),
+    (gated(Gate(sequential=None)), Tally(exposed=49), None),
 ]
 
 
-@pytest.mark.parametrize(("gate", "tally", "expected"), ALLOWED)
-def test_failures_allowed(gate: Gate, tally: Tally, expected: int) -> None:
-    assert failures_allowed(gate, tally) == expected
+@pytest.mark.parametrize(("pipeline", "tally", "expected"), ALLOWED)
+def test_failures_allowed(pipeline: Pipeline, tally: Tally, expected: int | None) -> None:
+    assert failures_allowed(pipeline, 0, tally) == expected
 
 
 def test_a_breach_is_one_failure_more_than_allowed_or_accepted() -> None:
-    limit = gate(count=2)
-    assert not is_breached(limit, Tally(blamed=2), accepted=0)
-    assert is_breached(limit, Tally(blamed=3), accepted=0)
-    assert not is_breached(limit, Tally(blamed=3), accepted=3)
-    assert is_breached(limit, Tally(blamed=4), accepted=3)
+    limit = limited(count=2)
+    assert not is_breached(limit, 0, Tally(blamed=2), accepted=0)
+    assert is_breached(limit, 0, Tally(blamed=3), accepted=0)
+    assert not is_breached(limit, 0, Tally(blamed=3), accepted=3)
+    assert is_breached(limit, 0, Tally(blamed=4), accepted=3)
+
+
+@given(
+    st.integers(1, 5_000).flatmap(lambda exposed: st.tuples(st.just(exposed), st.integers(0, exposed))),
+    st.sampled_from([Gate(), Gate(failures=FailureLimit(count=40)), Gate(sequential=Sequential(above=0.5))]),
+)
+def test_a_gate_breaches_on_the_failure_that_it_names(counts: tuple[int, int], gate: Gate) -> None:
+    exposed, blamed = counts
+    pipeline, tally = gated(gate, Gate()), Tally(exposed=exposed, started=exposed, blamed=blamed)
+    reading = read(pipeline, 0, tally)
+    assert reading.stops_on is not None
+    assert is_breached(pipeline, 0, tally, accepted=0) is (blamed >= reading.stops_on)
+
+
+def test_the_stages_of_a_pipeline_share_its_alpha() -> None:
+    half = Gate(sequential=Sequential(alpha_percent=0.5))
+    assert alpha_of(gated(Gate()), 0) == pytest.approx(0.01)
+    assert [alpha_of(gated(Gate(), Gate(sequential=None), half, Gate()), at) for at in (0, 2, 3)] == pytest.approx(
+        [0.0025, 0.005, 0.0025]
+    )
+    assert failures_allowed(gated(Gate(), *[Gate()] * 9), 0, Tally(exposed=2)) == 2
 
 
 @pytest.mark.parametrize(
@@ -219,7 +263,20 @@ def test_success_is_a_share_of_those_that_count(percent: float, tally: Tally, ex
 
 
 def test_a_gate_reads_itself_out() -> None:
-    assert read_out(gate(count=1), Tally(started=5, blamed=1)) == "1 of 5 started failed; stops on failure 2"
+    tally = Tally(started=5, exposed=5, blamed=1)
+    assert str(read(limited(count=1), 0, tally)) == "1 of 5 started failed; stops on failure 2"
+    assert str(read(gated(Gate()), 0, tally)) == "1 of 5 started failed; stops on failure 3 (evidence 2.4 of 100)"
+    assert str(read(gated(Gate(sequential=None)), 0, tally)) == "1 of 5 started failed"
+
+
+def test_a_gate_shows_where_the_share_of_failures_lies() -> None:
+    evidence = read(gated(Gate()), 0, Tally(exposed=50, blamed=6)).evidence
+    assert evidence is not None
+    assert evidence.low < 6 / 50 < evidence.high
+    assert (evidence.threshold, evidence.above_percent, evidence.alpha_percent) == (100, 2, 1)
+    everything = read(gated(Gate()), 0, Tally(exposed=100_000, blamed=100_000)).evidence
+    assert everything is not None
+    assert everything.value < math.inf
 
 
 # --- tables and definitions -------------------------------------------------------------------------------------

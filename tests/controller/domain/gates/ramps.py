@@ -48,7 +48,9 @@ def ended(rule: Rule, devices: int, *, rates: Sequence[float], budget: int, abov
         for (exposed, failed), weight in states.items():
             batch = rule(exposed, failed, spent)
             if not batch:
-                end.done, end.held = (end.done + weight, end.held) if exposed == devices else (end.done, end.held + weight)
+                end.done, end.held = (
+                    (end.done + weight, end.held) if exposed == devices else (end.done, end.held + weight)
+                )
                 continue
             reached = exposed + batch
             masses = probable(batch, rates[min(spent, len(rates) - 1)])
