@@ -58,7 +58,7 @@ def precondition_is_turned_around(patch: pytest.MonkeyPatch) -> None:
 
 @planted("Who waited for the end of a hold is not judged anew.", LIVENESS)
 def lifted_hold_frees_nobody(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, restraining, "judge_again", lambda _: lambda *_given: None)
+    wrap(patch, restraining, "notice", lambda _: lambda *_given: None)
 
 
 @planted("Who found a site full is not judged anew when there is room.", LIVENESS)
