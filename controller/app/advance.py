@@ -4,7 +4,7 @@
 ([Note(kind='opened', stage=None, text='', by='', evidence='')], [Release(stage=0, count=2)])
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -343,19 +343,14 @@ def let_happen(advance: Advance, events: Mapping[int, Event]) -> None:
         advance.run(run_id, events[run_id])
 
 
-def wake_runs(advance: Advance, run_ids: Iterable[int], *, joined: Mapping[int, Event] | None = None) -> None:
-    """Let runs look again at what they may do: a device came online or became free, or has *joined* them."""
-    let_happen(advance, {**dict.fromkeys(run_ids, Woken(at=advance.at)), **(joined or {})})
+def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:
+    """Let runs look again at what they may do."""
+    let_happen(advance, dict.fromkeys(run_ids, Woken(at=advance.at)))
 
 
 def may_admit(record: RunRecord) -> bool:
     """Say whether a run lets devices begin at all; while it does not, there is no point in judging any."""
     return record.run.state is RunState.RUNNING and not record.run.is_paused and record.run.freeze is None
-
-
-def judge_again(advance: Advance, device_ids: Collection[int]) -> None:
-    """Let runs judge devices anew of which something changed that admission asks about."""
-    wake_runs(advance, advance.tx.targets.unblock(device_ids))
 
 
 def judge_reason_again(advance: Advance, run_ids: Iterable[int], reason: BlockReason) -> None:

@@ -5,14 +5,15 @@ from typing import Final
 
 from controller.app import audit, cursors, tokens
 from controller.app.access import Actor, Permission
-from controller.app.advance import Advance, judge_again
+from controller.app.advance import Advance
+from controller.app.changes import notice
 from controller.app.conditions import ANYTHING, Expected, labels_tag
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotAuthenticated, NotFound
-from controller.app.joining import notice
 from controller.app.once import once
 from controller.app.ports import IssuedCertificate
+from controller.app.presence import OFFLINE
 from controller.app.queries import formula_from
 from controller.app.records import DeviceRecord
 from controller.app.repositories import Transaction
@@ -72,6 +73,7 @@ async def enrol(
     def work(tx: Transaction, after: Consequences) -> None:
         if not tx.credentials.spend_claim(tokens.hash_of(claim), at=now):
             raise NotAuthenticated("the claim is not valid: unknown, expired or used up")
+        advance = Advance(controller, tx, after)
         known = tx.devices.by_names([name]).get(name)
         is_removed = known is not None and known.removed_at is not None
         if known is not None and known.is_blocked and not is_removed:
@@ -81,8 +83,9 @@ async def enrol(
         device_id = tx.devices.add(record)
         if is_removed:
             tx.devices.set_blocked(record.device, is_blocked=False)
-        tx.targets.unblock([device_id])
-        notice(controller, tx, after, [device_id])
+        tx.targets.set_ready([device_id], OFFLINE)
+        notice(advance, [device_id])
+        advance.finish()
 
     await controller.write(work)
     return Enrolment(
@@ -233,12 +236,11 @@ async def set_labels(
         found = find_present(controller, tx, device)
         if found.labels != labels:
             expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
-            tx.devices.set_labels(found.device, labels)
-            audit.record(tx, actor, "device.label", device, at=controller.clock.now())
             advance = Advance(controller, tx, after)
-            judge_again(advance, [found.id])
+            tx.devices.set_labels(found.device, labels)
+            audit.record(tx, actor, "device.label", device, at=advance.at)
+            notice(advance, [found.id])
             advance.finish()
-            notice(controller, tx, after, [found.id])
         return view_of(controller, tx, find(controller, tx, device))
 
     return await controller.write(work)
@@ -269,11 +271,13 @@ async def _set_blocked(controller: Controller, actor: Actor, device: str, reason
     actor.require(Permission.EDIT_DEVICES)
 
     def work(tx: Transaction, after: Consequences) -> None:
+        advance = Advance(controller, tx, after)
         found = find_present(controller, tx, device)
         tx.devices.set_blocked(found.device, is_blocked=is_blocked)
         verb = "device.block" if is_blocked else "device.unblock"
-        audit.record(tx, actor, verb, device, at=controller.clock.now(), reason=reason)
-        notice(controller, tx, after, [found.id])
+        audit.record(tx, actor, verb, device, at=advance.at, reason=reason)
+        notice(advance, [found.id])
+        advance.finish()
 
     await once(controller, actor, work, kind=type(None))
 

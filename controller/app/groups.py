@@ -5,17 +5,16 @@ from typing import Final
 
 from controller.app import audit
 from controller.app.access import Actor, Permission
-from controller.app.advance import Advance, judge_again, judge_reason_again
+from controller.app.advance import Advance
+from controller.app.changes import notice
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, InvalidRequest, NotFound
-from controller.app.joining import notice
 from controller.app.once import once
 from controller.app.queries import checked_path, parsed
 from controller.app.records import GroupRecord
 from controller.app.repositories import Transaction
 from controller.app.views import GroupChange, GroupView
-from controller.domain.admission import BlockReason
 from controller.domain.group import SEPARATOR, is_within, lineage
 from controller.domain.query import Formula
 from controller.domain.query.tree import InGroup
@@ -84,13 +83,12 @@ async def remove(controller: Controller, actor: Actor, *, path: str, recursive: 
         if not recursive and (below or counted.devices):
             held = f"{counted.devices_below} devices and {below} groups below it"
             raise Conflict(f"group {path!r} is not empty ({held}): empty it, or remove it recursively")
-        members = tx.devices.ids(InGroup(path)) if tx.runs.open_to_newcomers() else []
-        tx.groups.remove(path)
-        notice(controller, tx, after, members)
         advance = Advance(controller, tx, after)
-        judge_reason_again(advance, tx.runs.active_ids(), BlockReason.PRECONDITION)
+        members = tx.devices.ids(InGroup(path))
+        tx.groups.remove(path)
+        notice(advance, members)
+        audit.record(tx, actor, "group.remove", path, at=advance.at)
         advance.finish()
-        audit.record(tx, actor, "group.remove", path, at=controller.clock.now())
 
     await controller.write(work)
 
@@ -133,13 +131,12 @@ async def _change(
         _require(tx, path)
         ids = _ids(tx, devices, formula)
         act = tx.groups.add_members if is_added else tx.groups.drop_members
-        changed = act(path, ids)
-        notice(controller, tx, after, ids)
         advance = Advance(controller, tx, after)
-        judge_again(advance, ids)
-        advance.finish()
+        changed = act(path, ids)
+        notice(advance, ids)
         verb = "group.add" if is_added else "group.drop"
-        audit.record(tx, actor, verb, path, at=controller.clock.now(), reason=_said(devices, query, changed))
+        audit.record(tx, actor, verb, path, at=advance.at, reason=_said(devices, query, changed))
+        advance.finish()
         return GroupChange(path=path, found=len(ids), changed=changed)
 
     return await once(controller, actor, work, kind=GroupChange)

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from controller.app.advance import Advance, wake_runs
+from controller.app.advance import Advance
+from controller.app.changes import notice
 from controller.app.commands import outdated
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
 from controller.app.dispatch import RESEND_FIRST_MS
-from controller.app.joining import take_in
 from controller.app.records import DeviceRecord, RunRecord, SecurityRecord, Sender, TargetRecord
 from controller.app.releasing import policy_of
 from controller.app.repositories import Transaction
@@ -45,11 +45,7 @@ def greet(
     replies = [_reply(advance, device, hello) for device, hello in fresh]
     ids = [device.id for device, _ in fresh]
     changed = [device.id for device, _ in fresh if _is_news(known[device.name], device)]
-    if changed:
-        tx.targets.unblock(changed)
-    joined = take_in(advance, ids)
-    touched = tx.targets.set_ready(ids, controller.transport.instance)
-    wake_runs(advance, touched, joined=joined)
+    notice(advance, changed, online=ids)
     advance.finish()
     return replies
 

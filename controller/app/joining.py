@@ -10,27 +10,15 @@ The rules this module keeps:
 
 from collections.abc import Collection, Sequence
 
-from controller.app.advance import Advance, let_happen
-from controller.app.consequences import Consequences
-from controller.app.controller import Controller
+from controller.app.advance import Advance
 from controller.app.membership import Member
 from controller.app.records import Candidate, RunRecord
-from controller.app.repositories import Transaction
 from controller.domain import newcomers
 from controller.domain.events import Joined
 from controller.domain.query import Described, matches
 from controller.domain.selector import formula_of, is_left_out, position
 
 Known = Sequence[tuple[Candidate, Described]]
-
-
-def notice(controller: Controller, tx: Transaction, after: Consequences, device_ids: Collection[int]) -> None:
-    """Let devices join of which something has changed that stages ask about."""
-    if not device_ids or not tx.runs.open_to_newcomers():
-        return
-    advance = Advance(controller, tx, after)
-    let_happen(advance, take_in(advance, device_ids))
-    advance.finish()
 
 
 def take_in(advance: Advance, device_ids: Collection[int]) -> dict[int, Joined]:

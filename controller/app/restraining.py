@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from controller.app import audit
 from controller.app.access import Actor, Permission
-from controller.app.advance import Advance, judge_again
+from controller.app.advance import Advance
+from controller.app.changes import notice
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.devices import find_present, view_of
@@ -43,7 +44,6 @@ async def hold(
         kept = Hold(by=actor.name, reason=reason, at=advance.at, until=until)
         advance.tx.restraints.hold(found.id, kept)
         _call_back(advance, found)
-        judge_again(advance, [found.id])
 
     return await _restrain(controller, actor, device, reason, verb="device.hold", order=order)
 
@@ -58,7 +58,6 @@ async def unhold(controller: Controller, actor: Actor, *, device: str, reason: s
 
     def order(advance: Advance, found: DeviceRecord) -> None:
         advance.tx.restraints.unhold(found.id)
-        judge_again(advance, [found.id])
 
     return await _restrain(controller, actor, device, reason, verb="device.unhold", order=order)
 
@@ -76,7 +75,6 @@ async def pin(controller: Controller, actor: Actor, *, device: str, app: str, ve
         kept = Pin(app=app, versions=versions, by=actor.name, reason=reason, at=advance.at)
         advance.tx.restraints.pin(found.id, kept)
         _call_back(advance, found)
-        judge_again(advance, [found.id])
 
     said = f"{app} {versions}: {reason}"
     return await _restrain(controller, actor, device, reason, verb="device.pin", order=order, said=said)
@@ -92,7 +90,6 @@ async def unpin(controller: Controller, actor: Actor, *, device: str, app: str, 
 
     def order(advance: Advance, found: DeviceRecord) -> None:
         advance.tx.restraints.unpin(found.id, app)
-        judge_again(advance, [found.id])
 
     said = f"{app}: {reason}"
     return await _restrain(controller, actor, device, reason, verb="device.unpin", order=order, said=said)
@@ -108,6 +105,7 @@ async def _restrain(
         advance = Advance(controller, tx, after)
         found = find_present(controller, tx, device)
         order(advance, found)
+        notice(advance, [found.id])
         audit.record(tx, actor, verb, device, at=advance.at, reason=said or reason)
         advance.finish()
         return view_of(controller, tx, found)

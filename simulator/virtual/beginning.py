@@ -1,11 +1,11 @@
 """What exists before the first event: releases, trust, pipelines, jobs and enrolled devices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from agent.core.model import Durable, Trust
+from agent.core.model import Durable, Profile, Trust
 from controller.app import schedules
 from controller.app.records import DeviceRecord, JobRecord
 from controller.app.releases import record_of
@@ -15,10 +15,11 @@ from protocol.ids import AppName, DeviceId, Name, digest_of, name_of
 from protocol.messages import InstalledRelease
 from protocol.trust import FleetRoot, ReleaseFile, ReleaseInfo
 from protocol.units import DAY, Instant, later
-from simulator.virtual.device import INCARNATION
+from simulator.virtual.device import INCARNATION, NEW_PROFILE, PROFILE
 from simulator.virtual.draws import VERSIONS, Draws
 from simulator.virtual.keys import Keys
 from simulator.virtual.pipelines import GROUPS
+from simulator.virtual.places import CAPABILITY, TIMEZONE
 from simulator.virtual.server import DIRECTOR, TENANT, TIME
 from simulator.virtual.world import START
 
@@ -85,8 +86,8 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
     for number, (definition, priority) in enumerate(zip(draws.pipelines, draws.priorities, strict=True)):
         tx.catalog.add_revision(definition.name, definition, author="ann", at=START)
         tx.catalog.add_job(_starting(_job(definition.name, priority, draws), draws, number))
-    for device, ring in zip(draws.devices, draws.rings, strict=True):
-        tx.devices.add(_enrolled(device, ring, keys))
+    for number, device in enumerate(draws.devices):
+        tx.devices.add(_enrolled(device, labels_of(draws, number), keys))
     tx.groups.add(GROUPS, at=START)
     found = tx.devices.by_names([identity(device) for device in draws.devices])
     for device, groups in zip(draws.devices, draws.groups, strict=True):
@@ -96,7 +97,9 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
 
 
 def _job(name: str, priority: int, draws: Draws) -> JobRecord:
-    operation = Operation(app=APP, version=VERSIONS[-1] if draws.installed else VERSIONS[0])
+    requires = (CAPABILITY,) if draws.places is not None and draws.places.requires else ()
+    version = VERSIONS[-1] if draws.installed else VERSIONS[0]
+    operation = Operation(app=APP, version=version, requires=requires)
     return JobRecord(name=name, pipeline=name, operation=operation, priority=priority, created_at=START)
 
 
@@ -109,7 +112,21 @@ def _starting(job: JobRecord, draws: Draws, number: int) -> JobRecord:
     return msgspec.structs.replace(job, triggers=triggers, next_at=next_at, hook=draws.shape.hooks[number])
 
 
-def _enrolled(device: DeviceId, ring: str, keys: Keys) -> DeviceRecord:
+def labels_of(draws: Draws, number: int) -> dict[str, str]:
+    """Return the labels of a device at the beginning: its ring, and where that is drawn its time zone."""
+    zone = "" if draws.places is None else draws.places.zones[number]
+    return {"ring": draws.rings[number]} | ({TIMEZONE: zone} if zone else {})
+
+
+def profile_of(draws: Draws, number: int) -> Profile:
+    """Return what a device is, and tells of itself, at the beginning."""
+    places = draws.places
+    if places is None:
+        return PROFILE
+    return msgspec.structs.replace(NEW_PROFILE if places.are_new[number] else PROFILE, facts=places.facts[number])
+
+
+def _enrolled(device: DeviceId, labels: Mapping[str, str], keys: Keys) -> DeviceRecord:
     return DeviceRecord(
         device=device,
         name=identity(device),
@@ -117,7 +134,7 @@ def _enrolled(device: DeviceId, ring: str, keys: Keys) -> DeviceRecord:
         hardware_id=device,
         signing_key=keys.pair(device).public,
         sealing_key=bytes(32),
-        labels={"ring": ring},
+        labels=labels,
         certificate_serial="1",
         certificate_expires_at=EXPIRES,
         enrolled_at=START,

@@ -8,7 +8,7 @@ The rules this module keeps:
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, assert_never
 
@@ -51,12 +51,14 @@ from simulator.virtual.installer import NOTHING, Installer
 from simulator.virtual.journal import MortalJournal
 from simulator.virtual.keys import Pair
 from simulator.virtual.oracle import Oracle
+from simulator.virtual.places import CAPABILITY
 from simulator.virtual.ports import Killed
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
 
 PROFILE: Final = Profile(model="k1", agent="virtual", installers=frozenset({"archive"}))
+NEW_PROFILE: Final = replace(PROFILE, agent="virtual-2", capabilities=(CAPABILITY,))
 INCARNATION: Final = "1" * 16
 DIAL_MS_MAX: Final = 2_000
 DOUBLINGS_MAX: Final = 4
@@ -80,6 +82,7 @@ class Device:
         key: Pair,
         trusts: Sequence[Trust],
         kept: Durable | None = None,
+        profile: Profile = PROFILE,
     ) -> None:
         """Take the world, its name and key, and the states of trust it may have: the last is the newest.
 
@@ -93,6 +96,7 @@ class Device:
         self._oracle = oracle
         self._key = key
         self._trusts = trusts
+        self._profile = profile
         self._chance = world.chance(f"{label}/device")
         drift = world.draws.device.drift_ppm
         self._drift_ppm = self._chance.randint(min(0, drift), max(0, drift))
@@ -146,7 +150,7 @@ class Device:
                 journal=self.journal,
                 signer=self._key,
                 trust=self._trust,
-                profile=PROFILE,
+                profile=self._profile,
                 name=self.name,
                 incarnation=INCARNATION,
             )
@@ -180,6 +184,29 @@ class Device:
             self._world.scheduler.after(self._chance.randint(0, RESTART_MS), self.start)
         else:
             self._world.scheduler.after(off_ms, self.power_on)
+
+    # --- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def can_all(self) -> bool:
+        """Whether its agent can do what any operation may require."""
+        return CAPABILITY in self._profile.capabilities
+
+    def tells(self, facts: Mapping[str, str]) -> None:
+        """Tell something else of itself from the next hello on."""
+        self._world.say(self.label, f"will tell {dict(facts)}")
+        self._become(replace(self._profile, facts=facts))
+
+    def renew_agent(self) -> None:
+        """Run a newer agent, which keeps the journal of the old one."""
+        self._world.say(self.label, "gets a newer agent")
+        self._become(replace(NEW_PROFILE, facts=self._profile.facts))
+        self.crash()
+
+    def _become(self, profile: Profile) -> None:
+        self._profile = profile
+        if self._runtime is not None:
+            self._runtime.profile = profile
 
     # --- connection ---------------------------------------------------------------------------------------------
 

@@ -21,8 +21,9 @@ from protocol.units import MINUTE, SECOND
 from simulator.virtual import faults, people, pipelines
 from simulator.virtual.faults import BrokerDraw, ClocksDraw, ControllerDraw, DeviceDraw, NetworkDraw
 from simulator.virtual.gates import AdmissionDraw, asking, crowded, draw_admission
-from simulator.virtual.people import ConsentDraw, OperatorDraw
+from simulator.virtual.people import ConsentDraw, OperatorDraw, PathsDraw
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS, QUERIES
+from simulator.virtual.places import PlacesDraw, draw_places, placed
 from simulator.virtual.shapes import ShapeDraw, draw_shape
 
 REAL_KEYS_EVERY: Final = 50
@@ -34,6 +35,7 @@ RERUNS_EVERY: Final = 4
 RERUN_GAP_MS: Final = 15 * SECOND
 RERUN_CHAOS_MS: Final = 6 * MINUTE
 AGED_EVERY: Final = 8
+GROWING_EVERY: Final = 4
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +59,8 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     admission: AdmissionDraw | None = None
     chaos_ms: int
     floors: tuple[int, ...]
+    places: PlacesDraw | None = None
+    paths: PathsDraw = PathsDraw()
     installed: str = ""
     """The version that every device has from the beginning, nothing where they have none."""
 
@@ -220,6 +224,28 @@ def _admitted_slowly(chance: random.Random, world: Draws) -> Draws:
     return _with_stages(world, partial(crowded, chance))
 
 
+def _places(chance: random.Random, world: Draws) -> Draws:
+    """Let devices tell something of themselves, and stages go by it, in some worlds."""
+    places = draw_places(chance, world.devices)
+    if places is None or world.shape is not None:
+        return _with(world, places=places)
+    return _with(world, places=places, pipelines=tuple(placed(chance, one) for one in world.pipelines))
+
+
+def _growing(chance: random.Random, world: Draws) -> Draws:
+    """Let a run include whom another one brings to a version, in some of the worlds that have two jobs."""
+    if len(world.pipelines) == 1 or world.shape is not None or chance.randrange(GROWING_EVERY):
+        return world
+    first, second = world.pipelines
+    everybody = pipelines.changed(second, pipelines.of_everybody)
+    return _with(world, pipelines=(pipelines.changed(first, pipelines.of_whoever_comes), everybody))
+
+
+def _paths(chance: random.Random, world: Draws) -> Draws:
+    """Let people order from which versions releases may be installed."""
+    return _with(world, paths=people.draw_paths(chance))
+
+
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/clocks": _clocks,
     "draws/rates": _rates,
@@ -232,5 +258,8 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "reruns": _reruns,
     "draws/installed": _aged,
     "admission/rates": _admitted_slowly,
+    "draws/places": _places,
+    "draws/growing": _growing,
+    "draws/paths": _paths,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

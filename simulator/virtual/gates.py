@@ -46,7 +46,7 @@ def _stage(chance: random.Random, stage: Stage) -> Stage:
     return msgspec.structs.replace(
         stage,
         pace=Pace(max_in_flight=stage.pace.max_in_flight, per_site=site),
-        windows=_windows(chance) if not chance.randrange(3) else (),
+        windows=windows(chance) if not chance.randrange(3) else (),
         preconditions=chance.choice(PRECONDITIONS) if not chance.randrange(4) else "",
     )
 
@@ -61,7 +61,7 @@ def crowded(chance: random.Random, stage: Stage) -> Stage:
     )
 
 
-def _windows(chance: random.Random) -> tuple[Window, ...]:
+def windows(chance: random.Random) -> tuple[Window, ...]:
     """Return three minutes of each seven."""
     first = chance.randrange(PERIOD)
     minutes = [first + PERIOD * number for number in range(24 * 60 // PERIOD)]

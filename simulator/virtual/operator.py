@@ -87,6 +87,7 @@ class Operator:
         """Where that is drawn, stop everything now and then, and decide what a run waits for no longer."""
         self._team.begin()
         self._restrainer.begin()
+        self._restrainer.begin_paths()
         draws = self._world.draws.operator
         if draws.stop_gap_ms:
             self._after(draws.stop_gap_ms, self._stop_everything)

@@ -34,6 +34,12 @@ class ConsentDraw(msgspec.Struct, frozen=True, kw_only=True):
     relabel_gap_ms: int = 0
 
 
+class PathsDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """The mean time between two orders about an upgrade path in milliseconds, 0 for none."""
+
+    gap_ms: int = 0
+
+
 def draw_operator(chance: random.Random) -> OperatorDraw:
     """Return who acts; what is rarer is drawn by itself."""
     weights = {act: chance.choice((0, 1, 1, 3)) for act in ACTS}
@@ -50,3 +56,8 @@ def draw_consent(chance: random.Random) -> ConsentDraw:
         approve_gap_ms=chance.choice((5 * SECOND, 20 * SECOND)),
         relabel_gap_ms=chance.choice((5 * SECOND, 20 * SECOND)),
     )
+
+
+def draw_paths(chance: random.Random) -> PathsDraw:
+    """Return who says from which versions a release may be installed."""
+    return PathsDraw(gap_ms=0 if chance.randrange(6) else chance.choice((10 * SECOND, 40 * SECOND)))

@@ -19,7 +19,7 @@ from controller.app.records import (
     RunRecord,
     TargetRecord,
 )
-from controller.domain.admission import Hold
+from controller.domain.admission import Hold, UpgradePath
 from controller.domain.freeze import Freeze
 from controller.domain.pipeline import Pipeline
 from controller.domain.query import Described
@@ -39,7 +39,8 @@ Ran = tuple[RunRecord | None, RunRecord]
 class Commit:
     """One committed transaction: each write of a row, as the row was before and as it was then, in their order.
 
-    `described` has all that each changed device was in turn, from what it was before to what it is now.
+    `described` has all that each changed device was in turn, from what it was before to what it is now; `paths` has the
+    same of the ways to each version.
     """
 
     targets: list[Moved]
@@ -54,6 +55,7 @@ class Commit:
     gone: list[int]
     unseen: list[int]
     kept_out: list[TargetRecord]
+    paths: dict[str, list[UpgradePath | None]]
 
 
 @dataclass(slots=True)
@@ -84,6 +86,9 @@ class Picture:
     present: dict[int, int] = field(default_factory=dict)
     holds: dict[int, Hold] = field(default_factory=dict)
     pins: dict[int, str] = field(default_factory=dict)
+    paths: dict[str, UpgradePath] = field(default_factory=dict)
+    capabilities: dict[int, frozenset[str]] = field(default_factory=lambda: defaultdict(frozenset))
+    """What any agent of a device has ever been able to do."""
     members: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     counts: dict[tuple[int, int], dict[TargetState, int]] = field(
         default_factory=lambda: defaultdict(lambda: dict.fromkeys(TargetState, 0))
@@ -132,6 +137,7 @@ class Picture:
         self._take_devices(changes)
         self.authors |= {(name, revision): author for name, revision, author in changes.authors}
         described = self._describe(changes)
+        paths = self._take_paths(changes)
         return Commit(
             targets=targets,
             runs=runs,
@@ -145,11 +151,17 @@ class Picture:
             gone=changes.gone,
             unseen=changes.unseen,
             kept_out=changes.kept_out,
+            paths=paths,
         )
 
     def newest(self, pipeline: str) -> Pipeline:
         """Return the newest revision of a pipeline."""
         return self.revisions[pipeline][-1]
+
+    def goes_back(self, run: RunRecord) -> bool:
+        """Say whether a run takes devices back, or tries again one that did."""
+        source = run.plan.source
+        return source is not None and (source.purpose == "rollback" or self.goes_back(self.runs[source.run_id]))
 
     def starting(self, draws: Draws) -> list[str]:
         """Return the jobs that may still start runs by themselves."""
@@ -185,11 +197,21 @@ class Picture:
         self.run_ids[run.uid] = run.id
         return before, run
 
+    def _take_paths(self, changes: Changes) -> dict[str, list[UpgradePath | None]]:
+        turns: dict[str, list[UpgradePath | None]] = {}
+        for version, path in changes.paths:
+            turns.setdefault(version, [self.paths.pop(version, None)]).append(path)
+            self.paths.pop(version, None)
+            self.paths |= {} if path is None else {version: path}
+        return turns
+
     def _take_devices(self, changes: Changes) -> None:
         for device, is_blocked in changes.blocked:
             ids = {record.id for record in self.devices.values() if record.device == device}
             self.blocked = self.blocked | ids if is_blocked else self.blocked - ids
         self.present |= {device.id: device.instance for device in changes.hellos}
+        for hello in changes.hellos:
+            self.capabilities[hello.id] |= frozenset(hello.capabilities)
         for device_id in (*changes.gone, *changes.unseen):
             self.present.pop(device_id, None)
         for device_id, hold in changes.held:

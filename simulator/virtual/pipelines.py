@@ -27,9 +27,10 @@ from protocol.units import MINUTE, SECOND, Millis
 from simulator.virtual.shapes import left_open
 
 GROUPS: Final = ("eu", "eu/berlin", "europe", "us")
+NEWER: Final = 'app("shop").version >= "2"'
 QUERIES: Final = (
     'app("shop").version < "9"',
-    'app("shop").version >= "2"',
+    NEWER,
     '!(app("shop").version in ["10", "1.0"])',
     '!has(app("shop")) || app("shop").version == "1"',
     'group("eu") || labels.ring == "canary"',
@@ -104,6 +105,18 @@ def failing_late(stage: Stage) -> Stage:
     """Return a stage that fails, and asks nobody, when a device has failed; mostly others have succeeded by then."""
     gate = Gate(success_percent=100.0, failures=FailureLimit(count=1), on_breach=OnBreach.FAIL)
     return msgspec.structs.replace(stage, gate=gate, retry=Retry(attempts_max=1))
+
+
+def of_whoever_comes(stage: Stage) -> Stage:
+    """Return a stage that takes in, one after the other, who comes to have a newer version while it rolls out."""
+    wanted = Targets(query=NEWER, include_new=True)
+    gate = msgspec.structs.replace(stage.gate, success_percent=100.0)
+    return msgspec.structs.replace(stage, targets=wanted, gate=gate, pace=Pace(max_in_flight=1))
+
+
+def of_everybody(stage: Stage) -> Stage:
+    """Return a stage that takes all devices, at once."""
+    return msgspec.structs.replace(stage, targets=Targets(), trigger=Trigger.AUTOMATIC)
 
 
 def draw_stage(

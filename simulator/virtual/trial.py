@@ -12,7 +12,7 @@ import msgspec
 from controller.app.ports import Priority
 from controller.app.repositories import Store
 from protocol.units import MINUTE, SECOND
-from simulator.virtual.beginning import identity, kept, prepare, trusts
+from simulator.virtual.beginning import identity, kept, prepare, profile_of, trusts
 from simulator.virtual.connection import NOTICE_MS_MAX
 from simulator.virtual.device import Device
 from simulator.virtual.draws import VERSIONS, Draws
@@ -30,6 +30,7 @@ from simulator.virtual.ports import WallClock
 from simulator.virtual.scheduler import run_now
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
+from simulator.virtual.surroundings import Surroundings
 from simulator.virtual.waiting import Waiting
 from simulator.virtual.world import World
 
@@ -85,6 +86,7 @@ class Trial:
         self._devices = list(_devices(world, self._server, oracle, keys))
         self._operator = Operator(world, self._server, oracle)
         self._nemesis = Nemesis(world, network, self._server, self._devices)
+        self._surroundings = Surroundings(world, self._devices)
         self._ending = Ending(world, picture, self._devices)
         self._waiting = Waiting(picture)
 
@@ -98,6 +100,7 @@ class Trial:
             self._operator.begin()
             self._operator.begin_rare_acts()
             self._nemesis.begin()
+            self._surroundings.begin()
             events = self._play(until=world.now + self._draws.chaos_ms)
             self._heal()
             events += self._settle()
@@ -167,5 +170,7 @@ def _devices(world: World, server: Server, oracle: Oracle, keys: Keys) -> Iterat
                 world.sometimes(Sometimes.CLONED)
             label = device if not number else f"{device}'"
             name, key = identity(device), keys.pair(device)
-            begun_with = kept(name, world.draws)
-            yield Device(world, server, oracle, name=name, label=label, key=key, trusts=known, kept=begun_with)
+            begun_with, profile = kept(name, world.draws), profile_of(world.draws, index)
+            yield Device(
+                world, server, oracle, name=name, label=label, key=key, trusts=known, kept=begun_with, profile=profile
+            )

@@ -8,7 +8,7 @@ from controller.domain.pipeline import Stage, Targets
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
 from protocol.units import MINUTE
-from simulator.virtual.laws.admission import is_open
+from simulator.virtual.laws.admission import is_on_path, is_open
 from simulator.virtual.laws.selection import mismatch
 from simulator.virtual.picture import Picture
 
@@ -44,7 +44,10 @@ class Waiting:
             return False
         described = self._picture.described[row.device_id]
         is_fit = not stage.preconditions or not mismatch(Targets(query=stage.preconditions), described)
-        return is_fit and is_open(run, stage, self._picture.wall_now())
+        is_able = set(run.plan.operation.requires) <= self._picture.capabilities[row.device_id]
+        path = self._picture.paths.get(run.plan.operation.version)
+        leads = self._picture.goes_back(run) or is_on_path(path, described)
+        return is_fit and is_able and leads and is_open(run, stage, described, self._picture.wall_now())
 
     def _is_frozen(self, run: RunRecord) -> bool:
         now, name = self._picture.wall_now(), run.plan.pipeline.name

@@ -16,7 +16,7 @@ from controller.app.records import (
     TargetRecord,
 )
 from controller.app.repositories import Transaction
-from controller.domain.admission import Hold, Pin
+from controller.domain.admission import Hold, Pin, UpgradePath
 from controller.domain.freeze import Freeze
 from controller.domain.pipeline import Pipeline
 from protocol.ids import DeviceId
@@ -44,6 +44,7 @@ class Changes:
     channels: list[ChannelRecord] = field(default_factory=list)
     held: list[tuple[int, Hold | None]] = field(default_factory=list)
     pinned: list[tuple[int, str | None]] = field(default_factory=list)
+    paths: list[tuple[str, UpgradePath | None]] = field(default_factory=list)
     kept_out: list[TargetRecord] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
@@ -150,6 +151,10 @@ class _Restraints(_Watched):
     def unpin(self, device_id: int, app: str) -> bool:
         self._changes.pinned.append((device_id, None))
         return bool(self._inner.unpin(device_id, app))
+
+    def set_path(self, app: str, version: str, path: UpgradePath | None) -> None:
+        self._inner.set_path(app, version, path)
+        self._changes.paths.append((version, path))
 
 
 class _Runs(_Watched):

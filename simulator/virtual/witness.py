@@ -26,7 +26,10 @@ _KEPT_OUT: Final = {
     BlockReason.PRECONDITION: Sometimes.KEPT_OUT_PRECONDITION,
     BlockReason.WINDOW_CLOSED: Sometimes.KEPT_OUT_WINDOW,
     BlockReason.SITE_FULL: Sometimes.KEPT_OUT_SITE,
+    BlockReason.NOT_CAPABLE: Sometimes.KEPT_OUT_AGENT,
+    BlockReason.NO_PATH: Sometimes.KEPT_OUT_PATH,
 }
+_BY_HELLO: Final = {BlockReason.NOT_CAPABLE, BlockReason.PRECONDITION, BlockReason.WINDOW_CLOSED, BlockReason.NO_PATH}
 _BEGUN: Final = {
     "trigger:schedule": Sometimes.BEGAN_BY_SCHEDULE,
     "trigger:channel": Sometimes.BEGAN_BY_RELEASE,
@@ -40,14 +43,17 @@ class Witness(Observer):
     def __init__(self, world: World, picture: Picture) -> None:
         self._world = world
         self._picture = picture
+        self._kept_out: dict[int, BlockReason] = {}
+        """By row: what kept it out when it was judged last."""
 
     # --- the controller -----------------------------------------------------------------------------------------
 
     def committed(self, commit: Commit) -> Complaints:
         """Notice what rows, runs and reports did."""
+        self._let_in(commit)
         for before, row in commit.targets:
             if before is None:
-                self._joined(row)
+                self._joined(row, commit)
             elif before.target != row.target:
                 self._moved(before, row)
         if any(job.waiting is not None for job in commit.jobs):
@@ -58,12 +64,27 @@ class Witness(Observer):
             self._reported(report)
         for row in commit.kept_out:
             assert row.blocked is not None
+            self._kept_out[row.id] = row.blocked
             self._world.sometimes(_KEPT_OUT[row.blocked])
             self._world.say("row", f"{row.name} waits: {row.block_text}")
         return ()
 
-    def _joined(self, row: TargetRecord) -> None:
+    def _joined(self, row: TargetRecord, commit: Commit) -> None:
+        old = next((before for before, run in commit.runs if run.id == row.run_id), self._picture.runs[row.run_id])
+        if old is not None and old.run.stages[row.stage].is_frozen:
+            if any(hello.id == row.device_id for hello in commit.hellos):
+                self._world.sometimes(Sometimes.JOINED_BY_HELLO)
+            elif any(report.device_id == row.device_id for report in commit.reports):
+                self._world.sometimes(Sometimes.JOINED_BY_REPORT)
         self._world.say("row", f"{row.name} joins run {row.run_id} at {row.stage}/{row.id & 0xFFFFFFFF}")
+
+    def _let_in(self, commit: Commit) -> None:
+        """Notice who was kept out for what it had told, and begins in the transaction of its hello."""
+        told = {hello.id for hello in commit.hellos}
+        for _, row in commit.targets:
+            is_begun = row.target.state is TargetState.IN_PROGRESS
+            if is_begun and self._kept_out.pop(row.id, None) in _BY_HELLO and row.device_id in told:
+                self._world.sometimes(Sometimes.LET_IN_BY_HELLO)
 
     def _moved(self, before: TargetRecord, row: TargetRecord) -> None:
         old, new, sometimes = before.target, row.target, self._world.sometimes

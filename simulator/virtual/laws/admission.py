@@ -1,21 +1,28 @@
-"""Admission: nothing is sent to whom holds, pins, windows, preconditions or sites keep back, judged from outside."""
+"""Admission: nothing is sent to whom orders, hours, paths, sites or its own agent keep back, judged from outside."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
+from controller.domain.admission import UpgradePath
 from controller.domain.pipeline import Stage, Targets
+from controller.domain.query import Described
 from controller.domain.target import TargetState
 from protocol.messages import Op
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law
-from simulator.virtual.laws.selection import mismatch
+from simulator.virtual.laws.selection import mismatch, order
 from simulator.virtual.picture import Commit, Picture
+from simulator.virtual.places import TIMEZONE
 
 
 class OnlyAdmitted(Law):
-    """Nobody is commanded who is held or pinned, outside the window, against a precondition, or beyond its site."""
+    """Nobody is commanded who is held or pinned, outside the window, against a precondition, or beyond its site.
+
+    Nor is anybody whose agent cannot do what is required, or who has a version from which no path leads there; devices
+    that are taken back need no path.
+    """
 
     number = 2
 
@@ -59,9 +66,16 @@ class OnlyAdmitted(Law):
             yield f"a command for {row.name}, which is held"
         if pin is not None and pin != run.plan.operation.version:
             yield f"a command for {row.name} and {run.plan.operation.version}, and it is pinned to {pin}"
-        if not is_open(run, stage, command.created_at):
-            yield f"a command for {row.name} outside the windows of stage {stage.name}"
         turns = commit.described.get(row.device_id) or [self.picture.described[row.device_id]]
+        if not any(is_open(run, stage, turn, command.created_at) for turn in turns):
+            yield f"a command for {row.name} outside the windows of stage {stage.name} where it is"
+        missing = set(run.plan.operation.requires) - self.picture.capabilities[row.device_id]
+        if missing:
+            yield f"a command for {row.name}, whose agent has never been able to do {sorted(missing)}"
+        version = run.plan.operation.version
+        ways = commit.paths.get(version) or [self.picture.paths.get(version)]
+        if not self.picture.goes_back(run) and not any(is_on_path(way, turn) for way in ways for turn in turns):
+            yield f"a command for {row.name} and {version}, to which no path leads from {turns[-1].apps}"
         if stage.preconditions and all(mismatch(Targets(query=stage.preconditions), turn) for turn in turns):
             yield f"a command for {row.name} against the precondition {stage.preconditions}"
 
@@ -87,10 +101,25 @@ class OnlyAdmitted(Law):
         return ()
 
 
-def is_open(run: RunRecord, stage: Stage, at: int) -> bool:
-    """Say whether some window of a stage is open on its pipeline's clock: no device of a world has one of its own."""
+def is_open(run: RunRecord, stage: Stage, device: Described, at: int) -> bool:
+    """Say whether some window of a stage is open on a device's clock; on one that there is not none ever is."""
     if not stage.windows:
         return True
-    local = datetime.fromtimestamp(at / 1000, UTC).astimezone(ZoneInfo(run.plan.pipeline.timezone or "UTC"))
+    zone = device.labels.get(TIMEZONE) or device.facts.get(TIMEZONE) or run.plan.pipeline.timezone or "UTC"
+    try:
+        local = datetime.fromtimestamp(at / 1000, UTC).astimezone(ZoneInfo(zone))
+    except ZoneInfoNotFoundError:
+        return False
     minute = local.hour * 60 + local.minute
     return any(window.begin <= minute < window.end for window in stage.windows)
+
+
+def is_on_path(path: UpgradePath | None, device: Described) -> bool:
+    """Say whether a path leads on from what a device has; worlds draw no other ranges than these."""
+    return path is None or all(_leads(path, version) for _, version in device.apps)
+
+
+def _leads(path: UpgradePath, version: str) -> bool:
+    floors = [path.allowed.removeprefix(">="), *path.through]
+    is_far_enough = all(order(version, floor) >= 0 for floor in floors if floor)
+    return is_far_enough and (not path.forbidden or order(version, path.forbidden) != 0)

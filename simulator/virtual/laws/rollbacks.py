@@ -74,18 +74,12 @@ class BackToWhatWasThere(Law):
 
     def _wanted(self, run: RunRecord, device_id: int) -> frozenset[str]:
         source = run.plan.source
-        if source is None or not self._goes_back(run):
+        if source is None or not self.picture.goes_back(run):
             return frozenset({run.plan.operation.version})
         if source.version:
             return frozenset({source.version})
         past = self.picture.runs[source.run_id]
         return self._before(past, device_id) if source.purpose == "rollback" else self._wanted(past, device_id)
-
-    def _goes_back(self, run: RunRecord) -> bool:
-        source = run.plan.source
-        if source is None:
-            return False
-        return source.purpose == "rollback" or self._goes_back(self.picture.runs[source.run_id])
 
     # --- who goes back --------------------------------------------------------------------------------------------
 
@@ -113,7 +107,7 @@ class BackToWhatWasThere(Law):
     def _joined(self, commit: Commit, row: TargetRecord) -> Iterator[str]:
         run = self.picture.runs[row.run_id]
         source = run.plan.source
-        if source is None or not self._goes_back(run):
+        if source is None or not self.picture.goes_back(run):
             return
         if source.purpose == "rollback" and (source.run_id, row.device_id) not in self._had:
             yield f"{row.name} is taken back by {run.uid}, and {source.run} has never reached it"

@@ -83,7 +83,9 @@ def _texts(field: Field, device: Described) -> Iterable[str]:
             return [version for app, version in device.apps if app == wanted]
         case Model():
             return [device.model]
-        case Agent() | DeviceName() | Fact():
+        case Fact(key=key):
+            return [value for name, value in device.facts.items() if name == key]
+        case Agent() | DeviceName():
             raise AssertionError(f"no world draws {field}")
         case _:
             assert_never(field)
@@ -94,7 +96,7 @@ def _compares(field: Field, text: str, operator: Operator, value: Value) -> bool
     if not isinstance(field, AppVersion):
         assert operator is Operator.EQUAL, "no world asks for the order of texts"
         return text == value
-    sign = _order(text, value)
+    sign = order(text, value)
     match operator:
         case Operator.EQUAL:
             return sign == 0
@@ -110,7 +112,7 @@ def _compares(field: Field, text: str, operator: Operator, value: Value) -> bool
             assert_never(operator)
 
 
-def _order(one: str, other: str) -> int:
+def order(one: str, other: str) -> int:
     """Return 0 where two versions are equal, a number below or above 0 where the first is lower or higher."""
     ours, theirs = [int(part) for part in one.split(".")], [int(part) for part in other.split(".")]
     length = max(len(ours), len(theirs))

@@ -4,9 +4,11 @@ from datetime import UTC
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from controller.app import admitting, restraining
-from controller.app.admitting import Admitting
+from controller.app import admitting, hello, paths, restraining
+from controller.app.admitting import TIMEZONE, Admitting
+from controller.app.records import DeviceRecord
 from controller.domain import admission, query
 from simulator.memory.targets import MemoryTargets
 from simulator.virtual.laws.admission import OnlyAdmitted
@@ -56,9 +58,50 @@ def precondition_is_turned_around(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, query, "matches", lambda matches: lambda *given: not matches(*given))
 
 
+@planted("Nobody looks from which versions a release may be installed.", OnlyAdmitted)
+def paths_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, admission, "_off_the_path", lambda _: lambda *_given: iter(()))
+
+
+@planted("Versions that must be passed are passed over.", OnlyAdmitted)
+def steps_of_a_path_are_passed_over(patch: pytest.MonkeyPatch) -> None:
+    def around(off_the_path: Any) -> Any:
+        return lambda device, app, path: off_the_path(device, app, replace(path, through=()))
+
+    wrap(patch, admission, "_off_the_path", around)
+
+
+@planted("Agents are given what they cannot do.", OnlyAdmitted)
+def capabilities_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, Admitting, "_rules_of", lambda rules_of: lambda *given: replace(rules_of(*given), requires=()))
+
+
+@planted("Windows go by the clock of the pipeline, wherever a device is.", OnlyAdmitted)
+def windows_forget_where_devices_are(patch: pytest.MonkeyPatch) -> None:
+    def around(applicant: Any) -> Any:
+        return lambda self, device, *rest: applicant(self, _nowhere(device), *rest)
+
+    wrap(patch, Admitting, "_applicant", around)
+
+
+def _nowhere(device: DeviceRecord) -> DeviceRecord:
+    told = [{name: text for name, text in said.items() if name != TIMEZONE} for said in (device.labels, device.facts)]
+    return replace(device, labels=told[0], facts=told[1])
+
+
+@planted("A device that tells something else of itself is not judged anew.", LIVENESS)
+def news_of_a_hello_free_nobody(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, hello, "_is_news", lambda _: lambda *_given: False)
+
+
+@planted("Who waited for a path is not judged anew when there is another one.", LIVENESS)
+def new_path_frees_nobody(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, paths, "judge_reason_again", lambda _: lambda *_given: None)
+
+
 @planted("Who waited for the end of a hold is not judged anew.", LIVENESS)
 def lifted_hold_frees_nobody(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, restraining, "judge_again", lambda _: lambda *_given: None)
+    wrap(patch, restraining, "notice", lambda _: lambda *_given: None)
 
 
 @planted("Who found a site full is not judged anew when there is room.", LIVENESS)
