@@ -214,8 +214,9 @@ class FailuresPart(Part):
     """
 
     above: Tolerated | None = None
-    """The share of failures that is tolerated. A build that fails no more often is stopped with the probability `alpha`
-    at most, however often one looks, and however late devices report."""
+    """The share of failures that is tolerated, 2% unless told otherwise; there is no test where only `more_than` is
+    given. A build that fails no more often is stopped with the probability `alpha` at most, however often one
+    looks, and however late devices report."""
     alpha: Probability | None = None
     """How likely the test may be wrong. When left out, the stage's share of the pipeline's `alpha`."""
     more_than: Limit | None = None
@@ -227,16 +228,17 @@ class FailuresPart(Part):
     """Of how many devices a fixed share is taken at least, or of all that the stage has where those are fewer."""
 
     @model_validator(mode="after")
-    def _says_something(self) -> "FailuresPart":
-        if self.above is None and self.more_than is None:
-            raise ValueError("expected 'above', 'more_than', or both")
-        if self.above is None and self.alpha is not None:
+    def _is_of_a_test(self) -> "FailuresPart":
+        if self.alpha is not None and self.sequential() is None:
             raise ValueError("'alpha' is of the test that 'above' asks for")
         return self
 
     def sequential(self) -> domain.Sequential | None:
-        """Return the test, in the domain's own."""
-        return None if self.above is None else domain.Sequential(above=self.above, alpha_percent=self.alpha)
+        """Return the test, in the domain's own; there is one unless only a fixed limit is asked for."""
+        if self.above is None and self.more_than is not None:
+            return None
+        above = domain.Sequential().above if self.above is None else self.above
+        return domain.Sequential(above=above, alpha_percent=self.alpha)
 
     def limit(self) -> domain.FailureLimit | None:
         """Return the fixed limit, in the domain's own."""
@@ -248,7 +250,6 @@ class FailuresPart(Part):
 
 def _failures_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"const": IGNORED}, *(one for one in schema["anyOf"] if one.get("type") != "null")]
-    schema["default"] = {"above": render_percent(domain.Sequential().above)}
 
 
 class GatePart(Part):
@@ -261,9 +262,7 @@ class GatePart(Part):
     opened. Without it the stage waits for all of them."""
     soak: Span = span_field(domain.Gate().soak_ms)
     """How long the stage must hold after its success before it passes; failures still count."""
-    failures: Annotated[FailuresPart | None, Field(json_schema_extra=_failures_schema)] = FailuresPart(
-        above=domain.Sequential().above
-    )
+    failures: Annotated[FailuresPart | None, Field(json_schema_extra=_failures_schema)] = FailuresPart()
     """How many failures are too many; when left out, the test `{above: 2%}`. `ignored`: no number is."""
     on_breach: Annotated[OnBreach, Enumerated] = domain.Gate().on_breach
     """`fail`: the stage fails. `pause`: the run is paused, for a person to decide. `alert`: the run's timeline says so,

@@ -116,7 +116,6 @@ triggers:
         (
             "stages[0].need | 5:5: unknown field; did you mean 'needs'?",
             "stages[0].gate.sucess | 6:12: unknown field; did you mean 'success'?",
-            "stages[0].gate.failures.more_than | 6:35: the field 'more_than' is missing",
             "stages[0].gate.failures.morethan | 6:36: unknown field; did you mean 'more_than'?",
             (
                 "stages[0].zzz | 7:5: unknown field; known are allow_empty, gate, name, needs, on_failure, pace, "
@@ -183,7 +182,7 @@ triggers:
                 "stages[0].gate.straggler_after | 9:44: expected a span with its unit, such as '10m', '2h' or '7d', "
                 "found 10"
             ),
-            "stages[0].gate.on_breach | 9:59: expected 'pause' or 'fail', found 'stop'",
+            "stages[0].gate.on_breach | 9:59: expected 'pause', 'fail' or 'alert', found 'stop'",
             (
                 "stages[0].gate.failures.more_than | 9:87: expected a share such as '5%' or a count of devices such as 3, "
                 "found 2.5"

@@ -33,8 +33,10 @@ from controller.domain.pipeline import (
     Pace,
     PerSite,
     Pipeline,
+    Ramp,
     Retry,
     Rollback,
+    Sequential,
     Stage,
     Targets,
     Timeouts,
@@ -67,13 +69,14 @@ stages:
       max_in_flight: 20
       per_minute: {start: 10, factor: 2, every: 100, max: 1000}
       per_site: {label: store, max: 2}
+      ramp: {risk: 12, delta: 5%, rounds: 9, soak: 10m}
     windows: [{days: [sat, fri], from: "22:00", to: "04:00"}, {from: "0:00", to: "24:00"}]
     preconditions: facts.battery >= 20
     gate:
       success: 95%
       straggler_after: 1h
       soak: 30m
-      failures: {more_than: "5%", of: sent, min_sample: 20}
+      failures: {above: 3%, alpha: 0.25%, more_than: "5%", of: sent, min_sample: 20}
       on_breach: pause
     timeouts: {accept: 5m, lease: 2h, attempt: 6h, queued: 1d, stage: 1d12h}
     retry: {attempts: 5, backoff: 90s}
@@ -106,6 +109,7 @@ CANARY = Stage(
         max_in_flight=20,
         per_minute=Growth(start=10, factor=2.0, every=100, max=1000),
         per_site=PerSite(label="store", max=2),
+        ramp=Ramp(risk=12, delta_percent=5.0, rounds=9, soak_ms=10 * MINUTE),
     ),
     windows=(Window(days=(Day.FRI, Day.SAT), begin=22 * 60, end=4 * 60), Window(begin=0, end=MINUTES)),
     preconditions="facts.battery >= 20",
@@ -113,6 +117,7 @@ CANARY = Stage(
         success_percent=95.0,
         straggler_after_ms=HOUR,
         soak_ms=30 * MINUTE,
+        sequential=Sequential(above=3.0, alpha_percent=0.25),
         failures=FailureLimit(percent=5.0, of=Denominator.SENT, min_sample=20),
         on_breach=OnBreach.PAUSE,
     ),
@@ -128,7 +133,7 @@ REST = Stage(
     needs=(StageName("canary"),),
     when='count("canary", state == "succeeded") > 10',
     delay_ms=10 * MINUTE,
-    gate=Gate(failures=FailureLimit(count=3)),
+    gate=Gate(sequential=None, failures=FailureLimit(count=3)),
 )
 SHOP = Pipeline(
     name="shop",
@@ -218,12 +223,19 @@ limits = st.one_of(
     st.builds(FailureLimit, percent=percents, of=st.sampled_from(Denominator), min_sample=counts),
 )
 
+alphas = st.floats(0.0001, 0.1).map(lambda percent: round(percent, 6))
+tests = st.builds(Sequential, above=st.floats(0.01, 50), alpha_percent=st.none() | alphas)
+ramps = st.builds(
+    Ramp, risk=st.none() | counts, delta_percent=alphas, rounds=st.integers(1, 100), soak_ms=st.integers(0, 10**9)
+)
+
 
 @st.composite
 def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
     devices = draw(st.lists(names, max_size=4, unique=True))
     cut = draw(st.integers(0, len(devices)))
     trigger = draw(st.sampled_from(Trigger))
+    test = draw(st.none() | tests)
     return Stage(
         name=StageName(name),
         needs=tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3))) if earlier else (),
@@ -243,6 +255,7 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
             max_in_flight=draw(counts),
             per_minute=draw(st.none() | counts | growths),
             per_site=draw(st.none() | sites),
+            ramp=None if test is None else draw(st.none() | ramps),
         ),
         windows=tuple(draw(st.lists(windows, max_size=2))),
         preconditions=draw(st.just("") | trees.map(query.render)),
@@ -250,7 +263,8 @@ def stages(draw: Callable[..., Any], earlier: list[str], name: str) -> Stage:
             success_percent=draw(percents),
             straggler_after_ms=draw(st.none() | spans.map(Millis)),
             soak_ms=draw(spans),
-            failures=draw(limits),
+            sequential=test,
+            failures=draw(st.none() | limits),
             on_breach=draw(st.sampled_from(OnBreach)),
         ),
         timeouts=Timeouts(

@@ -82,6 +82,7 @@ def test_values_come_in_their_own_type_and_within_texts_as_text() -> None:
     first, rest = resolved.pipeline.stages
     assert first.targets.query == 'labels.ring == "main"'
     assert (first.targets.percent, first.targets.exclude, first.pace.max_in_flight) == (20.0, ("k9",), 7)
+    assert first.gate.failures is not None
     assert (first.gate.soak_ms, first.gate.failures.percent, first.allow_empty) == (7_200_000, 20.0, True)
     assert rest.targets.labels == {"ring": "ring-main-7", "price": "${ring}"}
     assert (resolved.pipeline.parameters, resolved.pipeline.template) == ({}, ())

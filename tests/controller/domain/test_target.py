@@ -150,7 +150,8 @@ def test_blame_and_retry_follow_the_reason(state: AttemptState, reason: Reason) 
 def test_a_broken_device_is_counted_and_not_tried_again() -> None:
     end = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.INTERRUPTED, left=Left.BROKEN))
     assert end.state is TargetState.FAILED
-    assert delta(INSTALLING, end) == Delta(before=TargetState.IN_PROGRESS, after=TargetState.FAILED, bricked=1)
+    before, failed = TargetState.IN_PROGRESS, TargetState.FAILED
+    assert delta(INSTALLING, end) == Delta(before=before, after=failed, resolved=1, bricked=1)
 
 
 def test_attempts_end_with_the_budget_and_start_and_blame_stay() -> None:
