@@ -11,6 +11,7 @@ from controller.cli.commands import (
     contexts,
     devices,
     freezes,
+    gates,
     groups,
     jobs,
     local,
@@ -47,6 +48,7 @@ def build() -> typer.Typer:
     nouns = {
         "run": (runs.group, "Start, watch and steer runs."),
         "pipeline": (pipelines.group, "Write and check pipelines."),
+        "gate": (gates.group, "Know what a gate promises."),
         "job": (jobs.group, "Bind operations to pipelines."),
         "freeze": (freezes.group, "Keep the calendar of spans in which nothing begins."),
         "release": (releases.group, "Sign and publish releases."),

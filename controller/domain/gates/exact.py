@@ -12,6 +12,8 @@ Crossing(stopped=0.875, median=1, lost=0.0)
 """
 
 from collections.abc import Callable
+from itertools import repeat
+from operator import add, mul
 from typing import Final
 
 import msgspec
@@ -74,10 +76,9 @@ class _State:
 
     def step(self, limit: int, rate: float) -> float:
         """Let one device succeed or fail, and return the probability that *limit* failures are reached by it."""
-        well = 1 - rate
-        masses = [
-            stays * well + comes * rate for stays, comes in zip([*self.masses, 0.0], [0.0, *self.masses], strict=True)
-        ]
+        stay = map(mul, [*self.masses, 0.0], repeat(1 - rate))
+        come = map(mul, [0.0, *self.masses], repeat(rate))
+        masses: list[float] = list(map(add, stay, come))
         kept = max(0, limit - self.least)
         self.masses, stopped = masses[:kept], sum(masses[kept:])
         self._drop()

@@ -35,7 +35,10 @@ _POINTS: Final = tuple((log(odds), odds - 1) for odds in GRID if odds)
 
 
 class Outcome(StrEnum):
-    """What is known of a device; a silent one is unresolved until its deadline, and failed after it."""
+    """What is known of a device: well is final, so that a device in its soak is unresolved yet.
+
+    A silent one is unresolved until its deadline, and failed after it.
+    """
 
     OK = "ok"
     FAILED = "failed"

@@ -69,7 +69,7 @@ def threshold(alpha: float) -> float:
     Raises:
         AssertionError: if alpha is no such probability.
     """
-    assert 0 < alpha <= 1, f"a probability of a false stop is above 0 and below 1, not {alpha}"
+    assert 0 < alpha < 1, f"the probability of a false stop is above 0 and below 1, not {alpha}"
     return -log(alpha)
 
 
@@ -92,6 +92,8 @@ def stops_on(started: int, *, above: float, alpha: float) -> int:
     2
     """
     goal = threshold(alpha)
+    if above == 0:
+        return 1
     fewest, enough = (
         min((needed + started * log1p(extra * above)) / ratio for ratio, extra in _POINTS)
         for needed in (goal, goal + log(len(GRID)))
@@ -134,7 +136,8 @@ def stops_within(failed: int, *, above: float, alpha: float) -> int:
 def ladder(devices: int, *, above: float, alpha: float) -> tuple[int, ...]:
     """Return of each number of failures, from 0 on, the devices within which it stops, up to so many *devices*.
 
-    Where `stops_on` is asked again and again, ``bisect_left(ladder(…), started)`` says the same.
+    Where `stops_on` is asked again and again, ``bisect_left(ladder(…), started)`` says the same, as far as that many
+    can fail.
 
     Args:
         devices: how far the table goes, 0 or more.

@@ -1,0 +1,151 @@
+"""``tidegate gate``: what a gate promises, computed here and without a controller."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from controller.cli.failures import CliError, ExitCode
+from controller.cli.output import Column, Output, Printer, Shape
+from controller.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from controller.domain.gates.comparison import Faster, Row
+
+group = typer.Typer()
+
+DEVICES_MAX: Final = 100_000
+RATES_MAX: Final = 12
+CERTAIN: Final = 0.995
+"""From here on a share of stopped rollouts need not be said."""
+
+SMALLEST: Final = 1e-5
+SHOWN_EACH_MAX: Final = 10
+"""Up to here each number of failures has a line; then fewer and fewer."""
+
+STOPS: Final = Shape("failures", (Column("STOPS ON FAILURE", "failures"), Column("WITHIN DEVICES", "within")))
+GATE: Final = Shape("gate", ())
+
+
+@command(group, "table", is_local=True)
+def show_table(
+    session: Session,
+    *,
+    above: Annotated[str, typer.Option("--above", help="The share of failures that is tolerated.")] = "2%",
+    alpha: Annotated[str, typer.Option("--alpha", help="How often a tolerable build may be stopped.")] = "1%",
+    rates: Annotated[
+        str, typer.Option("--rates", help="True rates of failures, in percent, joined by commas.")
+    ] = "1,2,3,5,10,30,100",
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, max=DEVICES_MAX, help="How many devices the rollout has.")
+    ] = 10_000,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Form of the output.")] = Output.TABLE,
+) -> None:
+    """Show on which failure a gate stops, how often it stops a good build, and how soon a bad one; beside other rules.
+
+    All figures are exact. Devices come one by one and their outcome is known at once, which is kind to rules that count
+    finished devices; half of the rollouts of a build are stopped within the median. Shares are of 1 in JSON and YAML.
+    """
+    from controller.domain.gates import comparison
+    from controller.domain.gates.odds import ladder
+
+    del session
+    tolerated, chance = _share(above, "--above"), _share(alpha, "--alpha")
+    asked = _rates(rates)
+    ours, *others = comparison.compare(
+        comparison.rules(above=tolerated, alpha=chance, devices=devices), above=tolerated, rates=asked, devices=devices
+    )
+    better = comparison.faster(ours, others, above=tolerated)
+    rungs = [
+        {"failures": failures, "within": min(within, devices)}
+        for failures, within in enumerate(ladder(devices, above=tolerated, alpha=chance))
+        if within > 0
+    ]
+    printer = Printer(output)
+    if printer.is_for_people:
+        _show(printer, [ours, *others], rungs, above=tolerated)
+        _judge(printer, ours, better, alpha=chance, above=tolerated)
+    else:
+        printer.item(_view(f"{above} at {alpha}", [ours, *others], rungs, better), GATE)
+
+
+def _share(text: str, option: str) -> float:
+    """Return what people write as a percentage, as a share above 0 and below 1."""
+    share = _percent(text, option) / 100
+    if not 0 < share < 1:
+        raise CliError(f"{option} {text}: expected more than 0% and less than 100%", code=ExitCode.USAGE)
+    return share
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    found = tuple(_percent(part.strip(), "--rates") / 100 for part in text.split(","))
+    if len(found) > RATES_MAX or not all(0 <= rate <= 1 for rate in found):
+        raise CliError(f"--rates {text}: expected at most {RATES_MAX}, from 0 to 100", code=ExitCode.USAGE)
+    return found
+
+
+def _percent(text: str, option: str) -> float:
+    from controller.documents.units import parse_percent
+
+    try:
+        return parse_percent(text)
+    except ValueError as error:
+        raise CliError(f"{option}: {error}", code=ExitCode.USAGE) from error
+
+
+def _show(printer: Printer, rows: "Sequence[Row]", rungs: Sequence[dict[str, int]], *, above: float) -> None:
+    printer.items([rung for rung in rungs if _is_shown(rung["failures"])] or rungs, STOPS)
+    printer.raw(f"\nChance of a stop up to {_text(above)}; above, the median of devices until one:\n")
+    columns = [Column(_text(fate.rate), partial(_cell, at=at, above=above)) for at, fate in enumerate(rows[0].fates)]
+    printer.items(rows, Shape("rule", (Column("TRUE RATE", lambda row: row.rule), *columns)))
+
+
+def _judge(printer: Printer, ours: "Row", better: "Sequence[Faster]", *, alpha: float, above: float) -> None:
+    """Say what each rule pays for being faster, and what this one promises."""
+    printer.raw("")
+    for one in better:
+        slower = "which this gate does not" if one.median_of_ours is None else f"this gate {one.median_of_ours:,}"
+        printer.raw(
+            f"{one.rule} is faster: it stops half of the builds that fail at {_text(one.rate)} within {one.median:,} "
+            f"devices, {slower}. It also stops {_chance(one.false_stop)} of those at {_text(above)}."
+        )
+    if not better:
+        printer.raw("None of the other rules is faster.")
+    printer.raw(
+        f"This gate stops {_chance(ours.false_stop)} of those at {_text(above)}, and never more than {_text(alpha)}, "
+        "whatever the number of devices and however late reports come. No other rule here promises that."
+    )
+
+
+def _view(name: str, rows: "Sequence[Row]", rungs: object, better: "Sequence[Faster]") -> dict[str, Any]:
+    import msgspec
+
+    found = msgspec.to_builtins({"stops": rungs, "rules": rows, "faster": better})
+    return {"gate": name, **found}
+
+
+def _is_shown(failures: int) -> bool:
+    """Say whether a number of failures has a line: all small ones, then 20, 50, 100, 200, 500 and so on."""
+    digits = str(failures)
+    return failures <= SHOWN_EACH_MAX or (digits[0] in "125" and not digits[1:].strip("0"))
+
+
+def _cell(row: "Row", *, at: int, above: float) -> str:
+    fate = row.fates[at]
+    if fate.rate <= above:
+        return _chance(fate.stopped)
+    if fate.median is None:
+        return f"({_chance(fate.stopped)})"
+    return f"{fate.median:,}" if fate.stopped >= CERTAIN else f"{fate.median:,} ({_chance(fate.stopped)})"
+
+
+def _chance(probability: float) -> str:
+    """Return a computed probability in percent; a tiny one is told as such, since what is negligible is dropped."""
+    return _text(probability) if probability >= SMALLEST else f"<{_text(SMALLEST)}"
+
+
+def _text(share: float) -> str:
+    """Return a share in percent, with the digits that tell something."""
+    percent = 100 * share
+    return f"{percent:.2g}%" if percent < 10 else f"{percent:.3g}%"  # noqa: PLR2004 - two digits look alike from there on
