@@ -97,13 +97,14 @@ def _failing(chance: random.Random, stage: Stage) -> Stage:
     return msgspec.structs.replace(
         stage,
         on_failure=chance.choice((stage.on_failure, OnFailure.ROLLBACK, OnFailure.ROLLBACK)),
-        gate=chance.choice((stage.gate, Gate(failures=FailureLimit(count=0)))),
+        gate=chance.choice((stage.gate, Gate(sequential=None, failures=FailureLimit(count=0)))),
     )
 
 
 def failing_late(stage: Stage) -> Stage:
     """Return a stage that fails, and asks nobody, when a device has failed; mostly others have succeeded by then."""
-    gate = Gate(success_percent=100.0, failures=FailureLimit(count=1), on_breach=OnBreach.FAIL)
+    limit = FailureLimit(count=1)
+    gate = Gate(success_percent=100.0, sequential=None, failures=limit, on_breach=OnBreach.FAIL)
     return msgspec.structs.replace(stage, gate=gate, retry=Retry(attempts_max=1))
 
 
@@ -163,6 +164,7 @@ def _targets(chance: random.Random, devices: tuple[DeviceId, ...]) -> Targets:
 
 def _gate(chance: random.Random) -> Gate:
     return Gate(
+        sequential=None,
         success_percent=chance.choice((0.0, 50.0, 90.0, 100.0)),
         straggler_after_ms=chance.choice((None, None, 60_000)),
         soak_ms=chance.choice((0, 0, 10_000)),
@@ -172,7 +174,7 @@ def _gate(chance: random.Random) -> Gate:
                 FailureLimit(percent=chance.choice((10.0, 50.0)), min_sample=chance.choice((1, 3))),
             )
         ),
-        on_breach=chance.choice(tuple(OnBreach)),
+        on_breach=chance.choice((OnBreach.PAUSE, OnBreach.FAIL)),
     )
 
 

@@ -16,7 +16,7 @@ WIDTH: Final = 3
 STAGE_COUNT: Final = 1 + DIAMONDS * (WIDTH + 1) + WIDTH
 IN_FLIGHT_MAX: Final = 500
 
-_GATE: Final = Gate(success_percent=50, failures=FailureLimit(percent=20, min_sample=50))
+_GATE: Final = Gate(success_percent=50, sequential=None, failures=FailureLimit(percent=20, min_sample=50))
 BY_HAND: Final = StageName("join4")
 """The stage that somebody has to promote."""
 

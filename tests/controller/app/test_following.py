@@ -107,7 +107,9 @@ def test_the_timeline_keeps_the_numbers_of_a_breach(rig: Rig) -> None:
     run = rig.start(stage(gate=gate))
     rig.fail("a")
     paused = [e.data for e in rig.do(runs.events, run=run) if e.kind == "paused"]
-    assert paused == [{"text": "breach:all", "evidence": "1 of 1 started failed; stops on failure 1"}]
+    assert paused == [
+        {"text": "breach:all", "evidence": "1 of 1 started failed; stops on failure 1 (evidence 15 of 100)"}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from controller.app import advance, giving_up, membership, wakeups
 from controller.app.advance import Advance
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
-from controller.domain import clock, gate, run, settle, target
+from controller.domain import clock, run, settle, target
+from controller.domain.gates import judgement
 from controller.domain.model import Plan, Run
 from controller.domain.pipeline import Pace, Targets
 from controller.domain.query import evaluate
@@ -85,22 +86,22 @@ def devices_are_released_in_a_pause(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A stage passes as soon as one device has succeeded.", GatesHold)
 def stage_passes_before_its_gate_is_met(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, gate, "is_success", lambda _: lambda _gate, tally: tally.succeeded > 0)
+    wrap(patch, judgement, "is_success", lambda _: lambda _gate, tally: tally.succeeded > 0)
 
 
 @planted("The devices that failed are left out of the share that must succeed.", GatesHold)
 def failures_are_left_out_of_the_share(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, gate, "is_success", lambda ask: lambda rule, tally: ask(rule, replace(tally, failed=0)))
+    wrap(patch, judgement, "is_success", lambda ask: lambda rule, tally: ask(rule, replace(tally, failed=0)))
 
 
 @planted("A gate never stops a stage.", GatesHold)
 def breach_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, gate, "is_breached", lambda _: lambda *_args, **_kwargs: False)
+    wrap(patch, judgement, "is_breached", lambda _: lambda *_args, **_kwargs: False)
 
 
 @planted("One failure more than the limit is let through.", GatesHold)
 def one_failure_too_many_is_allowed(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, gate, "failures_allowed", lambda allowed: lambda *given: allowed(*given) + 1)
+    wrap(patch, judgement, "_limit", lambda allowed: lambda *given: allowed(*given) + 1)
 
 
 @planted("A stage opens before what it needs has a verdict.", StagesOpenInOrder)
