@@ -23,6 +23,7 @@ from controller.domain.gates import odds, spending
 from controller.domain.gates.interval import interval
 from controller.domain.pipeline import FailureLimit, Gate, Pipeline, Sequential
 
+SHOWN_MAX: Final = 1_000_000.0
 LOG_SHOWN_MAX: Final = 700.0
 """Evidence beyond e to this is shown as that much: more is no number of a computer."""
 
@@ -53,8 +54,19 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         said = f"{self.failed} of {self.exposed} started failed"
         if self.stops_on is None:
             return said
-        seen = f" (evidence {self.evidence.value:.2g} of {self.evidence.threshold:.3g})" if self.evidence else ""
+        seen = f" (evidence {shown(self.evidence.value)} of {shown(self.evidence.threshold)})" if self.evidence else ""
         return f"{said}; stops on failure {self.stops_on}{seen}"
+
+
+def shown(evidence: float) -> str:
+    """Return evidence as people read it.
+
+    >>> [shown(value) for value in (0.031, 2.4, 99.6, 123_456.7, 1e30)]
+    ['0.03', '2.4', '100', '123,457', 'over 1,000,000']
+    """
+    if evidence >= SHOWN_MAX:
+        return f"over {SHOWN_MAX:,.0f}"
+    return f"{evidence:,.0f}" if evidence >= 10 else f"{evidence:.2g}"  # noqa: PLR2004 - two digits are enough
 
 
 def alpha_of(pipeline: Pipeline, index: int) -> float:
