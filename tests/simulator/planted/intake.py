@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app import hello, inbox, reports, wakeups
+from controller.app import changes, hello, inbox, reports, wakeups
 from controller.app.controller import Controller
 from controller.app.errors import StorageUnavailable
 from controller.app.inbox import Inbox
@@ -112,7 +112,15 @@ def broken_device_is_not_marked(patch: pytest.MonkeyPatch) -> None:
 
 @planted("Who comes to match a stage by what a hello says does not join it.", NewcomersJoin)
 def hello_overlooks_newcomers(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, hello, "take_in", lambda _: lambda *_given: {})
+    def around(greet: Any) -> Any:
+        def greeted(*given: Any) -> Any:
+            with pytest.MonkeyPatch.context() as meanwhile:
+                meanwhile.setattr(changes, "take_in", lambda *_given: {})
+                return greet(*given)
+
+        return greeted
+
+    wrap(patch, hello, "greet", around)
 
 
 @planted("Who comes to match a stage by what a report says does not join it.", NewcomersJoin)
