@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks import connections, dispatch, envelopes, idle, ingest, installs, latency, scale, wire
+from tests.benchmarks import connections, dispatch, envelopes, idle, ingest, installs, latency, ramp, scale, wire
 from tests.benchmarks.measure import BenchmarkFailed, Measured, machine
 
 Benchmark = Callable[..., Iterator[Measured]]
@@ -25,6 +25,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "scale": scale.figures,
     "connections": connections.figures,
     "installs": installs.figures,
+    "ramp": ramp.figures,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from controller.domain.gates.ramp import next_batch
 
-NEGLIGIBLE: Final = 1e-10
+NEGLIGIBLE: Final = 1e-8
 """Batches with less probable numbers of failures are not followed; `Ended.lost` says how probable all of them were."""
 
 Rule = Callable[[int, int, int], int]
