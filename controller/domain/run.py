@@ -45,7 +45,7 @@ from controller.domain.events import (
     Terminated,
     Woken,
 )
-from controller.domain.freeze import next_change
+from controller.domain.freeze import in_force, next_change
 from controller.domain.model import Approval, Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.outputs import summed
 from controller.domain.pipeline import Stage, outputs_asked
@@ -81,9 +81,13 @@ def next_deadline(plan: Plan, run: Run) -> Instant | None:
 
 
 def next_freeze_change(run: Run, at: Instant) -> Instant | None:
-    """Return the wall time after *at* at which a freeze begins or ends for the run, or None while that matters not."""
-    is_held = run.state is not RunState.RUNNING or run.is_paused or run.is_stopped
-    return None if is_held else next_change(run.freezes, at)
+    """Return the wall time at which a freeze begins or ends for the run, or None while that matters not.
+
+    That is *at* where it has happened already and nobody has let the run see it yet.
+    """
+    if run.state is not RunState.RUNNING or run.is_paused or run.is_stopped:
+        return None
+    return next_change(run.freezes, at) if run.freeze == in_force(run.freezes, at) else at
 
 
 def _dues(stage: Stage, at_work: StageRun, *, frozen_ms: int) -> Iterator[int]:

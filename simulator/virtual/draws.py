@@ -21,7 +21,7 @@ from protocol.units import MINUTE, SECOND
 from simulator.virtual import faults, people, pipelines
 from simulator.virtual.faults import BrokerDraw, ClocksDraw, ControllerDraw, DeviceDraw, NetworkDraw
 from simulator.virtual.gates import AdmissionDraw, asking, crowded, draw_admission
-from simulator.virtual.people import ConsentDraw, OperatorDraw, PathsDraw
+from simulator.virtual.people import ConsentDraw, KeysDraw, OperatorDraw, PathsDraw
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS, QUERIES
 from simulator.virtual.places import PlacesDraw, draw_places, placed
 from simulator.virtual.shapes import ShapeDraw, draw_shape
@@ -61,6 +61,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     floors: tuple[int, ...]
     places: PlacesDraw | None = None
     paths: PathsDraw = PathsDraw()
+    keys: KeysDraw = KeysDraw()
     installed: str = ""
     """The version that every device has from the beginning, nothing where they have none."""
 
@@ -246,6 +247,11 @@ def _paths(chance: random.Random, world: Draws) -> Draws:
     return _with(world, paths=people.draw_paths(chance))
 
 
+def _keys(chance: random.Random, world: Draws) -> Draws:
+    """Let clients name their requests, and send them again."""
+    return _with(world, keys=people.draw_keys(chance))
+
+
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/clocks": _clocks,
     "draws/rates": _rates,
@@ -261,5 +267,6 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/places": _places,
     "draws/growing": _growing,
     "draws/paths": _paths,
+    "draws/keys": _keys,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

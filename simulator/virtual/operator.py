@@ -14,17 +14,25 @@ import msgspec
 from controller.app import devices, freezes, giving_up, groups, pipelines, reruns, runs, standstill
 from controller.app.access import Actor, Role
 from controller.app.controller import Controller
-from controller.app.errors import ApprovalsMissing, ControllerError, OwnWork, ReleaseDeprecated, ReleaseWithdrawn
+from controller.app.errors import (
+    ApprovalsMissing,
+    ControllerError,
+    KeyReused,
+    OwnWork,
+    ReleaseDeprecated,
+    ReleaseWithdrawn,
+)
 from controller.app.records import RunRecord
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
 from protocol.units import later
 from simulator.virtual.consenters import Consenters
 from simulator.virtual.draws import RINGS, VERSIONS
-from simulator.virtual.laws.law import Asked
+from simulator.virtual.laws.law import Asked, Named
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS
 from simulator.virtual.release_team import ReleaseTeam
+from simulator.virtual.repeats import Repeats
 from simulator.virtual.restrainer import Restrainer
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
@@ -40,6 +48,7 @@ REFUSALS: Final = {
     ReleaseDeprecated.slug: Sometimes.WITHDRAWN_NOT_STARTED,
     ApprovalsMissing.slug: Sometimes.APPROVALS_MISSED,
     OwnWork.slug: Sometimes.OWN_WORK,
+    KeyReused.slug: Sometimes.KEY_REUSED,
 }
 """What refusals show that a world has met a rare path."""
 RERUN_LAST: Final = 3
@@ -59,6 +68,7 @@ class Operator:
         self._chance = world.chance("operator")
         self._rare = world.chance("rare acts")
         self._calendar = world.chance("calendar")
+        self._repeats = Repeats(world)
         self._freeze_count = 0
         self._consenters = Consenters(world, oracle.picture, self._ask)
         self._again = world.chance("reruns")
@@ -141,25 +151,43 @@ class Operator:
     def _ask(
         self, act: str, subject: str, use: Callable[..., Coroutine[Any, Any, Any]], *, actor: Actor = ACTOR
     ) -> None:
-        self._world.say("operator", f"asks to {act} {subject}")
-        asked = self._oracle.asked(act, subject, by=actor.name)
+        person = self._repeats.named(actor, act)
+        self._send(act, subject, use, person)
+        self._repeats.again(person, partial(self._send, act, subject, use, is_first=False))
+
+    def _send(
+        self,
+        act: str,
+        subject: str,
+        use: Callable[..., Coroutine[Any, Any, Any]],
+        actor: Actor,
+        *,
+        is_first: bool = True,
+    ) -> None:
+        """Ask; what a repetition is told may be old news, and is no news for laws that judge by the newest."""
+        self._world.say("operator", f"asks to {act} {subject}{'' if is_first else ' again'}")
+        asked = self._oracle.asked(act, subject, by=actor.name, is_named=actor.request is not None)
         self._server.request(
             lambda controller: use(controller, actor),
-            answered=lambda _: self._answered(asked),
-            failed=lambda error: self._failed(asked, error),
+            answered=lambda answer: self._answered(asked, actor, answer, is_first=is_first),
+            failed=lambda error: self._failed(asked, actor, error),
         )
 
-    def _answered(self, asked: Asked) -> None:
+    def _answered(self, asked: Asked, actor: Actor, answer: Any, *, is_first: bool) -> None:
         self._world.say("operator", f"is told that {asked.act} {asked.subject} is done")
-        self._oracle.answered(asked, is_done=True)
+        self._oracle.answered(asked, is_done=is_first)
+        if actor.request is not None:
+            self._oracle.named(Named(actor.name, actor.request, msgspec.json.encode(answer), ""))
 
-    def _failed(self, asked: Asked, error: ControllerError | None) -> None:
+    def _failed(self, asked: Asked, actor: Actor, error: ControllerError | None) -> None:
         if error is None:
             self._world.sometimes(Sometimes.ACT_UNANSWERED)
         elif error.slug in REFUSALS:
             self._world.sometimes(REFUSALS[error.slug])
         self._world.say("operator", f"is not told that {asked.act} {asked.subject} is done: {error or 'no answer'}")
         self._oracle.answered(asked, is_done=False)
+        if actor.request is not None and error is not None:
+            self._oracle.named(Named(actor.name, actor.request, None, error.slug))
 
     # --- acts ---------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from protocol.ids import Name, digest_of
 from protocol.messages import Ack, HelloReply, PayloadType, Tick
 from protocol.topics import DownlinkKind
 from simulator.virtual.laws import LAWS
-from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Observer, Stepped
+from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Named, Observer, Stepped
 from simulator.virtual.picture import Commit, Picture
 from simulator.virtual.watched import Changes
 from simulator.virtual.witness import Witness
@@ -27,6 +27,7 @@ _SIGHTS: Final = (
     "answered_device",
     "asked",
     "answered",
+    "named",
     "stepped",
     "dropped",
     "installs",
@@ -88,16 +89,20 @@ class Oracle:
 
     # --- operators ----------------------------------------------------------------------------------------------
 
-    def asked(self, act: str, subject: str, *, by: str) -> Asked:
+    def asked(self, act: str, subject: str, *, by: str, is_named: bool = False) -> Asked:
         """Show that an operator asks for something."""
         self._ask_count += 1
-        asked = Asked(self._ask_count, act, subject, by)
+        asked = Asked(self._ask_count, act, subject, by, is_named)
         self._show("asked", asked)
         return asked
 
     def answered(self, asked: Asked, *, is_done: bool) -> None:
         """Show that the operator was told that it is done, or that it was refused or died."""
         self._show("answered", asked, is_done=is_done)
+
+    def named(self, named: Named) -> None:
+        """Show what was said to a request that has a name."""
+        self._show("named", named)
 
     # --- devices ------------------------------------------------------------------------------------------------
 

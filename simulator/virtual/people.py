@@ -40,6 +40,12 @@ class PathsDraw(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int = 0
 
 
+class KeysDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """The share of requests that clients name by keys, and send again."""
+
+    share: float = 0.0
+
+
 def draw_operator(chance: random.Random) -> OperatorDraw:
     """Return who acts; what is rarer is drawn by itself."""
     weights = {act: chance.choice((0, 1, 1, 3)) for act in ACTS}
@@ -61,3 +67,8 @@ def draw_consent(chance: random.Random) -> ConsentDraw:
 def draw_paths(chance: random.Random) -> PathsDraw:
     """Return who says from which versions a release may be installed."""
     return PathsDraw(gap_ms=0 if chance.randrange(6) else chance.choice((10 * SECOND, 40 * SECOND)))
+
+
+def draw_keys(chance: random.Random) -> KeysDraw:
+    """Return whether clients name their requests: in one of five worlds."""
+    return KeysDraw(share=0.0 if chance.randrange(5) else chance.choice((0.3, 0.9)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from controller.app.records import (
+    AuditRecord,
     ChannelRecord,
     CommandRecord,
     DeviceRecord,
@@ -56,6 +57,7 @@ class Commit:
     unseen: list[int]
     kept_out: list[TargetRecord]
     paths: dict[str, list[UpgradePath | None]]
+    audit: list[AuditRecord]
 
 
 @dataclass(slots=True)
@@ -152,6 +154,7 @@ class Picture:
             unseen=changes.unseen,
             kept_out=changes.kept_out,
             paths=paths,
+            audit=changes.audit,
         )
 
     def newest(self, pipeline: str) -> Pipeline:

@@ -102,5 +102,8 @@ class Sometimes(StrEnum):
     JOINED_BY_HELLO = "a device joins a stage by what its hello says"
     JOINED_BY_REPORT = "a device joins a stage by what it reports"
     RETURNED = "a device is called back and waits in the queue again"
+    REPEATED = "a request that was carried out and answered comes again"
+    REPEATED_UNANSWERED = "a request that was carried out and not answered comes again"
+    KEY_REUSED = "another request comes under a key, and is refused"
     RELEASES_REFRESHED = "a device fetches the release file for a command"
     ACT_UNANSWERED = "an operator never learns whether the act was done"

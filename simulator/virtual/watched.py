@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.app.records import (
+    AuditRecord,
     ChannelRecord,
     CommandRecord,
     DeviceRecord,
@@ -50,6 +51,7 @@ class Changes:
     unseen: list[int] = field(default_factory=list)
     calendar: list[tuple[str, Freeze | None]] = field(default_factory=list)
     authors: list[tuple[str, int, str]] = field(default_factory=list)
+    audit: list[AuditRecord] = field(default_factory=list)
     is_mark: bool = False
 
 
@@ -230,6 +232,10 @@ class _Log(_Watched):
     def add_reports(self, reports: Sequence[ReportRecord]) -> None:
         self._inner.add_reports(reports)
         self._changes.reports.extend(reports)
+
+    def add_audit(self, entry: AuditRecord) -> None:
+        self._inner.add_audit(entry)
+        self._changes.audit.append(entry)
 
 
 class Watched:

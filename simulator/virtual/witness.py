@@ -14,7 +14,7 @@ from protocol.ids import Name
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import Ack, HelloReply, Mode
 from protocol.reasons import Reason
-from simulator.virtual.laws.law import Complaints, Handed, Observer, Stepped
+from simulator.virtual.laws.law import Asked, Complaints, Handed, Named, Observer, Stepped
 from simulator.virtual.picture import Commit, Picture
 from simulator.virtual.shapes import OUTPUT
 from simulator.virtual.sometimes import Sometimes
@@ -45,12 +45,16 @@ class Witness(Observer):
         self._picture = picture
         self._kept_out: dict[int, BlockReason] = {}
         """By row: what kept it out when it was judged last."""
+        self._carried_out: dict[str, bool] = {}
+        """By person who has named a request that was carried out: whether they know of it."""
 
     # --- the controller -----------------------------------------------------------------------------------------
 
     def committed(self, commit: Commit) -> Complaints:
         """Notice what rows, runs and reports did."""
         self._let_in(commit)
+        for entry in commit.audit:
+            self._carried_out.setdefault(entry.actor, False)
         for before, row in commit.targets:
             if before is None:
                 self._joined(row, commit)
@@ -77,6 +81,19 @@ class Witness(Observer):
             elif any(report.device_id == row.device_id for report in commit.reports):
                 self._world.sometimes(Sometimes.JOINED_BY_REPORT)
         self._world.say("row", f"{row.name} joins run {row.run_id} at {row.stage}/{row.id & 0xFFFFFFFF}")
+
+    def asked(self, asked: Asked) -> Complaints:
+        """Notice requests that come again."""
+        knows = self._carried_out.get(asked.by) if asked.is_named else None
+        if knows is not None:
+            self._world.sometimes(Sometimes.REPEATED if knows else Sometimes.REPEATED_UNANSWERED)
+        return ()
+
+    def named(self, named: Named) -> Complaints:
+        """Notice that somebody knows that a request was carried out."""
+        if named.answer is not None:
+            self._carried_out[named.by] = True
+        return ()
 
     def _let_in(self, commit: Commit) -> None:
         """Notice who was kept out for what it had told, and begins in the transaction of its hello."""

@@ -19,6 +19,7 @@ from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, N
 from simulator.virtual.laws.joining import NewcomersJoin
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
+from simulator.virtual.laws.once import HappensOnce
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
 from simulator.virtual.laws.presence import WhoIsThereIsKnown
@@ -67,6 +68,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     CountersAddUp,
     CommittedBeforeSent,
     StartsOnce,
+    HappensOnce,
     RestartsWhereItWas,
     OwedIsSentAgain,
     WholeOrOld,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from agent.core.model import State
+from controller.app.access import RequestKey
 from controller.app.records import CommandRecord
 from controller.app.repositories import Transaction
 from protocol.ids import Name
@@ -36,12 +37,26 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An operator asked for an act on a run or a device; `number` tells asks apart, and rises; `by` is the person."""
+    """An operator asked for an act on a run or a device; `number` tells asks apart, and rises; `by` is the person.
+
+    `is_named` says that the request has an Idempotency-Key.
+    """
 
     number: int
     act: str
     subject: str
     by: str
+    is_named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A request with an Idempotency-Key was answered, or refused with `error`."""
+
+    by: str
+    request: RequestKey
+    answer: bytes | None
+    error: str
 
 
 class Observer:
@@ -80,6 +95,11 @@ class Observer:
     def answered(self, asked: Asked, *, is_done: bool) -> Complaints:
         """Take note that the operator was told that it is done, or else that nothing will come of it any more."""
         del asked, is_done
+        return ()
+
+    def named(self, named: Named) -> Complaints:
+        """Judge what was said to a request that has a name."""
+        del named
         return ()
 
     def stepped(self, stepped: Stepped) -> Complaints:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from controller.app import channels, freezes, jobs, pipelines, runs, system, wakeups
+from controller.app import channels, freezes, jobs, paths, pipelines, runs, system, wakeups
 from controller.app.access import Actor, RequestKey, Role
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotFound
 from controller.domain.pipeline import Operation, Pace, Pipeline, Retry, Timeouts, Trigger
@@ -13,7 +13,7 @@ from protocol.lifecycle import AttemptState
 from protocol.messages import Op, WorkInHand
 from protocol.reasons import RejectCode
 from protocol.topics import DownlinkKind
-from protocol.units import MINUTE, SECOND, Instant
+from protocol.units import MINUTE, SECOND, Instant, later
 from simulator.virtual.scheduler import run_now
 from tests.controller.app.rig import APP, START, Rig, stage
 
@@ -328,3 +328,15 @@ def test_operators_freeze_and_thaw_and_viewers_look(rig: Rig) -> None:
 def test_a_freeze_that_is_asked_for_twice_under_one_key_is_added_once(rig: Rig) -> None:
     keyed = Actor(name="olga", role=Role.OPERATOR, request=RequestKey(key="k", fingerprint="f"))
     assert freeze(rig, actor=keyed) == freeze(rig, actor=keyed)
+
+
+def test_a_run_that_somebody_only_looks_at_after_the_end_of_its_freeze_goes_on_all_the_same(rig: Rig) -> None:
+    rig.publish("2.0.0", counter=2)
+    rig.start(stage(pace=Pace(max_in_flight=1)))
+    freeze(rig)
+    rig.succeed(at_work(rig))
+    rig.sleep(LONG - 1)
+    rig.clock.time = later(rig.clock.time, 1)
+    rig.do(paths.order, app=APP, version="2.0.0", forbidden="1.0.0", reason="it loses settings")
+    rig.sleep(0)
+    assert installs(rig) == 2

@@ -19,6 +19,7 @@ from tests.simulator.planted import (
     intake,
     pacing,
     presence,
+    repeats,
     reruns,
     rollout,
     sending,
@@ -26,7 +27,23 @@ from tests.simulator.planted import (
 )
 from tests.simulator.planted.planted import Planted
 
-_MODULES: Final = (sending, rollout, reruns, admission, consent, shapes, clocks, pacing, intake, presence, agents)
+_MODULES: Final = (
+    *(sending, rollout, reruns, admission, consent, shapes),
+    *(clocks, pacing, intake, repeats, presence, agents),
+)
+    sending,
+    rollout,
+    reruns,
+    admission,
+    consent,
+    shapes,
+    clocks,
+    pacing,
+    intake,
+    repeats,
+    presence,
+    agents,
+)
 
 PLANTED: Final[tuple[Planted, ...]] = tuple(
     bug for module in _MODULES for bug in vars(module).values() if isinstance(bug, Planted)
