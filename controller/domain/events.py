@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from controller.domain import freeze
+from controller.domain.gates.checks import Answer
 from controller.domain.rerun import LeftOut
 from controller.domain.target import Delta
 from protocol.ids import StageName
@@ -128,6 +129,21 @@ class CalendarChanged(msgspec.Struct, frozen=True, kw_only=True):
     freezes: tuple[freeze.Freeze, ...]
 
 
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """A check of a stage was answered: the question of that `sequence`, or, without one, by who tells by itself.
+
+    `by` names who told; with `is_decision` that is a person, whose word is final.
+    """
+
+    at: Instant
+    stage: int
+    check: str
+    answer: Answer
+    sequence: int | None = None
+    by: str = ""
+    is_decision: bool = False
+
+
 class Woken(msgspec.Struct, frozen=True, kw_only=True):
     """A deadline passed, or a device came online."""
 
@@ -144,7 +160,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
 Order = Paused | Resumed | Lifted | Terminated | RollbackAsked | Approved | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
-Event = Started | Frozen | Joined | Folded | Issued | Order | CalendarChanged | Woken | Recovered
+Event = Started | Frozen | Joined | Folded | Issued | Order | Answered | CalendarChanged | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +205,14 @@ class Continue(msgspec.Struct, frozen=True, kw_only=True):
     """A freeze is over: give suspended attempts a new command, and their clocks anew."""
 
 
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """Put the question of that number of a stage's check, once this is stored, then say `Answered`."""
+
+    stage: int
+    check: str
+    sequence: int
+
+
 class Note(msgspec.Struct, frozen=True, kw_only=True):
     """An entry for the run's timeline; `by` is who decided it, `evidence` the numbers that did."""
 
@@ -207,4 +231,4 @@ class RollBack(msgspec.Struct, frozen=True, kw_only=True):
     """Begin the run that takes back the devices of this one, which has ended, before anything else of its job."""
 
 
-Effect = Freeze | Release | Cancel | Expire | Hold | Go | Suspend | Continue | Note | Conclude | RollBack
+Effect = Freeze | Release | Cancel | Expire | Hold | Go | Suspend | Continue | Ask | Note | Conclude | RollBack

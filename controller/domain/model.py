@@ -10,6 +10,7 @@ import msgspec
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.freeze import Freeze, in_force
+from controller.domain.gates.checks import CheckRun
 from controller.domain.outputs import Summary
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
@@ -62,8 +63,9 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
     devices may be ready than the last transaction released; before `paced_until` its rate lets nobody go, and it is
     None where that is over; `skipped` is why an operator passes it over; `accepted` is the k that an operator resumed
-    over, `breach` the newest breach of the gate. `ramp` is where its ramp stands. `frozen_ms` is that of the run when
-    the stage opened. `left_out` are devices of an earlier run that this stage did not take.
+    over, `breach` the newest breach of the gate. `ramp` is where its ramp stands, `checks` where those stand that
+    were asked, by name; `is_soaked` once its soak is over while a check has not passed. `frozen_ms` is that of the run
+    when the stage opened. `left_out` are devices of an earlier run that this stage did not take.
     """
 
     state: StageState = StageState.BLOCKED
@@ -80,10 +82,12 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int = 0
     breach: Breach | None = None
     ramp: RampRun | None = None
+    checks: Mapping[str, CheckRun] = {}
     left_out: tuple[LeftOut, ...] = ()
     met_at: int | None = None
     opened_at: int | None = None
     soak_at: int | None = None
+    is_soaked: bool = False
     ended_at: int | None = None
     frozen_ms: int = 0
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from controller.domain import condition as conditions
 from controller.domain import graph, query
+from controller.domain.gates.checks import CHECKS_MAX, Check
 from controller.domain.gates.spending import Overspent, shares
 from controller.domain.group import parse_path
 from controller.domain.parameters import Input, Parameter, Value
@@ -155,7 +156,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     The success condition holds once at least `success_percent` of its targets succeeded and none is left at work or
     queued, or, with `straggler_after_ms`, once that share is reached and that long has passed since the stage
     opened. Then the stage soaks for `soak_ms`, in which failures still count. It must stop as soon as its `sequential`
-    test or its limit of `failures` is breached, whichever is first.
+    test or its limit of `failures` is breached, or one of its `checks` fails, whichever is first. It passes only when
+    all checks do.
     """
 
     success_percent: Percent = 90.0
@@ -164,6 +166,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     sequential: Sequential | None = Sequential()
     failures: FailureLimit | None = None
     on_breach: OnBreach = OnBreach.FAIL
+    checks: tuple[Check, ...] = ()
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -332,6 +335,12 @@ def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
     limit = gate.failures
     if limit is not None and (limit.count is None) == (limit.percent is None):
         yield Fault(place=f"{place}.failures", message="expected exactly one of 'count' and 'percent'")
+    if len(gate.checks) > CHECKS_MAX:
+        yield Fault(place=f"{place}.checks", message=f"{len(gate.checks)} checks: expected at most {CHECKS_MAX}")
+    names = [check.name for check in gate.checks]
+    for index, check in enumerate(gate.checks):
+        if check.name in names[:index]:
+            yield Fault(place=f"{place}.checks[{index}].name", message=f"check {check.name!r} is defined twice")
 
 
 def _ramp_faults(place: str, stage: Stage) -> Iterator[Fault]:

@@ -19,9 +19,10 @@ from typing import assert_never
 
 import msgspec
 
-from controller.domain import approval, pace, ramping
+from controller.domain import approval, checking, pace, ramping
 from controller.domain.counters import Tally, folded
 from controller.domain.events import (
+    Answered,
     Approved,
     CalendarChanged,
     Effect,
@@ -45,7 +46,7 @@ from controller.domain.events import (
     Woken,
 )
 from controller.domain.freeze import in_force, next_change
-from controller.domain.gates import judgement
+from controller.domain.gates import checks, judgement
 from controller.domain.model import Approval, Plan, Run, StageRun, run_changed, stage_changed
 from controller.domain.outputs import summed
 from controller.domain.pipeline import Stage, outputs_asked
@@ -74,9 +75,11 @@ def next_deadline(plan: Plan, run: Run) -> Instant | None:
     for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True):
         if at_work.state is StageState.SOAKING:
             assert at_work.soak_at is not None
-            dues.append(at_work.soak_at + stage.gate.soak_ms)
+            over_at = at_work.soak_at + stage.gate.soak_ms
+            dues.append(over_at + (stage.timeouts.stage_ms if at_work.is_soaked else 0))
         elif run.freeze is None:
             dues += _dues(stage, at_work, frozen_ms=run.frozen_ms - at_work.frozen_ms)
+        dues += checking.dues(stage, at_work)
     return run.clock.wall(min(dues)) if dues else None
 
 
@@ -134,6 +137,8 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
             return run_changed(run, clock=run.clock.skipped(event.gap_ms)), ()
         case CalendarChanged():
             return run_changed(run, freezes=event.freezes), ()
+        case Answered():
+            return _answer(plan, run, event)
         case Woken():
             return run, ()
         case _:
@@ -214,8 +219,34 @@ def _resume(plan: Plan, run: Run, event: Resumed) -> Outcome:
     for index, (stage, at_work) in enumerate(zip(plan.pipeline.stages, run.stages, strict=True)):
         is_held = hold_of(stage.name) in run.pause_reasons
         ramp = ramping.accepted(stage, at_work) if is_held else at_work.ramp
-        run = stage_changed(run, index, accepted=at_work.tally.blamed, ramp=ramp)
+        asked_anew = checking.accepted(at_work, run.clock.run_time(event.at))
+        run = stage_changed(run, index, accepted=at_work.tally.blamed, ramp=ramp, checks=asked_anew)
     return _going(run, event.at, Note(kind="resumed", text=event.reason, by=event.by))
+
+
+def _answer(plan: Plan, run: Run, event: Answered) -> Outcome:
+    """Take in what a check was answered; who was waited for has come, so a hold for want of data is over."""
+    stage, at_work = plan.pipeline.stages[event.stage], run.stages[event.stage]
+    check, before = checking.find(stage, event.check), at_work.checks.get(event.check)
+    if run.state is not RunState.RUNNING or at_work.state.is_verdict or check is None or before is None:
+        return run, ()
+    now = run.clock.run_time(event.at)
+    if event.is_decision:
+        after = checks.decided(check, before, event.answer, now=now)
+    else:
+        after = checks.answered(check, before, event.answer, now=now, sequence=event.sequence)
+    run = stage_changed(run, event.stage, checks=checking.with_check(at_work, check.name, after))
+    notes = () if event.sequence is not None else (_told(stage, event),)
+    if after.heard_at == before.heard_at and not after.is_settled:
+        return run, notes
+    lifted = Lifted(at=event.at, reason=checking.no_data_of(stage.name, check.name), by=event.by)
+    going, effects = _lift(run, lifted)
+    return going, (*notes, *effects)
+
+
+def _told(stage: Stage, event: Answered) -> Note:
+    text = f"{event.check}: {event.answer.kind.value}"
+    return Note(kind="check_answered", stage=stage.name, text=text, by=event.by, evidence=event.answer.evidence)
 
 
 def _lift(run: Run, event: Lifted) -> Outcome:
@@ -291,7 +322,8 @@ def _skip(plan: Plan, run: Run, event: Skipped) -> Outcome:
     name = plan.pipeline.stages[event.stage].name
     skipped = stage_changed(run, event.stage, skipped=event.reason)
     told: tuple[Effect, ...] = (Note(kind="skipping", stage=name, text=event.reason, by=event.by),)
-    for reason in (breach_of(name), hold_of(name)):
+    unheard = [checking.no_data_of(name, check.name) for check in plan.pipeline.stages[event.stage].gate.checks]
+    for reason in (breach_of(name), hold_of(name), *unheard):
         skipped, effects = _lift(skipped, Lifted(at=event.at, reason=reason, by=event.by))
         told = (*told, *effects)
     return skipped, told

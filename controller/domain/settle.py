@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
+from controller.domain import checking, graph, pace, ramping
 from controller.domain import condition as conditions
-from controller.domain import graph, pace, ramping
 from controller.domain.events import (
+    Ask,
     Cancel,
     Conclude,
     Continue,
@@ -19,7 +20,8 @@ from controller.domain.events import (
     Suspend,
 )
 from controller.domain.freeze import in_force
-from controller.domain.gates import judgement
+from controller.domain.gates import checks, judgement
+from controller.domain.gates.checks import Check, Verdict
 from controller.domain.model import Breach, Plan, Run, StageRun, run_changed, stage_changed, thawed
 from controller.domain.pipeline import OnBreach, OnFailure, Stage, Trigger
 from controller.domain.rerun import RollbackOrder
@@ -266,18 +268,19 @@ class _Decision:
         if self._is_breached(index):
             self._breach(index)
         self._ramp(index)
+        self._checks(index)
         if not self.run.is_paused and not self.run.stages[index].state.is_verdict:
             self._judge(index)
 
     def _judge(self, index: int) -> None:
         """Give an open stage that nothing holds the verdict that it has come to, if any."""
-        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        at_work = self.run.stages[index]
         if at_work.tally.targets == 0:
             self._empty(index)
         elif at_work.state is StageState.ROLLING_OUT:
             self._rolling_out(index)
-        elif self.now >= (at_work.soak_at or 0) + stage.gate.soak_ms:
-            self._verdict(index, StageState.PASSED, "")
+        else:
+            self._soaking(index)
 
     def _empty(self, index: int) -> None:
         """Judge a stage that no device belongs to; over an earlier run nobody need be left to belong to it."""
@@ -295,10 +298,14 @@ class _Decision:
             return False
         return judgement.is_breached(self.plan.pipeline, index, at_work.tally, accepted=at_work.accepted)
 
-    def _breach(self, index: int, *, is_tail: bool = False) -> None:
-        """Keep what the gate knows, and do what it says; a stage that has its verdict can only hold the run."""
+    def _breach(self, index: int, *, is_tail: bool = False, evidence: str = "") -> None:
+        """Keep what the gate knows, and do what it says; a stage that has its verdict can only hold the run.
+
+        The *evidence* is that of a check, or else what the gate reads of the stage's own devices.
+        """
         stage, tally = self.plan.pipeline.stages[index], self.run.stages[index].tally
-        evidence = str(judgement.read(self.plan.pipeline, index, tally))
+        reason = evidence or f"{tally.blamed} of {tally.exposed} started devices failed"
+        evidence = evidence or str(judgement.read(self.plan.pipeline, index, tally))
         latched = Breach(at=self.now, failed=tally.blamed, exposed=tally.exposed, evidence=evidence)
         if breach_of(stage.name) not in self.run.pause_reasons:
             self.run = stage_changed(self.run, index, breach=latched)
@@ -307,7 +314,7 @@ class _Decision:
         elif stage.gate.on_breach is OnBreach.PAUSE or is_tail:
             self._pause(breach_of(stage.name), evidence=evidence)
         else:
-            self._verdict(index, StageState.FAILED, f"{tally.blamed} of {tally.exposed} started devices failed")
+            self._verdict(index, StageState.FAILED, reason)
 
     def _ramp(self, index: int) -> None:
         """Begin the next round of a stage that ramps once the last one is over, or hold the run for a person."""
@@ -342,11 +349,61 @@ class _Decision:
 
     def _succeed(self, index: int) -> None:
         stage = self.plan.pipeline.stages[index]
-        if stage.gate.soak_ms == 0:
+        if stage.gate.soak_ms == 0 and checking.has_passed(stage, self.run.stages[index], self.now):
             self._verdict(index, StageState.PASSED, "")
             return
         self.effects.append(Note(kind="soaking", stage=stage.name))
         self.run = stage_changed(self.run, index, state=StageState.SOAKING, soak_at=self.now)
+        self._checks(index)
+        if not self.run.is_paused and not self.run.stages[index].state.is_verdict:
+            self._soaking(index)
+
+    def _soaking(self, index: int) -> None:
+        """Pass a stage whose soak is over once all its checks do; they may take as long as the stage itself."""
+        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        over_for = self.now - (at_work.soak_at or 0) - stage.gate.soak_ms
+        if over_for < 0:
+            return
+        if checking.has_passed(stage, at_work, self.now):
+            self._verdict(index, StageState.PASSED, "")
+        elif over_for >= stage.timeouts.stage_ms:
+            self._verdict(index, StageState.TIMED_OUT, "its checks had not passed in time")
+        else:
+            self.run = stage_changed(self.run, index, is_soaked=True)
+
+    def _checks(self, index: int) -> None:
+        """Ask the checks of an open stage that are due, and do what has come of the others."""
+        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        if not stage.gate.checks or at_work.state.is_verdict or not at_work.tally.targets:
+            return
+        self.run = stage_changed(self.run, index, checks=checking.went_on(stage, at_work, self.now))
+        for check, verdict in checking.changed_verdicts(stage, self.run.stages[index], self.now):
+            told = checking.with_told(self.run.stages[index], check.name, verdict)
+            self.run = stage_changed(self.run, index, checks=told)
+            self._checked(index, check, verdict)
+        self._ask(index)
+
+    def _ask(self, index: int) -> None:
+        if self.run.is_paused or self.run.stages[index].state.is_verdict:
+            return
+        stage = self.plan.pipeline.stages[index]
+        for check in checking.askable(stage, self.run.stages[index], self.now):
+            at_work = self.run.stages[index]
+            asked = checks.asked(check, at_work.checks[check.name], self.now)
+            self.run = stage_changed(self.run, index, checks=checking.with_check(at_work, check.name, asked))
+            self.effects.append(Ask(stage=index, check=check.name, sequence=asked.sequence))
+
+    def _checked(self, index: int, check: Check, verdict: Verdict) -> None:
+        """Do what the new verdict of a check says, and of one on trial only tell it."""
+        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        evidence = checks.said(check, at_work.checks.get(check.name))
+        if verdict is Verdict.PASS or (check.dry_run and verdict is not Verdict.WAIT):
+            text = f"{check.name} (dry run)" if check.dry_run else check.name
+            self.effects.append(Note(kind=f"check_{verdict.value}", stage=stage.name, text=text, evidence=evidence))
+        elif verdict is Verdict.FAIL and not at_work.state.is_verdict:
+            self._breach(index, evidence=evidence)
+        elif verdict is Verdict.NO_DATA:
+            self._pause(checking.no_data_of(stage.name, check.name), evidence=evidence)
 
     def _queue(self, index: int) -> None:
         """Let devices go without that have waited for too long."""
