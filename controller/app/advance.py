@@ -13,18 +13,19 @@ import structlog
 from controller.app import audit, heartbeat, holds, rerun_plans
 from controller.app.access import Actor, Role
 from controller.app.commands import Maker
-from controller.app.consequences import Consequences
+from controller.app.consequences import Consequences, Question
 from controller.app.controller import Controller
 from controller.app.errors import CallerError
 from controller.app.membership import Member, joining
 from controller.app.records import EventRecord, RunRecord, TargetRecord
 from controller.app.releasing import Releasing, policy_of
 from controller.app.repositories import Transaction
-from controller.domain import newcomers
+from controller.domain import checking, newcomers
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.admission import BlockReason
 from controller.domain.events import (
+    Ask,
     Cancel,
     Conclude,
     Continue,
@@ -198,8 +199,8 @@ class Advance:
                 return self._suspend(run_id)
             case Continue():
                 return self._thaw(run_id)
-            case Note():
-                return self._note(run_id, effect)
+            case Ask() | Note():
+                return self._tell(run_id, effect)
             case Conclude():
                 return self._conclude(run_id)
             case RollBack():
@@ -324,6 +325,16 @@ class Advance:
         if not order.by:
             actor = Actor(name=ON_FAILURE, role=Role.OPERATOR)
             audit.record(self.tx, actor, "run.rollback", record.uid, at=self.at, reason=order.reason)
+        return ()
+
+    def _tell(self, run_id: int, effect: Ask | Note) -> Sequence[Event]:
+        return self._ask(run_id, effect) if isinstance(effect, Ask) else self._note(run_id, effect)
+
+    def _ask(self, run_id: int, ask: Ask) -> Sequence[Event]:
+        check = checking.find(self.record(run_id).plan.pipeline.stages[ask.stage], ask.check)
+        assert check is not None
+        question = Question(run_id=run_id, stage=ask.stage, check=ask.check, sequence=ask.sequence, source=check.source)
+        self.after.questions.append(question)
         return ()
 
     def _note(self, run_id: int, note: Note) -> Sequence[Event]:

@@ -8,6 +8,7 @@ from controller.app.consequences import Consequences
 from controller.app.dispatch import Dispatcher
 from controller.app.ports import Artifacts, CertificateAuthority, Chance, Clock, Compute, Priority, Resolve, Transport
 from controller.app.progress import ProgressBoard
+from controller.app.questions import Questions
 from controller.app.repositories import Store, Transaction
 from controller.complaints import Complaints
 from controller.observe import Meters
@@ -50,6 +51,9 @@ class Controller:
     complaints: Complaints = field(default_factory=Complaints)
     """What devices do wrong is logged through this: one with a key must not be able to fill the disk."""
 
+    questions: Questions = field(default_factory=Questions)
+    """What commits leave to be asked, until somebody asks it."""
+
     keys: Callable[[bytes], KeyRing] = ring_of
     """Returns the ring that a device's messages are checked with, from its stored public key."""
 
@@ -83,6 +87,7 @@ class Controller:
 
         result = await self.store.write(noted, priority=priority)
         self.dispatcher.fence(after)
+        self.questions.put(after.questions)
         return result, after
 
     async def read(self, work: Callable[[Transaction], T]) -> T:

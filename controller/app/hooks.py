@@ -9,7 +9,7 @@ import base64
 import hmac
 import re
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -41,6 +41,7 @@ TIMESTAMP: Final = re.compile(r"[0-9]{1,12}")
 ENV_MAX: Final = 64
 PARAMETERS_MAX: Final = 64
 
+T = TypeVar("T")
 Word = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
@@ -104,15 +105,15 @@ async def receive(controller: Controller, *, job: str, delivery: Delivery) -> De
         NotFound: when there is no such release.
     """
     found = await controller.read(lambda tx: tx.catalog.job(job))
-    _authenticate(controller, found, delivery)
-    wanted = _parse(delivery.body)
+    authenticate(controller, found, delivery)
+    wanted = parse(delivery.body, Wanted)
 
     def work(tx: Transaction, after: Consequences) -> DeliveryView:
         current = tx.catalog.job(job)
         if current is None or found is None or current.hook != found.hook:
             raise NotAuthenticated("the hook is no more")
         advance = Advance(controller, tx, after)
-        _once(advance, current, delivery)
+        require_new(advance, current, delivery)
         view = _start(advance, current, wanted)
         advance.finish()
         return view
@@ -138,8 +139,12 @@ def signature_of(secret: bytes, *, id: str, timestamp: str, body: bytes) -> str:
     return f"{VERSION},{base64.b64encode(digest).decode()}"
 
 
-def _authenticate(controller: Controller, job: JobRecord | None, delivery: Delivery) -> None:
-    """Go on only with what the hook's secret signed a short while ago; a job without a hook takes as long to refuse."""
+def authenticate(controller: Controller, job: JobRecord | None, delivery: Delivery) -> None:
+    """Go on only with what the hook's secret signed a short while ago; a job without a hook takes as long to refuse.
+
+    Raises:
+        NotAuthenticated: when it did not; whether the signature or the time is wrong is not said.
+    """
     hook = job.hook if job is not None else None
     secret = secret_of(controller, hook or "")
     expected = signature_of(secret, id=delivery.id, timestamp=delivery.timestamp, body=delivery.body).encode()
@@ -159,15 +164,24 @@ def _is_id(text: str) -> bool:
     return 1 <= len(text) <= ID_LENGTH_MAX and text.isprintable()
 
 
-def _parse(body: bytes) -> Wanted:
+def parse(body: bytes, kind: type[T]) -> T:
+    """Return what a delivery's body says, as *kind*.
+
+    Raises:
+        InvalidRequest: when it is something else.
+    """
     try:
-        return msgspec.json.decode(body or b"{}", type=Wanted)
+        return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"the body is no request for a run: {error}") from error
+        raise InvalidRequest(f"the body is not what this hook takes: {error}") from error
 
 
-def _once(advance: Advance, job: JobRecord, delivery: Delivery) -> None:
-    """Refuse a delivery that came before; its id is kept as long as other answers, far longer than it is fresh."""
+def require_new(advance: Advance, job: JobRecord, delivery: Delivery) -> None:
+    """Go on only with a delivery that never came before; its id is kept far longer than it is fresh.
+
+    Raises:
+        Conflict: when it did.
+    """
     actor = f"{HOOK_ACTOR} {job.name}"
     if advance.tx.log.answer(actor, delivery.id) is not None:
         raise Conflict(f"the delivery {delivery.id!r} was carried out already")

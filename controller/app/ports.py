@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from controller.domain.gates.checks import Answer, Http, Prometheus
 from controller.domain.parameters import Given, Need
 from controller.domain.pipeline import Operation, Pipeline, Resolved
 from protocol.ids import Digest, Name
@@ -164,6 +165,16 @@ class Artifacts(Protocol):
         Raises:
             controller.app.errors.NotFound: when the artifact is not stored.
         """
+
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+
+class Asker(Protocol):
+    """Where checks are asked."""
+
+    async def ask(self, source: Http | Prometheus) -> Answer:
+        """Return what is answered; within a bounded time, and where nothing is, that there is no data."""
 
 
 # --- database ---------------------------------------------------------------------------------------------------

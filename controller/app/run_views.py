@@ -11,6 +11,7 @@ from controller.app.records import RunRecord, TargetRecord
 from controller.app.views import (
     ApprovalView,
     BreachView,
+    CheckView,
     Counters,
     EvidenceView,
     GateView,
@@ -26,7 +27,8 @@ from controller.domain.admission import BlockReason
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.freeze import Freeze
-from controller.domain.gates import judgement
+from controller.domain.gates import checks, judgement
+from controller.domain.gates.checks import Check, Verdict
 from controller.domain.model import Breach
 from controller.domain.outputs import Summary
 from controller.domain.rerun import LeftOut
@@ -109,6 +111,7 @@ def _stage_view(record: RunRecord, index: int, blocked: Mapping[str, int]) -> St
         max_in_flight=stage.pace.max_in_flight,
         per_minute=pace.per_minute(stage.pace, succeeded=tally.succeeded),
         ramp=ramping.said(stage, at_work),
+        checks=tuple(_check_view(record, index, check) for check in stage.gate.checks),
         paced_until=None if at_work.paced_until is None else record.run.clock.wall(at_work.paced_until),
         blocked=blocked,
         opened_at=_wall(record, at_work.opened_at),
@@ -132,6 +135,22 @@ def _gate_view(record: RunRecord, index: int) -> GateView:
         accepted=at_work.accepted,
         evidence=None if reading.evidence is None else EvidenceView(**msgspec.structs.asdict(reading.evidence)),
         breach=None if at_work.breach is None else _breach_view(record, at_work.breach),
+    )
+
+
+def _check_view(record: RunRecord, index: int, check: Check) -> CheckView:
+    at = record.run.stages[index].checks.get(check.name)
+    told = Verdict.WAIT if at is None or at.told is None else at.told
+    return CheckView(
+        name=check.name,
+        kind=checks.kind_of(check),
+        asked=at is not None,
+        verdict=told.value,
+        said=checks.said(check, at),
+        oks=0 if at is None else at.oks,
+        failures=0 if at is None else at.failures,
+        last_at=None if at is None else _wall(record, at.last_at),
+        dry_run=check.dry_run,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from controller.app import heartbeat, once, presence, triggers
+from controller.app import checking, heartbeat, once, presence, triggers
 from controller.app.advance import Advance, let_happen, may_admit
 from controller.app.commands import outdated
 from controller.app.consequences import Consequences
@@ -39,7 +39,8 @@ UNREACHABLE_MS: Final = HOUR
 async def recover(controller: Controller) -> int:
     """Raise the fences of active runs, and take the time in which the controller was down out of their clocks.
 
-    Fences live in memory: without this, commands of before a pause could be sent again after a restart.
+    Fences live in memory: without this, commands of before a pause could be sent again after a restart. So do questions
+    that nobody has answered: they are put again.
 
     Returns:
         The time in which nobody looked, in milliseconds.
@@ -51,7 +52,9 @@ async def recover(controller: Controller) -> int:
         gap = now - last if last is not None else 0
         tx.log.beat(now)
         for run_id in tx.runs.active_ids():
-            after.epochs[run_id] = tx.runs.get(run_id).run.epoch
+            record = tx.runs.get(run_id)
+            after.epochs[run_id] = record.run.epoch
+            after.questions += checking.outstanding(record)
         if gap < 0 or gap >= GAP_MS_MIN:
             Advance(controller, tx, after, gap_ms=gap).finish()
         return gap

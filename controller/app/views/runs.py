@@ -73,12 +73,30 @@ class GateView(View, frozen=True, kw_only=True):
     breach: BreachView | None = None
 
 
+class CheckView(View, frozen=True, kw_only=True):
+    """A check of a stage: the `verdict` that its answers come to, and `asked` once it is asked at all.
+
+    `said` says it in words; `oks` and `failures` are in a row, and `last_at` is when an answer came last. What a
+    `dry_run` finds has no effect.
+    """
+
+    name: str
+    kind: str
+    asked: bool
+    verdict: str
+    said: str
+    oks: int = 0
+    failures: int = 0
+    last_at: Instant | None = None
+    dry_run: bool = False
+
+
 class StageView(View, frozen=True, kw_only=True):
     """One stage of a run. `started` devices have begun, and `failures` are those that failed by the build's fault.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
-    `ramp` says where its ramp stands, if it has one.
+    `ramp` says where its ramp stands, if it has one, and `checks` what others say that are asked.
     `approvals_missing` are those without which it is not promoted.
     `left_out` are devices of an earlier run that this one, over that run, does not take.
     `blocked` counts the devices that were judged and may not begin, by reason; in lists of runs it is left out.
@@ -98,6 +116,7 @@ class StageView(View, frozen=True, kw_only=True):
     max_in_flight: int
     per_minute: int | None = None
     ramp: str = ""
+    checks: tuple[CheckView, ...] = ()
     paced_until: Instant | None = None
     blocked: Mapping[str, int] = {}
     opened_at: Instant | None

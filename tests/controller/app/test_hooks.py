@@ -257,7 +257,7 @@ def test_a_hook_removed_between_check_and_commit_starts_nothing(rig: Rig, secret
     ],
 )
 def test_a_body_is_bounded_and_has_no_other_fields(rig: Rig, secret: str, body: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest, match="no request for a run"):
+    with pytest.raises(InvalidRequest, match="not what this hook takes"):
         receive(rig, signed(rig, secret, **body))
 
 
