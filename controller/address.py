@@ -6,9 +6,11 @@ BrokerAddress(host='broker.example', port=8883, is_tls=True, user='controller', 
 Place(host='::1', port=8883)
 """
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+Network = IPv4Network | IPv6Network
 PORTS: Final = {"mqtts": 8_883, "mqtt": 1_883}
 """What each scheme stands for where no port is given."""
 
@@ -58,6 +60,18 @@ def parse_place(text: str) -> Place:
     if parts is None or not parts.hostname or not parts.port or parts.username is not None or _rest(parts):
         raise ValueError(f"{text[:80]!r}: expected host:port")
     return Place(parts.hostname, parts.port)
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Parse networks that are joined by commas; none where there is no text.
+
+    Raises:
+        ValueError: when one is none.
+
+    >>> parse_networks("10.0.0.0/8, fd00::/8")
+    (IPv4Network('10.0.0.0/8'), IPv6Network('fd00::/8'))
+    """
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def _split(url: str) -> SplitResult | None:

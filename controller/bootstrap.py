@@ -28,6 +28,8 @@ from controller.app.dispatch import Dispatcher
 from controller.app.inbox import Inbox
 from controller.app.progress import ProgressBoard
 from controller.artifacts.folder import ArtifactFolder
+from controller.checks.asker import HttpAsker
+from controller.checks.reach import Reach
 from controller.clock import SystemChance, SystemClock
 from controller.config import Settings
 from controller.documents import resolve
@@ -121,6 +123,8 @@ async def _serve(settings: Settings) -> None:
         await _first_administrator(settings, controller)
         await wakeups.recover(controller)
         server = _http_server(settings, controller, way)
+        asker = _asker(settings)
+        stack.push_async_callback(asker.close)
 
         def contexts() -> tuple[ssl.SSLContext | None, ...]:
             return way.context, server.config.ssl
@@ -129,7 +133,7 @@ async def _serve(settings: Settings) -> None:
             await serving.renew_server(keystore, controller, contexts)
 
         gc.freeze()  # what is loaded by now stays: a full collection would stop everything for 0.1 s to walk it
-        await serving.run(controller, way.transport, server, listeners=listeners, renew=renew)
+        await serving.run(controller, way.transport, server, listeners=listeners, renew=renew, asker=asker)
 
 
 def _controller(
@@ -176,6 +180,11 @@ def _hook_key(settings: Settings) -> bytes:
     if not path.exists():
         write_file(path, SystemChance().token(HOOK_KEY_BYTES).encode() + b"\n", mode=PRIVATE)
     return bytes.fromhex(read_private(path).decode().strip())
+
+
+def _asker(settings: Settings) -> HttpAsker:
+    tls = ssl.create_default_context(cafile=settings.check_ca)
+    return HttpAsker(Reach(settings.networks_of_checks), tls, allows_plain=settings.check_plain_http)
 
 
 async def _first_administrator(settings: Settings, controller: Controller) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from controller.address import BrokerAddress, Place, parse_broker, parse_place
+from controller.address import BrokerAddress, Network, Place, parse_broker, parse_networks, parse_place
 from protocol.profiles import Profile
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -22,6 +22,9 @@ class Settings(BaseSettings):
     With a `broker_url` devices are reached over that broker instead of the built-in endpoint. `broker_devices` is where
     they find it, ``host:port``; `broker_profile` is what it can do. `broker_ca` holds the CA of its certificate, where
     that is not the installation's own.
+
+    The checks of stages reach public addresses alone, and those within `check_networks`, joined by commas; without TLS
+    only with `check_plain_http`. `check_ca` holds CAs that servers are known by, where the system's own do not do.
     """
 
     model_config = SettingsConfigDict(env_prefix="TIDEGATE_", frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -40,6 +43,9 @@ class Settings(BaseSettings):
     broker_profile: Profile = Profile.MQTT5
     broker_devices: str = ""
     broker_ca: Path | None = None
+    check_networks: str = ""
+    check_plain_http: bool = False
+    check_ca: Path | None = None
     downloads_in_flight_max: Annotated[int, Field(ge=1)] = 256
 
     @field_validator("broker_url")
@@ -56,6 +62,12 @@ class Settings(BaseSettings):
             parse_place(devices)
         return devices
 
+    @field_validator("check_networks")
+    @classmethod
+    def _check_networks(cls, networks: str) -> str:
+        parse_networks(networks)
+        return networks
+
     @model_validator(mode="after")
     def _check_broker(self) -> Self:
         if bool(self.broker_url) != bool(self.broker_devices):
@@ -71,6 +83,11 @@ class Settings(BaseSettings):
     def devices_at_broker(self) -> Place:
         """Where devices reach the external broker."""
         return parse_place(self.broker_devices)
+
+    @property
+    def networks_of_checks(self) -> tuple[Network, ...]:
+        """Which addresses checks may reach beside public ones."""
+        return parse_networks(self.check_networks)
 
     @property
     def database_url(self) -> str:

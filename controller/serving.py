@@ -14,9 +14,10 @@ from typing import Final, Protocol
 import structlog
 import uvicorn
 
-from controller.app import metering, wakeups
+from controller.app import checking, metering, wakeups
 from controller.app.controller import Controller
 from controller.app.errors import Conflict, StorageUnavailable
+from controller.app.ports import Asker
 from controller.signing.keystore import Keystore
 from protocol.units import DAY, HOUR, Millis, later
 
@@ -86,11 +87,13 @@ async def run(
     *,
     listeners: Sequence[socket.socket],
     renew: Loop,
+    asker: Asker,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end in good order: HTTP, the transport with what has come, the loops."""
     loops: dict[str, Loop] = {
         "wakeups": lambda: wakeups.run_for_ever(controller),
         "pump": lambda: pump(controller),
+        "checking": lambda: checking.run_for_ever(controller, asker),
         "metering": lambda: metering.run_for_ever(controller),
         "renewal": renew,
     }

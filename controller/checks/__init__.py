@@ -1,0 +1,1 @@
+"""Asking what is outside of the fleet: pages over HTTP, and Prometheus."""
