@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from controller.app.views import Counters, RunView, StageView
+from controller.app.views import CheckView, Counters, RunView, StageView
 from controller.cli.pulse import Pulse, total_of
 from controller.cli.reasons import told_reasons
 from controller.documents.units import render_span
@@ -150,7 +150,14 @@ def _gate_line(stage: StageView) -> list[Text]:
     gate = stage.gate
     style = "bold red" if gate.is_breached else "yellow" if gate.failed else "bright_black"
     lines = [Text(f"gate: {gate.said}", style)]
-    return [*lines, Text(f"ramp: {stage.ramp}", "bright_black")] if stage.ramp else lines
+    lines += [Text(f"ramp: {stage.ramp}", "bright_black")] if stage.ramp else []
+    return [*lines, *map(_check_line, stage.checks)]
+
+
+def _check_line(check: CheckView) -> Text:
+    style = {"fail": "bold red", "no_data": "yellow", "pass": "green"}.get(check.verdict, "bright_black")
+    trial = " (dry run)" if check.dry_run else ""
+    return Text(f"{check.said}{trial}", style)
 
 
 def bar(counters: Counters, width: int = BAR_WIDTH) -> Text:

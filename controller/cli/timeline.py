@@ -13,6 +13,7 @@ from controller.cli.reasons import OPERATOR
 
 BREACH: Final = "breach:"
 RAMP: Final = "ramp:"
+NO_DATA: Final = "no_data:"
 STOPPED: Final = "stop-everything"
 WITHDRAWN: Final = "withdrawn:"
 
@@ -29,6 +30,10 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "cancelled": "stage {stage} was cancelled: {text}",
     "timed_out": "stage {stage} ran out of time: {text}",
     "breached": "the gate of stage {stage} was breached: {evidence}; the run goes on",
+    "check_pass": "check {text} of stage {stage} passes: {evidence}",
+    "check_fail": "check {text} of stage {stage} fails: {evidence}",
+    "check_no_data": "nobody answers check {text} of stage {stage}: {evidence}",
+    "check_answered": "{by} answered a check of stage {stage}, {text}: {evidence}",
     "left_out": "stage {stage} leaves out devices of the earlier run: {text}",
 }
 _OF_RUNS: Final[Mapping[str, str]] = {
@@ -72,6 +77,8 @@ def _paused(data: Mapping[str, Any]) -> str:
         return f"the gate of stage {text.removeprefix(BREACH)} was breached{evidence}; the run is paused"
     if text.startswith(RAMP):
         return f"the ramp of stage {text.removeprefix(RAMP)} has nothing left to risk{evidence}; the run is paused"
+    if text.startswith(NO_DATA):
+        return f"nobody answers check {text.removeprefix(NO_DATA)}{evidence}; the run is paused"
     if text.startswith(WITHDRAWN):
         return f"{_by(data)} withdrew version {text.removeprefix(WITHDRAWN)}; the run is held and cannot be resumed"
     if text == STOPPED:

@@ -14,11 +14,11 @@ from controller.documents.models import (
     Environment,
     Open,
     ParameterName,
-    Part,
     frozen,
     plain_of,
     secrets_of,
 )
+from controller.documents.part import Part
 from controller.domain import pipeline as domain
 from controller.domain.parameters import Value
 from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule

@@ -4,13 +4,11 @@ Defaults are the domain's; a field's name differs from the domain's only where p
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     WithJsonSchema,
@@ -18,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from controller.documents.checks import CheckPart
 from controller.documents.fields import (
     COUNT_MAX,
     Count,
@@ -35,18 +34,18 @@ from controller.documents.fields import (
     percent_field,
     span_field,
 )
+from controller.documents.part import Part
 from controller.documents.patterns import checker_of
 from controller.documents.templates import NAME as PARAMETER_NAME
 from controller.documents.units import render_percent, shown
 from controller.documents.windows import Begin, End, TimeZone
 from controller.domain import pipeline as domain
 from controller.domain.condition import LENGTH_MAX
+from controller.domain.gates.checks import CHECKS_MAX
 from controller.domain.parameters import Input, Parameter, Type
 from controller.domain.pipeline import Denominator, OnBreach, OnFailure, Trigger
 from controller.domain.query import LENGTH_MAX as QUERY_LENGTH_MAX
 from controller.domain.window import WINDOWS_MAX, Day, Window
-
-T = TypeVar("T")
 
 FACTOR_MAX: Final = 100
 IGNORED: Final = "ignored"
@@ -58,22 +57,6 @@ ENUM_MAX: Final = 256
 PARAMETERS_MAX: Final = 64
 VARIABLES_MAX: Final = 256
 PATTERN_LENGTH_MAX: Final = 200
-
-
-class Part(BaseModel):
-    """What all parts of a file share: unknown fields are faults, and text is never taken for a number."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
-    )
-    renamed: ClassVar[dict[str, str]] = {}
-    only_here: ClassVar[frozenset[str]] = frozenset()
-
-    def into(self, kind: type[T], **parts: object) -> T:
-        """Make the domain's *kind* from the fields of this part, with *parts* in place of nested ones."""
-        names = type(self).model_fields.keys() - self.only_here
-        own = {self.renamed.get(name, name): getattr(self, name) for name in names}
-        return kind(**{**own, **parts})
 
 
 class TargetsPart(Part):
@@ -267,6 +250,8 @@ class GatePart(Part):
     on_breach: Annotated[OnBreach, Enumerated] = domain.Gate().on_breach
     """`fail`: the stage fails. `pause`: the run is paused, for a person to decide. `alert`: the run's timeline says so,
     once, and the run goes on."""
+    checks: Annotated[list[CheckPart], Field(max_length=CHECKS_MAX)] = []
+    """What others must say before the stage passes: pages, Prometheus, or a build system."""
     renamed: ClassVar[dict[str, str]] = {
         "success": "success_percent",
         "straggler_after": "straggler_after_ms",
@@ -283,7 +268,8 @@ class GatePart(Part):
     def to_domain(self) -> domain.Gate:
         """Return the domain's own."""
         test, limit = (self.failures.sequential(), self.failures.limit()) if self.failures else (None, None)
-        return self.into(domain.Gate, sequential=test, failures=limit)
+        checks = tuple(check.to_domain() for check in self.checks)
+        return self.into(domain.Gate, sequential=test, failures=limit, checks=checks)
 
 
 class TimeoutsPart(Part):

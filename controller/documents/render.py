@@ -1,11 +1,12 @@
 """Definitions as files: only what differs from the defaults. Loading it gives back an equal one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import yaml
 
+from controller.documents.checks import check_document
 from controller.documents.load import Definition, Job
 from controller.documents.templates import escaped
 from controller.documents.units import render_percent, render_span
@@ -123,8 +124,8 @@ def _plain(name: str, now: Any, before: Any) -> Any:
         return {key: _of_mapping(value) for key, value in now.items()}
     if isinstance(now, Growth | PerSite):
         return msgspec.to_builtins(now)
-    if name == "windows":
-        return [_window(window) for window in now]
+    if name in _LISTS:
+        return [_LISTS[name](one) for one in now]
     if isinstance(now, msgspec.Struct):
         return _changed(now, type(now)() if before is None else before)
     if isinstance(now, float):
@@ -137,6 +138,9 @@ def _plain(name: str, now: Any, before: Any) -> Any:
 def _window(window: Window) -> dict[str, Any]:
     days = {"days": [day.value for day in window.days]} if window.days else {}
     return days | {"from": clock(window.begin), "to": clock(window.end)}
+
+
+_LISTS: Mapping[str, Callable[[Any], dict[str, Any]]] = {"windows": _window, "checks": check_document}
 
 
 def _of_mapping(value: Any) -> Any:

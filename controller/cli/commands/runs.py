@@ -25,6 +25,8 @@ from controller.cli.session import Session, command
 from controller.cli.timeline import said
 
 group = typer.Typer()
+checks = typer.Typer()
+group.add_typer(checks, name="check", help="Answer checks of stages.", no_args_is_help=True)
 
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow the run until it ends; exit code 5 unless it succeeds.")]
@@ -233,6 +235,21 @@ def approve_stage(
 ) -> None:
     """Consent to the promotion of a stage that neither your revision nor your start is behind."""
     _act(session, run, f"stages/{quoted(stage)}/approve", {"reason": reason})
+
+
+@command(checks, "answer")
+def answer_check(
+    session: Session,
+    *,
+    run: RunId,
+    stage: Annotated[str, typer.Argument(help="The stage.")],
+    check: Annotated[str, typer.Argument(help="The check.")],
+    ok: Annotated[bool, typer.Option("--ok/--failed", help="How it went.")],
+    reason: Reason = "",
+) -> None:
+    """Say how a check went, in place of who is asked: OK is final, and a failure breaches the gate."""
+    body = {"answer": "ok" if ok else "failed", "reason": _required(reason)}
+    _act(session, run, f"stages/{quoted(stage)}/checks/{quoted(check)}", body)
 
 
 @command(group, "retry")

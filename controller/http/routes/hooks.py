@@ -4,10 +4,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Request, Response
 
-from controller.app import hooks
+from controller.app import checking, hooks
 from controller.app.hooks import Delivery
-from controller.app.views import DeliveryView
-from controller.http import definitions
+from controller.app.views import DeliveryView, RunView
+from controller.http import definitions, schemas
 from controller.http.auth import Context
 from controller.http.routes import WRITE, Id
 
@@ -65,3 +65,47 @@ async def call_hook(
     if view.run is not None:
         response.headers["Location"] = f"/v1/runs/{view.run}"
     return view
+
+
+_TOLD: Final[dict[str, Any]] = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["run", "stage", "check", "ok"],
+                    "properties": {
+                        **{name: {"type": "string", "maxLength": 128} for name in ("run", "stage", "check")},
+                        "ok": {"type": "boolean"},
+                        "text": {"type": "string", "maxLength": 500},
+                    },
+                },
+                "example": {"run": "r0123456789", "stage": "canary", "check": "e2e", "ok": True, "text": "212 passed"},
+            }
+        }
+    }
+}
+
+
+@router.post(
+    "/{job}/checks",
+    response_model=schemas.Run,
+    responses=WRITE,
+    summary="Answer a check by a job's webhook",
+    openapi_extra=_TOLD,
+)
+async def answer_by_hook(
+    c: Context,
+    request: Request,
+    *,
+    job: Id,
+    webhook_id: Text = "",
+    webhook_timestamp: Text = "",
+    webhook_signature: Text = "",
+) -> RunView:
+    """Say how a check of a run of the job went that waits for a webhook; it counts as one answer."""
+    delivery = Delivery(
+        id=webhook_id, timestamp=webhook_timestamp, signatures=webhook_signature, body=await request.body()
+    )
+    return await checking.receive(c, job=job, delivery=delivery)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from controller.app import approvals, following, giving_up, reruns, runs, why
+from controller.app import approvals, checking, following, giving_up, reruns, runs, why
 from controller.app.conditions import run_tag
 from controller.app.views import EventView, Page, RollbackView, RunView, TargetView, WhyView
 from controller.http import schemas, streams
@@ -80,6 +80,17 @@ async def terminate_run(c: Context, actor: Operator, run: Id, body: schemas.With
 async def approve_stage(c: Context, actor: Operator, run: Id, stage: Id, body: schemas.ApproveStage) -> RunView:
     """Consent to the promotion of a stage; neither who wrote the revision nor who started the run can."""
     return await approvals.approve(c, actor, run=run, stage=stage, reason=body.reason)
+
+
+@router.post(
+    "/{run}/stages/{stage}/checks/{check}", response_model=schemas.Run, responses=WRITE, summary="Answer a check"
+)
+async def answer_check(
+    c: Context, actor: Operator, *, run: Id, stage: Id, check: Id, body: schemas.AnswerCheck
+) -> RunView:
+    """Say as a person how a check went: `ok` is final, `failed` breaches the gate of the stage."""
+    is_ok = body.answer == "ok"
+    return await checking.answer(c, actor, run=run, stage=stage, check=check, is_ok=is_ok, reason=body.reason)
 
 
 @router.post("/{run}/promote", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Promote a stage")

@@ -34,6 +34,7 @@ from controller.http.schemas.releases import NewChannel as NewChannel
 from controller.http.schemas.releases import NewPath as NewPath
 from controller.http.schemas.releases import Release as Release
 from controller.http.schemas.releases import UpgradePath as UpgradePath
+from controller.http.schemas.runs import AnswerCheck as AnswerCheck
 from controller.http.schemas.runs import Approval as Approval
 from controller.http.schemas.runs import ApproveStage as ApproveStage
 from controller.http.schemas.runs import Counters as Counters

@@ -1,6 +1,6 @@
 """Runs, their stages, devices and timelines."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     ConfigDict,
@@ -98,12 +98,30 @@ class Gate(Answer):
     breach: Breach | None
 
 
+class Check(Answer):
+    """A check of a stage: the `verdict` that its answers come to, and `asked` once it is asked at all.
+
+    The verdict is `pass`, `wait`, `fail` or `no_data`. `said` says it in words; `oks` and `failures` are in a row. What
+    a `dry_run` finds has no effect.
+    """
+
+    name: str
+    kind: str
+    asked: bool
+    verdict: str
+    said: str
+    oks: int
+    failures: int
+    last_at: Time | None
+    dry_run: bool
+
+
 class Stage(Answer):
     """One stage of a run. `started` devices have begun, and `failures` are those that failed by the build's fault.
 
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go.
-    `ramp` says where its ramp stands, if it has one.
+    `ramp` says where its ramp stands, if it has one, and `checks` what others say that are asked.
     `approvals_missing` are those without which it is not promoted.
     `left_out` are devices of an earlier run that this one, over that run, does not take.
     """
@@ -122,6 +140,7 @@ class Stage(Answer):
     max_in_flight: int
     per_minute: int | None
     ramp: str
+    checks: list[Check] = Field(default_factory=list)
     paced_until: Time | None
     blocked: dict[str, int]
     opened_at: Time | None
@@ -289,6 +308,13 @@ class ApproveStage(Body):
     """Consent to the promotion of a stage; the reason, if any, is kept in the audit log."""
 
     reason: Annotated[str, Field(max_length=REASON_LENGTH_MAX)] = ""
+
+
+class AnswerCheck(Body):
+    """Say how a check went; the reason is kept in the audit log."""
+
+    answer: Literal["ok", "failed"]
+    reason: Reason
 
 
 class PromoteStage(Body):
