@@ -138,6 +138,8 @@ def _plain_type(field: Schema) -> tuple[str, str]:
 def _bounds(field: Schema) -> str:
     if "exclusiveMinimum" in field:
         return f"above {field['exclusiveMinimum']:,}, at most {field['maximum']:,}"
+    if "minimum" not in field:
+        return ""
     least = f"{field['minimum']:,}"
     return f"{least} to {field['maximum']:,}" if "maximum" in field else f"at least {least}"
 
