@@ -31,19 +31,6 @@ _MODULES: Final = (
     *(sending, rollout, reruns, admission, consent, shapes),
     *(clocks, pacing, intake, repeats, presence, agents),
 )
-    sending,
-    rollout,
-    reruns,
-    admission,
-    consent,
-    shapes,
-    clocks,
-    pacing,
-    intake,
-    repeats,
-    presence,
-    agents,
-)
 
 PLANTED: Final[tuple[Planted, ...]] = tuple(
     bug for module in _MODULES for bug in vars(module).values() if isinstance(bug, Planted)
