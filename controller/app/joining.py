@@ -8,7 +8,7 @@ The rules this module keeps:
 3. Where no stage is open to newcomers, finding that out is one look at an index that is empty.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from controller.app.advance import Advance
 from controller.app.membership import Member
@@ -21,15 +21,14 @@ from controller.domain.selector import formula_of, is_left_out, position
 Known = Sequence[tuple[Candidate, Described]]
 
 
-def take_in(advance: Advance, device_ids: Collection[int]) -> dict[int, Joined]:
-    """Make devices members of the stages that they join; return what is to happen to each run that has some, by id."""
-    records = advance.open_to_newcomers() if device_ids else []
-    known = advance.tx.devices.candidates(device_ids) if records else []
-    joined = {record.id: _join(advance, record, known) for record in records}
-    return {run_id: Joined(at=advance.at, counts=counts) for run_id, counts in joined.items() if counts}
+def join(advance: Advance, run_id: int, known: Known) -> None:
+    """Make devices members of the stages of a run that are open to them, and let it go on with them."""
+    counts = _enlist(advance, advance.record(run_id), known)
+    if counts:
+        advance.run(run_id, Joined(at=advance.at, counts=counts))
 
 
-def _join(advance: Advance, record: RunRecord, known: Known) -> dict[int, int]:
+def _enlist(advance: Advance, record: RunRecord, known: Known) -> dict[int, int]:
     members = advance.tx.targets.members_among(record.id, [candidate.id for candidate, _ in known])
     salt, counts = record.plan.salt, dict[int, int]()
     for stage in newcomers.open_stages(record.plan, record.run):

@@ -337,7 +337,8 @@ class RollbackGatePart(GatePart):
     """When a rollback is done, and when it must stop; unlike that of a stage it pauses where it must."""
 
     on_breach: Annotated[OnBreach, Enumerated] = domain.Rollback().gate.on_breach
-    """`pause`: the rollback is paused, for a person to decide. `fail`: it fails, and the rest keeps what it has."""
+    """`pause`: the rollback is paused, for a person to decide. `fail`: it fails, and the rest keeps what it has.
+    `alert`: its timeline says so, once, and it goes on."""
 
 
 class RollbackPart(Part):

@@ -9,7 +9,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks import connections, dispatch, envelopes, gates, idle, ingest, installs, latency, scale, wire
+from tests.benchmarks import (
+    connections,
+    dispatch,
+    envelopes,
+    gates,
+    idle,
+    ingest,
+    installs,
+    latency,
+    ramp,
+    scale,
+    wire,
+)
 from tests.benchmarks.measure import BenchmarkFailed, Measured, machine
 
 Benchmark = Callable[..., Iterator[Measured]]
@@ -26,6 +38,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "connections": connections.figures,
     "gates": gates.figures,
     "installs": installs.figures,
+    "ramp": ramp.figures,
 }
 
 

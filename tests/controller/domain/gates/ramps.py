@@ -9,7 +9,7 @@ from typing import Final
 
 from controller.domain.gates.ramp import next_batch
 
-NEGLIGIBLE: Final = 1e-13
+NEGLIGIBLE: Final = 1e-8
 """Batches with less probable numbers of failures are not followed; `Ended.lost` says how probable all of them were."""
 
 Rule = Callable[[int, int, int], int]
@@ -24,6 +24,24 @@ class Ended:
     held: float = 0.0
     done: float = 0.0
     lost: float = 0.0
+
+    def stopped(self, weight: float, *, is_done: bool) -> None:
+        """Note rollouts that go no further."""
+        if is_done:
+            self.done += weight
+        else:
+            self.held += weight
+
+    def goes_on(self, state: tuple[int, int], weight: float, budget: int, above: float) -> bool:
+        """Say whether a state is to be followed, and note what it is if not."""
+        exposed, failed = state
+        if failed > budget + above * exposed + 1e-9:
+            self.broken += weight
+        elif weight < NEGLIGIBLE:
+            self.lost += weight
+        else:
+            return True
+        return False
 
 
 def ramp(devices: int, *, budget: int, above: float, delta: float, rounds: int = 15) -> Rule:
@@ -48,20 +66,14 @@ def ended(rule: Rule, devices: int, *, rates: Sequence[float], budget: int, abov
         for (exposed, failed), weight in states.items():
             batch = rule(exposed, failed, spent)
             if not batch:
-                end.done, end.held = (
-                    (end.done + weight, end.held) if exposed == devices else (end.done, end.held + weight)
-                )
+                end.stopped(weight, is_done=exposed == devices)
                 continue
             reached = exposed + batch
             masses = probable(batch, rates[min(spent, len(rates) - 1)])
             end.lost += weight * max(0.0, 1 - sum(masses.values()))
             for more, mass in masses.items():
-                if failed + more > budget + above * reached + 1e-9:
-                    end.broken += weight * mass
-                else:
-                    following[reached, failed + more] += weight * mass
-        end.lost += sum(weight for weight in following.values() if weight < NEGLIGIBLE)
-        states = {state: weight for state, weight in following.items() if weight >= NEGLIGIBLE}
+                following[reached, failed + more] += weight * mass
+        states = {state: weight for state, weight in following.items() if end.goes_on(state, weight, budget, above)}
         spent += 1
     return end
 
