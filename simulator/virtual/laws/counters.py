@@ -22,6 +22,7 @@ class CountersAddUp(Law):
         self._blamed: dict[tuple[int, int], set[int]] = defaultdict(set)
         self._exposed: dict[tuple[int, int], set[int]] = defaultdict(set)
         self._known: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._waiting: dict[tuple[int, int], set[int]] = defaultdict(set)
 
     def committed(self, commit: Commit) -> Complaints:
         """Compare the counters of every run that the commit touched with the rows."""
@@ -33,6 +34,8 @@ class CountersAddUp(Law):
             self._blamed[place].update({row.id} if row.target.is_blamed else ())
             (self._exposed[place].add if is_exposed(row.target) else self._exposed[place].discard)(row.id)
             (self._known[place].add if is_known(row.target) else self._known[place].discard)(row.id)
+            is_waiting = is_exposed(row.target) and row.target.state is TargetState.QUEUED
+            (self._waiting[place].add if is_waiting else self._waiting[place].discard)(row.id)
         for run_id in sorted(touched):
             yield from self._judge(self.picture.runs[run_id])
 
@@ -43,7 +46,7 @@ class CountersAddUp(Law):
                 shown = getattr(stage.tally, state.value)
                 if shown != rows[state]:
                     yield f"stage {index} of run {run.uid} counts {shown} {state}, and {rows[state]} rows are"
-            counted = {"blamed": self._blamed, "exposed": self._exposed, "resolved": self._known}
+            counted = {"blamed": self._blamed, "exposed": self._exposed, "resolved": self._known, "waiting": self._waiting}
             for name, found in counted.items():
                 shown, rows_are = getattr(stage.tally, name), len(found[run.id, index])
                 if shown != rows_are:

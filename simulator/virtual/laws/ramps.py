@@ -71,16 +71,23 @@ class _Progress:
         """Take note of what is known now."""
         counted = [row for id_, row in self.rows.items() if is_exposed(row) and id_ not in self.accepted]
         failed = sum(row.is_blamed or not is_known(row) for row in counted)
-        queued = sum(row.state == "queued" for row in self.rows.values())
         key = (len(counted), failed)
-        self.stands[key] = max(queued, self.stands.get(key, 0))
+        self.stands[key] = max(self.queued, self.stands.get(key, 0))
+
+    @property
+    def queued(self) -> int:
+        """How many devices have not begun, or wait for another attempt."""
+        return sum(row.state == "queued" for row in self.rows.values())
 
     def begin_anew(self) -> None:
-        """Count from here on, as somebody has decided."""
-        self.accepted = frozenset(id_ for id_, row in self.rows.items() if is_exposed(row))
+        """Count from here on, as somebody has decided, with those that have yet to try again.
+
+        What has become of those is accepted so far, too: the first round is sized as if nothing had happened.
+        """
+        self.accepted = frozenset(id_ for id_, row in self.rows.items() if is_exposed(row) and row.state != "queued")
         self.left = self.begun = self.rounds = 0
         self.rested_at, self.is_held = None, False
-        self.stands.clear()
+        self.stands = {(0, 0): self.queued}
 
 
 class RampsHold(Law):

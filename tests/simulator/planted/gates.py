@@ -133,6 +133,14 @@ def ramp_counts_who_is_known(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, ramping, "_since", lambda _: since)
 
 
+@planted("Who waits for another try when a hold is lifted is accepted as failed, and forgiven later.", RampsHold)
+def accepted_devices_make_up_for_others(patch: pytest.MonkeyPatch) -> None:
+    def around(accepted: Any) -> Any:
+        return lambda stage, at: accepted(stage, replace(at, tally=replace(at.tally, waiting=0)))
+
+    wrap(patch, ramping, "accepted", around)
+
+
 @planted("A round begins when all devices of the last one have begun.", RampsHold)
 def round_begins_too_soon(patch: pytest.MonkeyPatch) -> None:
     def is_done(at_work: StageRun) -> bool:
