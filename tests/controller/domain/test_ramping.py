@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from controller.domain import ramping
@@ -9,7 +10,7 @@ from controller.domain.counters import Tally
 from controller.domain.events import Note, Paused, Resumed, Skipped, Woken
 from controller.domain.gates.ramp import next_batch
 from controller.domain.model import RampRun, StageRun
-from controller.domain.pipeline import Fault, Gate, OnBreach, Pace, Ramp, Retry, Sequential, Stage, validate
+from controller.domain.pipeline import Fault, Gate, OnBreach, Pace, Ramp, Retry, Rollback, Sequential, Stage, validate
 from controller.domain.run import next_deadline
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Reported, TargetState
@@ -171,6 +172,16 @@ def test_a_ramp_needs_to_know_what_is_tolerated() -> None:
     pipeline = plan(stage("a", gate=Gate(sequential=None), pace=Pace(ramp=Ramp()))).pipeline
     message = "expected a gate that says what share of failures is tolerated, as failures: {above: 2%}"
     assert validate(pipeline) == (Fault(place="stages[0].pace.ramp", message=message),)
+    back = Rollback(gate=Gate(sequential=None), pace=Pace(ramp=Ramp()))
+    rolled_back = msgspec.structs.replace(plan(stage("a")).pipeline, rollback=back)
+    assert validate(rolled_back) == (Fault(place="rollback.pace.ramp", message=message),)
+
+
+def test_a_rollback_spends_no_more_of_alpha_than_its_pipeline_has() -> None:
+    back = Rollback(gate=Gate(sequential=Sequential(alpha_percent=5)))
+    pipeline = msgspec.structs.replace(plan(stage("a")).pipeline, rollback=back)
+    message = "the gates of the stages name shares of 0.05 in all: expected at most the total of 0.01"
+    assert validate(pipeline) == (Fault(place="rollback.gate", message=message),)
 
 
 # --- breaches -------------------------------------------------------------------------------------------------------
