@@ -56,7 +56,7 @@ def test_a_device_at_work_is_called_back_and_its_session_closed(rig: Rig) -> Non
     view = rig.do(removing.remove, device="a", reason="sold")
     commands = rig.wait(rig.store.read(lambda tx: tx.commands.controls_for([1])))
     assert [command.op for command in commands] == [Op.CANCEL]
-    assert view.removed_at == rig.clock.now()
+    assert (view.removed_at, view.online) == (rig.clock.now(), False)
     assert name in rig.wire.closed
 
 
