@@ -98,7 +98,7 @@ def test_devices_of_which_nothing_is_known_count_as_failed() -> None:
         end(world, index, AttemptState.SUCCEEDED)
     tally = world.run.stages[0].tally
     assert (tally.exposed, tally.resolved, tally.blamed) == (10, 6, 0)
-    expected = next_batch(10, 4, left=SIZE - 10, budget=10, above=0.02, delta=0.01, rounds=15, spent=1)
+    expected = next_batch(10, 4, left=SIZE - 10, risk=10, above=0.02, delta=0.01, rounds=15, spent=1)
     assert len(at_work(world)) == expected < 17
 
 
@@ -118,7 +118,7 @@ def test_a_retry_costs_one_of_its_round_and_counts_as_failed_meanwhile() -> None
     for index in first[1:]:
         end(world, index, AttemptState.SUCCEEDED)
     assert ramp_of(world).left == 0
-    assert len(at_work(world)) == next_batch(3, 1, left=SIZE - 2, budget=3, above=0.02, delta=0.01, rounds=15, spent=1)
+    assert len(at_work(world)) == next_batch(3, 1, left=SIZE - 2, risk=3, above=0.02, delta=0.01, rounds=15, spent=1)
 
 
 def test_a_spent_risk_holds_the_run_until_a_person_takes_another() -> None:
@@ -132,7 +132,7 @@ def test_a_spent_risk_holds_the_run_until_a_person_takes_another() -> None:
     assert len(at_work(world)) == 4
     assert (ramp_of(world).accepted_exposed, ramp_of(world).accepted_failed, ramp_of(world).round) == (4, 4, 1)
     end_all(world)
-    assert len(at_work(world)) == next_batch(4, 0, left=SIZE - 8, budget=4, above=0.02, delta=0.01, rounds=15, spent=1)
+    assert len(at_work(world)) == next_batch(4, 0, left=SIZE - 8, risk=4, above=0.02, delta=0.01, rounds=15, spent=1)
 
 
 def test_devices_that_wait_for_another_try_when_a_hold_is_lifted_make_up_for_no_later_failure() -> None:
