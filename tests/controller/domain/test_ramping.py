@@ -146,10 +146,10 @@ def test_devices_that_wait_for_another_try_when_a_hold_is_lifted_make_up_for_no_
     assert at_work(world) == [0, 1, 2, 3]
     end_all(world)
     begun = len(at_work(world))
-    assert begun == next_batch(4, 0, left=SIZE - 4, budget=4, above=0.02, delta=0.01, rounds=15, spent=1)
+    assert begun == next_batch(4, 0, left=SIZE - 4, risk=4, above=0.02, delta=0.01, rounds=15, spent=1)
     end_all(world, failing=4)
     left = SIZE - 4 - begun
-    expected = next_batch(4 + begun, 4, left=left, budget=4, above=0.02, delta=0.01, rounds=15, spent=2)
+    expected = next_batch(4 + begun, 4, left=left, risk=4, above=0.02, delta=0.01, rounds=15, spent=2)
     assert len(at_work(world)) == expected < begun
 
 
