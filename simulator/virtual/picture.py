@@ -229,6 +229,7 @@ class Picture:
             self.removed.discard(device_id)
             self.broken.discard(device_id)
             self.present.pop(device_id, None)
+            self.capabilities.pop(device_id, None)
         for device, is_blocked in changes.blocked:
             ids = {record.id for record in self.devices.values() if record.device == device}
             self.blocked = self.blocked | ids if is_blocked else self.blocked - ids
