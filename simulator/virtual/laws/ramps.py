@@ -102,6 +102,8 @@ class RampsHold(Law):
         super().__init__(picture)
         self._ramps: dict[tuple[int, int], _Progress] = {}
         self._overrides = Overrides()
+        self._run_times: dict[int, int] = {}
+        """By run how far its own time has been; it goes back to the last heartbeat when the controller dies."""
 
     def asked(self, asked: Asked) -> Complaints:
         """Take note of who lets a run go on."""
@@ -117,6 +119,7 @@ class RampsHold(Law):
     def committed(self, commit: Commit) -> Complaints:
         """Judge whoever begins in a stage that ramps, and every hold that is over."""
         for _, run in commit.runs:
+            self._run_time(run.id, self.picture.wall_now())
             yield from self._go_on(run)
         for before, row in commit.targets:
             stage = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage]
@@ -153,7 +156,8 @@ class RampsHold(Law):
         was_at_work = bool(at.at_work)
         (at.at_work.add if row.target.state == "in_progress" else at.at_work.discard)(row.id)
         if was_at_work and not at.at_work:
-            at.left, at.begun, at.rested_at = max(at.left, _paid(stage, ramp, at)) - at.begun, 0, self._run_time(row)
+            at.left, at.begun = max(at.left, _paid(stage, ramp, at)) - at.begun, 0
+            at.rested_at = self._run_time(row.run_id, row.updated_at)
             at.stands.clear()
 
     def _begin(self, stage: Stage, ramp: Ramp, at: _Progress, row: TargetRecord) -> Iterator[str]:
@@ -168,12 +172,15 @@ class RampsHold(Law):
         at.rounds += 1
         if at.rounds > ramp.rounds:
             yield f"{row.name} begins round {at.rounds} of the {ramp.rounds} of stage {row.stage}"
-        if at.rested_at is not None and self._run_time(row) < at.rested_at + ramp.soak_ms:
+        now = self._run_time(row.run_id, row.updated_at)
+        if at.rested_at is not None and now < at.rested_at + ramp.soak_ms:
             yield f"{row.name} begins a round of stage {row.stage} before the last one has soaked"
 
-    def _run_time(self, row: TargetRecord) -> int:
-        clock = self.picture.runs[row.run_id].run.clock
-        return clock.base + (0 if clock.since is None else max(0, row.updated_at - clock.since))
+    def _run_time(self, run_id: int, wall: int) -> int:
+        clock = self.picture.runs[run_id].run.clock
+        now = clock.base + (0 if clock.since is None else max(0, wall - clock.since))
+        self._run_times[run_id] = max(now, self._run_times.get(run_id, 0))
+        return self._run_times[run_id]
 
 
 def _paid(stage: Stage, ramp: Ramp, at: _Progress) -> int:
