@@ -11,6 +11,7 @@ from protocol.units import SECOND
 from simulator.virtual.beginning import CLAIM, identity
 from simulator.virtual.fleet import Fleet
 from simulator.virtual.keys import Pair
+from simulator.virtual.laws.law import Asked
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.server import Server
 from simulator.virtual.sometimes import Sometimes
@@ -65,7 +66,7 @@ class Remover:
     def _enrol(self, device: DeviceId, label: str, key: Pair) -> None:
         """Enrol a device, by the label of its hardware or of what takes its place; try until that is answered."""
         self._world.say(label, f"asks to be enrolled as {device}")
-        self._oracle.asked("enrol", device, by=label)
+        asked = self._oracle.asked("enrol", device, by=label)
         self._server.request(
             lambda controller: devices.enrol(
                 controller,
@@ -77,11 +78,13 @@ class Remover:
                 signing_key=key.public,
                 sealing_key=bytes(32),
             ),
-            answered=lambda _: self._enrolled(device, label, key),
-            failed=lambda error: self._not_enrolled(device, label, key, error),
+            answered=lambda _: self._enrolled(asked, label, key),
+            failed=lambda error: self._not_enrolled(asked, label, key, error),
         )
 
-    def _enrolled(self, device: DeviceId, label: str, key: Pair) -> None:
+    def _enrolled(self, asked: Asked, label: str, key: Pair) -> None:
+        device = DeviceId(asked.subject)
+        self._oracle.answered(asked, is_done=True)
         is_replaced = label != self._fleet.hardware(device)[0]
         self._coming.discard(device)
         self._world.sometimes(Sometimes.REPLACED if is_replaced else Sometimes.BROUGHT_BACK)
@@ -91,6 +94,8 @@ class Remover:
         else:
             self._fleet.restart(device)
 
-    def _not_enrolled(self, device: DeviceId, label: str, key: Pair, error: ControllerError | None) -> None:
+    def _not_enrolled(self, asked: Asked, label: str, key: Pair, error: ControllerError | None) -> None:
+        device = DeviceId(asked.subject)
+        self._oracle.answered(asked, is_done=False)
         self._world.say(label, f"is not told that it is enrolled: {error or 'no answer'}")
         self._world.scheduler.after(TRY_AGAIN_MS, lambda: self._enrol(device, label, key))

@@ -23,6 +23,8 @@ class RemovedIsGone(Law):
         super().__init__(picture)
         self._gone: set[str] = set()
         """Devices whose removal was answered, and that nobody has asked to enrol since."""
+        self._coming: set[str] = set()
+        """Devices that somebody is enrolling: a removal that is answered meanwhile may have come before that."""
 
     def committed(self, commit: Commit) -> Complaints:
         """Judge the rows, groups, hellos and commands of devices that are removed."""
@@ -64,11 +66,15 @@ class RemovedIsGone(Law):
         """Let a device in again as soon as somebody asks for it."""
         if asked.act == "enrol":
             self._gone.discard(asked.subject)
+            self._coming.add(asked.subject)
         return ()
 
     def answered(self, asked: Asked, *, is_done: bool) -> Complaints:
         """Take note that a device is removed, and nobody has undone it."""
         ids = {device.id for device in self.picture.devices.values() if device.device == asked.subject}
-        if asked.act == "remove" and is_done and ids <= self.picture.removed:
+        is_gone = asked.act == "remove" and is_done and ids <= self.picture.removed
+        if is_gone and asked.subject not in self._coming:
             self._gone.add(asked.subject)
+        if asked.act == "enrol":
+            self._coming.discard(asked.subject)
         return ()
