@@ -10,11 +10,11 @@ from controller.domain.target import Delta, TargetState
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage in numbers. The last six are no states: they say what became of devices, whatever state they are in now.
+    """A stage in numbers. The last seven are no states: they say what became of devices, whatever state they are in.
 
     `started` is without those that no share counts. `exposed` are all that ever began and did not turn the work down,
-    `resolved` are those of them of which it is known how it went, and `waiting` those that are queued for another
-    attempt. `blamed` and `exposed` only ever grow.
+    `resolved` are those of them of which it is known how it went, `spared` those of the latter that ended without a
+    word on the build, and `waiting` those that are queued for another attempt. `blamed` only ever grows.
     """
 
     queued: int = 0
@@ -28,6 +28,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     exposed: int = 0
     resolved: int = 0
+    spared: int = 0
     waiting: int = 0
     blamed: int = 0
     bricked: int = 0
@@ -81,6 +82,7 @@ def folded(tally: Tally, deltas: Iterable[Delta]) -> Tally:
         counts["started"] += delta.started
         counts["exposed"] += delta.exposed
         counts["resolved"] += delta.resolved
+        counts["spared"] += delta.spared
         counts["waiting"] += delta.waiting
         counts["blamed"] += delta.blamed
         counts["bricked"] += delta.bricked

@@ -2,7 +2,9 @@
 
 What a round may hold is said by `controller.domain.gates.ramp`. A round is over once all its commands were given, no
 device of the stage is at work, and the ramp's soak has gone by since. A device of which it is not known how it went
-counts as failed by then. Every attempt costs one, retries too, so that never more devices begin than a round allows.
+counts as failed by then; one that ended without a word on the build, such as one that could not download it, proves
+nothing and counts neither way. Every attempt costs one, retries too, so that never more devices begin than a round
+allows.
 """
 
 import msgspec
@@ -73,7 +75,7 @@ def accepted(stage: Stage, at_work: StageRun) -> RampRun | None:
         round=1,
         left=_batch(stage, ramp, exposed=0, failed=0, left=tally.queued, risk=at.risk),
         done_at=None,
-        accepted_exposed=tally.exposed - tally.waiting,
+        accepted_exposed=tally.exposed - tally.spared - tally.waiting,
         accepted_failed=tally.blamed + tally.unresolved - tally.waiting,
     )
 
@@ -97,7 +99,7 @@ def said(stage: Stage, at_work: StageRun) -> str:
 def _since(at: RampRun, at_work: StageRun) -> tuple[int, int]:
     """Return how many devices have begun, and how many of them count as failed, since the ramp began."""
     tally = at_work.tally
-    exposed = tally.exposed - at.accepted_exposed
+    exposed = tally.exposed - tally.spared - at.accepted_exposed
     return exposed, min(exposed, max(0, tally.blamed + tally.unresolved - at.accepted_failed))
 
 

@@ -100,6 +100,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     exposed: int = 0
     resolved: int = 0
+    spared: int = 0
     waiting: int = 0
     blamed: int = 0
     bricked: int = 0
@@ -114,6 +115,7 @@ def delta(before: Target, after: Target) -> Delta:
         started=_counts_as_started(after) - _counts_as_started(before),
         exposed=is_exposed(after) - is_exposed(before),
         resolved=is_resolved(after) - is_resolved(before),
+        spared=is_spared(after) - is_spared(before),
         waiting=is_waiting(after) - is_waiting(before),
         blamed=after.is_blamed - before.is_blamed,
         bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
@@ -134,6 +136,11 @@ def is_resolved(target: Target) -> bool:
     """Say whether it is known how it went with a device that has begun; of one that fell silent it is not."""
     is_known = target.state.is_terminal and target.reason is not Reason.LEASE_ENDED
     return is_exposed(target) and (target.is_blamed or is_known)
+
+
+def is_spared(target: Target) -> bool:
+    """Say whether a device that has begun ended without a word on the build: no download, no power, or called back."""
+    return is_resolved(target) and not target.is_blamed and target.state is not TargetState.SUCCEEDED
 
 
 def is_waiting(target: Target) -> bool:

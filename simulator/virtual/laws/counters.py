@@ -5,7 +5,7 @@ from collections import defaultdict
 from controller.app.records import RunRecord
 from controller.domain.target import TargetState
 from simulator.virtual.laws.law import Complaints, Law
-from simulator.virtual.laws.limits import is_exposed, is_known
+from simulator.virtual.laws.limits import is_exposed, is_known, is_proof
 from simulator.virtual.picture import Commit, Picture
 
 
@@ -22,6 +22,7 @@ class CountersAddUp(Law):
         self._blamed: dict[tuple[int, int], set[int]] = defaultdict(set)
         self._exposed: dict[tuple[int, int], set[int]] = defaultdict(set)
         self._known: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._spared: dict[tuple[int, int], set[int]] = defaultdict(set)
         self._waiting: dict[tuple[int, int], set[int]] = defaultdict(set)
 
     def committed(self, commit: Commit) -> Complaints:
@@ -34,6 +35,8 @@ class CountersAddUp(Law):
             self._blamed[place].update({row.id} if row.target.is_blamed else ())
             (self._exposed[place].add if is_exposed(row.target) else self._exposed[place].discard)(row.id)
             (self._known[place].add if is_known(row.target) else self._known[place].discard)(row.id)
+            is_spared = is_exposed(row.target) and not is_proof(row.target)
+            (self._spared[place].add if is_spared else self._spared[place].discard)(row.id)
             is_waiting = is_exposed(row.target) and row.target.state is TargetState.QUEUED
             (self._waiting[place].add if is_waiting else self._waiting[place].discard)(row.id)
         for run_id in sorted(touched):
@@ -50,6 +53,7 @@ class CountersAddUp(Law):
                 "blamed": self._blamed,
                 "exposed": self._exposed,
                 "resolved": self._known,
+                "spared": self._spared,
                 "waiting": self._waiting,
             }
             for name, found in counted.items():

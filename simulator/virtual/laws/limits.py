@@ -34,6 +34,11 @@ def is_known(target: Target) -> bool:
     return is_exposed(target) and (target.is_blamed or is_over)
 
 
+def is_proof(target: Target) -> bool:
+    """Say whether what became of a device, or is not known to have, counts for or against the build."""
+    return is_exposed(target) and (target.is_blamed or target.state == "succeeded" or not is_known(target))
+
+
 def is_crossed(run: RunRecord, index: int, rows: Sequence[TargetRecord], *, accepted: int) -> bool:
     """Say whether the devices of a stage have failed beyond what its gate allows, and a person has accepted."""
     blamed = sum(row.target.is_blamed for row in rows)

@@ -10,7 +10,7 @@ from controller.app.records import RunRecord, TargetRecord
 from controller.domain.pipeline import Ramp, Stage
 from controller.domain.target import Target
 from simulator.virtual.laws.law import Asked, Complaints, Law
-from simulator.virtual.laws.limits import ROUNDING, Overrides, is_exposed, is_known
+from simulator.virtual.laws.limits import ROUNDING, Overrides, is_exposed, is_known, is_proof
 from simulator.virtual.picture import Commit, Picture
 
 _TILTS: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
@@ -69,7 +69,7 @@ class _Progress:
 
     def stand(self) -> None:
         """Take note of what is known now."""
-        counted = [row for id_, row in self.rows.items() if is_exposed(row) and id_ not in self.accepted]
+        counted = [row for id_, row in self.rows.items() if is_proof(row) and id_ not in self.accepted]
         failed = sum(row.is_blamed or not is_known(row) for row in counted)
         key = (len(counted), failed)
         self.stands[key] = max(self.queued, self.stands.get(key, 0))
