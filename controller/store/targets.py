@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import PastTarget, TargetRecord
+from controller.app.records import OfModel, PastTarget, TargetRecord
 from controller.domain.admission import BlockReason
 from controller.domain.query import highest
 from controller.domain.target import Target, TargetState
@@ -122,11 +122,21 @@ IN_STAGE: Final = {
     state: sa.select(target_run).where(_in_range, is_exactly(_t.state, state.value)).order_by(_t.id)
     for state in TargetState
 }
+OF_MODEL: Final = {state: statement.where(_t.model == sa.bindparam("model")) for state, statement in IN_STAGE.items()}
+OF_OTHERS: Final = {
+    state: statement.where(_t.model.is_not(None), ~one_of(_t.model, "apart_from"))
+    for state, statement in IN_STAGE.items()
+}
 
 _PAST: Final = ("id", "device_id", "name", "previous", "wanted")
 _past = (
     sa.select(
-        *(_t[name] for name in _PAST), device.c.instance, device.c.is_blocked, device.c.is_broken, device.c.installed
+        *(_t[name] for name in _PAST),
+        device.c.instance,
+        device.c.is_blocked,
+        device.c.is_broken,
+        device.c.installed,
+        device.c.model,
     )
     .select_from(sa.join(target_run, device, device.c.id == _t.device_id))
     .where(_in_range)
@@ -221,6 +231,11 @@ class SqlTargets:
 
     def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
         return self._all(IN_STAGE[state], _of_stage(stage_id))
+
+    def of_model(self, stage_id: int, state: TargetState, meant: OfModel) -> list[TargetRecord]:
+        if meant.apart_from:
+            return self._all(OF_OTHERS[state], {**_of_stage(stage_id), "apart_from": list(meant.apart_from)})
+        return self._all(OF_MODEL[state], {**_of_stage(stage_id), "model": meant.model})
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return self._all(IN_FLIGHT, {"run_id": run_id})
@@ -349,6 +364,7 @@ def _to_row(record: TargetRecord) -> tuple[object, ...]:
         *saved,
         record.previous,
         record.wanted,
+        record.model,
     )
 
 
@@ -412,6 +428,7 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
     late_success_at: int | None,
     previous: str | None,
     wanted: str | None,
+    model: str | None,
 ) -> TargetRecord:
     target = Target(
         state=TargetState(state),
@@ -447,4 +464,5 @@ def _to_record(  # noqa: PLR0917 - one argument for each column, in the table's 
         updated_at=updated_at,
         previous=previous,
         wanted=wanted,
+        model=model,
     )
