@@ -362,9 +362,14 @@ class Advance:
 
 
 def let_happen(advance: Advance, events: Mapping[int, Event]) -> None:
-    """Let an event happen to each run: that of highest priority, then the oldest, has first call on what is free."""
-    for run_id in sorted(events, key=lambda run_id: (-advance.record(run_id).plan.priority, run_id)):
+    """Let an event happen to each run, in their order."""
+    for run_id in in_order(advance, events):
         advance.run(run_id, events[run_id])
+
+
+def in_order(advance: Advance, run_ids: Iterable[int]) -> list[int]:
+    """Return runs as they have first call on what is free: that of highest priority, then the oldest."""
+    return sorted(run_ids, key=lambda run_id: (-advance.record(run_id).plan.priority, run_id))
 
 
 def wake_runs(advance: Advance, run_ids: Iterable[int]) -> None:

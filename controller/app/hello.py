@@ -2,7 +2,8 @@
 
 The rules this module keeps:
 
-1. A hello that is not newer than the last one of its incarnation is a recording and gets no answer.
+1. A hello that is not newer than the last one of its incarnation is a recording and gets no answer; nor does that of a
+   device which is shut out by now.
 2. What is still owed is sent again, the same bytes; work that is no longer wanted is called back.
 3. Work that a device was thought to have, and has no more, is not waited for until its lease ends.
 4. Only then does the device join stages that include new ones, and do its queued rows become ready.
@@ -57,18 +58,27 @@ def _fresh(
     before: Mapping[Name, DeviceRecord],
     hellos: Sequence[tuple[Sender, Hello]],
 ) -> list[tuple[DeviceRecord, Hello]]:
-    """Store the newest hello of each device, and return those that are no recordings."""
+    """Store the newest hello of each device, and return those that are no recordings, of devices not shut out."""
     known = dict(before)
     newest: dict[Name, tuple[DeviceRecord, Hello]] = {}
     for sender, hello in hellos:
         current = known[sender.name]
-        if hello.incarnation == current.incarnation and hello.hello_seq <= current.hello_seq:
-            controller.meters.refused.labels(reason="hello_replayed").inc()
-            controller.complain("hello_replayed", device=sender.name, hello_seq=hello.hello_seq)
+        refusal = _refusal(current, hello)
+        if refusal is not None:
+            controller.meters.refused.labels(reason=refusal).inc()
+            controller.complain(refusal, device=sender.name, hello_seq=hello.hello_seq)
             continue
         known[sender.name] = _saved(controller, tx, at, current, hello)
         newest[sender.name] = (known[sender.name], hello)
     return list(newest.values())
+
+
+def _refusal(device: DeviceRecord, hello: Hello) -> str | None:
+    """Return why a hello is not taken; its device may have been shut out since the signature was verified."""
+    if device.is_blocked:
+        return "hello_blocked"
+    is_old = hello.incarnation == device.incarnation and hello.hello_seq <= device.hello_seq
+    return "hello_replayed" if is_old else None
 
 
 def _is_news(before: DeviceRecord, after: DeviceRecord) -> bool:

@@ -10,7 +10,7 @@ The rules this module keeps:
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 from controller.app.advance import Advance
 from controller.app.membership import Member, member_of
@@ -24,26 +24,22 @@ from controller.domain.selector import formula_of, is_left_out, position
 Known = Sequence[tuple[Candidate, Described]]
 
 
-def take_in(advance: Advance, device_ids: Collection[int]) -> dict[int, Joined]:
-    """Make devices members of the stages that they join; return what is to happen to each run that has some, by id."""
-    records = advance.open_to_newcomers() if device_ids else []
-    known = advance.tx.devices.candidates(device_ids) if records else []
-    joined = {record.id: _join(advance, record, known) for record in records}
-    return {run_id: _told(advance, members) for run_id, members in joined.items() if members}
+def join(advance: Advance, run_id: int, known: Known) -> None:
+    """Make devices members of the stages of a run that are open to them, and let it go on with them."""
+    joined = _enlist(advance, advance.record(run_id), known)
+    if joined:
+        counts = {stage: len(members) for stage, members in joined.items()}
+        models = {stage: Counter(member.model for member in members) for stage, members in joined.items()}
+        advance.run(run_id, Joined(at=advance.at, counts=counts, models=models))
 
 
-def _told(advance: Advance, members: Mapping[int, Sequence[Member]]) -> Joined:
-    models = {stage: Counter(member.model for member in those) for stage, those in members.items()}
-    return Joined(at=advance.at, counts={stage: len(those) for stage, those in members.items()}, models=models)
-
-
-def _join(advance: Advance, record: RunRecord, known: Known) -> dict[int, list[Member]]:
-    """Make devices members of the stages of one run; return who joined, by stage."""
+def _enlist(advance: Advance, record: RunRecord, known: Known) -> dict[int, list[Member]]:
+    """Enlist devices whose model nothing keeps out; return who joined, by stage."""
     members = advance.tx.targets.members_among(record.id, [candidate.id for candidate, _ in known])
     salt, found, out = record.plan.salt, dict[int, list[Member]](), barred(record.run)
-    known = [(candidate, described) for candidate, described in known if not out.has(candidate.model)]
     for stage in newcomers.open_stages(record.plan, record.run):
-        chosen = [candidate for candidate in _matching(record, stage, known) if candidate.id not in members]
+        matching = [candidate for candidate in _matching(record, stage, known) if not out.has(candidate.model)]
+        chosen = [candidate for candidate in matching if candidate.id not in members]
         if chosen:
             chosen.sort(key=lambda candidate: position(candidate.device, salt=salt))
             found[stage] = [member_of(one) for one in chosen]

@@ -16,10 +16,10 @@ import msgspec
 import structlog
 
 from controller.app import presence
-from controller.app.advance import Advance, let_happen
+from controller.app.advance import Advance
+from controller.app.changes import notice
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
-from controller.app.joining import take_in
 from controller.app.records import GivenCommand, ReportRecord, SecurityRecord, Sender, TargetRecord
 from controller.app.releasing import policy_of
 from controller.app.repositories import ReportKey, Transaction
@@ -97,7 +97,6 @@ class _Folding:
         self.tx.commands.close(self.heard)
         self._reissue()
         self._settle()
-        let_happen(self.advance, take_in(self.advance, {device_id for device_id, _, _ in self.told}))
         self.advance.finish()
         for state, count in self.counts.items():
             self.meters.reports.labels(state=state).inc(count)
@@ -207,12 +206,11 @@ class _Folding:
                 if before.target.state is not row.target.state:
                     freed.append(row)
         waiting = presence.freed(self.advance.controller, self.tx, freed) if freed else []
-        waiting += self.tx.targets.unblock({device_id for device_id, _, _ in self.told}) if self.told else []
         events: dict[int, Event] = {run_id: Woken(at=self.advance.at) for run_id in sorted(waiting)}
         for run_id, stages in deltas.items():
             folded = {stage: tuple(changes) for stage, changes in stages.items()}
             events[run_id] = Folded(at=self.advance.at, deltas=folded)
-        let_happen(self.advance, events)
+        notice(self.advance, {device_id for device_id, _, _ in self.told}, besides=events)
 
     def _run_time(self, row: TargetRecord) -> int:
         return self.advance.record(row.run_id).run.clock.run_time(self.advance.at)

@@ -37,10 +37,10 @@ async def hold(
         NotFound: when it is not enrolled.
         InvalidRequest: when no reason is given, or the instant has passed.
     """
-    if until is not None and until <= controller.clock.now():
-        raise InvalidRequest("the hold would have ended already: expected a later time")
 
     def order(advance: Advance, found: DeviceRecord) -> None:
+        if until is not None and until <= advance.at:
+            raise InvalidRequest("the hold would have ended already: expected a later time")
         kept = Hold(by=actor.name, reason=reason, at=advance.at, until=until)
         advance.tx.restraints.hold(found.id, kept)
         _call_back(advance, found)

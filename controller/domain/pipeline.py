@@ -308,8 +308,8 @@ def _faults(pipeline: Pipeline) -> Iterator[Fault]:
     needs: dict[StageName, tuple[StageName, ...]] = {}
     for stage in pipeline.stages:
         needs[stage.name] = (*needs.get(stage.name, ()), *stage.needs)
-    yield from _gate_faults("rollback.gate", pipeline.rollback.gate)
-    yield from _alpha_faults(pipeline)
+    yield from _rollback_faults(pipeline)
+    yield from _alpha_faults("alpha", pipeline, *(stage.gate for stage in pipeline.stages))
     if cycle := graph.find_cycle(needs):
         yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
 
@@ -324,7 +324,7 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         yield Fault(place=f"{place}.trigger.approvals", message=message)
     yield from _when_faults(f"{place}.when", stage)
     yield from _gate_faults(f"{place}.gate", stage.gate)
-    yield from _ramp_faults(place, stage)
+    yield from _ramp_faults(f"{place}.pace", stage.pace, stage.gate)
     yield from _target_faults(f"{place}.targets", stage.targets)
     rate = stage.pace.per_minute
     if isinstance(rate, Growth) and rate.start > rate.max:
@@ -343,19 +343,28 @@ def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
         yield Fault(place=f"{place}.failures", message="expected exactly one of 'count' and 'percent'")
 
 
-def _ramp_faults(place: str, stage: Stage) -> Iterator[Fault]:
-    if stage.pace.ramp is not None and stage.gate.sequential is None:
+def _rollback_faults(pipeline: Pipeline) -> Iterator[Fault]:
+    """Yield what is wrong with the one stage of a run that takes devices back."""
+    rules = pipeline.rollback
+    yield from _gate_faults("rollback.gate", rules.gate)
+    yield from _alpha_faults("rollback.gate", pipeline, rules.gate)
+    if rules.pace is not None:
+        yield from _ramp_faults("rollback.pace", rules.pace, rules.gate)
+
+
+def _ramp_faults(place: str, pace: Pace, gate: Gate) -> Iterator[Fault]:
+    if pace.ramp is not None and gate.sequential is None:
         message = "expected a gate that says what share of failures is tolerated, as failures: {above: 2%}"
-        yield Fault(place=f"{place}.pace.ramp", message=message)
+        yield Fault(place=f"{place}.ramp", message=message)
 
 
-def _alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:
-    """Yield that the tests of the stages may be wrong more often than the pipeline allows them together."""
-    tests = [stage.gate.sequential for stage in pipeline.stages if stage.gate.sequential is not None]
+def _alpha_faults(place: str, pipeline: Pipeline, *gates: Gate) -> Iterator[Fault]:
+    """Yield that the tests of a run's stages may be wrong more often than the pipeline allows them together."""
+    tests = [gate.sequential for gate in gates if gate.sequential is not None]
     try:
         shares(pipeline.alpha_percent / 100, [test.alpha_percent and test.alpha_percent / 100 for test in tests])
     except Overspent as fault:
-        yield Fault(place="alpha", message=f"the gates of the stages name {fault}")
+        yield Fault(place=place, message=f"the gates of the stages name {fault}")
 
 
 def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:

@@ -21,7 +21,7 @@ from protocol.units import MINUTE, SECOND
 from simulator.virtual import faults, people, pipelines
 from simulator.virtual.faults import BrokerDraw, ClocksDraw, ControllerDraw, DeviceDraw, NetworkDraw
 from simulator.virtual.gates import AdmissionDraw, asking, crowded, draw_admission
-from simulator.virtual.people import ConsentDraw, KeysDraw, OperatorDraw, PathsDraw
+from simulator.virtual.people import ConsentDraw, KeysDraw, OperatorDraw, PathsDraw, RemovalsDraw
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS, QUERIES
 from simulator.virtual.places import PlacesDraw, draw_places, placed
 from simulator.virtual.shapes import ShapeDraw, draw_shape
@@ -62,6 +62,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     places: PlacesDraw | None = None
     paths: PathsDraw = PathsDraw()
     keys: KeysDraw = KeysDraw()
+    removals: RemovalsDraw = RemovalsDraw()
     installed: str = ""
     """The version that every device has from the beginning, nothing where they have none."""
 
@@ -252,6 +253,11 @@ def _keys(chance: random.Random, world: Draws) -> Draws:
     return _with(world, keys=people.draw_keys(chance))
 
 
+def _removals(chance: random.Random, world: Draws) -> Draws:
+    """Let devices be taken out of the fleet, and brought back."""
+    return _with(world, removals=people.draw_removals(chance))
+
+
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/clocks": _clocks,
     "draws/rates": _rates,
@@ -268,5 +274,6 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/growing": _growing,
     "draws/paths": _paths,
     "draws/keys": _keys,
+    "draws/removals": _removals,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

@@ -28,10 +28,12 @@ from controller.domain.target import TargetState
 from protocol.units import later
 from simulator.virtual.consenters import Consenters
 from simulator.virtual.draws import RINGS, VERSIONS
+from simulator.virtual.fleet import Fleet
 from simulator.virtual.laws.law import Asked, Named
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS
 from simulator.virtual.release_team import ReleaseTeam
+from simulator.virtual.remover import Remover
 from simulator.virtual.repeats import Repeats
 from simulator.virtual.restrainer import Restrainer
 from simulator.virtual.server import Server
@@ -60,7 +62,7 @@ Use = Callable[[Controller], Coroutine[Any, Any, Any]]
 class Operator:
     """Acts on one world, by what is seen from outside."""
 
-    def __init__(self, world: World, server: Server, oracle: Oracle) -> None:
+    def __init__(self, world: World, server: Server, oracle: Oracle, fleet: Fleet) -> None:
         self._world = world
         self._server = server
         self._oracle = oracle
@@ -73,6 +75,7 @@ class Operator:
         self._consenters = Consenters(world, oracle.picture, self._ask)
         self._again = world.chance("reruns")
         self._restrainer = Restrainer(world, oracle.picture, self._ask)
+        self._remover = Remover(world, server, oracle, fleet, ask=self._ask)
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -98,6 +101,7 @@ class Operator:
         self._team.begin()
         self._restrainer.begin()
         self._restrainer.begin_paths()
+        self._remover.begin()
         draws = self._world.draws.operator
         if draws.stop_gap_ms:
             self._after(draws.stop_gap_ms, self._stop_everything)
@@ -135,7 +139,7 @@ class Operator:
                 self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
             for stage in self._stages(run, StageState.AWAITING_PROMOTION):
                 self._ask("promote", f"{run.uid}/{stage}", partial(runs.promote, run=run.uid, stage=stage))
-        for device_id in sorted(self._picture.blocked):
+        for device_id in sorted(self._picture.blocked - self._picture.removed):
             device = self._picture.devices[device_id].device
             self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
         self._team.settle()
@@ -177,7 +181,7 @@ class Operator:
         self._world.say("operator", f"is told that {asked.act} {asked.subject} is done")
         self._oracle.answered(asked, is_done=is_first)
         if actor.request is not None:
-            self._oracle.named(Named(actor.name, actor.request, msgspec.json.encode(answer), ""))
+            self._oracle.named(Named(actor.name, actor.request, _plain(answer)))
 
     def _failed(self, asked: Asked, actor: Actor, error: ControllerError | None) -> None:
         if error is None:
@@ -187,7 +191,7 @@ class Operator:
         self._world.say("operator", f"is not told that {asked.act} {asked.subject} is done: {error or 'no answer'}")
         self._oracle.answered(asked, is_done=False)
         if actor.request is not None and error is not None:
-            self._oracle.named(Named(actor.name, actor.request, None, error.slug))
+            self._oracle.named(Named(actor.name, actor.request, error=error.slug))
 
     # --- acts ---------------------------------------------------------------------------------------------------
 
@@ -335,3 +339,8 @@ class Operator:
 
     def _count(self, run: RunRecord, state: TargetState) -> int:
         return sum(getattr(stage.tally, state.value) for stage in run.run.stages)
+
+
+def _plain(answer: object) -> object:
+    """Return an answer as it would be read from the wire, where a number is one however it is written."""
+    return msgspec.json.decode(msgspec.json.encode(answer))

@@ -91,7 +91,7 @@ class Witness(Observer):
 
     def named(self, named: Named) -> Complaints:
         """Notice that somebody knows that a request was carried out."""
-        if named.answer is not None:
+        if not named.error:
             self._carried_out[named.by] = True
         return ()
 
@@ -108,6 +108,9 @@ class Witness(Observer):
         if new.attempt_state is AttemptState.TIMED_OUT and old.attempt_state is not AttemptState.TIMED_OUT:
             sometimes(Sometimes.IDLE_ENDED if old.is_idle else Sometimes.LEASE_ENDED)
         self._timed(before, row)
+        if new.state is TargetState.REMOVED is not old.state:
+            is_at_work = old.state is TargetState.IN_PROGRESS
+            sometimes(Sometimes.REMOVED_AT_WORK if is_at_work else Sometimes.REMOVED_QUEUED)
         if new.is_idle and not old.is_idle:
             sometimes(Sometimes.FOUND_IDLE)
         if new.attempt > max(1, old.attempt):

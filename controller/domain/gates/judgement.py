@@ -16,6 +16,7 @@ Devices of models that are quarantined (`controller.domain.quarantine`) count fo
 """
 
 import math
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -98,8 +99,13 @@ def alpha_of(pipeline: Pipeline, index: int) -> float:
     """Return how likely the sequential test of a stage may stop a build that it should tolerate: its share of alpha."""
     tests = [stage.gate.sequential for stage in pipeline.stages]
     place = sum(test is not None for test in tests[:index])
-    named = [test.alpha_percent and test.alpha_percent / 100 for test in tests if test is not None]
-    return spending.shares(pipeline.alpha_percent / 100, named)[place]
+    return _shares(pipeline.alpha_percent, tuple(test.alpha_percent for test in tests if test is not None))[place]
+
+
+@lru_cache(maxsize=1_024)
+def _shares(total: float, named: tuple[float | None, ...]) -> tuple[float, ...]:
+    """Return what `spending.shares` does, in percent; a run asks for the same at every step."""
+    return spending.shares(total / 100, [share and share / 100 for share in named])
 
 
 def failures_allowed(pipeline: Pipeline, index: int, tally: Tally, excepted: Excepted = NOBODY) -> int | None:

@@ -24,6 +24,7 @@ from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
 from simulator.virtual.laws.presence import WhoIsThereIsKnown
 from simulator.virtual.laws.recalls import StopsAreTold
+from simulator.virtual.laws.removals import RemovedIsGone
 from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChangeNothing
 from simulator.virtual.laws.restart import RestartsWhereItWas
 from simulator.virtual.laws.retries import RetriesWhatFailed
@@ -38,6 +39,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     RatesHold,
     OnlyMembers,
     OnlyAdmitted,
+    RemovedIsGone,
     NobodyIsLeftOut,
     NewcomersJoin,
     RetriesWhatFailed,

@@ -51,12 +51,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A request with an Idempotency-Key was answered, or refused with `error`."""
+    """A request with an Idempotency-Key was answered, as plain data, or refused with the slug of an error."""
 
     by: str
     request: RequestKey
-    answer: bytes | None
-    error: str
+    answer: object = None
+    error: str = ""
 
 
 class Observer:

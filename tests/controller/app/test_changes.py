@@ -87,6 +87,18 @@ def test_the_more_urgent_run_gets_a_device_that_joins_it_though_another_waits_fo
     assert (rig.target(waiting, "z").state, rig.target(urgent, "z").state) == ("queued", "in_progress")
 
 
+def test_the_more_urgent_run_gets_a_device_that_joins_it_by_its_report_though_another_waits_for_it(rig: Rig) -> None:
+    rig.connect("z")
+    start(rig, "first", stage(targets=Targets(labels={"region": "us"})))
+    waiting = start(rig, "waiting", stage(targets=Targets(labels={"region": "us"})))
+    targets = Targets(query='labels.region == "eu" || app("shop").version == "1.0.0"', include_new=True)
+    urgent = start(rig, "urgent", stage(targets=targets), priority=5)
+
+    rig.succeed("z")
+
+    assert (rig.target(waiting, "z").state, rig.target(urgent, "z").state) == ("queued", "in_progress")
+
+
 def test_who_waits_goes_before_who_joins_by_the_same_change(rig: Rig, saved: Counter[str]) -> None:
     rig.do(groups.create, path="shop")
     rig.connect("a", "z")

@@ -2,11 +2,11 @@
 
 import pytest
 
-from controller.app import devices, groups, runs, standstill, system, tokens, wakeups
+from controller.app import devices, groups, restraining, runs, standstill, system, tokens, wakeups
 from controller.app.access import Actor, RequestKey, Role
 from controller.app.errors import Conflict, KeyReused, NotFound
 from controller.app.once import KEPT_MS
-from protocol.units import SECOND
+from protocol.units import MINUTE, SECOND, later
 from simulator.virtual.scheduler import run_now
 from tests.controller.app.rig import Rig, stage
 
@@ -112,3 +112,13 @@ def test_a_block_that_comes_again_by_its_key_does_not_block_again(rig: Rig) -> N
     rig.do(devices.unblock, device="a", reason="found")
     rig.do(devices.block, caller(), device="a", reason="lost")
     assert verbs(rig).count("device.block") == 1
+
+
+def test_a_hold_that_comes_again_after_its_end_is_answered_as_before(rig: Rig) -> None:
+    end = later(rig.clock.time, MINUTE)
+    first = rig.do(restraining.hold, caller(), device="a", reason="trade fair", until=end)
+    rig.sleep(2 * MINUTE)
+
+    assert rig.do(restraining.hold, caller(), device="a", reason="trade fair", until=end) == first
+    with pytest.raises(KeyReused):
+        rig.do(restraining.hold, caller(fingerprint="f2"), device="a", reason="trade fair", until=end)

@@ -1,12 +1,14 @@
 """A device that leaves the fleet is waited for, counted and believed no more, until it is enrolled anew."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from controller.app import devices, groups, removing, restraining, tokens
 from controller.app.access import Actor, Role
 from controller.app.errors import Conflict, InvalidRequest, NotAllowed, NotFound
+from controller.app.inbox import Inbox
 from controller.app.ports import Disposition
 from protocol.lifecycle import AttemptState
 from protocol.messages import Op
@@ -103,3 +105,21 @@ def test_nothing_is_ordered_about_a_device_that_was_removed(rig: Rig) -> None:
             order()
     with pytest.raises(NotFound, match="not enrolled: a"):
         rig.do(groups.add_devices, path="eu", devices=["a"])
+
+
+@pytest.mark.parametrize("shut_out", [removing.remove, devices.block])
+def test_a_hello_that_was_being_read_when_its_device_was_shut_out_changes_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, shut_out: Any
+) -> None:
+    store = Inbox._store
+
+    async def late(self: Inbox, stored: Any) -> Any:
+        await shut_out(rig.controller, Actor(name="ann", role=Role.ADMIN), device="a", reason="sold")
+        return await store(self, stored)
+
+    rig.lose("a")
+    monkeypatch.setattr(Inbox, "_store", late)
+    rig.hello("a", agent="newer")
+
+    view = rig.do(devices.get, device="a")
+    assert (view.agent, view.online) == ("test", False)

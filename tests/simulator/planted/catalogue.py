@@ -19,6 +19,7 @@ from tests.simulator.planted import (
     intake,
     pacing,
     presence,
+    removals,
     repeats,
     reruns,
     rollout,
@@ -29,7 +30,7 @@ from tests.simulator.planted.planted import Planted
 
 _MODULES: Final = (
     *(sending, rollout, reruns, admission, consent, shapes),
-    *(clocks, pacing, intake, repeats, presence, agents),
+    *(clocks, pacing, intake, repeats, removals, presence, agents),
 )
 
 PLANTED: Final[tuple[Planted, ...]] = tuple(

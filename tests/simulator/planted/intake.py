@@ -112,20 +112,21 @@ def broken_device_is_not_marked(patch: pytest.MonkeyPatch) -> None:
 
 @planted("Who comes to match a stage by what a hello says does not join it.", NewcomersJoin)
 def hello_overlooks_newcomers(patch: pytest.MonkeyPatch) -> None:
-    def around(greet: Any) -> Any:
-        def greeted(*given: Any) -> Any:
-            with pytest.MonkeyPatch.context() as meanwhile:
-                meanwhile.setattr(changes, "take_in", lambda *_given: {})
-                return greet(*given)
+    wrap(patch, hello, "greet", _with_nobody_joining)
 
-        return greeted
 
-    wrap(patch, hello, "greet", around)
+def _with_nobody_joining(act: Any) -> Any:
+    def acted(*given: Any) -> Any:
+        with pytest.MonkeyPatch.context() as meanwhile:
+            meanwhile.setattr(changes, "join", lambda *_given: None)
+            return act(*given)
+
+    return acted
 
 
 @planted("Who comes to match a stage by what a report says does not join it.", NewcomersJoin)
 def report_overlooks_newcomers(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, reports, "take_in", lambda _: lambda *_given: {})
+    wrap(patch, reports, "fold", _with_nobody_joining)
 
 
 @planted("The audit log begins a new chain after each restart.", LIVENESS)
