@@ -31,6 +31,7 @@ from controller.domain.events import (
     Conclude,
     Continue,
     Effect,
+    Ending,
     Event,
     Expire,
     Folded,
@@ -189,12 +190,8 @@ class Advance:
         match effect:
             case Freeze():
                 return (self._freeze(run_id, effect.stage),)
-            case Cancel():
-                return self._cancel(run_id, effect)
-            case Expire():
-                return self._expire(run_id, effect.stage)
-            case CallOff():
-                return self._call_off_model(run_id, effect)
+            case Cancel() | Expire() | CallOff():
+                return self._end(run_id, effect)
             case Hold():
                 return self._hold(run_id)
             case Go():
@@ -249,6 +246,17 @@ class Advance:
         connected = [row for row in rows if self.controller.transport.session(row.name)]
         self.releasing.send(self.maker.control(record, connected, mode))
 
+    def _end(self, run_id: int, effect: Ending) -> Sequence[Event]:
+        match effect:
+            case Cancel():
+                return self._cancel(run_id, effect)
+            case Expire():
+                return self._expire(run_id, effect.stage)
+            case CallOff():
+                return self._call_off_model(run_id, effect)
+            case _:
+                assert_never(effect)
+
     def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:
         record = self.record(run_id)
         stage_id = record.stage_ids[effect.stage]
@@ -256,14 +264,14 @@ class Advance:
         queued = self.tx.targets.in_stage(stage_id, TargetState.QUEUED)
         at_work = self.tx.targets.in_stage(stage_id, TargetState.IN_PROGRESS)
         rows = [*queued, *at_work]
-        folded = self._end(record, rows, timed_out=effect.timed_out)
+        folded = self._call_off(record, rows, timed_out=effect.timed_out)
         self.control(record, at_work, Mode.CANCEL)
         return folded
 
     def _expire(self, run_id: int, stage: int) -> Sequence[Event]:
         record = self.record(run_id)
         queued = self.tx.targets.in_stage(record.stage_ids[stage], TargetState.QUEUED)
-        return self._end(record, queued, timed_out=True)
+        return self._call_off(record, queued, timed_out=True)
 
     def _call_off_model(self, run_id: int, effect: CallOff) -> Sequence[Event]:
         """End whom a quarantine leaves in the queue; those at work that have not accepted go back there first."""
@@ -273,9 +281,9 @@ class Advance:
         at_work = self.tx.targets.of_model(stage_id, TargetState.IN_PROGRESS, meant)
         self.releasing.recall(record, [row for row in at_work if is_unaccepted(row.target)])
         queued = self.tx.targets.of_model(stage_id, TargetState.QUEUED, meant)
-        return self._end(record, queued, reason=Reason.MODEL_QUARANTINED)
+        return self._call_off(record, queued, reason=Reason.MODEL_QUARANTINED)
 
-    def _end(
+    def _call_off(
         self,
         record: RunRecord,
         rows: Sequence[TargetRecord],

@@ -233,6 +233,14 @@ class RunRecord(Record, frozen=True, kw_only=True):
     created_at: Instant
     ended_at: Instant | None = None
 
+    def wall(self, run_time: int | None) -> Instant | None:
+        """Return a moment of the run's own time as wall time; pauses since then shift it by their length."""
+        if run_time is None:
+            return None
+        clock = self.run.clock
+        anchor = clock.since if clock.since is not None else self.created_at
+        return Instant(anchor + run_time - clock.base)
+
 
 class ReportRecord(Record, frozen=True, kw_only=True):
     """One signed report, stored for ever under (device, incarnation, report_seq); the device's timeline."""

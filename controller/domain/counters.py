@@ -10,7 +10,9 @@ from controller.domain.target import Delta, TargetState
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A stage in numbers, or the devices of one model in it. The last five are no states: they say what became of devices, whatever state they are in now.
+    """A stage in numbers, or the devices of one model in it.
+
+    The last five are no states: they say what became of devices, whatever state they are in now.
 
     `started` is without those that no share counts. `exposed` are all that ever began and did not turn the work down,
     and `resolved` are those of them of which it is known how it went. `blamed` and `exposed` only ever grow.

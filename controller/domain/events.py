@@ -226,4 +226,7 @@ class RollBack(msgspec.Struct, frozen=True, kw_only=True):
     """Begin the run that takes back the devices of this one, which has ended, before anything else of its job."""
 
 
-Effect = Freeze | Release | Cancel | Expire | CallOff | Hold | Go | Suspend | Continue | Note | Conclude | RollBack
+Ending = Cancel | Expire | CallOff
+"""What ends devices of a stage."""
+
+Effect = Freeze | Release | Ending | Hold | Go | Suspend | Continue | Note | Conclude | RollBack

@@ -1,4 +1,4 @@
-"""The models of a stage: each has a test of its own, and one that fails too often is quarantined while the rest goes on.
+"""The models of a stage: each has a test of its own, and is quarantined if it fails too often; the rest goes on.
 
 The rules this module keeps:
 
@@ -11,12 +11,13 @@ The rules this module keeps:
 5. The test of all devices together counts those that are not quarantined, and so does the share of successes.
 
 **Why rule 5 keeps the promise.** Call a model good if each device of it fails with a probability of at most what is
-tolerated, whatever went before. The model of a device is known before its outcome, so the evidence against a good model
-reaches the threshold of its test with a probability of at most that test's alpha, and any good model is quarantined with
-one of at most alpha / 2; all others together are as one model. Suppose that none is. Then the devices left out are of bad models. While a bad model is left
-in, a stop is no false one. Once only good ones are left, the numbers are those of an ordinary test that had counted the
-devices of good models from the beginning, and that ever stops with a probability of at most alpha / 2. Both together
-are alpha, whatever number of models is bad; if none is, the second is the ordinary test of all devices.
+tolerated, whatever went before; models that are tested together are one. The model of a device is known before its
+outcome, so the evidence against a good model reaches its threshold with a probability of at most the alpha of its test,
+and some good model is quarantined with one of at most alpha / 2. Suppose that none is: then the devices left out are of
+bad models. While a bad model is left in, a stop is no false one. Once only good ones are left, the numbers are those of
+an ordinary test that had counted the devices of good models from the beginning, and that ever stops with a probability
+of at most alpha / 2. Both together are alpha, however many models are bad; if none is, the second is the ordinary test
+of all devices. What another stage quarantines falsely is paid for by the alpha of that stage.
 
 >>> known = begun({"k1": 900, "k3": 30}, takes_new=False)
 >>> {model: at_work.tally.targets for model, at_work in known.items()}
@@ -30,7 +31,7 @@ from typing import Final
 import msgspec
 
 from controller.domain.counters import Tally, folded
-from controller.domain.gates import judgement
+from controller.domain.gates import judgement, odds
 from controller.domain.gates.judgement import Excepted, Reading
 from controller.domain.model import Breach, ModelRun, Plan, Run, StageRun, stage_changed
 from controller.domain.pipeline import OnModel, Stage
@@ -183,6 +184,28 @@ def read(plan: Plan, run: Run, index: int, model: str) -> Reading:
     test = plan.pipeline.stages[index].gate.sequential
     assert test is not None
     return judgement.read_alone(test, run.stages[index].models[model].tally, alpha=alpha_of(plan, run, index))
+
+
+def stops_on(plan: Plan, run: Run, index: int, model: str) -> int:
+    """Return the number of failures with which a model is quarantined, in a stage that tests its models."""
+    test = plan.pipeline.stages[index].gate.sequential
+    assert test is not None
+    exposed = run.stages[index].models[model].tally.exposed
+    return odds.stops_on(exposed, above=test.above / 100, alpha=alpha_of(plan, run, index))
+
+
+def closest(plan: Plan, run: Run, index: int, out: Barred) -> str | None:
+    """Return the model of a stage that is next to be quarantined; None while no one has failed, or none is tested."""
+    stage, at_work = plan.pipeline.stages[index], run.stages[index]
+    test = stage.gate.sequential
+    if test is None or not is_tested(stage, at_work):
+        return None
+    tallies = {model: one.tally for model, one in at_work.models.items() if one.tally.blamed and not out.has(model)}
+    weighed = {
+        model: odds.log_evidence(tally.blamed, tally.exposed, above=test.above / 100)
+        for model, tally in tallies.items()
+    }
+    return max(weighed, key=weighed.__getitem__, default=None)
 
 
 def said(model: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from controller.domain import approval, graph, query
+from controller.domain import approval, graph, quarantine, query
 from controller.domain.admission import Blocked, BlockReason
 from controller.domain.clock import RunClock
 from controller.domain.model import Plan, Run, StageRun
@@ -25,6 +25,7 @@ from controller.domain.settle import slots
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Target, TargetState, is_suspended
 from protocol.lifecycle import Left
+from protocol.reasons import Reason
 from protocol.units import SECOND, Instant
 
 
@@ -64,6 +65,7 @@ class Code(StrEnum):
     TOO_LATE = "too_late"
     NO_MEMBER = "no_member"
     RUN_ENDED = "run_ended"
+    QUARANTINED = "quarantined"
 
 
 _ADMITTED: Final[Mapping[BlockReason, str]] = {
@@ -108,7 +110,8 @@ class Rival(msgspec.Struct, frozen=True, kw_only=True):
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """All that decides: one device and one run, now.
 
-    `part` is the device's, in the stage of index `stage`; `refusal` is why it would not be admitted.
+    `part` is the device's, in the stage of index `stage`, which it joined as one of `model`; `refusal` is why it would
+    not be admitted.
     """
 
     at: Instant
@@ -117,6 +120,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     part: Target | None = None
     stage: int = 0
+    model: str | None = None
     refusal: Blocked | None = None
     rival: Rival | None = None
     last_heard_at: Instant | None = None
@@ -132,7 +136,7 @@ def why(case: Case) -> tuple[Fact, ...]:
         case TargetState.IN_PROGRESS:
             return tuple(_at_work(case, case.part))
         case _:
-            return (_ended(case, case.part),)
+            return (_ended(case, case.part), *_quarantined(case, case.part))
 
 
 # --- members of the run -------------------------------------------------------------------------------------------
@@ -149,6 +153,19 @@ def _ended(case: Case, part: Target) -> Fact:
         text += "; it was left broken"
     change = "" if part.state is TargetState.SUCCEEDED else "start another run that has it"
     return Fact(code=Code.ENDED, text=text, change=change)
+
+
+def _quarantined(case: Case, part: Target) -> Iterator[Fact]:
+    """Yield why the model of a device that was called off for it is kept out, or was until it was readmitted."""
+    if part.reason is not Reason.MODEL_QUARANTINED:
+        return
+    breach = quarantine.barred(case.run).breach(case.model)
+    if breach is None:
+        text, change = f"its model {case.model} was quarantined then, and was readmitted since", ""
+    else:
+        text, change = f"its model {case.model} is quarantined in this run: {breach.evidence}", "readmit the model"
+    change = "; ".join(filter(None, (change, "retry the run with cancelled devices once it has ended")))
+    yield Fact(code=Code.QUARANTINED, text=text, change=change)
 
 
 _ENDED = {
@@ -272,6 +289,7 @@ def _stranger(case: Case) -> Iterator[Fact]:
     if case.run.state.is_terminal:
         text = f"the run has ended, and the device was in none of its stages: {case.run.state}"
         yield Fact(code=Code.RUN_ENDED, text=text, change="start another run that has it")
+    yield from _kept_out(case)
     if case.plan.source is not None:
         yield from _not_taken(case, case.plan.source)
         return
@@ -288,6 +306,15 @@ def _stranger(case: Case) -> Iterator[Fact]:
     for index in order:
         if index not in to_come[:1]:
             yield _missed(case, index)
+
+
+def _kept_out(case: Case) -> Iterator[Fact]:
+    """Yield that no stage takes the device any more, for its model."""
+    model = case.device.described.model
+    breach = quarantine.barred(case.run).breach(model)
+    if breach is not None and not case.run.state.is_terminal:
+        text = f"its model {model} is quarantined in this run, and no stage takes it: {breach.evidence}"
+        yield Fact(code=Code.QUARANTINED, text=text, change="readmit the model before the stage opens")
 
 
 def _not_taken(case: Case, source: Source) -> Iterator[Fact]:

@@ -120,9 +120,7 @@ def failures_allowed(pipeline: Pipeline, index: int, tally: Tally, excepted: Exc
     return min(limits, default=None)
 
 
-def is_breached(
-    pipeline: Pipeline, index: int, tally: Tally, *, accepted: int, excepted: Excepted = NOBODY
-) -> bool:
+def is_breached(pipeline: Pipeline, index: int, tally: Tally, *, accepted: int, excepted: Excepted = NOBODY) -> bool:
     """Say whether failures exceed a limit and what an operator has *accepted* on an earlier breach."""
     gate = pipeline.stages[index].gate
     if tally.blamed <= accepted:
