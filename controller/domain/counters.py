@@ -12,10 +12,11 @@ from controller.domain.target import Delta, TargetState
 class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A stage in numbers, or the devices of one model in it.
 
-    The last five are no states: they say what became of devices, whatever state they are in now.
+    The last six are no states: they say what became of devices, whatever state they are in now.
 
     `started` is without those that no share counts. `exposed` are all that ever began and did not turn the work down,
-    and `resolved` are those of them of which it is known how it went. `blamed` and `exposed` only ever grow.
+    `resolved` are those of them of which it is known how it went, and `waiting` those that are queued for another
+    attempt. `blamed` and `exposed` only ever grow.
     """
 
     queued: int = 0
@@ -29,6 +30,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     started: int = 0
     exposed: int = 0
     resolved: int = 0
+    waiting: int = 0
     blamed: int = 0
     bricked: int = 0
 
@@ -95,6 +97,7 @@ def folded(tally: Tally, deltas: Iterable[Delta]) -> Tally:
         counts["started"] += delta.started
         counts["exposed"] += delta.exposed
         counts["resolved"] += delta.resolved
+        counts["waiting"] += delta.waiting
         counts["blamed"] += delta.blamed
         counts["bricked"] += delta.bricked
     assert all(count >= 0 for count in counts.values()), f"a counter fell below zero: {counts}"

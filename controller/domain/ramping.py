@@ -60,7 +60,10 @@ def next_round(stage: Stage, at_work: StageRun) -> RampRun | None:
 
 
 def accepted(stage: Stage, at_work: StageRun) -> RampRun | None:
-    """Return the ramp that a person lets go on: it begins anew, with a risk as large as before."""
+    """Return the ramp that a person lets go on: it begins anew, with a risk as large as before.
+
+    What has become of devices is accepted. Those that wait for another attempt belong to the ramp that begins.
+    """
     at, ramp = at_work.ramp, stage.pace.ramp
     if at is None or ramp is None:
         return None
@@ -70,8 +73,8 @@ def accepted(stage: Stage, at_work: StageRun) -> RampRun | None:
         round=1,
         left=_batch(stage, ramp, exposed=0, failed=0, left=tally.queued, risk=at.risk),
         done_at=None,
-        accepted_exposed=tally.exposed,
-        accepted_failed=tally.blamed + tally.unresolved,
+        accepted_exposed=tally.exposed - tally.waiting,
+        accepted_failed=tally.blamed + tally.unresolved - tally.waiting,
     )
 
 

@@ -115,7 +115,7 @@ class Device:
         self._trust = trusts[-1] if knows_all else trusts[0]
         self.journal = MortalJournal(world, label, dropped=partial(oracle.dropped, name))
         active = NOTHING if kept is None else kept.installed[0].sha256
-        self.installer = Installer(world, label, active=active, feed=self._feed_later)
+        self.installer = Installer(world, label, active=active, feed=self._feed_later, silence=self._fall_silent)
         if kept is not None:
             self.journal.begin_with(kept)
 
@@ -187,6 +187,11 @@ class Device:
             self._world.scheduler.after(self._chance.randint(0, RESTART_MS), self.start)
         else:
             self._world.scheduler.after(off_ms, self.power_on)
+
+    def _fall_silent(self) -> None:
+        """Be off until the world heals: somebody comes then, and switches it on."""
+        self._world.sometimes(Sometimes.FELL_SILENT)
+        self.crash(off_ms=max(1, self._world.draws.chaos_ms - self._world.elapsed_ms))
 
     # --- what it is ---------------------------------------------------------------------------------------------
 

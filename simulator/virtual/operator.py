@@ -136,7 +136,8 @@ class Operator:
             if self._consenters.settle(run):
                 continue
             if run.run.is_paused:
-                self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
+                act = partial(runs.resume, run=run.uid, override=True, reason=REASON)
+                self._ask("resume", run.uid, act, is_override=True)
             for stage in self._stages(run, StageState.AWAITING_PROMOTION):
                 self._ask("promote", f"{run.uid}/{stage}", partial(runs.promote, run=run.uid, stage=stage))
         for device_id in sorted(self._picture.blocked - self._picture.removed):
@@ -153,11 +154,18 @@ class Operator:
     # --- asking -------------------------------------------------------------------------------------------------
 
     def _ask(
-        self, act: str, subject: str, use: Callable[..., Coroutine[Any, Any, Any]], *, actor: Actor = ACTOR
+        self,
+        act: str,
+        subject: str,
+        use: Callable[..., Coroutine[Any, Any, Any]],
+        *,
+        actor: Actor = ACTOR,
+        is_override: bool = False,
     ) -> None:
         person = self._repeats.named(actor, act)
-        self._send(act, subject, use, person)
-        self._repeats.again(person, partial(self._send, act, subject, use, is_first=False))
+        send = partial(self._send, act, subject, use, is_override=is_override)
+        send(person)
+        self._repeats.again(person, partial(send, is_first=False))
 
     def _send(
         self,
@@ -166,11 +174,13 @@ class Operator:
         use: Callable[..., Coroutine[Any, Any, Any]],
         actor: Actor,
         *,
+        is_override: bool,
         is_first: bool = True,
     ) -> None:
         """Ask; what a repetition is told may be old news, and is no news for laws that judge by the newest."""
         self._world.say("operator", f"asks to {act} {subject}{'' if is_first else ' again'}")
-        asked = self._oracle.asked(act, subject, by=actor.name, is_named=actor.request is not None)
+        is_named = actor.request is not None
+        asked = self._oracle.asked(act, subject, by=actor.name, is_named=is_named, is_override=is_override)
         self._server.request(
             lambda controller: use(controller, actor),
             answered=lambda answer: self._answered(asked, actor, answer, is_first=is_first),
@@ -201,7 +211,8 @@ class Operator:
 
     def _start(self) -> None:
         job = self._chance.choice(self._world.draws.pipelines).name
-        version = self._chance.choice((None, *VERSIONS))
+        bad = self._world.draws.builds.version
+        version = self._chance.choice((None, *VERSIONS, *((None, bad) if bad else ())))
         self._ask("start", job, partial(runs.start, job=job, version=version))
 
     def _pause(self) -> None:
@@ -217,7 +228,8 @@ class Operator:
             override = bool(self._chance.randrange(2))
             if override and any(reason.startswith("breach:") for reason in run.run.pause_reasons):
                 self._world.sometimes(Sometimes.RESUMED_OVER_BREACH)
-            self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=override, reason=REASON))
+            act = partial(runs.resume, run=run.uid, override=override, reason=REASON)
+            self._ask("resume", run.uid, act, is_override=override)
 
     def _terminate(self) -> None:
         run = self._any()

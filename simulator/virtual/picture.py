@@ -15,6 +15,7 @@ from controller.app.records import (
     ChannelRecord,
     CommandRecord,
     DeviceRecord,
+    EventRecord,
     JobRecord,
     ReportRecord,
     RunRecord,
@@ -57,6 +58,7 @@ class Commit:
     unseen: list[int]
     kept_out: list[TargetRecord]
     paths: dict[str, list[UpgradePath | None]]
+    events: list[EventRecord]
     audit: list[AuditRecord]
     removed: list[int]
     enrolled: list[int]
@@ -95,6 +97,8 @@ class Picture:
     capabilities: dict[int, frozenset[str]] = field(default_factory=lambda: defaultdict(frozenset))
     """What any agent of a device has ever been able to do."""
     members: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    rows: dict[tuple[int, int], dict[int, TargetRecord]] = field(default_factory=lambda: defaultdict(dict))
+    """The rows of each stage, by id."""
     counts: dict[tuple[int, int], dict[TargetState, int]] = field(
         default_factory=lambda: defaultdict(lambda: dict.fromkeys(TargetState, 0))
     )
@@ -158,6 +162,7 @@ class Picture:
             unseen=changes.unseen,
             kept_out=changes.kept_out,
             paths=paths,
+            events=changes.events,
             audit=changes.audit,
             removed=[self._id_of(device) for device in changes.removed],
             enrolled=[device_id for device_id, _ in changes.enrolled],
@@ -197,6 +202,7 @@ class Picture:
             counts[before.target.state] -= 1
         counts[row.target.state] += 1
         self.targets[row.id] = row
+        self.rows[row.run_id, row.stage][row.id] = row
         self.members[row.run_id].add(row.device_id)
         return before, row
 

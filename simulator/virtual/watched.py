@@ -9,6 +9,7 @@ from controller.app.records import (
     ChannelRecord,
     CommandRecord,
     DeviceRecord,
+    EventRecord,
     FreezeRecord,
     JobRecord,
     PipelineRecord,
@@ -54,6 +55,7 @@ class Changes:
     calendar: list[tuple[str, Freeze | None]] = field(default_factory=list)
     authors: list[tuple[str, int, str]] = field(default_factory=list)
     audit: list[AuditRecord] = field(default_factory=list)
+    events: list[EventRecord] = field(default_factory=list)
     is_mark: bool = False
 
 
@@ -244,6 +246,10 @@ class _Log(_Watched):
     def add_reports(self, reports: Sequence[ReportRecord]) -> None:
         self._inner.add_reports(reports)
         self._changes.reports.extend(reports)
+
+    def add_events(self, events: Sequence[EventRecord]) -> None:
+        self._inner.add_events(events)
+        self._changes.events.extend(events)
 
     def add_audit(self, entry: AuditRecord) -> None:
         self._inner.add_audit(entry)

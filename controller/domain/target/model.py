@@ -101,6 +101,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     exposed: int = 0
     resolved: int = 0
+    waiting: int = 0
     blamed: int = 0
     bricked: int = 0
     outputs: Outputs = {}
@@ -115,6 +116,7 @@ def delta(before: Target, after: Target, *, model: str | None = None) -> Delta:
         started=_counts_as_started(after) - _counts_as_started(before),
         exposed=is_exposed(after) - is_exposed(before),
         resolved=is_resolved(after) - is_resolved(before),
+        waiting=is_waiting(after) - is_waiting(before),
         blamed=after.is_blamed - before.is_blamed,
         bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
         outputs=after.outputs if after.state.is_terminal and not before.state.is_terminal else {},
@@ -135,3 +137,8 @@ def is_resolved(target: Target) -> bool:
     """Say whether it is known how it went with a device that has begun; of one that fell silent it is not."""
     is_known = target.state.is_terminal and target.reason is not Reason.LEASE_ENDED
     return is_exposed(target) and (target.is_blamed or is_known)
+
+
+def is_waiting(target: Target) -> bool:
+    """Say whether a device that has begun waits for another attempt."""
+    return is_exposed(target) and target.state is TargetState.QUEUED

@@ -39,7 +39,8 @@ class Handed:
 class Asked:
     """An operator asked for an act on a run or a device; `number` tells asks apart, and rises; `by` is the person.
 
-    `is_named` says that the request has an Idempotency-Key.
+    `is_named` says that the request has an Idempotency-Key, `is_override` that a run is to go on over what its own
+    rules hold.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Asked:
     subject: str
     by: str
     is_named: bool = False
+    is_override: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,24 @@ def test_a_spent_risk_holds_the_run_until_a_person_takes_another() -> None:
     assert len(at_work(world)) == next_batch(4, 0, left=SIZE - 8, risk=4, above=0.02, delta=0.01, rounds=15, spent=1)
 
 
+def test_devices_that_wait_for_another_try_when_a_hold_is_lifted_make_up_for_no_later_failure() -> None:
+    world = ramped(risk=4, retry=Retry(attempts_max=2, backoff_ms=1))
+    for index in at_work(world):
+        end(world, index, AttemptState.ACCEPTED)
+        end(world, index, AttemptState.FAILED, Reason.INTERRUPTED)
+    assert world.run.pause_reasons == ("ramp:a",)
+    world.now = at(1_000)
+    world.happen(Resumed(at=world.now, reason="a power cut", by="ann"))
+    assert at_work(world) == [0, 1, 2, 3]
+    end_all(world)
+    begun = len(at_work(world))
+    assert begun == next_batch(4, 0, left=SIZE - 4, risk=4, above=0.02, delta=0.01, rounds=15, spent=1)
+    end_all(world, failing=4)
+    left = SIZE - 4 - begun
+    expected = next_batch(4 + begun, 4, left=left, risk=4, above=0.02, delta=0.01, rounds=15, spent=2)
+    assert len(at_work(world)) == expected < begun
+
+
 def test_a_resumption_from_another_pause_gives_a_ramp_nothing() -> None:
     world = ramped(risk=10)
     before = ramp_of(world)
