@@ -35,7 +35,7 @@ from controller.domain.gates import judgement, odds
 from controller.domain.gates.judgement import Excepted, Reading
 from controller.domain.model import Breach, ModelRun, Plan, Run, StageRun, stage_changed
 from controller.domain.pipeline import OnModel, Stage
-from controller.domain.target import Delta
+from controller.domain.target import Delta, TargetState
 
 MODELS_MAX: Final = 64
 """How many models of a stage have a test each; the others have one together."""
@@ -153,6 +153,19 @@ def quarantined(plan: Plan, run: Run, index: int, *, model: str, now: int) -> Ru
 def waiting(at_work: StageRun, out: Barred) -> Iterator[str]:
     """Yield under which names devices of a stage are queued that may not begin any more."""
     yield from (name for name, one in at_work.models.items() if one.tally.queued and out.has(name))
+
+
+def kept_out(at_work: StageRun, out: Barred, model: str) -> list[str]:
+    """Return under which names devices of a stage may not begin now that *model* is quarantined; it may be no name."""
+    names = [name for name in at_work.models if out.has(name)]
+    is_among_others = OTHERS in at_work.models and model not in at_work.models
+    return [*names, model] if is_among_others else names
+
+
+def returned(models: Models, deltas: Iterable[Delta], out: Barred) -> set[str]:
+    """Return the models of devices that came back to the queue, stand among others, and may not begin any more."""
+    came = {delta.model for delta in deltas if delta.after is TargetState.QUEUED and delta.model is not None}
+    return {model for model in came if model not in models and out.has(model)}
 
 
 def accepted(run: Run) -> Run:

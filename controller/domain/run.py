@@ -25,6 +25,7 @@ from controller.domain.counters import Tally, folded
 from controller.domain.events import (
     Approved,
     CalendarChanged,
+    CallOff,
     Effect,
     Event,
     Folded,
@@ -131,7 +132,7 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
         case Joined():
             return _join(run, event), ()
         case Folded():
-            return _fold(plan, run, event), ()
+            return _fold(plan, run, event), tuple(_not_again(run, event))
         case Issued():
             return _issue(plan, run, event), ()
         case Recovered():
@@ -218,6 +219,15 @@ def _fold(plan: Plan, run: Run, event: Folded | Issued) -> Run:
             names = outputs_asked(plan.pipeline, plan.pipeline.stages[index].name)
             run = stage_changed(run, index, outputs=summed(run.stages[index].outputs, told, names))
     return run
+
+
+def _not_again(run: Run, event: Folded) -> Iterator[CallOff]:
+    """Yield whom a quarantine keeps from another attempt where the stage does not count their model by itself."""
+    out = quarantine.barred(run)
+    if out.stages:
+        for index, deltas in event.deltas.items():
+            for model in sorted(quarantine.returned(run.stages[index].models, deltas, out)):
+                yield CallOff(stage=index, model=model)
 
 
 def _resume(plan: Plan, run: Run, event: Resumed) -> Outcome:

@@ -326,7 +326,7 @@ class _Decision:
         )
         for other, at_work in enumerate(self.run.stages):
             if at_work.is_frozen and not at_work.is_over:
-                self._call_off(other, [name for name in at_work.models if self.out.has(name)])
+                self._call_off(other, quarantine.kept_out(at_work, self.out, model))
 
     def _call_off(self, index: int, models: Iterable[str]) -> None:
         """Call devices off, once in a decision; those that come to wait later are found by looking again."""

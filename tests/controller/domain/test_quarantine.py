@@ -224,6 +224,42 @@ def test_a_stage_beside_it_calls_its_devices_off_too() -> None:
     assert world.state(1) is StageState.SKIPPED, "there is nobody left whose success could be asked for"
 
 
+def beside_others() -> World:
+    """Return two stages side by side; in the second, devices of the bad model came late and stand among others."""
+    stages = [stage(name, gate=LENIENT, targets=Targets(include_new=True)) for name in "ab"]
+    world = World(plan(*stages, alpha_percent=5.0), [len(TWO), 1], [TWO, ["good"]]).start()
+    world.run, _ = runs.step(world.plan, world.run, Joined(at=world.now, counts={1: 2}, models={1: {"bad": 2}}))
+    succeed_in(world, [*["good"] * GOOD])
+    return world
+
+
+def succeed_in(world: World, models: list[str]) -> None:
+    """Let devices of the first stage have succeeded, of which the second knows nothing."""
+    ended = [
+        Delta(before=TargetState.IN_PROGRESS, after=TargetState.SUCCEEDED, exposed=1, resolved=1, model=model)
+        for model in models
+    ]
+    world.run, _ = runs.step(world.plan, world.run, Folded(at=world.now, deltas={0: tuple(ended)}))
+
+
+FAILED = Delta(before=TargetState.IN_PROGRESS, after=TargetState.FAILED, exposed=1, resolved=1, blamed=1, model="bad")
+
+
+def test_devices_that_stand_among_others_elsewhere_are_called_off_by_their_model() -> None:
+    world = beside_others()
+    _, effects = runs.step(world.plan, world.run, Folded(at=world.now, deltas={0: (FAILED, FAILED)}))
+    assert [(e.stage, e.model) for e in effects if isinstance(e, CallOff)] == [(0, "bad"), (1, "bad")]
+
+
+def test_devices_that_stand_among_others_are_not_tried_again() -> None:
+    world = beside_others()
+    begins = Delta(before=TargetState.QUEUED, after=TargetState.IN_PROGRESS, model="bad")
+    run, _ = runs.step(world.plan, world.run, Folded(at=world.now, deltas={0: (FAILED, FAILED), 1: (begins,)}))
+    comes_back = Delta(before=TargetState.IN_PROGRESS, after=TargetState.QUEUED, model="bad")
+    _, effects = runs.step(world.plan, run, Folded(at=world.now, deltas={1: (comes_back,)}))
+    assert [(e.stage, e.model) for e in effects if isinstance(e, CallOff)] == [(1, "bad")]
+
+
 def test_every_model_can_be_quarantined_but_the_last() -> None:
     world = world_of([*["good"] * GOOD, *["bad", "worse", "worst"] * 2], in_flight=6, gate=Gate())
     fail(world, 0, *range(GOOD, GOOD + 6))
