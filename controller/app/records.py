@@ -234,12 +234,15 @@ class RunRecord(Record, frozen=True, kw_only=True):
     ended_at: Instant | None = None
 
     def wall(self, run_time: int | None) -> Instant | None:
-        """Return a moment of the run's own time as wall time; pauses since then shift it by their length."""
+        """Return a moment of the run's own time as wall time; pauses since then shift it by their length.
+
+        While the run is paused, pauses before that one do.
+        """
         if run_time is None:
             return None
         clock = self.run.clock
-        anchor = clock.since if clock.since is not None else self.created_at
-        return Instant(anchor + run_time - clock.base)
+        began_at = self.created_at if clock.since is None else clock.since - clock.base
+        return Instant(began_at + run_time)
 
 
 class ReportRecord(Record, frozen=True, kw_only=True):

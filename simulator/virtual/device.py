@@ -46,7 +46,7 @@ from protocol.ids import Name
 from protocol.messages import Gone
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import SECOND
-from simulator.virtual.connection import Connection
+from simulator.virtual.connection import NOTICE_MS_MAX, Connection
 from simulator.virtual.installer import NOTHING, Installer
 from simulator.virtual.journal import MortalJournal
 from simulator.virtual.keys import Pair
@@ -277,6 +277,15 @@ class Device:
         else:
             self._feed(lambda at: AnswerReceived(at=at, raw=payload))
 
+    def _hang_up(self) -> None:
+        """Begin the connection anew; as when a network interface begins anew, the other end hears nothing of it."""
+        connection = self.connection
+        if connection is not None:
+            self._world.sometimes(Sometimes.HUNG_UP)
+            self._world.say(self.label, "hangs up")
+            connection.cut(notice_ms_max=NOTICE_MS_MAX)
+            self.lost(connection)
+
     # --- events and effects -------------------------------------------------------------------------------------
 
     def _at(self) -> int:
@@ -335,6 +344,9 @@ class Device:
             self._show(before, replace(before, durable=durable))
 
     def _show(self, before: State, after: State) -> None:
+        has_ended = before.durable.work is not None and after.durable.work is None
+        if has_ended and self._world.strikes(self._world.draws.device.hangs_up, self._chance):
+            self._in_this_life(ANSWER_MS_MAX, self._hang_up)
         self._oracle.stepped(self.label, self.name, before, after, active=self.installer.active)
 
     def _carry_out(self, effect: Effect, state: State) -> None:

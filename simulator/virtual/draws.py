@@ -36,6 +36,8 @@ RERUNS_EVERY: Final = 4
 RERUN_GAP_MS: Final = 15 * SECOND
 RERUN_CHAOS_MS: Final = 6 * MINUTE
 AGED_EVERY: Final = 8
+CROSSING_EVERY: Final = 8
+LONG_CHAOS_MS: Final = 20 * MINUTE
 GROWING_EVERY: Final = 4
 
 
@@ -297,6 +299,27 @@ def _larger(chance: random.Random, world: Draws) -> Draws:
     )
 
 
+def _crossings(chance: random.Random, world: Draws) -> Draws:
+    """Let little fail in some worlds but that what is said crosses: commands, hellos, reports, pauses and resumes.
+
+    Where work is short it ends before anybody hears of it; where it is long, hellos from before it come late.
+    """
+    if chance.randrange(CROSSING_EVERY) or world.builds != BuildsDraw():
+        return world
+    is_short = bool(chance.randrange(2))
+    acts = {"start": 2, "promote": 1, "resume": 4} | ({"pause": 2} if is_short else {})
+    device = faults.SHORT_WORK if is_short else faults.LONG_WORK
+    return _with(
+        _with_stages(world, pipelines.tried_often),
+        network=faults.draw_slow_network(chance),
+        broker=None if is_short and chance.randrange(2) else faults.draw_shaky_broker(chance),
+        controller=faults.SOUND_CONTROLLER,
+        device=device,
+        operator=people.OperatorDraw(gap_ms=2 * SECOND, weights=dict.fromkeys(people.ACTS, 0) | acts),
+        chaos_ms=max(world.chaos_ms, 0 if is_short else LONG_CHAOS_MS),
+    )
+
+
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/clocks": _clocks,
     "draws/rates": _rates,
@@ -315,5 +338,6 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/keys": _keys,
     "draws/removals": _removals,
     "draws/builds": _builds,
+    "draws/crossings": _crossings,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

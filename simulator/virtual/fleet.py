@@ -36,6 +36,10 @@ class Fleet:
         found = self._first(name)
         return found.label, found.key
 
+    def restart(self, name: DeviceId) -> None:
+        """Let the agent begin anew, which has new papers."""
+        self._first(name).crash()
+
     def replace(self, name: DeviceId, label: str, key: Pair) -> None:
         """Scrap the hardware that bears a name, and let other hardware begin in its place, with nothing on it."""
         old = self._first(name)

@@ -53,6 +53,8 @@ class Remover:
 
     def _bring_back(self, device: DeviceId) -> None:
         """Enrol a device that is gone, unless it was broken: nobody has mended it."""
+        if self._world.is_healed:
+            return
         picture = self._oracle.picture
         is_gone = picture.names[identity(device)].id in picture.removed - picture.broken
         if is_gone and device not in self._coming:
@@ -86,6 +88,8 @@ class Remover:
         self._world.say(label, f"is enrolled as {device}")
         if is_replaced:
             self._fleet.replace(device, label, key)
+        else:
+            self._fleet.restart(device)
 
     def _not_enrolled(self, device: DeviceId, label: str, key: Pair, error: ControllerError | None) -> None:
         self._world.say(label, f"is not told that it is enrolled: {error or 'no answer'}")

@@ -33,6 +33,7 @@ class Sometimes(StrEnum):
     AGENT_KILLED_INSTALLING = "an agent killed while it installs"
     AGENT_DISK_FULL = "an agent's disk is full"
     POWER_CUT = "a device loses its power"
+    HUNG_UP = "a device begins its connection anew, and the other end does not notice"
     CLONED = "two devices use one identity"
     INSTALLED = "a release is installed"
     VERIFY_FAILED = "a release is rolled back"

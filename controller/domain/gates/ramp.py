@@ -106,28 +106,38 @@ class Stand(NamedTuple):
         """Return how many failures in a next *batch* of that size break the limit."""
         return self.risk + floor(self.above * (self.exposed + batch) + ROUNDING) - self.failed + 1
 
+    def end(self, breaking: int) -> float:
+        """Return where batches end that so many failures break, between two numbers; they do if `above` is not 0."""
+        return (breaking + self.failed - self.risk - ROUNDING) / self.above - self.exposed
+
     def most(self, breaking: int) -> int:
-        """Return the largest batch that so many failures break; there is one if `above` is not 0."""
-        return ceil((breaking + self.failed - self.risk - ROUNDING) / self.above) - 1 - self.exposed
+        """Return the largest batch that so many failures break."""
+        return ceil(self.end(breaking)) - 1
 
 
 def _largest(stand: Stand, *, left: int, price: float) -> int:
     """Return the largest batch, up to *left*, up to which all are safe.
 
     While as many failures break it, a larger batch is a greater risk; where one failure more is put up with, the risk
-    falls a little. So first the largest batch for each number of failures is tried, for these rise in risk.
+    falls a little. So first those numbers of failures are sought of which the largest batch is safe. For that a batch
+    may have a part of a device: whole ones end now nearer to the limit, now less near, and their risk does not simply
+    rise.
     """
 
     def is_unsafe(batch: int) -> bool:
         return not is_safe(stand, batch, price=price)
 
+    def is_risky(breaking: int) -> bool:
+        return not _is_paid(stand, stand.end(breaking), breaking, price=price)
+
     steps = range(stand.breaking(0), stand.breaking(left))
-    if not is_unsafe(left) and not (steps and is_unsafe(stand.most(steps[-1]))):
-        return left
-    safe = bisect_left(steps, True, key=lambda breaking: is_unsafe(stand.most(breaking)))
+    is_free = bool(steps) and not is_risky(steps[-1])
+    safe = len(steps) if is_free else bisect_left(steps, True, key=is_risky)
+    while safe < len(steps) and not is_unsafe(stand.most(steps[safe])):
+        safe += 1
     low = stand.most(steps[safe - 1]) if safe else 0
     high = stand.most(steps[safe]) if safe < len(steps) else left
-    return low + bisect_left(range(low + 1, high), True, key=is_unsafe)
+    return low + bisect_left(range(low + 1, high + 1), True, key=is_unsafe)
 
 
 def is_safe(stand: Stand, batch: int, *, price: float) -> bool:
@@ -138,7 +148,10 @@ def is_safe(stand: Stand, batch: int, *, price: float) -> bool:
         batch: how many devices are to be exposed.
         price: the logarithm of the probability that one batch may break the limit with.
     """
-    breaking = stand.breaking(batch)
+    return _is_paid(stand, batch, stand.breaking(batch), price=price)
+
+
+def _is_paid(stand: Stand, batch: float, breaking: int, *, price: float) -> bool:
     if batch < breaking:
         return True
     failed = stand.failed + breaking
@@ -157,7 +170,7 @@ def is_safe(stand: Stand, batch: int, *, price: float) -> bool:
     return False
 
 
-def _probe(stand: Stand, batch: int, breaking: int, x: float) -> Tangent:
+def _probe(stand: Stand, batch: float, breaking: int, x: float) -> Tangent:
     """Return the chance that a batch breaks the limit over the evidence, both as logarithms, at the rate e^x."""
     chance, evidence = log_chance(batch, breaking, x), log_evidence(stand.exposed, stand.failed, x)
     return Tangent(x=x, value=chance.value - evidence.value, slope=chance.slope - evidence.slope)

@@ -46,8 +46,12 @@ class CountersAddUp(Law):
                 shown = getattr(stage.tally, state.value)
                 if shown != rows[state]:
                     yield f"stage {index} of run {run.uid} counts {shown} {state}, and {rows[state]} rows are"
-            counted = {"blamed": self._blamed, "exposed": self._exposed}
-            counted |= {"resolved": self._known, "waiting": self._waiting}
+            counted = {
+                "blamed": self._blamed,
+                "exposed": self._exposed,
+                "resolved": self._known,
+                "waiting": self._waiting,
+            }
             for name, found in counted.items():
                 shown, rows_are = getattr(stage.tally, name), len(found[run.id, index])
                 if shown != rows_are:

@@ -11,10 +11,12 @@ from controller.domain import target
 from controller.domain.target import GivenUp, Policy, Removed, Target
 from protocol.ids import DeviceId
 from protocol.units import Instant
+from simulator.memory import devices as memory
 from simulator.memory.commands import MemoryCommands
 from simulator.memory.devices import MemoryDevices
 from simulator.memory.groups import MemoryGroups
 from simulator.virtual.laws.removals import RemovedIsGone
+from simulator.virtual.laws.reports import DuplicatesChangeNothing
 from simulator.virtual.trial import LIVENESS
 from tests.simulator.planted.planted import planted, wrap
 
@@ -24,17 +26,28 @@ def removed_device_stays_in_its_runs(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, removing, "end_at_once", lambda _: lambda *_given: None)
 
 
-@planted("A removed device stays in its groups.", RemovedIsGone)
-def removed_device_stays_in_its_groups(patch: pytest.MonkeyPatch) -> None:
+def _removing_without(patch: pytest.MonkeyPatch, owner: Any, name: str, answer: Any) -> None:
+    """Let a removal have *answer* of a repository and no more, and others all of it."""
+
     def around(remove: Any) -> Any:
         def removed(*given: Any) -> None:
             with pytest.MonkeyPatch.context() as within:
-                within.setattr(MemoryGroups, "groups_of", lambda *_given: frozenset())
+                within.setattr(owner, name, lambda *_given: answer)
                 remove(*given)
 
         return removed
 
     wrap(patch, removing, "_remove", around)
+
+
+@planted("A removed device stays in its groups.", RemovedIsGone)
+def removed_device_stays_in_its_groups(patch: pytest.MonkeyPatch) -> None:
+    _removing_without(patch, MemoryGroups, "groups_of", frozenset())
+
+
+@planted("That a removed device is gone is noted when its session has ended, unless the disk is full then.", LIVENESS)
+def presence_of_a_removed_device_is_left(patch: pytest.MonkeyPatch) -> None:
+    _removing_without(patch, MemoryDevices, "set_gone", None)
 
 
 @planted("A removed device is marked as such, and let in all the same.", RemovedIsGone)
@@ -55,6 +68,14 @@ def hello_outlives_the_removal(patch: pytest.MonkeyPatch) -> None:
         return lambda device, said: refusal(replace(device, is_blocked=False), said)
 
     wrap(patch, hello, "_refusal", around)
+
+
+@planted("A new enrolment forgets which hello was the newest.", DuplicatesChangeNothing)
+def enrolment_forgets_the_newest_hello(patch: pytest.MonkeyPatch) -> None:
+    def around(enrolled_anew: Any) -> Any:
+        return lambda *given: replace(enrolled_anew(*given), incarnation="", hello_seq=0)
+
+    wrap(patch, memory, "_enrolled_anew", around)
 
 
 @planted("A device that is given up counts as removed.", RemovedIsGone)

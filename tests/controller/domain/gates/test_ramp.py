@@ -96,10 +96,13 @@ def excess(stand: Stand, size: int) -> float:
     )
 
 
-@pytest.mark.parametrize(("exposed", "failed", "risk"), [(25, 0, 25), (25, 3, 25), (69, 1, 10), (128, 20, 25)])
-def test_every_smaller_batch_is_paid_for_as_well(exposed: int, failed: int, risk: int) -> None:
-    size = batch(exposed, failed, risk=risk)
-    stand = Stand(exposed, failed, risk, ABOVE)
+@pytest.mark.parametrize(
+    ("exposed", "failed", "risk", "above"),
+    [(25, 0, 25, ABOVE), (25, 3, 25, ABOVE), (69, 1, 10, ABOVE), (128, 20, 25, ABOVE), (87, 12, 1, 0.3)],
+)
+def test_every_smaller_batch_is_paid_for_as_well(exposed: int, failed: int, risk: int, above: float) -> None:
+    size = batch(exposed, failed, risk=risk, above=above, left=697)
+    stand = Stand(exposed, failed, risk, above)
     assert size > 1
     assert all(is_safe(stand, smaller, price=log(PRICE)) for smaller in range(size + 1))
 
