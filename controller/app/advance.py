@@ -4,6 +4,7 @@
 ([Note(kind='opened', stage=None, text='', by='', evidence='')], [Release(stage=0, count=2)])
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
@@ -17,18 +18,20 @@ from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import CallerError
 from controller.app.membership import Member, joining
-from controller.app.records import EventRecord, RunRecord, TargetRecord
+from controller.app.records import EventRecord, OfModel, RunRecord, TargetRecord
 from controller.app.releasing import Releasing, policy_of
 from controller.app.repositories import Transaction
-from controller.domain import newcomers
+from controller.domain import newcomers, quarantine
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.admission import BlockReason
 from controller.domain.events import (
+    CallOff,
     Cancel,
     Conclude,
     Continue,
     Effect,
+    Ending,
     Event,
     Expire,
     Folded,
@@ -50,6 +53,7 @@ from controller.domain.states import RunState
 from controller.domain.target import CancelRequested, Continued, Suspended, Target, TargetState, is_unaccepted
 from controller.domain.trigger import ACTOR_PREFIX
 from protocol.messages import Mode
+from protocol.reasons import Reason
 from protocol.units import Instant
 
 log = structlog.get_logger()
@@ -186,10 +190,8 @@ class Advance:
         match effect:
             case Freeze():
                 return (self._freeze(run_id, effect.stage),)
-            case Cancel():
-                return self._cancel(run_id, effect)
-            case Expire():
-                return self._expire(run_id, effect.stage)
+            case Cancel() | Expire() | CallOff():
+                return self._end(run_id, effect)
             case Hold():
                 return self._hold(run_id)
             case Go():
@@ -215,7 +217,8 @@ class Advance:
         record = self.record(run_id)
         found = joining(self.tx, record, stage)
         self.enlist(record, stage, found.members, first_id=record.stage_ids[stage] << 32)
-        return Frozen(at=self.at, stage=stage, targets=len(found.members), left_out=found.left_out)
+        models = Counter(member.model for member in found.members)
+        return Frozen(at=self.at, stage=stage, targets=len(found.members), models=models, left_out=found.left_out)
 
     def enlist(self, record: RunRecord, stage: int, chosen: Sequence[Member], *, first_id: int) -> None:
         """Make devices members of a stage, in this order from *first_id* on; the run is yet to be told."""
@@ -231,6 +234,7 @@ class Advance:
                 updated_at=self.at,
                 previous=member.previous,
                 wanted=member.wanted,
+                model=member.model,
             )
             for place, member in enumerate(chosen)
         ]
@@ -241,6 +245,17 @@ class Advance:
         """Tell devices at work whether they may go on; the reply to its hello tells one that is not connected."""
         connected = [row for row in rows if self.controller.transport.session(row.name)]
         self.releasing.send(self.maker.control(record, connected, mode))
+
+    def _end(self, run_id: int, effect: Ending) -> Sequence[Event]:
+        match effect:
+            case Cancel():
+                return self._cancel(run_id, effect)
+            case Expire():
+                return self._expire(run_id, effect.stage)
+            case CallOff():
+                return self._call_off_model(run_id, effect)
+            case _:
+                assert_never(effect)
 
     def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:
         record = self.record(run_id)
@@ -258,12 +273,29 @@ class Advance:
         queued = self.tx.targets.in_stage(record.stage_ids[stage], TargetState.QUEUED)
         return self._call_off(record, queued, timed_out=True)
 
-    def _call_off(self, record: RunRecord, rows: Sequence[TargetRecord], *, timed_out: bool) -> Sequence[Event]:
+    def _call_off_model(self, run_id: int, effect: CallOff) -> Sequence[Event]:
+        """End whom a quarantine leaves in the queue; those at work that have not accepted go back there first."""
+        record = self.record(run_id)
+        stage_id, models = record.stage_ids[effect.stage], record.run.stages[effect.stage].models
+        meant = OfModel(effect.model, apart_from=tuple(models) if effect.model == quarantine.OTHERS else ())
+        at_work = self.tx.targets.of_model(stage_id, TargetState.IN_PROGRESS, meant)
+        self.releasing.recall(record, [row for row in at_work if is_unaccepted(row.target)])
+        queued = self.tx.targets.of_model(stage_id, TargetState.QUEUED, meant)
+        return self._call_off(record, queued, reason=Reason.MODEL_QUARANTINED)
+
+    def _call_off(
+        self,
+        record: RunRecord,
+        rows: Sequence[TargetRecord],
+        *,
+        timed_out: bool = False,
+        reason: Reason | None = None,
+    ) -> Sequence[Event]:
         """Ask for the end of devices of one stage; return what comes of it."""
-        event = CancelRequested(at=record.run.clock.run_time(self.at), timed_out=timed_out)
+        event = CancelRequested(at=record.run.clock.run_time(self.at), timed_out=timed_out, reason=reason)
         ends = [targets.step(row.target, event, policy_of(record, row))[0] for row in rows]
         self.tx.targets.save([row.became(end, self.at) for row, end in zip(rows, ends, strict=True)])
-        deltas = tuple(targets.delta(row.target, end) for row, end in zip(rows, ends, strict=True))
+        deltas = tuple(row.delta(end) for row, end in zip(rows, ends, strict=True))
         return (Folded(at=self.at, deltas={rows[0].stage: deltas}),) if deltas else ()
 
     def _hold(self, run_id: int) -> Sequence[Event]:

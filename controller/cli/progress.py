@@ -10,10 +10,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from controller.app.views import Counters, RunView, StageView
+from controller.app.views import Counters, GateView, RunView, StageView
 from controller.cli.pulse import Pulse, total_of
 from controller.cli.reasons import told_reasons
 from controller.documents.units import render_span
+from controller.domain.quarantine import said
 from protocol.units import HOUR, MINUTE, SECOND
 
 BAR_WIDTH: Final = 32
@@ -149,8 +150,22 @@ def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
 def _gate_line(stage: StageView) -> list[Text]:
     gate = stage.gate
     style = "bold red" if gate.is_breached else "yellow" if gate.failed else "bright_black"
-    lines = [Text(f"gate: {gate.said}", style)]
+    lines = [Text(f"gate: {gate.said}", style), *_model_lines(gate)]
     return [*lines, Text(f"ramp: {stage.ramp}", "bright_black")] if stage.ramp else lines
+
+
+def _model_lines(gate: GateView) -> list[Text]:
+    """Say which models are quarantined and why, and which is next."""
+    lines = [
+        Text(f"{said(one.model)} is quarantined: {one.breach.said}", "bold red")
+        for one in gate.models
+        if one.breach is not None
+    ]
+    closest = next((one for one in gate.models if one.model == gate.closest), None)
+    if closest is not None:
+        text = f"closest: {said(closest.model)}, {closest.failed} of {closest.exposed} started failed"
+        lines.append(Text(f"{text}; stops on failure {closest.stops_on}", "yellow"))
+    return lines
 
 
 def bar(counters: Counters, width: int = BAR_WIDTH) -> Text:

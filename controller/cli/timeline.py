@@ -29,11 +29,13 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "cancelled": "stage {stage} was cancelled: {text}",
     "timed_out": "stage {stage} ran out of time: {text}",
     "breached": "the gate of stage {stage} was breached: {evidence}; the run goes on",
-    "left_out": "stage {stage} leaves out devices of the earlier run: {text}",
+    "quarantined": "{text} is quarantined: {evidence}; stage {stage} and the run go on without it",
+    "left_out": "stage {stage} leaves out: {text}",
 }
 _OF_RUNS: Final[Mapping[str, str]] = {
     "started": "{by} started the run",
     "resumed": "{by} let the run go on: {text}",
+    "readmitted": "{by} readmitted {text}",
     "frozen": "the run stands in freeze {text}",
     "thawed": "the freeze is over: the run goes on",
     "terminating": "{by} ended the run: {text}",

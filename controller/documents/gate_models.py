@@ -17,7 +17,7 @@ from controller.documents.fields import (
 )
 from controller.documents.part import Part
 from controller.domain import pipeline as domain
-from controller.domain.pipeline import Denominator, OnBreach
+from controller.domain.pipeline import Denominator, OnBreach, OnModel
 
 IGNORED: Final = "ignored"
 """What a gate says for which no number of failures is too many."""
@@ -83,6 +83,10 @@ class GatePart(Part):
     on_breach: Annotated[OnBreach, Enumerated] = domain.Gate().on_breach
     """`fail`: the stage fails. `pause`: the run is paused, for a person to decide. `alert`: the run's timeline says so,
     once, and the run goes on."""
+    models: Annotated[OnModel, Enumerated] = domain.Gate().models
+    """`quarantine`: where the stage has devices of several models, each model has a test of its own beside that of all
+    together. One that fails too often is kept out of the run, and the rest goes on. They share the alpha: half of it is
+    for the test of all together, half for those of the models. `ignored`: there is only the test of all together."""
     renamed: ClassVar[dict[str, str]] = {
         "success": "success_percent",
         "straggler_after": "straggler_after_ms",

@@ -9,8 +9,10 @@ from controller.domain.pipeline import Denominator
 from controller.domain.target import Delta, TargetState
 
 
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage in numbers. The last seven are no states: they say what became of devices, whatever state they are in.
+class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A stage in numbers, or the devices of one model in it.
+
+    The last seven are no states: they say what became of devices, whatever state they are in now.
 
     `started` is without those that no share counts. `exposed` are all that ever began and did not turn the work down,
     `resolved` are those of them of which it is known how it went, `spared` those of the latter that ended without a
@@ -66,6 +68,20 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
                 return self.succeeded + self.failed + self.timed_out
             case _:
                 assert_never(denominator)
+
+
+def without(tally: Tally, others: Iterable[Tally]) -> Tally:
+    """Return the numbers of a stage without some of its devices.
+
+    >>> without(Tally(queued=5, succeeded=9, exposed=9), [Tally(queued=2, succeeded=1, exposed=1), Tally(queued=1)])
+    Tally(queued=2, in_progress=0, succeeded=8, ...)
+    """
+    counts = msgspec.structs.asdict(tally)
+    for other in others:
+        for name, count in msgspec.structs.asdict(other).items():
+            counts[name] -= count
+    assert all(count >= 0 for count in counts.values()), f"more devices are taken out than there are: {counts}"
+    return Tally(**counts)
 
 
 def folded(tally: Tally, deltas: Iterable[Delta]) -> Tally:

@@ -40,6 +40,17 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str
 
 
+class ModelRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The devices of one model in a stage. It is quarantined while there is a `breach` of its test.
+
+    `accepted` is the k over which a person has gone on, by resuming the run or by readmitting the model.
+    """
+
+    tally: Tally = Tally()
+    accepted: int = 0
+    breach: Breach | None = None
+
+
 class RampRun(msgspec.Struct, frozen=True, kw_only=True):
     """A ramp at work: in round `round` that many commands are `left`, which is over since `done_at`.
 
@@ -63,7 +74,8 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     devices may be ready than the last transaction released; before `paced_until` its rate lets nobody go, and it is
     None where that is over; `skipped` is why an operator passes it over; `accepted` is the k that an operator resumed
     over, `breach` the newest breach of the gate. `ramp` is where its ramp stands. `frozen_ms` is that of the run when
-    the stage opened. `left_out` are devices of an earlier run that this stage did not take.
+    the stage opened. `left_out` are devices of quarantined models, or of an earlier run, that this stage did not take.
+    `models` are its devices by model, none where that is not known; see `controller.domain.quarantine`.
     """
 
     state: StageState = StageState.BLOCKED
@@ -80,6 +92,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int = 0
     breach: Breach | None = None
     ramp: RampRun | None = None
+    models: Mapping[str, ModelRun] = {}
     left_out: tuple[LeftOut, ...] = ()
     met_at: int | None = None
     opened_at: int | None = None

@@ -48,6 +48,13 @@ class OnBreach(StrEnum):
     ALERT = "alert"
 
 
+class OnModel(StrEnum):
+    """What it means that devices of one model fail too often: the model is kept out of the run, or nothing."""
+
+    QUARANTINE = "quarantine"
+    IGNORED = "ignored"
+
+
 class OnFailure(StrEnum):
     """What a failed verdict means for the rest of the run."""
 
@@ -155,7 +162,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     The success condition holds once at least `success_percent` of its targets succeeded and none is left at work or
     queued, or, with `straggler_after_ms`, once that share is reached and that long has passed since the stage
     opened. Then the stage soaks for `soak_ms`, in which failures still count. It must stop as soon as its `sequential`
-    test or its limit of `failures` is breached, whichever is first.
+    test or its limit of `failures` is breached, whichever is first. Where devices of several models belong to it, each
+    model has a test of its own, too, unless `models` are ignored (`controller.domain.quarantine`).
     """
 
     success_percent: Percent = 90.0
@@ -164,6 +172,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     sequential: Sequential | None = Sequential()
     failures: FailureLimit | None = None
     on_breach: OnBreach = OnBreach.FAIL
+    models: OnModel = OnModel.QUARANTINE
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):

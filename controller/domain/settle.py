@@ -1,11 +1,12 @@
 """Deciding what should hold now, by looking at the whole run; see the rules in `controller.domain.run`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from controller.domain import condition as conditions
-from controller.domain import graph, pace, ramping
+from controller.domain import graph, pace, quarantine, ramping
 from controller.domain.events import (
+    CallOff,
     Cancel,
     Conclude,
     Continue,
@@ -22,7 +23,7 @@ from controller.domain.freeze import in_force
 from controller.domain.gates import judgement
 from controller.domain.model import Breach, Plan, Run, StageRun, run_changed, stage_changed, thawed
 from controller.domain.pipeline import OnBreach, OnFailure, Stage, Trigger
-from controller.domain.rerun import RollbackOrder
+from controller.domain.rerun import RollbackOrder, Unfit
 from controller.domain.states import STOPS, RunState, StageState
 from protocol.ids import StageName
 from protocol.units import Instant
@@ -34,6 +35,7 @@ RAMP: Final = "ramp:"
 STOP_EVERYTHING: Final = "stop-everything"
 """The pause reason of every run while everything is stopped."""
 NOBODY_LEFT: Final = "no device of the earlier run is left for it"
+ALL_QUARANTINED: Final = "its devices are of models that are quarantined in this run"
 STOPPING: Final = frozenset({OnFailure.STOP_RUN, OnFailure.ROLLBACK})
 """What a stage says whose failure ends the run."""
 CALLED_BACK: Final = STOPS | {StageState.SKIPPED}
@@ -117,6 +119,7 @@ class _Decision:
         self.run = run
         self.at = at
         self.effects: list[Effect] = []
+        self.out = quarantine.barred(run)
         self.index_of = {stage.name: index for index, stage in enumerate(plan.pipeline.stages)}
 
     @property
@@ -204,6 +207,7 @@ class _Decision:
         at_work = self.run.stages[index]
         if at_work.state is StageState.PASSED:
             self._tail(index)
+            at_work = self.run.stages[index]
         elif at_work.state in CALLED_BACK and not at_work.is_recalled and not at_work.tally.is_settled:
             self._recall(index, timed_out=at_work.state is StageState.TIMED_OUT)
 
@@ -263,6 +267,7 @@ class _Decision:
     def _open_stage(self, index: int) -> None:
         if not self.run.stages[index].is_frozen:
             return
+        self._models(index)
         if self._is_breached(index):
             self._breach(index)
         self._ramp(index)
@@ -284,6 +289,9 @@ class _Decision:
         if self.plan.source is not None:
             self._verdict(index, StageState.SKIPPED, NOBODY_LEFT)
             return
+        if any(one.reason is Unfit.QUARANTINED for one in self.run.stages[index].left_out):
+            self._verdict(index, StageState.SKIPPED, ALL_QUARANTINED)
+            return
         is_fine = self.plan.pipeline.stages[index].allow_empty
         self._verdict(index, StageState.SKIPPED if is_fine else StageState.FAILED, "no device matched")
 
@@ -293,13 +301,44 @@ class _Decision:
         is_told = gate.on_breach is OnBreach.ALERT and at_work.breach is not None
         if is_told:
             return False
-        return judgement.is_breached(self.plan.pipeline, index, at_work.tally, accepted=at_work.accepted)
+        return judgement.is_breached(
+            self.plan.pipeline, index, at_work.tally, accepted=at_work.accepted, excepted=self._excepted(index)
+        )
+
+    def _excepted(self, index: int) -> judgement.Excepted:
+        return quarantine.excepted(self.plan.pipeline.stages[index], self.run.stages[index], self.out)
+
+    def _models(self, index: int) -> None:
+        """Quarantine models of a stage that fail too often, and call off whom a quarantine leaves in its queue."""
+        for model in quarantine.refuted(self.plan, self.run, index):
+            self._quarantine(index, model)
+        if self.out.stages and not self.run.stages[index].is_recalled:
+            self._call_off(index, quarantine.waiting(self.run.stages[index], self.out))
+
+    def _quarantine(self, index: int, model: str) -> None:
+        """Keep a model out of the run from now on; what its devices have not accepted is called back, in all stages."""
+        self.run = quarantine.quarantined(self.plan, self.run, index, model=model, now=self.now)
+        self.out = quarantine.barred(self.run)
+        breach, stage = self.run.stages[index].models[model].breach, self.plan.pipeline.stages[index].name
+        assert breach is not None
+        self.effects.append(
+            Note(kind="quarantined", stage=stage, text=quarantine.said(model), evidence=breach.evidence)
+        )
+        for other, at_work in enumerate(self.run.stages):
+            if at_work.is_frozen and not at_work.is_over:
+                self._call_off(other, quarantine.kept_out(at_work, self.out, model))
+
+    def _call_off(self, index: int, models: Iterable[str]) -> None:
+        """Call devices off, once in a decision; those that come to wait later are found by looking again."""
+        wanted = [CallOff(stage=index, model=model) for model in models]
+        self.effects += [effect for effect in wanted if effect not in self.effects]
 
     def _breach(self, index: int, *, is_tail: bool = False) -> None:
         """Keep what the gate knows, and do what it says; a stage that has its verdict can only hold the run."""
         stage, tally = self.plan.pipeline.stages[index], self.run.stages[index].tally
-        evidence = str(judgement.read(self.plan.pipeline, index, tally))
-        latched = Breach(at=self.now, failed=tally.blamed, exposed=tally.exposed, evidence=evidence)
+        reading = judgement.read(self.plan.pipeline, index, tally, self._excepted(index))
+        evidence = str(reading)
+        latched = Breach(at=self.now, failed=reading.failed, exposed=reading.exposed, evidence=evidence)
         if breach_of(stage.name) not in self.run.pause_reasons:
             self.run = stage_changed(self.run, index, breach=latched)
         if stage.gate.on_breach is OnBreach.ALERT:
@@ -307,7 +346,7 @@ class _Decision:
         elif stage.gate.on_breach is OnBreach.PAUSE or is_tail:
             self._pause(breach_of(stage.name), evidence=evidence)
         else:
-            self._verdict(index, StageState.FAILED, f"{tally.blamed} of {tally.exposed} started devices failed")
+            self._verdict(index, StageState.FAILED, f"{reading.failed} of {reading.exposed} started devices failed")
 
     def _ramp(self, index: int) -> None:
         """Begin the next round of a stage that ramps once the last one is over, or hold the run for a person."""
@@ -331,11 +370,13 @@ class _Decision:
         is_overdue = open_for >= stage.timeouts.stage_ms
         straggler = stage.gate.straggler_after_ms
         may_leave_tail = is_overdue or (straggler is not None and open_for >= straggler)
-        is_settled = at_work.tally.is_settled
-        if judgement.is_success(stage.gate, at_work.tally) and (is_settled or may_leave_tail):
+        is_settled, rest = at_work.tally.is_settled, self._excepted(index).rest(at_work.tally)
+        if judgement.is_success(stage.gate, rest) and (is_settled or may_leave_tail):
             self._succeed(index)
+        elif is_settled and rest.targets == 0 and not any(one.breach for one in at_work.models.values()):
+            self._verdict(index, StageState.SKIPPED, ALL_QUARANTINED)
         elif is_settled:
-            share = f"{at_work.tally.succeeded} of {at_work.tally.counted} succeeded"
+            share = f"{rest.succeeded} of {rest.counted} succeeded"
             self._verdict(index, StageState.FAILED, f"{share}, {stage.gate.success_percent:g} % needed")
         elif is_overdue:
             self._verdict(index, StageState.TIMED_OUT, "the stage's time was over")
@@ -357,6 +398,8 @@ class _Decision:
     def _tail(self, index: int) -> None:
         """Watch the tail of a passed stage: what it does acts on the run and never rewrites the verdict."""
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        if not self.run.is_stopped:
+            self._models(index)
         if not self.run.is_stopped and self._is_breached(index):
             self._breach(index, is_tail=True)
         self._ramp(index)

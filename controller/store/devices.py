@@ -62,7 +62,7 @@ COUNT_REMOVED: Final = (
 FIRST_REMOVED: Final = sa.insert(fleet)
 REMOVED_AT: Final = sa.select(_d.removed_at).where(_d.device == sa.bindparam("b_device"))
 CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__)).where(~_d.is_blocked, ~_d.is_broken)
-_DESCRIBED: Final = ("model", "agent", "labels", "facts", "installed")
+_DESCRIBED: Final = ("agent", "labels", "facts", "installed")
 CANDIDATES_AMONG: Final = (
     CANDIDATES.add_columns(*(_d[name] for name in _DESCRIBED)).where(one_of(_d.id, "ids")).order_by(_d.id)
 )

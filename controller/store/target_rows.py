@@ -50,6 +50,7 @@ def to_row(record: TargetRecord) -> tuple[object, ...]:
         *saved,
         record.previous,
         record.wanted,
+        record.model,
     )
 
 
@@ -114,6 +115,7 @@ def to_record(  # noqa: PLR0917 - one argument for each column, in the table's o
     late_success_at: int | None,
     previous: str | None,
     wanted: str | None,
+    model: str | None,
 ) -> TargetRecord:
     """Return a row as a record."""
     target = Target(
@@ -150,4 +152,5 @@ def to_record(  # noqa: PLR0917 - one argument for each column, in the table's o
         updated_at=updated_at,
         previous=previous,
         wanted=wanted,
+        model=model,
     )

@@ -110,11 +110,21 @@ IN_STAGE: Final = {
     state: sa.select(target_run).where(_in_range, is_exactly(_t.state, state.value)).order_by(_t.id)
     for state in TargetState
 }
+OF_MODEL: Final = {state: statement.where(_t.model == sa.bindparam("model")) for state, statement in IN_STAGE.items()}
+OF_OTHERS: Final = {
+    state: statement.where(_t.model.is_not(None), ~one_of(_t.model, "apart_from"))
+    for state, statement in IN_STAGE.items()
+}
 
 _PAST: Final = ("id", "device_id", "name", "previous", "wanted")
 _past = (
     sa.select(
-        *(_t[name] for name in _PAST), device.c.instance, device.c.is_blocked, device.c.is_broken, device.c.installed
+        *(_t[name] for name in _PAST),
+        device.c.instance,
+        device.c.is_blocked,
+        device.c.is_broken,
+        device.c.installed,
+        device.c.model,
     )
     .select_from(sa.join(target_run, device, device.c.id == _t.device_id))
     .where(_in_range)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from controller.app.records import PastTarget, TargetRecord
+from controller.app.records import OfModel, PastTarget, TargetRecord
 from controller.domain.admission import BlockReason
 from controller.domain.query import highest
 from controller.domain.target import TargetState
@@ -53,6 +53,11 @@ class SqlTargets:
 
     def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
         return self._all(sql.IN_STAGE[state], _of_stage(stage_id))
+
+    def of_model(self, stage_id: int, state: TargetState, meant: OfModel) -> list[TargetRecord]:
+        if meant.apart_from:
+            return self._all(sql.OF_OTHERS[state], {**_of_stage(stage_id), "apart_from": list(meant.apart_from)})
+        return self._all(sql.OF_MODEL[state], {**_of_stage(stage_id), "model": meant.model})
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return self._all(sql.IN_FLIGHT, {"run_id": run_id})

@@ -89,14 +89,14 @@ class MemoryDevices:
     def matching(self, targets: Targets) -> list[Candidate]:
         where = formula_of(targets)
         return [
-            Candidate(id=row.id, device=row.device, name=row.name, instance=row.instance)
+            _candidate(row)
             for row in self._rows.values()
             if not (row.is_blocked or row.is_broken) and matches(where, self.described(row))
         ]
 
     def candidates(self, ids: Collection[int]) -> list[tuple[Candidate, Described]]:
         rows = [self._rows[id_] for id_ in sorted(set(ids)) if self.is_fit(id_)]
-        return [(Candidate(row.id, row.device, row.name, row.instance), self.described(row)) for row in rows]
+        return [(_candidate(row), self.described(row)) for row in rows]
 
     def roll(self) -> list[Enrolled]:
         return [Enrolled(row.id, row.device, row.is_blocked, row.is_broken) for row in self._members()]
@@ -234,3 +234,7 @@ def _has_installed(row: DeviceRecord, app: str | None, version: str | None) -> b
 
 def _sender(record: DeviceRecord) -> Sender:
     return Sender(**{name: getattr(record, name) for name in Sender.__struct_fields__})
+
+
+def _candidate(row: DeviceRecord) -> Candidate:
+    return Candidate(id=row.id, device=row.device, name=row.name, instance=row.instance, model=row.model)

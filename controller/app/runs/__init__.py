@@ -6,6 +6,7 @@ command of the run is handed to a transport.
 
 from controller.app.runs.control import pause as pause
 from controller.app.runs.control import promote as promote
+from controller.app.runs.control import readmit as readmit
 from controller.app.runs.control import resume as resume
 from controller.app.runs.control import skip as skip
 from controller.app.runs.control import terminate as terminate

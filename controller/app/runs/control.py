@@ -1,4 +1,4 @@
-"""Pause, resume, terminate and promote runs, and skip their stages."""
+"""Pause, resume, terminate and promote runs, skip their stages, and readmit models."""
 
 from collections.abc import Callable
 
@@ -15,8 +15,8 @@ from controller.app.repositories import Transaction
 from controller.app.runs.lookup import find, require_running, stage_index
 from controller.app.standstill import require_reason
 from controller.app.views import RunView
-from controller.domain import approval
-from controller.domain.events import Event, Paused, Promoted, Resumed, Skipped, Terminated
+from controller.domain import approval, quarantine
+from controller.domain.events import Event, Paused, Promoted, Readmitted, Resumed, Skipped, Terminated
 from controller.domain.settle import BREACH, RAMP
 from controller.domain.states import StageState
 
@@ -80,6 +80,34 @@ def _require_unbroken(record: RunRecord) -> None:
         stages = ", ".join(r.removeprefix(held) for r in record.run.pause_reasons if r.startswith(held))
         if stages:
             raise Conflict(f"{words.format(stages)}: resume with override and a reason")
+
+
+async def readmit(
+    controller: Controller, actor: Actor, *, run: str, model: str, reason: str, expected: Expected = ANYTHING
+) -> RunView:
+    """Let devices of a quarantined model begin again, and accept the failures counted so far.
+
+    Those that were called off stay so: a retry with cancelled ones takes them up. When more fail it is quarantined
+    again. No name stands for the models that have no test of their own.
+
+    Raises:
+        NotFound: when there is no such run.
+        Conflict: when it has ended or is ending, or the model is not quarantined in it.
+        PreconditionFailed: when it is not as *expected*.
+        InvalidRequest: when no reason is given.
+    """
+    require_reason(reason)
+
+    def decide(record: RunRecord) -> Event:
+        require_running(record)
+        kept_out = quarantine.names(record.run)
+        if model not in kept_out:
+            named = ", ".join(map(quarantine.said, kept_out)) or "none"
+            raise Conflict(f"{quarantine.said(model)} is not quarantined in run {record.uid}; quarantined: {named}")
+        return Readmitted(at=controller.clock.now(), model=model, reason=reason, by=actor.name)
+
+    said = f"{quarantine.said(model)}: {reason}"
+    return await _act(controller, actor, run, verb="run.readmit", reason=said, decide=decide, expected=expected)
 
 
 async def terminate(controller: Controller, actor: Actor, *, run: str, reason: str) -> RunView:

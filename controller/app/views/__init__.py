@@ -29,6 +29,7 @@ from controller.app.views.runs import BreachView as BreachView
 from controller.app.views.runs import EventView as EventView
 from controller.app.views.runs import EvidenceView as EvidenceView
 from controller.app.views.runs import GateView as GateView
+from controller.app.views.runs import ModelView as ModelView
 from controller.app.views.runs import NotTakenView as NotTakenView
 from controller.app.views.runs import RollbackView as RollbackView
 from controller.app.views.runs import RunView as RunView

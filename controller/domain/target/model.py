@@ -92,7 +92,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """How one device's change shows in its stage: the counters it left and entered, what the gate counts, what it told.
 
     See `controller.domain.counters.Tally` for the words.
-    `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back.
+    `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back. `model` is
+    the device's, as far as the run knows it.
     """
 
     before: TargetState
@@ -105,10 +106,11 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     blamed: int = 0
     bricked: int = 0
     outputs: Outputs = {}
+    model: str | None = None
 
 
-def delta(before: Target, after: Target) -> Delta:
-    """Return how the change from *before* to *after* shows in the stage."""
+def delta(before: Target, after: Target, *, model: str | None = None) -> Delta:
+    """Return how the change from *before* to *after* of a device of *model* shows in the stage."""
     return Delta(
         before=before.state,
         after=after.state,
@@ -120,6 +122,7 @@ def delta(before: Target, after: Target) -> Delta:
         blamed=after.is_blamed - before.is_blamed,
         bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
         outputs=after.outputs if after.state.is_terminal and not before.state.is_terminal else {},
+        model=model,
     )
 
 

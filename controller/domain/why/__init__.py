@@ -14,7 +14,7 @@ from controller.domain.why.case import Subject as Subject
 from controller.domain.why.circumstances import shut_out
 from controller.domain.why.fact import Code as Code
 from controller.domain.why.fact import Fact as Fact
-from controller.domain.why.members import at_work, ended, queued
+from controller.domain.why.members import at_work, ended, quarantined, queued
 from controller.domain.why.strangers import stranger
 
 
@@ -28,4 +28,4 @@ def why(case: Case) -> tuple[Fact, ...]:
         case TargetState.IN_PROGRESS:
             return tuple(at_work(case, case.part))
         case _:
-            return (ended(case, case.part),)
+            return (ended(case, case.part), *quarantined(case, case.part))

@@ -32,7 +32,8 @@ class Rival(msgspec.Struct, frozen=True, kw_only=True):
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """All that decides: one device and one run, now.
 
-    `part` is the device's, in the stage of index `stage`; `refusal` is why it would not be admitted.
+    `part` is the device's, in the stage of index `stage`, which it joined as one of `model`; `refusal` is why it would
+    not be admitted.
     """
 
     at: Instant
@@ -41,6 +42,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     part: Target | None = None
     stage: int = 0
+    model: str | None = None
     refusal: Blocked | None = None
     rival: Rival | None = None
     last_heard_at: Instant | None = None

@@ -43,6 +43,7 @@ class Code(StrEnum):
     TOO_LATE = "too_late"
     NO_MEMBER = "no_member"
     RUN_ENDED = "run_ended"
+    QUARANTINED = "quarantined"
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):

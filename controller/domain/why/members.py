@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from controller.domain.admission import BlockReason
+from controller.domain.quarantine import barred
 from controller.domain.settle import slots
 from controller.domain.states import StageState
 from controller.domain.target import Target, TargetState, is_suspended
@@ -11,6 +12,7 @@ from controller.domain.why.case import Case, stage_of, wall
 from controller.domain.why.circumstances import frozen, held, shut_out
 from controller.domain.why.fact import Code, Fact, span
 from protocol.lifecycle import Left
+from protocol.reasons import Reason
 
 _ADMITTED: Final[Mapping[BlockReason, str]] = {
     BlockReason.HELD: "lift the hold: tidegate device unhold",
@@ -36,6 +38,19 @@ def ended(case: Case, part: Target) -> Fact:
         text += "; it was left broken"
     change = "" if part.state is TargetState.SUCCEEDED else "start another run that has it"
     return Fact(code=Code.ENDED, text=text, change=change)
+
+
+def quarantined(case: Case, part: Target) -> Iterator[Fact]:
+    """Yield why the model of a device that was called off for it is kept out, or was until it was readmitted."""
+    if part.reason is not Reason.MODEL_QUARANTINED:
+        return
+    breach = barred(case.run).breach(case.model)
+    if breach is None:
+        text, change = f"its model {case.model} was quarantined then, and was readmitted since", ""
+    else:
+        text, change = f"its model {case.model} is quarantined in this run: {breach.evidence}", "readmit the model"
+    change = "; ".join(filter(None, (change, "retry the run with cancelled devices once it has ended")))
+    yield Fact(code=Code.QUARANTINED, text=text, change=change)
 
 
 _ENDED = {

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from controller.domain import approval, graph, query
 from controller.domain.model import StageRun
 from controller.domain.pipeline import Targets
+from controller.domain.quarantine import barred
 from controller.domain.query.explain import explain
 from controller.domain.rerun import Source
 from controller.domain.selector import Exclusion, exclusion
@@ -19,6 +20,9 @@ def stranger(case: Case) -> Iterator[Fact]:
     if case.run.state.is_terminal:
         text = f"the run has ended, and the device was in none of its stages: {case.run.state}"
         yield Fact(code=Code.RUN_ENDED, text=text, change="start another run that has it")
+    elif barred(case.run).has(case.device.described.model):
+        yield _kept_out(case)
+        return
     if case.plan.source is not None:
         yield from _not_taken(case, case.plan.source)
         return
@@ -35,6 +39,15 @@ def stranger(case: Case) -> Iterator[Fact]:
     for index in order:
         if index not in to_come[:1]:
             yield _missed(case, index)
+
+
+def _kept_out(case: Case) -> Fact:
+    """Return that no stage takes the device any more, for its model."""
+    model = case.device.described.model
+    breach = barred(case.run).breach(model)
+    assert breach is not None
+    text = f"its model {model} is quarantined in this run, and no stage takes it: {breach.evidence}"
+    return Fact(code=Code.QUARANTINED, text=text, change="readmit the model before the stage opens")
 
 
 def _not_taken(case: Case, source: Source) -> Iterator[Fact]:

@@ -70,6 +70,14 @@ async def resume_run(
     return await runs.resume(c, actor, run=run, override=body.override, reason=body.reason, expected=expected)
 
 
+@router.post("/{run}/readmit", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Readmit a model")
+async def readmit_model(
+    c: Context, actor: Operator, run: Id, body: schemas.ReadmitModel, expected: WhatMayBeExpected
+) -> RunView:
+    """End the quarantine of a model, and accept what has failed so far; devices that were called off stay so."""
+    return await runs.readmit(c, actor, run=run, model=body.model, reason=body.reason, expected=expected)
+
+
 @router.post("/{run}/terminate", response_model=schemas.Run, responses=WRITE, summary="End a run for good")
 async def terminate_run(c: Context, actor: Operator, run: Id, body: schemas.WithReason) -> RunView:
     """Send nothing more; devices at work are told to stop where they still can."""

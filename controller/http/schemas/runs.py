@@ -51,7 +51,7 @@ class Approval(Answer):
 
 
 class NotTaken(Answer):
-    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+    """How many devices a run does not take for one reason, most of them of the run it is over; `first` names some."""
 
     reason: str
     devices: int
@@ -81,10 +81,26 @@ class Breach(Answer):
     said: str
 
 
+class Model(Answer):
+    """The devices of one model in a stage, or, without a name, those of all models that have no test of their own.
+
+    With `stops_on` failures it is quarantined, where models are tested. `breach` is the evidence by which it was.
+    """
+
+    model: str
+    targets: int
+    exposed: int
+    failed: int
+    stops_on: int | None
+    is_quarantined: bool
+    breach: Breach | None
+
+
 class Gate(Answer):
     """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and with `stops_on` it stops.
 
     `said` says it in words. `accepted` failures were accepted by whoever resumed the run; `breach` is the newest one.
+    Quarantined models do not count. `closest` is the model that is next to be quarantined.
     """
 
     said: str
@@ -96,6 +112,8 @@ class Gate(Answer):
     accepted: int
     evidence: Evidence | None
     breach: Breach | None
+    models: list[Model]
+    closest: str | None
 
 
 class Stage(Answer):
@@ -105,7 +123,7 @@ class Stage(Answer):
     `per_minute` is its present rate, and before `paced_until` that lets nobody go.
     `ramp` says where its ramp stands, if it has one.
     `approvals_missing` are those without which it is not promoted.
-    `left_out` are devices of an earlier run that this one, over that run, does not take.
+    `left_out` are devices of quarantined models, and those of the run that this one is over, that it does not take.
     """
 
     name: str
@@ -212,6 +230,7 @@ class Target(Answer):
     updated_at: Time
     previous: str
     wanted: str
+    model: str
 
 
 class Event(Answer):
@@ -283,6 +302,20 @@ class ResumeRun(Body):
 
     reason: Annotated[str, Field(max_length=REASON_LENGTH_MAX)] = ""
     override: bool = False
+
+
+class ReadmitModel(Body):
+    """The model to let begin again, and why; it is kept in the audit log.
+
+    An empty name stands for the models that have no test of their own.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "kiosk-3", "reason": "its power supply failed"}]}
+    )
+
+    model: Annotated[str, Field(max_length=128)]
+    reason: Reason
 
 
 class ApproveStage(Body):

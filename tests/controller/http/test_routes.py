@@ -121,6 +121,22 @@ ROUTES = (
         "runs.skip",
         {"run": "r", "stage": "s", "reason": "x", "expected": ANYTHING},
     ),
+    Route(
+        "POST",
+        "/v1/runs/r/readmit",
+        {"model": "kiosk-3", "reason": "x"},
+        200,
+        "runs.readmit",
+        {"run": "r", "model": "kiosk-3", "reason": "x", "expected": ANYTHING},
+    ),
+    Route(
+        "POST",
+        "/v1/runs/r/readmit",
+        {"model": "", "reason": "x"},
+        200,
+        "runs.readmit",
+        {"run": "r", "model": "", "reason": "x", "expected": ANYTHING},
+    ),
     Route("POST", "/v1/runs/r/retry", {}, 201, "reruns.retry", {"run": "r", "version": None, "with_cancelled": False}),
     Route(
         "POST",
