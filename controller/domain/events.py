@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from controller.domain import freeze
+from controller.domain.course import Moment
 from controller.domain.rerun import LeftOut
 from controller.domain.target import Delta
 from protocol.ids import StageName
@@ -199,6 +200,13 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str = ""
 
 
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep what the gate of a stage has just seen, so that the run can be judged again by another gate."""
+
+    stage: int
+    moment: Moment
+
+
 class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """The run has ended; the job is free."""
 
@@ -207,4 +215,4 @@ class RollBack(msgspec.Struct, frozen=True, kw_only=True):
     """Begin the run that takes back the devices of this one, which has ended, before anything else of its job."""
 
 
-Effect = Freeze | Release | Cancel | Expire | Hold | Go | Suspend | Continue | Note | Conclude | RollBack
+Effect = Freeze | Release | Cancel | Expire | Hold | Go | Suspend | Continue | Note | Keep | Conclude | RollBack

@@ -5,6 +5,7 @@ from typing import Final
 
 from controller.domain import condition as conditions
 from controller.domain import graph, pace, ramping
+from controller.domain.course import Moment, is_turn
 from controller.domain.events import (
     Cancel,
     Conclude,
@@ -13,6 +14,7 @@ from controller.domain.events import (
     Expire,
     Freeze,
     Hold,
+    Keep,
     Note,
     Release,
     RollBack,
@@ -40,9 +42,12 @@ CALLED_BACK: Final = STOPS | {StageState.SKIPPED}
 """Verdicts after which a stage's devices are called back."""
 
 
-def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
-    """Return *run* as it should stand at wall time *at*, and the effects that bring that about."""
-    decision = _Decision(plan, run, at)
+def settle(plan: Plan, run: Run, at: Instant, *, before: Run) -> Outcome:
+    """Return *run* as it should stand at wall time *at*, and the effects that bring that about.
+
+    *before* is the run as it was settled last.
+    """
+    decision = _Decision(plan, run, at, before=before)
     decision.calendar()
     if run.state is RunState.RUNNING:
         decision.rates()
@@ -112,10 +117,11 @@ def _releases(plan: Plan, run: Run) -> Iterator[Release]:
 class _Decision:
     """One settling: the run as it changes, and the effects in their order."""
 
-    def __init__(self, plan: Plan, run: Run, at: Instant) -> None:
+    def __init__(self, plan: Plan, run: Run, at: Instant, *, before: Run) -> None:
         self.plan = plan
         self.run = run
         self.at = at
+        self.unseen = {index: stage.tally for index, stage in enumerate(before.stages)}
         self.effects: list[Effect] = []
         self.index_of = {stage.name: index for index, stage in enumerate(plan.pipeline.stages)}
 
@@ -289,11 +295,19 @@ class _Decision:
 
     def _is_breached(self, index: int) -> bool:
         """Say whether failures are too many; a breach that is only told is told once."""
+        self._look(index)
         at_work, gate = self.run.stages[index], self.plan.pipeline.stages[index].gate
         is_told = gate.on_breach is OnBreach.ALERT and at_work.breach is not None
         if is_told:
             return False
         return judgement.is_breached(self.plan.pipeline, index, at_work.tally, accepted=at_work.accepted)
+
+    def _look(self, index: int) -> None:
+        """Keep what the gate of a stage sees, if it turns anything; twice in one settling is once."""
+        at_work, before = self.run.stages[index], self.unseen.pop(index, None)
+        if before is not None and is_turn(before, at_work.tally):
+            moment = Moment(at=self.now, accepted=at_work.accepted, tally=at_work.tally)
+            self.effects.append(Keep(stage=index, moment=moment))
 
     def _breach(self, index: int, *, is_tail: bool = False) -> None:
         """Keep what the gate knows, and do what it says; a stage that has its verdict can only hold the run."""

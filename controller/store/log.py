@@ -6,10 +6,20 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import AnswerRecord, AuditRecord, EventRecord, Record, ReportRecord, SecurityRecord
+from controller.app.records import (
+    AnswerRecord,
+    AuditRecord,
+    EventRecord,
+    MomentRecord,
+    Record,
+    ReportRecord,
+    SecurityRecord,
+)
 from controller.app.repositories import ReportKey
+from controller.domain.counters import Tally
+from controller.domain.course import Moment
 from controller.store.columns import Bulk
-from controller.store.tables import answer, audit, event, heartbeat, report, security_event
+from controller.store.tables import TALLY, answer, audit, event, heartbeat, moment, report, security_event
 from protocol.units import Instant
 
 HEARTBEAT_ID: Final = 1
@@ -34,6 +44,13 @@ EVENTS: Final = (
     .where(event.c.run_id == sa.bindparam("run_id"), event.c.id > _after)
     .order_by(event.c.id)
     .limit(_limit)
+)
+_MOMENT: Final = ("run_id", "stage", "at", "run_at", "accepted", *TALLY)
+INSERT_MOMENTS: Final = Bulk.insert(moment, *_MOMENT)
+MOMENTS: Final = (
+    sa.select(*(moment.c[name] for name in _MOMENT[1:]))
+    .where(moment.c.run_id == sa.bindparam("run_id"))
+    .order_by(moment.c.id)
 )
 SECURITY: Final = (
     sa.select(security_event).where(security_event.c.id > _after).order_by(security_event.c.id).limit(_limit)
@@ -69,6 +86,14 @@ class SqlLog:
     def events(self, run_id: int, *, after: int, limit: int) -> list[EventRecord]:
         values = {"run_id": run_id, "after": after, "limit": limit}
         return [EventRecord(**row) for row in self._connection.execute(EVENTS, values).mappings()]
+
+    def add_moments(self, moments: Sequence[MomentRecord]) -> None:
+        rows = [(one.run_id, one.stage, one.at, one.moment.at, one.moment.accepted) for one in moments]
+        tallies = [msgspec.structs.astuple(one.moment.tally) for one in moments]
+        INSERT_MOMENTS.run(self._connection, [(*row, *tally) for row, tally in zip(rows, tallies, strict=True)])
+
+    def moments(self, run_id: int) -> list[MomentRecord]:
+        return [_moment(run_id, row) for row in self._connection.execute(MOMENTS, {"run_id": run_id})]
 
     def add_security(self, events: Sequence[SecurityRecord]) -> None:
         self._insert(INSERT_SECURITY, events)
@@ -116,3 +141,9 @@ def _to_row(record: Record) -> dict[str, Any]:
     if not row["id"]:
         del row["id"]
     return row
+
+
+def _moment(run_id: int, row: sa.Row[Any]) -> MomentRecord:
+    stage, at, run_at, accepted, *counts = tuple[Any, ...](row)
+    tally = Tally(**dict(zip(TALLY, counts, strict=True)))
+    return MomentRecord(run_id=run_id, stage=stage, at=at, moment=Moment(at=run_at, accepted=accepted, tally=tally))

@@ -8,6 +8,7 @@ import msgspec
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.counters import Tally, folded
+from controller.domain.course import Moment
 from controller.domain.events import (
     Cancel,
     Conclude,
@@ -18,11 +19,13 @@ from controller.domain.events import (
     Freeze,
     Frozen,
     Issued,
+    Keep,
     Note,
     Release,
     Started,
 )
-from controller.domain.model import Plan, Run, create
+from controller.domain.gates.replay import judge
+from controller.domain.model import Breach, Plan, Run, create
 from controller.domain.pipeline import OnFailure, Operation, Pipeline, Stage
 from controller.domain.states import RUN_TRANSITIONS, RunState, StageState
 from controller.domain.target import Delta, Policy, Target, TargetState
@@ -67,6 +70,8 @@ class World:
         self.now = START
         self.run = create(plan)
         self.devices: list[list[Target]] = [[] for _ in plan.pipeline.stages]
+        self.moments: list[list[Moment]] = [[] for _ in plan.pipeline.stages]
+        self.first_breaches: dict[int, Breach] = {}
         self.notes: list[Note] = []
         self.effects: list[Effect] = []
         self.concluded = 0
@@ -100,6 +105,9 @@ class World:
     def step(self, event: Event) -> tuple[Effect, ...]:
         before = self.run
         self.run, effects = runs.step(self.plan, before, event)
+        for index, at_work in enumerate(self.run.stages):
+            if at_work.breach is not None:
+                self.first_breaches.setdefault(index, at_work.breach)
         check_step(before, self.run)
         check_releases(self.plan, self.run, effects)
         self.effects += effects
@@ -118,6 +126,8 @@ class World:
                 queued = [i for i, d in enumerate(self.devices[effect.stage]) if d.state is TargetState.QUEUED]
                 event = targets.CancelRequested(at=self.run_time, timed_out=True)
                 return self.move(effect.stage, queued, event)
+            case Keep():
+                self.moments[effect.stage].append(effect.moment)
             case Note():
                 self.notes.append(effect)
             case Conclude():
@@ -174,10 +184,18 @@ class World:
             assert tallied(devices) == at_work.tally
             assert at_work.tally.in_progress <= definition.pace.max_in_flight
             assert all(device.attempt <= definition.retry.attempts_max for device in devices)
+        self.check_replay()
         assert self.concluded == int(self.run.state.is_terminal)
         wake = runs.next_deadline(self.plan, self.run)
         is_cut = any(at_work.is_cut for at_work in self.run.stages)
         assert wake is None or is_cut or wake > self.now, "the run would be woken again and again"
+
+    def check_replay(self) -> None:
+        """See that a replay by the run's own gates finds the very breaches that the run kept."""
+        for index, moments in enumerate(self.moments):
+            stop, breach = judge(self.plan.pipeline, index, moments, is_own=True).stop, self.first_breaches.get(index)
+            found = None if stop is None else (stop.at, stop.failed, stop.exposed, stop.said)
+            assert found == (breach and (breach.at, breach.failed, breach.exposed, breach.evidence))
 
 
 def tallied(devices: Sequence[Target]) -> Tally:

@@ -1,0 +1,143 @@
+"""Judging a stage again by another gate: pure functions of the moments that its own gate saw.
+
+Both gates are judged by what the run did, so the first stop of the run's own is the one that it made. What the other
+one would have changed later cannot be known: after its stop it says nothing more. Where the run was stopped first, the
+other gate is known to be looser, and not how much further it would have let the build go.
+
+>>> from controller.domain.pipeline import Gate, Pipeline, Sequential, Stage
+>>> pipeline = Pipeline(name="weekly", stages=(Stage(name="all"),))
+>>> seen = [Moment(at=ms, accepted=0, tally=Tally(in_progress=n - k, failed=k, started=n, exposed=n, blamed=k))
+...         for ms, n, k in ((10, 20, 1), (20, 30, 2), (30, 33, 5))]
+>>> judge(pipeline, 0, seen).stop.at, judge(with_gate(pipeline, Gate(sequential=Sequential(above=9))), 0, seen).stop
+(30, None)
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from controller.domain.counters import Tally
+from controller.domain.course import Moment
+from controller.domain.gates import judgement, odds
+from controller.domain.gates.judgement import LOG_SHOWN_MAX, Reading
+from controller.domain.pipeline import Gate, Pipeline
+from protocol.ids import StageName
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a gate stops: the `number` of the moment, counted from 0, its run time, k of n, and that in words."""
+
+    number: int
+    at: int
+    failed: int
+    exposed: int
+    said: str
+
+
+class Peak(msgspec.Struct, frozen=True, kw_only=True):
+    """The most evidence that a sequential test had, up to its stop, as a logarithm; and the counts that it was of."""
+
+    log_evidence: float
+    failed: int
+    exposed: int
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What one gate says of the moments: where it stops first, if it does, and its most evidence, if it tests."""
+
+    stop: Stop | None = None
+    peak: Peak | None = None
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage by its own gate and by another.
+
+    `spared` devices began after the other gate would have stopped: so many would not have, but for those whose command
+    was on its way. Where the other gate stops nowhere and the run's own did, `exposed_more` are those that never began:
+    at most so many more would have. `reading` is what the other gate says of the stage as it stands, with reports that
+    came when no gate was looking any more.
+    """
+
+    stage: StageName
+    own: Judged
+    other: Judged
+    spared: int
+    exposed_more: int
+    reading: Reading
+
+
+def with_gate(pipeline: Pipeline, gate: Gate, *, stage: StageName | None = None) -> Pipeline:
+    """Return *pipeline* with what *gate* says of failures, in one stage or in all; alpha is divided anew."""
+    changes = {"sequential": gate.sequential, "failures": gate.failures}
+    stages = tuple(
+        msgspec.structs.replace(one, gate=msgspec.structs.replace(one.gate, **changes))
+        if stage in {None, one.name}
+        else one
+        for one in pipeline.stages
+    )
+    return msgspec.structs.replace(pipeline, stages=stages)
+
+
+def judge(pipeline: Pipeline, index: int, moments: Iterable[Moment], *, is_own: bool = False) -> Judged:
+    """Return where the gate of a stage stops first, and its most evidence until then.
+
+    Args:
+        pipeline: the pipeline in which the gate stands, which decides its share of alpha.
+        index: the stage.
+        moments: what was seen of the stage, in order.
+        is_own: whether the gate was that of the run: then failures that a person accepted do not stop it.
+    """
+    peak: Peak | None = None
+    test = pipeline.stages[index].gate.sequential
+    for number, moment in enumerate(moments):
+        tally = moment.tally
+        if test is not None:
+            peak = _higher(peak, tally, above=test.above / 100)
+        accepted = moment.accepted if is_own else 0
+        if judgement.is_breached(pipeline, index, tally, accepted=accepted):
+            return Judged(stop=_stop(pipeline, index, number, moment), peak=peak)
+    return Judged(peak=peak)
+
+
+def replay(pipeline: Pipeline, other: Pipeline, index: int, moments: Sequence[Moment], now: Tally) -> Replayed:
+    """Judge a stage by the gate of *pipeline* and by that of *other*, which has the same stages.
+
+    Args:
+        pipeline: that of the run.
+        other: the same with another gate, as `with_gate` returns it.
+        index: the stage.
+        moments: what the stage's own gate saw, in order.
+        now: the tally of the stage as it stands.
+    """
+    own = judge(pipeline, index, moments, is_own=True)
+    found = judge(other, index, moments)
+    is_looser = own.stop is not None and found.stop is None
+    return Replayed(
+        stage=pipeline.stages[index].name,
+        own=own,
+        other=found,
+        spared=0 if found.stop is None else now.exposed - found.stop.exposed,
+        exposed_more=max(0, now.counted + now.cancelled - now.exposed) if is_looser else 0,
+        reading=judgement.read(other, index, now),
+    )
+
+
+def _stop(pipeline: Pipeline, index: int, number: int, moment: Moment) -> Stop:
+    tally = moment.tally
+    return Stop(
+        number=number,
+        at=moment.at,
+        failed=tally.blamed,
+        exposed=tally.exposed,
+        said=str(judgement.read(pipeline, index, tally)),
+    )
+
+
+def _higher(peak: Peak | None, tally: Tally, *, above: float) -> Peak | None:
+    """Return the higher of a peak and of that which a tally is; without another failure there is none."""
+    if peak is not None and tally.blamed <= peak.failed and tally.exposed >= peak.exposed:
+        return peak
+    value = min(odds.log_evidence(tally.blamed, tally.exposed, above=above), LOG_SHOWN_MAX)
+    if peak is not None and value <= peak.log_evidence:
+        return peak
+    return Peak(log_evidence=value, failed=tally.blamed, exposed=tally.exposed)
