@@ -150,12 +150,15 @@ def _counters(tally: Tally) -> Counters:
 
 
 def _wall(record: RunRecord, run_time: int | None) -> Instant | None:
-    """Return a moment of a run's own time as wall time; pauses since then shift it by their length."""
+    """Return a moment of a run's own time as wall time; pauses since then shift it by their length.
+
+    While the run is paused, pauses before that one do.
+    """
     if run_time is None:
         return None
     clock: RunClock = record.run.clock
-    anchor = clock.since if clock.since is not None else record.created_at
-    return Instant(anchor + run_time - clock.base)
+    began_at = record.created_at if clock.since is None else clock.since - clock.base
+    return Instant(began_at + run_time)
 
 
 def target_view(controller: Controller, record: RunRecord, row: TargetRecord) -> TargetView:
