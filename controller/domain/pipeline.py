@@ -299,8 +299,8 @@ def _faults(pipeline: Pipeline) -> Iterator[Fault]:
     needs: dict[StageName, tuple[StageName, ...]] = {}
     for stage in pipeline.stages:
         needs[stage.name] = (*needs.get(stage.name, ()), *stage.needs)
-    yield from _gate_faults("rollback.gate", pipeline.rollback.gate)
-    yield from _alpha_faults(pipeline)
+    yield from gate_faults("rollback.gate", pipeline.rollback.gate)
+    yield from alpha_faults(pipeline)
     if cycle := graph.find_cycle(needs):
         yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
 
@@ -314,7 +314,7 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         message = f"{stage.approvals} approvals of a stage that nobody promotes: expected the type 'manual'"
         yield Fault(place=f"{place}.trigger.approvals", message=message)
     yield from _when_faults(f"{place}.when", stage)
-    yield from _gate_faults(f"{place}.gate", stage.gate)
+    yield from gate_faults(f"{place}.gate", stage.gate)
     yield from _ramp_faults(place, stage)
     yield from _target_faults(f"{place}.targets", stage.targets)
     rate = stage.pace.per_minute
@@ -328,7 +328,8 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
             yield Fault(place=f"{place}.windows[{index}]", message=message)
 
 
-def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
+def gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
+    """Yield what is wrong with a gate that stands at *place*."""
     limit = gate.failures
     if limit is not None and (limit.count is None) == (limit.percent is None):
         yield Fault(place=f"{place}.failures", message="expected exactly one of 'count' and 'percent'")
@@ -340,7 +341,7 @@ def _ramp_faults(place: str, stage: Stage) -> Iterator[Fault]:
         yield Fault(place=f"{place}.pace.ramp", message=message)
 
 
-def _alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:
+def alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:
     """Yield that the tests of the stages may be wrong more often than the pipeline allows them together."""
     tests = [stage.gate.sequential for stage in pipeline.stages if stage.gate.sequential is not None]
     try:

@@ -30,12 +30,15 @@ from controller.app.views.runs import EventView as EventView
 from controller.app.views.runs import EvidenceView as EvidenceView
 from controller.app.views.runs import GateView as GateView
 from controller.app.views.runs import NotTakenView as NotTakenView
+from controller.app.views.runs import ReplayedView as ReplayedView
+from controller.app.views.runs import ReplayView as ReplayView
 from controller.app.views.runs import RollbackView as RollbackView
 from controller.app.views.runs import RunView as RunView
 from controller.app.views.runs import StageView as StageView
 from controller.app.views.runs import StandingFreeze as StandingFreeze
 from controller.app.views.runs import SummaryView as SummaryView
 from controller.app.views.runs import TargetView as TargetView
+from controller.app.views.runs import VerdictView as VerdictView
 from controller.app.views.runs import VersionView as VersionView
 from controller.app.views.system import AuditView as AuditView
 from controller.app.views.system import FreezeView as FreezeView

@@ -199,3 +199,37 @@ class EventView(View, frozen=True, kw_only=True):
     at: Instant
     kind: str
     data: Mapping[str, str | int]
+
+
+class VerdictView(View, frozen=True, kw_only=True):
+    """What one gate says of a stage: where it stops first, and the most evidence that its test had, with its counts."""
+
+    stop: BreachView | None
+    evidence: float | None
+    evidence_failed: int
+    evidence_exposed: int
+
+
+class ReplayedView(View, frozen=True, kw_only=True):
+    """A stage of a run judged by its own gate and by another; see `controller.domain.gates.replay.Replayed`.
+
+    `said` says it in words, and `now` what the other gate says of the stage as it stands. What earlier versions of the
+    controller ran is not `known`, but for that.
+    """
+
+    stage: str
+    said: str
+    known: bool
+    own: VerdictView
+    other: VerdictView
+    spared: int
+    exposed_more: int
+    now: str
+    evidence_now: EvidenceView | None
+
+
+class ReplayView(View, frozen=True, kw_only=True):
+    """A run judged again by another gate, stage by stage."""
+
+    run: str
+    stages: tuple[ReplayedView, ...]

@@ -65,6 +65,16 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     exposed_more: int
     reading: Reading
 
+    def __str__(self) -> str:
+        own, other = self.own.stop, self.other.stop
+        if other is None and own is None:
+            return "does not stop; nor did the run's own"
+        if other is None:
+            assert own is not None
+            more = f"at most {self.exposed_more} more devices would have begun"
+            return f"does not stop; the run's own did on failure {own.failed} of {own.exposed} started, and {more}"
+        return f"stops on failure {other.failed} of {other.exposed} started, {_compared(own, other, self.spared)}"
+
 
 def with_gate(pipeline: Pipeline, gate: Gate, *, stage: StageName | None = None) -> Pipeline:
     """Return *pipeline* with what *gate* says of failures, in one stage or in all; alpha is divided anew."""
@@ -120,6 +130,15 @@ def replay(pipeline: Pipeline, other: Pipeline, index: int, moments: Sequence[Mo
         exposed_more=max(0, now.counted + now.cancelled - now.exposed) if is_looser else 0,
         reading=judgement.read(other, index, now),
     )
+
+
+def _compared(own: Stop | None, other: Stop, spared: int) -> str:
+    if own is None:
+        return f"which the run's own does not; {spared} devices began after that"
+    if own.exposed == other.exposed:
+        return "where the run's own does"
+    is_earlier = other.exposed < own.exposed
+    return f"{abs(own.exposed - other.exposed)} devices {'earlier' if is_earlier else 'later'} than the run's own"
 
 
 def _stop(pipeline: Pipeline, index: int, number: int, moment: Moment) -> Stop:
