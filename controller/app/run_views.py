@@ -12,6 +12,7 @@ from controller.app.views import (
     ApprovalView,
     BreachView,
     Counters,
+    DryRunView,
     EvidenceView,
     GateView,
     NotTakenView,
@@ -21,7 +22,7 @@ from controller.app.views import (
     SummaryView,
     TargetView,
 )
-from controller.domain import approval, pace, ramping
+from controller.domain import approval, dry_runs, pace, ramping
 from controller.domain.admission import BlockReason
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
@@ -131,11 +132,21 @@ def _gate_view(record: RunRecord, index: int) -> GateView:
         on_breach=stage.gate.on_breach.value,
         accepted=at_work.accepted,
         evidence=None if reading.evidence is None else EvidenceView(**msgspec.structs.asdict(reading.evidence)),
-        breach=None if at_work.breach is None else _breach_view(record, at_work.breach),
+        breach=_breach_view(record, at_work.breach),
+        dry_runs=tuple(
+            DryRunView(
+                name=rule.name,
+                said=dry_runs.said(rule, at_work),
+                breach=_breach_view(record, at_work.dry_runs.get(rule.name)),
+            )
+            for rule in stage.gate.dry_run
+        ),
     )
 
 
-def _breach_view(record: RunRecord, breach: Breach) -> BreachView:
+def _breach_view(record: RunRecord, breach: Breach | None) -> BreachView | None:
+    if breach is None:
+        return None
     at = _wall(record, breach.at)
     assert at is not None
     return BreachView(at=at, failed=breach.failed, exposed=breach.exposed, said=breach.evidence)

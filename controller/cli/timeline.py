@@ -29,6 +29,8 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "cancelled": "stage {stage} was cancelled: {text}",
     "timed_out": "stage {stage} ran out of time: {text}",
     "breached": "the gate of stage {stage} was breached: {evidence}; the run goes on",
+    "dry_run": "rule {text}, on trial in stage {stage}, would have stopped it: {evidence}",
+    "dry_run_ended": "stage {stage}: {text}",
     "left_out": "stage {stage} leaves out devices of the earlier run: {text}",
 }
 _OF_RUNS: Final[Mapping[str, str]] = {

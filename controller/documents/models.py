@@ -248,6 +248,19 @@ class FailuresPart(Part):
         return domain.FailureLimit(count=count, percent=percent, of=self.of, min_sample=self.min_sample)
 
 
+class DryRunPart(Part):
+    """A rule of failures on trial: judged beside the gate, as if in its place, it tells when it would have stopped."""
+
+    name: Name
+    """What the rule is called, within its gate."""
+    failures: FailuresPart = FailuresPart()
+    """How many failures would be too many, as in the gate itself."""
+
+    def to_domain(self) -> domain.DryRun:
+        """Return the domain's own."""
+        return domain.DryRun(name=self.name, sequential=self.failures.sequential(), failures=self.failures.limit())
+
+
 def _failures_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"const": IGNORED}, *(one for one in schema["anyOf"] if one.get("type") != "null")]
 
@@ -267,6 +280,8 @@ class GatePart(Part):
     on_breach: Annotated[OnBreach, Enumerated] = domain.Gate().on_breach
     """`fail`: the stage fails. `pause`: the run is paused, for a person to decide. `alert`: the run's timeline says so,
     once, and the run goes on."""
+    dry_run: Annotated[list[DryRunPart], Field(max_length=domain.DRY_RUNS_MAX)] = []
+    """Rules on trial. They never stop anything: the run's timeline says once when each would have, and sums it up."""
     renamed: ClassVar[dict[str, str]] = {
         "success": "success_percent",
         "straggler_after": "straggler_after_ms",
@@ -283,7 +298,8 @@ class GatePart(Part):
     def to_domain(self) -> domain.Gate:
         """Return the domain's own."""
         test, limit = (self.failures.sequential(), self.failures.limit()) if self.failures else (None, None)
-        return self.into(domain.Gate, sequential=test, failures=limit)
+        tried = tuple(rule.to_domain() for rule in self.dry_run)
+        return self.into(domain.Gate, sequential=test, failures=limit, dry_run=tried)
 
 
 class TimeoutsPart(Part):

@@ -62,8 +62,9 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
     devices may be ready than the last transaction released; before `paced_until` its rate lets nobody go, and it is
     None where that is over; `skipped` is why an operator passes it over; `accepted` is the k that an operator resumed
-    over, `breach` the newest breach of the gate. `ramp` is where its ramp stands. `frozen_ms` is that of the run when
-    the stage opened. `left_out` are devices of an earlier run that this stage did not take.
+    over, `breach` the newest breach of the gate, and `dry_runs` the first one of each rule on trial. `ramp` is where
+    its ramp stands. `frozen_ms` is that of the run when the stage opened. `left_out` are devices of an earlier run that
+    this stage did not take.
     """
 
     state: StageState = StageState.BLOCKED
@@ -79,6 +80,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     skipped: str = ""
     accepted: int = 0
     breach: Breach | None = None
+    dry_runs: Mapping[str, Breach] = {}
     ramp: RampRun | None = None
     left_out: tuple[LeftOut, ...] = ()
     met_at: int | None = None

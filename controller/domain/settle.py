@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from controller.domain import condition as conditions
-from controller.domain import graph, pace, ramping
+from controller.domain import dry_runs, graph, pace, ramping
 from controller.domain.course import Moment, is_turn
 from controller.domain.events import (
     Cancel,
@@ -172,6 +172,7 @@ class _Decision:
         if not is_open or not all(stage.is_over for stage in self.run.stages):
             return
         self.run = run_changed(thawed(self.run, self.now), state=_end_state(self.run), pause_reasons=())
+        self.effects += dry_runs.summary(self.plan.pipeline, self.run)
         self.effects += [Note(kind=self.run.state.value, text=self.run.reason), Conclude()]
         if self.run.rollback is not None:
             self.effects.append(RollBack())
@@ -308,6 +309,8 @@ class _Decision:
         if before is not None and is_turn(before, at_work.tally):
             moment = Moment(at=self.now, accepted=at_work.accepted, tally=at_work.tally)
             self.effects.append(Keep(stage=index, moment=moment))
+            self.run, notes = dry_runs.look(self.plan.pipeline, self.run, index, self.now)
+            self.effects += notes
 
     def _breach(self, index: int, *, is_tail: bool = False) -> None:
         """Keep what the gate knows, and do what it says; a stage that has its verdict can only hold the run."""

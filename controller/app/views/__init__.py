@@ -26,6 +26,7 @@ from controller.app.views.releases import ReleaseView as ReleaseView
 from controller.app.views.releases import UpgradePathView as UpgradePathView
 from controller.app.views.runs import ApprovalView as ApprovalView
 from controller.app.views.runs import BreachView as BreachView
+from controller.app.views.runs import DryRunView as DryRunView
 from controller.app.views.runs import EventView as EventView
 from controller.app.views.runs import EvidenceView as EvidenceView
 from controller.app.views.runs import GateView as GateView

@@ -55,11 +55,19 @@ class BreachView(View, frozen=True, kw_only=True):
     said: str
 
 
+class DryRunView(View, frozen=True, kw_only=True):
+    """A rule on trial: what it would have done, in words, and what it knew when it would have stopped the stage."""
+
+    name: str
+    said: str
+    breach: BreachView | None = None
+
+
 class GateView(View, frozen=True, kw_only=True):
     """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and `stops_on` so many it stops.
 
     `said` says it in words. `accepted` failures were accepted by whoever resumed the run, and `breach` is the newest
-    breach.
+    breach. `dry_runs` are the rules on trial.
     """
 
     said: str
@@ -71,6 +79,7 @@ class GateView(View, frozen=True, kw_only=True):
     accepted: int = 0
     evidence: EvidenceView | None = None
     breach: BreachView | None = None
+    dry_runs: tuple[DryRunView, ...] = ()
 
 
 class StageView(View, frozen=True, kw_only=True):

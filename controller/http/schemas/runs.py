@@ -81,10 +81,19 @@ class Breach(Answer):
     said: str
 
 
+class DryRun(Answer):
+    """A rule on trial: what it would have done, in words, and what it knew when it would have stopped the stage."""
+
+    name: str
+    said: str
+    breach: Breach | None
+
+
 class Gate(Answer):
     """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and with `stops_on` it stops.
 
     `said` says it in words. `accepted` failures were accepted by whoever resumed the run; `breach` is the newest one.
+    `dry_runs` are the rules on trial.
     """
 
     said: str
@@ -96,6 +105,7 @@ class Gate(Answer):
     accepted: int
     evidence: Evidence | None
     breach: Breach | None
+    dry_runs: list[DryRun] = Field(default_factory=list)
 
 
 class Stage(Answer):

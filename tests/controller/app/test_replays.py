@@ -1,12 +1,13 @@
 """Another gate judges what a run did."""
 
+import msgspec
 import pytest
 
 from controller.app import replays, runs
 from controller.app.errors import InvalidDefinition, NotFound
 from controller.app.views import ReplayedView
 from controller.documents import load_gate
-from controller.domain.pipeline import FailureLimit, Gate, OnBreach, Pace, Sequential
+from controller.domain.pipeline import DryRun, FailureLimit, Gate, OnBreach, Pace, Sequential
 from protocol.lifecycle import AttemptState, Left
 from protocol.reasons import Reason
 from tests.controller.app.rig import Rig
@@ -107,3 +108,13 @@ def test_what_is_not_there_is_not_found(rig: Rig) -> None:
         rig.do(replays.replay, run="none", gate=Gate())
     with pytest.raises(NotFound):
         rig.do(replays.replay, run=run, gate=Gate(), stage="none")
+
+
+def test_a_rule_on_trial_is_shown_and_a_replay_finds_what_it_kept(rig: Rig) -> None:
+    rule = DryRun(name="strict", sequential=None, failures=FailureLimit(count=0))
+    run = rolled_out(rig, msgspec.structs.replace(PAUSED, dry_run=(rule,)), failures=3)
+    [shown] = rig.view(run).stages[0].gate.dry_runs
+    assert shown.breach == replayed(rig, run, "failures: {more_than: 0}").other.stop
+    assert shown.said == "would have stopped on failure 1 of 1 started, 2 devices earlier than the gate"
+    kinds = [event.kind for event in rig.do(runs.events, run=run, after=0, limit=99)]
+    assert kinds.count("dry_run") == 1

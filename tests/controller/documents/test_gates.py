@@ -2,8 +2,8 @@
 
 import pytest
 
-from controller.documents import InvalidDefinition, load_gate
-from controller.domain.pipeline import FailureLimit, Gate, OnBreach, Sequential
+from controller.documents import InvalidDefinition, load, load_gate, render
+from controller.domain.pipeline import DryRun, FailureLimit, Gate, OnBreach, Pipeline, Sequential
 
 
 def test_a_gate_is_what_it_is_in_a_stage() -> None:
@@ -34,3 +34,36 @@ def test_faults_have_their_places(text: str, faults: list[str]) -> None:
     with pytest.raises(InvalidDefinition) as caught:
         load_gate(text)
     assert [f"{fault.place} | {fault.message}" for fault in caught.value.faults] == faults
+
+
+TRIED = """
+kind: Pipeline
+name: shop
+stages:
+- name: eu
+  gate:
+    dry_run:
+    - {name: strict, failures: {above: 1%}}
+    - {name: plain, failures: {more_than: 3, min_sample: 20}}
+    - {name: usual}
+"""
+
+
+def test_rules_on_trial_are_read_and_written() -> None:
+    [pipeline] = load(TRIED)
+    assert isinstance(pipeline, Pipeline)
+    assert pipeline.stages[0].gate.dry_run == (
+        DryRun(name="strict", sequential=Sequential(above=1)),
+        DryRun(name="plain", sequential=None, failures=FailureLimit(count=3, min_sample=20)),
+        DryRun(name="usual"),
+    )
+    assert load(render(pipeline)) == (pipeline,)
+
+
+def test_faults_of_rules_on_trial_have_their_places() -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        load(TRIED.replace("above: 1%", "alpha: 5%").replace("usual", "plain"))
+    assert [fault.place for fault in caught.value.faults] == [
+        "stages[0].gate.dry_run[0].failures",
+        "stages[0].gate.dry_run[2].name",
+    ]

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from controller.domain import dry_runs
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.counters import Tally, folded
@@ -195,7 +196,15 @@ class World:
         for index, moments in enumerate(self.moments):
             stop, breach = judge(self.plan.pipeline, index, moments, is_own=True).stop, self.first_breaches.get(index)
             found = None if stop is None else (stop.at, stop.failed, stop.exposed, stop.said)
-            assert found == (breach and (breach.at, breach.failed, breach.exposed, breach.evidence))
+            assert found == _told(breach)
+            for rule in self.plan.pipeline.stages[index].gate.dry_run:
+                stop = judge(dry_runs.in_place(self.plan.pipeline, index, rule), index, moments).stop
+                found = None if stop is None else (stop.at, stop.failed, stop.exposed, stop.said)
+                assert found == _told(self.run.stages[index].dry_runs.get(rule.name))
+
+
+def _told(breach: Breach | None) -> tuple[int, int, int, str] | None:
+    return None if breach is None else (breach.at, breach.failed, breach.exposed, breach.evidence)
 
 
 def tallied(devices: Sequence[Target]) -> Tally:
