@@ -143,7 +143,6 @@ def _to_row(record: Record) -> dict[str, Any]:
     return row
 
 
-def _moment(run_id: int, row: sa.Row[Any]) -> MomentRecord:
-    stage, at, run_at, accepted, *counts = tuple[Any, ...](row)
-    tally = Tally(**dict(zip(TALLY, counts, strict=True)))
-    return MomentRecord(run_id=run_id, stage=stage, at=at, moment=Moment(at=run_at, accepted=accepted, tally=tally))
+def _moment(run_id: int, row: Sequence[Any]) -> MomentRecord:
+    tally = Tally(**dict(zip(TALLY, row[4:], strict=True)))
+    return MomentRecord(run_id=run_id, stage=row[0], at=row[1], moment=Moment(at=row[2], accepted=row[3], tally=tally))

@@ -99,9 +99,14 @@ def is_breached(pipeline: Pipeline, index: int, tally: Tally, *, accepted: int) 
     gate = pipeline.stages[index].gate
     if tally.blamed <= accepted:
         return False
-    if gate.failures is not None and tally.blamed > _limit(gate.failures, tally):
+    if gate.failures is not None and exceeds(gate.failures, tally):
         return True
     return gate.sequential is not None and _is_refuted(pipeline, index, gate.sequential, tally)
+
+
+def exceeds(limit: FailureLimit, tally: Tally) -> bool:
+    """Say whether failures are more than a limit allows."""
+    return tally.blamed > _limit(limit, tally)
 
 
 def is_success(gate: Gate, tally: Tally) -> bool:

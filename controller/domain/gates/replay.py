@@ -13,6 +13,8 @@ other gate is known to be looser, and not how much further it would have let the
 """
 
 from collections.abc import Iterable, Sequence
+from math import exp
+from typing import Final
 
 import msgspec
 
@@ -22,6 +24,9 @@ from controller.domain.gates import judgement, odds
 from controller.domain.gates.judgement import LOG_SHOWN_MAX, Reading
 from controller.domain.pipeline import Gate, Pipeline
 from protocol.ids import StageName
+
+ALPHA_MAX: Final = 1 - 1e-9
+"""Short of certain; evidence of 1 is what every test begins with."""
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +40,10 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Peak(msgspec.Struct, frozen=True, kw_only=True):
-    """The most evidence that a sequential test had, up to its stop, as a logarithm; and the counts that it was of."""
+    """The most evidence that a sequential test had, up to its stop, as a logarithm; and the counts that it was of.
+
+    Every test begins with 1, of which the logarithm is 0.
+    """
 
     log_evidence: float
     failed: int
@@ -97,16 +105,18 @@ def judge(pipeline: Pipeline, index: int, moments: Iterable[Moment], *, is_own: 
         moments: what was seen of the stage, in order.
         is_own: whether the gate was that of the run: then failures that a person accepted do not stop it.
     """
-    peak: Peak | None = None
-    test = pipeline.stages[index].gate.sequential
+    gate = pipeline.stages[index].gate
+    watch = (
+        None if gate.sequential is None else _Watch(gate.sequential.above / 100, judgement.alpha_of(pipeline, index))
+    )
     for number, moment in enumerate(moments):
         tally = moment.tally
-        if test is not None:
-            peak = _higher(peak, tally, above=test.above / 100)
-        accepted = moment.accepted if is_own else 0
-        if judgement.is_breached(pipeline, index, tally, accepted=accepted):
-            return Judged(stop=_stop(pipeline, index, number, moment), peak=peak)
-    return Judged(peak=peak)
+        is_news = watch is not None and watch.sees(tally)
+        if is_news or (gate.failures is not None and judgement.exceeds(gate.failures, tally)):
+            accepted = moment.accepted if is_own else 0
+            if judgement.is_breached(pipeline, index, tally, accepted=accepted):
+                return Judged(stop=_stop(pipeline, index, number, moment), peak=watch.peak if watch else None)
+    return Judged(peak=watch.peak if watch else None)
 
 
 def replay(pipeline: Pipeline, other: Pipeline, index: int, moments: Sequence[Moment], now: Tally) -> Replayed:
@@ -152,11 +162,26 @@ def _stop(pipeline: Pipeline, index: int, number: int, moment: Moment) -> Stop:
     )
 
 
-def _higher(peak: Peak | None, tally: Tally, *, above: float) -> Peak | None:
-    """Return the higher of a peak and of that which a tally is; without another failure there is none."""
-    if peak is not None and tally.blamed <= peak.failed and tally.exposed >= peak.exposed:
-        return peak
-    value = min(odds.log_evidence(tally.blamed, tally.exposed, above=above), LOG_SHOWN_MAX)
-    if peak is not None and value <= peak.log_evidence:
-        return peak
-    return Peak(log_evidence=value, failed=tally.blamed, exposed=tally.exposed)
+class _Watch:
+    """The most evidence so far, weighed no more often than it may be exceeded.
+
+    Among more devices it takes more failures for as much. So as long as there are fewer than it took for the most so
+    far, among the devices of the last weighing, the present evidence is neither that much nor enough for a stop.
+    """
+
+    def __init__(self, above: float, alpha: float) -> None:
+        self.peak = Peak(log_evidence=0.0, failed=0, exposed=0)
+        self._above = above
+        self._goal = odds.threshold(alpha)
+        self._bar = 0
+
+    def sees(self, tally: Tally) -> bool:
+        """Take note of a tally; say whether it had to be weighed."""
+        if tally.blamed < self._bar:
+            return False
+        value = min(odds.log_evidence(tally.blamed, tally.exposed, above=self._above), LOG_SHOWN_MAX)
+        if value > self.peak.log_evidence:
+            self.peak = Peak(log_evidence=value, failed=tally.blamed, exposed=tally.exposed)
+        wanted = min(self.peak.log_evidence, self._goal)
+        self._bar = odds.stops_on(tally.exposed, above=self._above, alpha=min(exp(-wanted), ALPHA_MAX))
+        return True
