@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from controller.app.errors import InvalidDefinition
 from controller.documents import faults, source
-from controller.documents.models import GatePart
+from controller.documents.gate_models import GatePart
 from controller.documents.source import FAULTS_MAX
 from controller.domain.pipeline import Fault, Gate, gate_faults
 

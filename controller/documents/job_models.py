@@ -8,17 +8,17 @@ from controller.app import schedules
 from controller.app.errors import InvalidRequest
 from controller.app.schedules import CRON_LENGTH_MAX
 from controller.documents.fields import Name, Text, Word
-from controller.documents.models import (
+from controller.documents.parameter_models import (
     PARAMETERS_MAX,
     VARIABLES_MAX,
     Environment,
     Open,
     ParameterName,
-    Part,
     frozen,
     plain_of,
     secrets_of,
 )
+from controller.documents.part import Part
 from controller.domain import pipeline as domain
 from controller.domain.parameters import Value
 from controller.domain.trigger import TRIGGERS_MAX, UTC, JobTrigger, OnRelease, OnSchedule

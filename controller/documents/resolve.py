@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from controller.app.errors import InvalidDefinition, SecretsNotSealed
 from controller.documents import faults, templates
-from controller.documents.models import PipelineFile
 from controller.documents.patterns import checker_of
+from controller.documents.pipeline_models import PipelineFile
 from controller.documents.source import FAULTS_MAX, Mark, Value
 from controller.documents.units import shown
 from controller.documents.values import stand_in, typed

@@ -311,9 +311,7 @@ def _faults(pipeline: Pipeline) -> Iterator[Fault]:
     needs: dict[StageName, tuple[StageName, ...]] = {}
     for stage in pipeline.stages:
         needs[stage.name] = (*needs.get(stage.name, ()), *stage.needs)
-    yield from gate_faults("rollback.gate", pipeline.rollback.gate)
-    if pipeline.rollback.gate.dry_run:
-        yield Fault(place="rollback.gate.dry_run", message="rules are tried in stages, not in a rollback")
+    yield from _rollback_faults(pipeline)
     yield from alpha_faults(pipeline)
     if cycle := graph.find_cycle(needs):
         yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
@@ -329,7 +327,7 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         yield Fault(place=f"{place}.trigger.approvals", message=message)
     yield from _when_faults(f"{place}.when", stage)
     yield from gate_faults(f"{place}.gate", stage.gate)
-    yield from _ramp_faults(place, stage)
+    yield from _ramp_faults(f"{place}.pace", stage.pace, stage.gate)
     yield from _target_faults(f"{place}.targets", stage.targets)
     rate = stage.pace.per_minute
     if isinstance(rate, Growth) and rate.start > rate.max:
@@ -361,10 +359,21 @@ def _limit_faults(place: str, limit: FailureLimit | None) -> Iterator[Fault]:
         yield Fault(place=place, message="expected exactly one of 'count' and 'percent'")
 
 
-def _ramp_faults(place: str, stage: Stage) -> Iterator[Fault]:
-    if stage.pace.ramp is not None and stage.gate.sequential is None:
+def _rollback_faults(pipeline: Pipeline) -> Iterator[Fault]:
+    """Yield what is wrong with the one stage of a run that takes devices back."""
+    rules = pipeline.rollback
+    yield from gate_faults("rollback.gate", rules.gate)
+    if rules.gate.dry_run:
+        yield Fault(place="rollback.gate.dry_run", message="rules are tried in stages, not in a rollback")
+    yield from _spending_faults("rollback.gate", pipeline, [rules.gate.sequential])
+    if rules.pace is not None:
+        yield from _ramp_faults("rollback.pace", rules.pace, rules.gate)
+
+
+def _ramp_faults(place: str, pace: Pace, gate: Gate) -> Iterator[Fault]:
+    if pace.ramp is not None and gate.sequential is None:
         message = "expected a gate that says what share of failures is tolerated, as failures: {above: 2%}"
-        yield Fault(place=f"{place}.pace.ramp", message=message)
+        yield Fault(place=f"{place}.ramp", message=message)
 
 
 def alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:

@@ -7,7 +7,7 @@ counts as failed by then. Every attempt costs one, retries too, so that never mo
 
 import msgspec
 
-from controller.domain.gates.ramp import budget_of, next_batch
+from controller.domain.gates.ramp import next_batch, risk_of
 from controller.domain.model import RampRun, StageRun
 from controller.domain.pipeline import Ramp, Stage
 
@@ -17,7 +17,7 @@ def begun(stage: Stage, *, targets: int) -> RampRun | None:
     ramp = stage.pace.ramp
     if ramp is None:
         return None
-    risk = budget_of(targets) if ramp.risk is None else ramp.risk
+    risk = risk_of(targets) if ramp.risk is None else ramp.risk
     return RampRun(round=1, left=_batch(stage, ramp, exposed=0, failed=0, left=targets, risk=risk), risk=risk)
 
 
@@ -104,7 +104,7 @@ def _batch(stage: Stage, ramp: Ramp, *, exposed: int, failed: int, left: int, ri
         exposed,
         failed,
         left=left,
-        budget=risk,
+        risk=risk,
         above=stage.gate.sequential.above / 100,
         delta=ramp.delta_percent / 100,
         rounds=ramp.rounds,

@@ -39,8 +39,11 @@ _HELLO: Final = (
     "is_broken",
     "last_seen_at",
 )
-_KEPT: Final = frozenset({"id", "labels", "seq", "is_blocked"})
-"""What a new enrolment does not touch. A blocked device stays blocked until an operator says otherwise."""
+_KEPT: Final = frozenset({"id", "labels", "seq", "incarnation", "hello_seq", "is_blocked"})
+"""What a new enrolment does not touch.
+
+A blocked device stays blocked until an operator says otherwise. Old hellos stay old: a device may keep its key.
+"""
 
 INSERT: Final = sa.insert(device)
 LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_d.id), 0))

@@ -31,6 +31,8 @@ _HELLO: Final = (
     "last_seen_at",
 )
 
+_KEPT: Final = ("id", "labels", "seq", "incarnation", "hello_seq", "is_blocked")
+
 
 class MemoryDevices:
     """Enrolled devices."""
@@ -215,8 +217,8 @@ class MemoryDevices:
 
 
 def _enrolled_anew(known: DeviceRecord, device: DeviceRecord) -> DeviceRecord:
-    """Return what a new enrolment makes of a device; a blocked one stays blocked."""
-    return msgspec.structs.replace(device, id=known.id, labels=known.labels, seq=known.seq, is_blocked=known.is_blocked)
+    """Return what a new enrolment makes of a device; a blocked one stays blocked, and old hellos are still old."""
+    return msgspec.structs.replace(device, **{name: getattr(known, name) for name in _KEPT})
 
 
 def _is_online(row: DeviceRecord, instance: int) -> bool:

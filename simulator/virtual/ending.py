@@ -18,9 +18,14 @@ class Ending:
     def __init__(self, world: World, picture: Picture, devices: Sequence[Device]) -> None:
         self._world = world
         self._picture = picture
-        names = [device.name for device in devices]
-        self._devices = [device for device in devices if names.count(device.name) == 1]
-        """Devices that share an identity with a clone are of two minds by nature."""
+        self._all = devices
+
+    @property
+    def _devices(self) -> list[Device]:
+        """The devices of the fleet, but those that share an identity with a clone, and are of two minds by nature."""
+        names = [device.name for device in self._all]
+        gone = {self._picture.devices[device_id].name for device_id in self._picture.removed}
+        return [device for device in self._all if names.count(device.name) == 1 and device.name not in gone]
 
     def left(self, active: Sequence[RunRecord]) -> Iterator[str]:
         """Yield what is not over yet."""
@@ -38,7 +43,12 @@ class Ending:
 
     def complaints(self, tx: Transaction) -> list[str]:
         """Return what does not agree."""
-        return [*self._commands(tx), *self._audit(tx), *self._installed(tx)]
+        return [*self._commands(tx), *self._audit(tx), *self._installed(tx), *self._removed()]
+
+    def _removed(self) -> Iterator[str]:
+        for device_id in sorted(self._picture.removed):
+            if self._picture.present.get(device_id) == self._picture.instance():
+                yield f"{self._picture.devices[device_id].name} was removed, and counts as online"
 
     def _commands(self, tx: Transaction) -> Iterator[str]:
         if tx.commands.unsent_count():

@@ -7,7 +7,7 @@ from pydantic import (
     Field,
 )
 
-from controller.documents.models import (
+from controller.documents.parameter_models import (
     PARAMETERS_MAX,
     VARIABLES_MAX,
     Environment,

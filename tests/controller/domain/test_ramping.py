@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from controller.domain import ramping
@@ -9,7 +10,7 @@ from controller.domain.counters import Tally
 from controller.domain.events import Note, Paused, Resumed, Skipped, Woken
 from controller.domain.gates.ramp import next_batch
 from controller.domain.model import RampRun, StageRun
-from controller.domain.pipeline import Fault, Gate, OnBreach, Pace, Ramp, Retry, Sequential, Stage, validate
+from controller.domain.pipeline import Fault, Gate, OnBreach, Pace, Ramp, Retry, Rollback, Sequential, Stage, validate
 from controller.domain.run import next_deadline
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Reported, TargetState
@@ -97,7 +98,7 @@ def test_devices_of_which_nothing_is_known_count_as_failed() -> None:
         end(world, index, AttemptState.SUCCEEDED)
     tally = world.run.stages[0].tally
     assert (tally.exposed, tally.resolved, tally.blamed) == (10, 6, 0)
-    expected = next_batch(10, 4, left=SIZE - 10, budget=10, above=0.02, delta=0.01, rounds=15, spent=1)
+    expected = next_batch(10, 4, left=SIZE - 10, risk=10, above=0.02, delta=0.01, rounds=15, spent=1)
     assert len(at_work(world)) == expected < 17
 
 
@@ -117,7 +118,7 @@ def test_a_retry_costs_one_of_its_round_and_counts_as_failed_meanwhile() -> None
     for index in first[1:]:
         end(world, index, AttemptState.SUCCEEDED)
     assert ramp_of(world).left == 0
-    assert len(at_work(world)) == next_batch(3, 1, left=SIZE - 2, budget=3, above=0.02, delta=0.01, rounds=15, spent=1)
+    assert len(at_work(world)) == next_batch(3, 1, left=SIZE - 2, risk=3, above=0.02, delta=0.01, rounds=15, spent=1)
 
 
 def test_a_spent_risk_holds_the_run_until_a_person_takes_another() -> None:
@@ -131,7 +132,7 @@ def test_a_spent_risk_holds_the_run_until_a_person_takes_another() -> None:
     assert len(at_work(world)) == 4
     assert (ramp_of(world).accepted_exposed, ramp_of(world).accepted_failed, ramp_of(world).round) == (4, 4, 1)
     end_all(world)
-    assert len(at_work(world)) == next_batch(4, 0, left=SIZE - 8, budget=4, above=0.02, delta=0.01, rounds=15, spent=1)
+    assert len(at_work(world)) == next_batch(4, 0, left=SIZE - 8, risk=4, above=0.02, delta=0.01, rounds=15, spent=1)
 
 
 def test_a_resumption_from_another_pause_gives_a_ramp_nothing() -> None:
@@ -171,6 +172,16 @@ def test_a_ramp_needs_to_know_what_is_tolerated() -> None:
     pipeline = plan(stage("a", gate=Gate(sequential=None), pace=Pace(ramp=Ramp()))).pipeline
     message = "expected a gate that says what share of failures is tolerated, as failures: {above: 2%}"
     assert validate(pipeline) == (Fault(place="stages[0].pace.ramp", message=message),)
+    back = Rollback(gate=Gate(sequential=None), pace=Pace(ramp=Ramp()))
+    rolled_back = msgspec.structs.replace(plan(stage("a")).pipeline, rollback=back)
+    assert validate(rolled_back) == (Fault(place="rollback.pace.ramp", message=message),)
+
+
+def test_a_rollback_spends_no_more_of_alpha_than_its_pipeline_has() -> None:
+    back = Rollback(gate=Gate(sequential=Sequential(alpha_percent=5)))
+    pipeline = msgspec.structs.replace(plan(stage("a")).pipeline, rollback=back)
+    message = "the gates of the stages name shares of 0.05 in all: expected at most the total of 0.01"
+    assert validate(pipeline) == (Fault(place="rollback.gate", message=message),)
 
 
 # --- breaches -------------------------------------------------------------------------------------------------------
