@@ -10,7 +10,7 @@ than its beginning, so the test never stops a build more easily than if every re
 >>> is_breached(pipeline, 0, tally, accepted=0), failures_allowed(pipeline, 0, tally)
 (False, 6)
 >>> print(read(pipeline, 0, tally))
-6 of 50 started failed; stops on failure 7 (evidence 41 of 100)
+6 of 50 started failed; stops on failure 7 (evidence 96 of 100)
 """
 
 import math
@@ -63,7 +63,7 @@ def shown(evidence: float) -> str:
     """Return evidence as people read it.
 
     >>> [shown(value) for value in (0.031, 2.4, 99.6, 123_456.7, 1e30)]
-    ['0.03', '2.4', '100', '123,457', 'over 1,000,000']
+    ['0.031', '2.4', '100', '123,457', 'over 1,000,000']
     """
     if evidence >= SHOWN_MAX:
         return f"over {SHOWN_MAX:,.0f}"
