@@ -1,7 +1,11 @@
 """Rules on trial tell when they would have stopped a stage, and stop nothing."""
 
-from controller.domain.events import Note
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.domain.events import Note, Resumed
 from controller.domain.pipeline import (
+    Denominator,
     DryRun,
     FailureLimit,
     Fault,
@@ -98,3 +102,25 @@ def test_names_are_unique_rules_are_few_and_a_rollback_has_none() -> None:
     assert [fault.place for fault in faults(Gate(dry_run=many))] == ["stages[0].gate.dry_run"]
     rollback = Rollback(gate=Gate(dry_run=(STRICT,)))
     assert [fault.place for fault in faults(Gate(), rollback=rollback)] == ["rollback.gate.dry_run"]
+
+
+LIMITS = st.builds(FailureLimit, count=st.integers(0, 3)) | st.builds(
+    FailureLimit, percent=st.sampled_from([0.0, 20.0, 50.0]), of=st.sampled_from(Denominator)
+)
+
+
+@given(LIMITS, LIMITS, st.sampled_from(OnBreach), st.lists(st.booleans(), min_size=1, max_size=12))
+def test_a_replay_finds_the_very_breaches_that_a_run_has_kept(
+    own: FailureLimit, tried: FailureLimit, on_breach: OnBreach, ends: list[bool]
+) -> None:
+    """The world compares after every step; it must have had breaches to compare."""
+    rule = DryRun(name="strict", sequential=None, failures=tried)
+    done = world(Gate(sequential=None, failures=own, on_breach=on_breach, dry_run=(rule,)), size=12)
+    for is_good in ends:
+        if not any(device.state is TargetState.IN_PROGRESS for device in done.devices[0]):
+            break
+        end(done, AttemptState.SUCCEEDED if is_good else AttemptState.FAILED)
+        if done.run.is_paused:
+            done.happen(Resumed(at=done.now))
+    if ends[0] is False and own.count == 0:
+        assert done.first_breaches[0].failed == 1
