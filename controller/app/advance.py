@@ -18,7 +18,7 @@ from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import CallerError
 from controller.app.membership import Member, joining
-from controller.app.records import EventRecord, OfModel, RunRecord, TargetRecord
+from controller.app.records import EventRecord, MomentRecord, OfModel, RunRecord, TargetRecord
 from controller.app.releasing import Releasing, policy_of
 from controller.app.repositories import Transaction
 from controller.domain import newcomers, quarantine
@@ -39,6 +39,7 @@ from controller.domain.events import (
     Frozen,
     Go,
     Hold,
+    Keep,
     Note,
     Recovered,
     Release,
@@ -200,8 +201,8 @@ class Advance:
                 return self._suspend(run_id)
             case Continue():
                 return self._thaw(run_id)
-            case Note():
-                return self._note(run_id, effect)
+            case Note() | Keep():
+                return self._write_down(run_id, effect)
             case Conclude():
                 return self._conclude(run_id)
             case RollBack():
@@ -362,6 +363,12 @@ class Advance:
         said = {"text": note.text, "stage": note.stage, "by": note.by, "evidence": note.evidence}
         data: dict[str, str | int] = {name: value for name, value in said.items() if value}
         self.tx.log.add_events([EventRecord(run_id=run_id, at=self.at, kind=note.kind, data=data)])
+        return ()
+
+    def _write_down(self, run_id: int, effect: Note | Keep) -> Sequence[Event]:
+        if isinstance(effect, Note):
+            return self._note(run_id, effect)
+        self.tx.log.add_moments([MomentRecord(run_id=run_id, stage=effect.stage, at=self.at, moment=effect.moment)])
         return ()
 
     def _conclude(self, run_id: int) -> Sequence[Event]:

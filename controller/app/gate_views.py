@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from controller.app.records import RunRecord
-from controller.app.views import BreachView, EvidenceView, GateView, ModelView
-from controller.domain import quarantine
+from controller.app.views import BreachView, DryRunView, EvidenceView, GateView, ModelView
+from controller.domain import dry_runs, quarantine
 from controller.domain.gates import judgement
 from controller.domain.model import Breach
 from controller.domain.quarantine import Barred
@@ -29,6 +29,7 @@ def gate_view(record: RunRecord, index: int) -> GateView:
         breach=None if at_work.breach is None else _breach_view(record, at_work.breach),
         models=tuple(_models(record, index, out)),
         closest=quarantine.closest(record.plan, record.run, index, out),
+        dry_runs=tuple(_dry_runs(record, index)),
     )
 
 
@@ -47,6 +48,14 @@ def _models(record: RunRecord, index: int, out: Barred) -> Iterator[ModelView]:
             is_quarantined=breach is not None,
             breach=None if breach is None else _breach_view(record, breach),
         )
+
+
+def _dry_runs(record: RunRecord, index: int) -> Iterator[DryRunView]:
+    at_work = record.run.stages[index]
+    for rule in record.plan.pipeline.stages[index].gate.dry_run:
+        breach = at_work.dry_runs.get(rule.name)
+        shown = None if breach is None else _breach_view(record, breach)
+        yield DryRunView(name=rule.name, said=dry_runs.said(rule, at_work), breach=shown)
 
 
 def _breach_view(record: RunRecord, breach: Breach) -> BreachView:

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from controller.domain.admission import BlockReason
+from controller.domain.course import Moment
 from controller.domain.freeze import Freeze
 from controller.domain.model import Plan, Run
 from controller.domain.parameters import Value
@@ -381,6 +382,15 @@ class EventRecord(Record, frozen=True, kw_only=True):
     at: Instant
     kind: str
     data: Mapping[str, str | int]
+
+
+class MomentRecord(Record, frozen=True, kw_only=True):
+    """A turning point of a stage, by its position, in the eyes of its gate; `at` is wall time, that inside run time."""
+
+    run_id: int
+    stage: int
+    at: Instant
+    moment: Moment
 
 
 class SecurityRecord(Record, frozen=True, kw_only=True):

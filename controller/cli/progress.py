@@ -151,6 +151,7 @@ def _gate_line(stage: StageView) -> list[Text]:
     gate = stage.gate
     style = "bold red" if gate.is_breached else "yellow" if gate.failed else "bright_black"
     lines = [Text(f"gate: {gate.said}", style), *_model_lines(gate)]
+    lines += [Text(f"{rule.name}, on trial, {rule.said}", "bright_black") for rule in gate.dry_runs if rule.breach]
     return [*lines, Text(f"ramp: {stage.ramp}", "bright_black")] if stage.ramp else lines
 
 

@@ -31,6 +31,8 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "breached": "the gate of stage {stage} was breached: {evidence}; the run goes on",
     "quarantined": "{text} is quarantined: {evidence}; stage {stage} and the run go on without it",
     "left_out": "stage {stage} leaves out: {text}",
+    "dry_run": "rule {text}, on trial in stage {stage}, would have stopped it: {evidence}",
+    "dry_run_ended": "stage {stage}: {text}",
 }
 _OF_RUNS: Final[Mapping[str, str]] = {
     "started": "{by} started the run",

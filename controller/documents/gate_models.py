@@ -8,6 +8,7 @@ from controller.documents.fields import (
     Count,
     Enumerated,
     Limit,
+    Name,
     Percent,
     Probability,
     Span,
@@ -64,6 +65,19 @@ class FailuresPart(Part):
         return domain.FailureLimit(count=count, percent=percent, of=self.of, min_sample=self.min_sample)
 
 
+class DryRunPart(Part):
+    """A rule of failures on trial: judged beside the gate, as if in its place, it tells when it would have stopped."""
+
+    name: Name
+    """What the rule is called, within its gate."""
+    failures: FailuresPart = FailuresPart()
+    """How many failures would be too many, as in the gate itself."""
+
+    def to_domain(self) -> domain.DryRun:
+        """Return the domain's own."""
+        return domain.DryRun(name=self.name, sequential=self.failures.sequential(), failures=self.failures.limit())
+
+
 def _failures_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"const": IGNORED}, *(one for one in schema["anyOf"] if one.get("type") != "null")]
 
@@ -87,6 +101,8 @@ class GatePart(Part):
     """`quarantine`: where the stage has devices of several models, each model has a test of its own beside that of all
     together. One that fails too often is kept out of the run, and the rest goes on. They share the alpha: half of it is
     for the test of all together, half for those of the models. `ignored`: there is only the test of all together."""
+    dry_run: Annotated[list[DryRunPart], Field(max_length=domain.DRY_RUNS_MAX)] = []
+    """Rules on trial. They never stop anything: the run's timeline says once when each would have, and sums it up."""
     renamed: ClassVar[dict[str, str]] = {
         "success": "success_percent",
         "straggler_after": "straggler_after_ms",
@@ -103,7 +119,8 @@ class GatePart(Part):
     def to_domain(self) -> domain.Gate:
         """Return the domain's own."""
         test, limit = (self.failures.sequential(), self.failures.limit()) if self.failures else (None, None)
-        return self.into(domain.Gate, sequential=test, failures=limit)
+        tried = tuple(rule.to_domain() for rule in self.dry_run)
+        return self.into(domain.Gate, sequential=test, failures=limit, dry_run=tried)
 
 
 class RollbackGatePart(GatePart):

@@ -9,7 +9,17 @@ import yaml
 from controller.documents.load import Definition, Job
 from controller.documents.templates import escaped
 from controller.documents.units import render_percent, render_span
-from controller.domain.pipeline import FailureLimit, Gate, Growth, Operation, PerSite, Pipeline, Sequential, Stage
+from controller.domain.pipeline import (
+    DryRun,
+    FailureLimit,
+    Gate,
+    Growth,
+    Operation,
+    PerSite,
+    Pipeline,
+    Sequential,
+    Stage,
+)
 from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
 from controller.domain.window import Window, clock
 
@@ -123,6 +133,8 @@ def _plain(name: str, now: Any, before: Any) -> Any:
         return {key: _of_mapping(value) for key, value in now.items()}
     if isinstance(now, Growth | PerSite):
         return msgspec.to_builtins(now)
+    if name == "dry_run":
+        return [{"name": rule.name, **_failures(rule)} for rule in now]
     if name == "windows":
         return [_window(window) for window in now]
     if isinstance(now, msgspec.Struct):
@@ -144,7 +156,7 @@ def _of_mapping(value: Any) -> Any:
     return _changed(value, type(value)()) if isinstance(value, msgspec.Struct) else msgspec.to_builtins(value)
 
 
-def _failures(gate: Gate) -> dict[str, Any]:
+def _failures(gate: Gate | DryRun) -> dict[str, Any]:
     """Return what a gate says of failures, where it differs from the default."""
     test, limit = gate.sequential, gate.failures
     if (test, limit) == (Sequential(), None):

@@ -6,10 +6,10 @@ from typing import assert_never
 import msgspec
 
 from controller.domain.pipeline import Denominator
-from controller.domain.target import Delta, TargetState
+from controller.domain.target import Delta
 
 
-class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A stage in numbers, or the devices of one model in it.
 
     The last seven are no states: they say what became of devices, whatever state they are in now.
@@ -43,7 +43,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def targets(self) -> int:
         """The stage's devices, whatever became of them."""
-        return sum(getattr(self, state.value) for state in TargetState)
+        ended = self.succeeded + self.failed + self.rejected + self.timed_out + self.cancelled + self.removed
+        return self.queued + self.in_progress + ended
 
     @property
     def is_settled(self) -> bool:

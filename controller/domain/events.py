@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from controller.domain import freeze
+from controller.domain.course import Moment
 from controller.domain.rerun import LeftOut
 from controller.domain.target import Delta
 from protocol.ids import StageName
@@ -218,6 +219,13 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str = ""
 
 
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep what the gate of a stage has just seen, so that the run can be judged again by another gate."""
+
+    stage: int
+    moment: Moment
+
+
 class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """The run has ended; the job is free."""
 
@@ -229,4 +237,4 @@ class RollBack(msgspec.Struct, frozen=True, kw_only=True):
 Ending = Cancel | Expire | CallOff
 """What ends devices of a stage."""
 
-Effect = Freeze | Release | Ending | Hold | Go | Suspend | Continue | Note | Conclude | RollBack
+Effect = Freeze | Release | Ending | Hold | Go | Suspend | Continue | Note | Keep | Conclude | RollBack

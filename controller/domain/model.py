@@ -73,9 +73,10 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
     devices may be ready than the last transaction released; before `paced_until` its rate lets nobody go, and it is
     None where that is over; `skipped` is why an operator passes it over; `accepted` is the k that an operator resumed
-    over, `breach` the newest breach of the gate. `ramp` is where its ramp stands. `frozen_ms` is that of the run when
-    the stage opened. `left_out` are devices of quarantined models, or of an earlier run, that this stage did not take.
-    `models` are its devices by model, none where that is not known; see `controller.domain.quarantine`.
+    over, `breach` the newest breach of the gate, and `dry_runs` the first one of each rule on trial. `ramp` is where
+    its ramp stands. `frozen_ms` is that of the run when the stage opened. `left_out` are devices of quarantined models,
+    or of an earlier run, that this stage did not take. `models` are its devices by model, none where that is not known;
+    see `controller.domain.quarantine`.
     """
 
     state: StageState = StageState.BLOCKED
@@ -91,6 +92,7 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     skipped: str = ""
     accepted: int = 0
     breach: Breach | None = None
+    dry_runs: Mapping[str, Breach] = {}
     ramp: RampRun | None = None
     models: Mapping[str, ModelRun] = {}
     left_out: tuple[LeftOut, ...] = ()

@@ -4,7 +4,7 @@ All spans are in milliseconds. A definition that reaches this module has been pa
 what it means as a whole is judged by `validate`, which collects every fault with its place.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -27,6 +27,8 @@ APPROVALS_MAX: Final = 16
 PRIORITY_MAX: Final = 1_000
 """The highest priority of a job; the lowest is as far below 0."""
 NAMES_SHOWN_MAX: Final = 12
+DRY_RUNS_MAX: Final = 8
+"""The most rules that one gate may have on trial."""
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Alpha = Annotated[float, Meta(ge=0.0001, le=50)]
 """A probability of being wrong, in percent."""
@@ -156,6 +158,14 @@ class FailureLimit(msgspec.Struct, frozen=True, kw_only=True):
     min_sample: Positive = 1
 
 
+class DryRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule of failures on trial, which is judged beside the gate and never acts; see `controller.domain.dry_runs`."""
+
+    name: str
+    sequential: Sequential | None = Sequential()
+    failures: FailureLimit | None = None
+
+
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """When a stage passes, and when it must stop.
 
@@ -163,7 +173,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     queued, or, with `straggler_after_ms`, once that share is reached and that long has passed since the stage
     opened. Then the stage soaks for `soak_ms`, in which failures still count. It must stop as soon as its `sequential`
     test or its limit of `failures` is breached, whichever is first. Where devices of several models belong to it, each
-    model has a test of its own, too, unless `models` are ignored (`controller.domain.quarantine`).
+    model has a test of its own, too, unless `models` are ignored (`controller.domain.quarantine`). The rules of
+    `dry_run` only tell when they would have stopped it.
     """
 
     success_percent: Percent = 90.0
@@ -173,6 +184,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     failures: FailureLimit | None = None
     on_breach: OnBreach = OnBreach.FAIL
     models: OnModel = OnModel.QUARANTINE
+    dry_run: tuple[DryRun, ...] = ()
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -309,7 +321,7 @@ def _faults(pipeline: Pipeline) -> Iterator[Fault]:
     for stage in pipeline.stages:
         needs[stage.name] = (*needs.get(stage.name, ()), *stage.needs)
     yield from _rollback_faults(pipeline)
-    yield from _alpha_faults("alpha", pipeline, *(stage.gate for stage in pipeline.stages))
+    yield from alpha_faults(pipeline)
     if cycle := graph.find_cycle(needs):
         yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
 
@@ -323,7 +335,7 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
         message = f"{stage.approvals} approvals of a stage that nobody promotes: expected the type 'manual'"
         yield Fault(place=f"{place}.trigger.approvals", message=message)
     yield from _when_faults(f"{place}.when", stage)
-    yield from _gate_faults(f"{place}.gate", stage.gate)
+    yield from gate_faults(f"{place}.gate", stage.gate)
     yield from _ramp_faults(f"{place}.pace", stage.pace, stage.gate)
     yield from _target_faults(f"{place}.targets", stage.targets)
     rate = stage.pace.per_minute
@@ -337,17 +349,32 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
             yield Fault(place=f"{place}.windows[{index}]", message=message)
 
 
-def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
-    limit = gate.failures
+def gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
+    """Yield what is wrong with a gate that stands at *place*."""
+    at = f"{place}." if place else ""
+    yield from _limit_faults(f"{at}failures", gate.failures)
+    if len(gate.dry_run) > DRY_RUNS_MAX:
+        yield Fault(place=f"{at}dry_run", message=f"{len(gate.dry_run)} rules: expected at most {DRY_RUNS_MAX}")
+    seen: set[str] = set()
+    for index, rule in enumerate(gate.dry_run):
+        yield from _limit_faults(f"{at}dry_run[{index}].failures", rule.failures)
+        if rule.name in seen:
+            yield Fault(place=f"{at}dry_run[{index}].name", message=f"rule {rule.name!r} is defined twice")
+        seen.add(rule.name)
+
+
+def _limit_faults(place: str, limit: FailureLimit | None) -> Iterator[Fault]:
     if limit is not None and (limit.count is None) == (limit.percent is None):
-        yield Fault(place=f"{place}.failures", message="expected exactly one of 'count' and 'percent'")
+        yield Fault(place=place, message="expected exactly one of 'count' and 'percent'")
 
 
 def _rollback_faults(pipeline: Pipeline) -> Iterator[Fault]:
     """Yield what is wrong with the one stage of a run that takes devices back."""
     rules = pipeline.rollback
-    yield from _gate_faults("rollback.gate", rules.gate)
-    yield from _alpha_faults("rollback.gate", pipeline, rules.gate)
+    yield from gate_faults("rollback.gate", rules.gate)
+    if rules.gate.dry_run:
+        yield Fault(place="rollback.gate.dry_run", message="rules are tried in stages, not in a rollback")
+    yield from _spending_faults("rollback.gate", pipeline, [rules.gate.sequential])
     if rules.pace is not None:
         yield from _ramp_faults("rollback.pace", rules.pace, rules.gate)
 
@@ -358,11 +385,23 @@ def _ramp_faults(place: str, pace: Pace, gate: Gate) -> Iterator[Fault]:
         yield Fault(place=f"{place}.ramp", message=message)
 
 
-def _alpha_faults(place: str, pipeline: Pipeline, *gates: Gate) -> Iterator[Fault]:
-    """Yield that the tests of a run's stages may be wrong more often than the pipeline allows them together."""
-    tests = [gate.sequential for gate in gates if gate.sequential is not None]
+def alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:
+    """Yield that the tests of the stages may be wrong more often than the pipeline allows them together.
+
+    A rule on trial must fit in as well, in place of the test of its stage.
+    """
+    tests = [stage.gate.sequential for stage in pipeline.stages]
+    yield from _spending_faults("alpha", pipeline, tests)
+    for index, stage in enumerate(pipeline.stages):
+        for number, rule in enumerate(stage.gate.dry_run):
+            tried = [*tests[:index], rule.sequential, *tests[index + 1 :]]
+            yield from _spending_faults(f"stages[{index}].gate.dry_run[{number}].failures", pipeline, tried)
+
+
+def _spending_faults(place: str, pipeline: Pipeline, tests: Sequence[Sequential | None]) -> Iterator[Fault]:
+    named = [test.alpha_percent and test.alpha_percent / 100 for test in tests if test is not None]
     try:
-        shares(pipeline.alpha_percent / 100, [test.alpha_percent and test.alpha_percent / 100 for test in tests])
+        shares(pipeline.alpha_percent / 100, named)
     except Overspent as fault:
         yield Fault(place=place, message=f"the gates of the stages name {fault}")
 

@@ -65,7 +65,7 @@ def step(plan: Plan, run: Run, event: Event) -> Outcome:
     if run.state.is_terminal and not isinstance(event, Folded | Issued):
         return run, ()
     changed, effects = _apply(plan, run, event)
-    settled, more = settle(plan, changed, event.at)
+    settled, more = settle(plan, changed, event.at, before=run)
     return settled, (*effects, *more)
 
 

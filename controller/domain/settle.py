@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from controller.domain import condition as conditions
-from controller.domain import graph, pace, quarantine, ramping
+from controller.domain import dry_runs, graph, pace, quarantine, ramping
+from controller.domain.course import is_turn, seen
 from controller.domain.events import (
     CallOff,
     Cancel,
@@ -14,6 +15,7 @@ from controller.domain.events import (
     Expire,
     Freeze,
     Hold,
+    Keep,
     Note,
     Release,
     RollBack,
@@ -42,9 +44,12 @@ CALLED_BACK: Final = STOPS | {StageState.SKIPPED}
 """Verdicts after which a stage's devices are called back."""
 
 
-def settle(plan: Plan, run: Run, at: Instant) -> Outcome:
-    """Return *run* as it should stand at wall time *at*, and the effects that bring that about."""
-    decision = _Decision(plan, run, at)
+def settle(plan: Plan, run: Run, at: Instant, *, before: Run) -> Outcome:
+    """Return *run* as it should stand at wall time *at*, and the effects that bring that about.
+
+    *before* is the run as it was settled last.
+    """
+    decision = _Decision(plan, run, at, before=before)
     decision.calendar()
     if run.state is RunState.RUNNING:
         decision.rates()
@@ -114,10 +119,12 @@ def _releases(plan: Plan, run: Run) -> Iterator[Release]:
 class _Decision:
     """One settling: the run as it changes, and the effects in their order."""
 
-    def __init__(self, plan: Plan, run: Run, at: Instant) -> None:
+    def __init__(self, plan: Plan, run: Run, at: Instant, *, before: Run) -> None:
         self.plan = plan
         self.run = run
         self.at = at
+        self.unseen = {index: stage.tally for index, stage in enumerate(before.stages)}
+        self.was_out = quarantine.barred(before)
         self.effects: list[Effect] = []
         self.out = quarantine.barred(run)
         self.index_of = {stage.name: index for index, stage in enumerate(plan.pipeline.stages)}
@@ -169,6 +176,7 @@ class _Decision:
         if not is_open or not all(stage.is_over for stage in self.run.stages):
             return
         self.run = run_changed(thawed(self.run, self.now), state=_end_state(self.run), pause_reasons=())
+        self.effects += dry_runs.summary(self.plan.pipeline, self.run)
         self.effects += [Note(kind=self.run.state.value, text=self.run.reason), Conclude()]
         if self.run.rollback is not None:
             self.effects.append(RollBack())
@@ -297,6 +305,7 @@ class _Decision:
 
     def _is_breached(self, index: int) -> bool:
         """Say whether failures are too many; a breach that is only told is told once."""
+        self._look(index)
         at_work, gate = self.run.stages[index], self.plan.pipeline.stages[index].gate
         is_told = gate.on_breach is OnBreach.ALERT and at_work.breach is not None
         if is_told:
@@ -332,6 +341,16 @@ class _Decision:
         """Call devices off, once in a decision; those that come to wait later are found by looking again."""
         wanted = [CallOff(stage=index, model=model) for model in models]
         self.effects += [effect for effect in wanted if effect not in self.effects]
+
+    def _look(self, index: int) -> None:
+        """Keep what the gate of a stage sees, if it turns anything; twice in one settling is once."""
+        at_work, before = self.run.stages[index], self.unseen.pop(index, None)
+        is_other = self.out != self.was_out and at_work.tally.blamed > 0
+        if before is not None and (is_other or is_turn(before, at_work.tally)):
+            moment = seen(at_work.tally, self._excepted(index), at=self.now, accepted=at_work.accepted)
+            self.effects.append(Keep(stage=index, moment=moment))
+            self.run, notes = dry_runs.look(self.plan.pipeline, self.run, index, moment)
+            self.effects += notes
 
     def _breach(self, index: int, *, is_tail: bool = False) -> None:
         """Keep what the gate knows, and do what it says; a stage that has its verdict can only hold the run."""

@@ -71,12 +71,20 @@ class ModelView(View, frozen=True, kw_only=True):
     breach: BreachView | None = None
 
 
+class DryRunView(View, frozen=True, kw_only=True):
+    """A rule on trial: what it would have done, in words, and what it knew when it would have stopped the stage."""
+
+    name: str
+    said: str
+    breach: BreachView | None = None
+
+
 class GateView(View, frozen=True, kw_only=True):
     """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and `stops_on` so many it stops.
 
     `said` says it in words. `accepted` failures were accepted by whoever resumed the run, and `breach` is the newest
     breach. Quarantined models do not count; `models` are those of the stage, and `closest` is the one that is next to
-    be quarantined, None while none has failed.
+    be quarantined, None while none has failed. `dry_runs` are the rules on trial.
     """
 
     said: str
@@ -90,6 +98,7 @@ class GateView(View, frozen=True, kw_only=True):
     breach: BreachView | None = None
     models: tuple[ModelView, ...] = ()
     closest: str | None = None
+    dry_runs: tuple[DryRunView, ...] = ()
 
 
 class StageView(View, frozen=True, kw_only=True):
@@ -220,3 +229,37 @@ class EventView(View, frozen=True, kw_only=True):
     at: Instant
     kind: str
     data: Mapping[str, str | int]
+
+
+class VerdictView(View, frozen=True, kw_only=True):
+    """What one gate says of a stage: where it stops first, and the most evidence that its test had, with its counts."""
+
+    stop: BreachView | None
+    evidence: float | None
+    evidence_failed: int
+    evidence_exposed: int
+
+
+class ReplayedView(View, frozen=True, kw_only=True):
+    """A stage of a run judged by its own gate and by another; see `controller.domain.gates.replay.Replayed`.
+
+    `said` says it in words, and `now` what the other gate says of the stage as it stands. What earlier versions of the
+    controller ran is not `known`, but for that.
+    """
+
+    stage: str
+    said: str
+    known: bool
+    own: VerdictView
+    other: VerdictView
+    spared: int
+    exposed_more: int
+    now: str
+    evidence_now: EvidenceView | None
+
+
+class ReplayView(View, frozen=True, kw_only=True):
+    """A run judged again by another gate, stage by stage."""
+
+    run: str
+    stages: tuple[ReplayedView, ...]

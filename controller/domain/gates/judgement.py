@@ -46,6 +46,11 @@ class Excepted(msgspec.Struct, frozen=True, kw_only=True):
         """How many of them failed by the build's fault."""
         return sum(tally.blamed for tally in self.tallies)
 
+    @property
+    def exposed(self) -> int:
+        """How many of them have begun."""
+        return sum(tally.exposed for tally in self.tallies)
+
     def rest(self, tally: Tally) -> Tally:
         """Return the numbers of all others."""
         return without(tally, self.tallies) if self.tallies else tally
@@ -125,7 +130,7 @@ def is_breached(pipeline: Pipeline, index: int, tally: Tally, *, accepted: int, 
     gate = pipeline.stages[index].gate
     if tally.blamed <= accepted:
         return False
-    if gate.failures is not None and tally.blamed > _limit(gate.failures, tally):
+    if gate.failures is not None and exceeds(gate.failures, tally):
         return True
     rest = excepted.rest(tally)
     if gate.sequential is None or rest.blamed <= accepted - excepted.accepted:
@@ -136,6 +141,11 @@ def is_breached(pipeline: Pipeline, index: int, tally: Tally, *, accepted: int, 
 def is_refuted(test: Sequential, tally: Tally, *, alpha: float) -> bool:
     """Say whether a test of its own would stop these devices at *alpha*."""
     return odds.log_evidence(tally.blamed, tally.exposed, above=test.above / 100) >= odds.threshold(alpha)
+
+
+def exceeds(limit: FailureLimit, tally: Tally) -> bool:
+    """Say whether failures are more than a limit allows."""
+    return tally.blamed > _limit(limit, tally)
 
 
 def is_success(gate: Gate, tally: Tally) -> bool:

@@ -96,11 +96,20 @@ class Model(Answer):
     breach: Breach | None
 
 
+class DryRun(Answer):
+    """A rule on trial: what it would have done, in words, and what it knew when it would have stopped the stage."""
+
+    name: str
+    said: str
+    breach: Breach | None
+
+
 class Gate(Answer):
     """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and with `stops_on` it stops.
 
     `said` says it in words. `accepted` failures were accepted by whoever resumed the run; `breach` is the newest one.
-    Quarantined models do not count. `closest` is the model that is next to be quarantined.
+    Quarantined models do not count. `closest` is the model that is next to be quarantined. `dry_runs` are the rules on
+    trial.
     """
 
     said: str
@@ -114,6 +123,7 @@ class Gate(Answer):
     breach: Breach | None
     models: list[Model]
     closest: str | None
+    dry_runs: list[DryRun] = Field(default_factory=list)
 
 
 class Stage(Answer):
@@ -330,3 +340,38 @@ class PromoteStage(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"stage": "rest"}]})
 
     stage: Word
+
+
+class Verdict(Answer):
+    """What one gate says of a stage: where it stops first, and the most evidence that its test had, with its counts."""
+
+    stop: Breach | None
+    evidence: float | None
+    evidence_failed: int
+    evidence_exposed: int
+
+
+class Replayed(Answer):
+    """A stage of a run judged by its own gate and by another; `said` says in words what the other one does.
+
+    `spared` devices began after the other gate would have stopped. Where it stops nowhere and the own one did, at most
+    `exposed_more` others would have begun. `now` is what it says of the stage as it stands. A stage of a run of an
+    earlier version of the controller is not `known`: only `now` says something of it.
+    """
+
+    stage: str
+    said: str
+    known: bool
+    own: Verdict
+    other: Verdict
+    spared: int
+    exposed_more: int
+    now: str
+    evidence_now: Evidence | None
+
+
+class Replay(Answer):
+    """A run judged again by another gate, stage by stage."""
+
+    run: str
+    stages: list[Replayed]

@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from controller.domain import quarantine
+from controller.domain import dry_runs, quarantine
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.counters import Tally, folded
+from controller.domain.course import Moment
 from controller.domain.events import (
     CallOff,
     Cancel,
@@ -21,11 +22,13 @@ from controller.domain.events import (
     Freeze,
     Frozen,
     Issued,
+    Keep,
     Note,
     Release,
     Started,
 )
-from controller.domain.model import Plan, Run, create
+from controller.domain.gates.replay import judge
+from controller.domain.model import Breach, Plan, Run, create
 from controller.domain.pipeline import OnFailure, Operation, Pipeline, Stage
 from controller.domain.rerun import Unfit, grouped
 from controller.domain.states import RUN_TRANSITIONS, RunState, StageState
@@ -77,6 +80,8 @@ class World:
         self.now = START
         self.run = create(plan)
         self.devices: list[list[Target]] = [[] for _ in plan.pipeline.stages]
+        self.moments: list[list[Moment]] = [[] for _ in plan.pipeline.stages]
+        self.first_breaches: dict[int, Breach] = {}
         self.notes: list[Note] = []
         self.effects: list[Effect] = []
         self.concluded = 0
@@ -110,6 +115,9 @@ class World:
     def step(self, event: Event) -> tuple[Effect, ...]:
         before = self.run
         self.run, effects = runs.step(self.plan, before, event)
+        for index, at_work in enumerate(self.run.stages):
+            if at_work.breach is not None:
+                self.first_breaches.setdefault(index, at_work.breach)
         check_step(before, self.run)
         check_releases(self.plan, self.run, effects)
         self.effects += effects
@@ -128,6 +136,8 @@ class World:
                 return self.move(effect.stage, queued, event)
             case CallOff():
                 return self.call_off(effect)
+            case Keep():
+                self.moments[effect.stage].append(effect.moment)
             case Note():
                 self.notes.append(effect)
             case Conclude():
@@ -206,6 +216,7 @@ class World:
             self.check_models(index)
             assert at_work.tally.in_progress <= definition.pace.max_in_flight
             assert all(device.attempt <= definition.retry.attempts_max + device.recalls for device in devices)
+        self.check_replay()
         assert self.concluded == int(self.run.state.is_terminal)
         wake = runs.next_deadline(self.plan, self.run)
         is_cut = any(at_work.is_cut for at_work in self.run.stages)
@@ -218,6 +229,21 @@ class World:
             assert tallied([one for model, one in own if quarantine.covers(known, name, model)]) == at_work.tally
         queued = {model for model, one in own if one.state is TargetState.QUEUED}
         assert not any(out.has(model) for model in queued), "a device waits that may never begin"
+
+    def check_replay(self) -> None:
+        """See that a replay by the run's own gates finds the very breaches that the run kept."""
+        for index, moments in enumerate(self.moments):
+            stop, breach = judge(self.plan.pipeline, index, moments, is_own=True).stop, self.first_breaches.get(index)
+            found = None if stop is None else (stop.at, stop.failed, stop.exposed, stop.said)
+            assert found == _told(breach)
+            for rule in self.plan.pipeline.stages[index].gate.dry_run:
+                stop = judge(dry_runs.in_place(self.plan.pipeline, index, rule), index, moments).stop
+                found = None if stop is None else (stop.at, stop.failed, stop.exposed, stop.said)
+                assert found == _told(self.run.stages[index].dry_runs.get(rule.name))
+
+
+def _told(breach: Breach | None) -> tuple[int, int, int, str] | None:
+    return None if breach is None else (breach.at, breach.failed, breach.exposed, breach.evidence)
 
 
 def tallied(devices: Sequence[Target]) -> Tally:

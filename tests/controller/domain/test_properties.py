@@ -27,6 +27,7 @@ from controller.domain.freeze import Freeze, in_force
 from controller.domain.model import Plan
 from controller.domain.pipeline import (
     Denominator,
+    DryRun,
     FailureLimit,
     Gate,
     Growth,
@@ -69,6 +70,7 @@ gates = st.builds(
     soak_ms=st.sampled_from([0, 500]),
     failures=limits,
     on_breach=st.sampled_from(OnBreach),
+    dry_run=st.sampled_from([(), (DryRun(name="strict", sequential=None, failures=FailureLimit(count=0)),)]),
 )
 by_model = st.builds(
     Gate,

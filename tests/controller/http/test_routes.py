@@ -14,7 +14,7 @@ from controller.app.hooks import Delivery
 from controller.app.preview import Asked, Subject
 from controller.app.views import DeliveryView
 from controller.domain.parameters import Given
-from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
+from controller.domain.pipeline import Gate, Operation, Pace, Pipeline, Sequential, Stage
 from controller.domain.trigger import OnRelease, OnSchedule
 from controller.http.app import STREAMS_MAX
 from protocol.ids import AppName, StageName
@@ -76,6 +76,14 @@ ROUTES = (
         200,
         "preview.devices",
         {"subject": Subject(definition=PIPELINE), "salt": "s", "asked": Asked(change="new"), **PAGE},
+    ),
+    Route(
+        "POST",
+        "/v1/runs/run-1/replay?stage=rest",
+        {"failures": {"above": "1%"}},
+        200,
+        "replays.replay",
+        {"run": "run-1", "gate": Gate(sequential=Sequential(above=1.0)), "stage": "rest"},
     ),
     Route("GET", "/v1/runs", None, 200, "runs.list_runs", {"job": None, "active": None, **PAGE}),
     Route(
