@@ -90,6 +90,23 @@ class _Progress:
         self.stands = {(0, 0): self.queued}
 
 
+@dataclass(slots=True)
+class RunTime:
+    """How long a run has gone on, in milliseconds.
+
+    Its own clock goes back to the last heartbeat when the controller dies: what it then shows again has passed twice.
+    """
+
+    shown: int = 0
+    total: int = 0
+
+    def passed(self, shown: int) -> int:
+        """Return how much has passed by now that the clock of the run shows *shown*."""
+        self.total += max(0, shown - self.shown)
+        self.shown = shown
+        return self.total
+
+
 class RampsHold(Law):
     """A round begins when the last one is over and has soaked, and is no larger than what we find by ourselves.
 
@@ -102,8 +119,7 @@ class RampsHold(Law):
         super().__init__(picture)
         self._ramps: dict[tuple[int, int], _Progress] = {}
         self._overrides = Overrides()
-        self._run_times: dict[int, int] = {}
-        """By run how far its own time has been; it goes back to the last heartbeat when the controller dies."""
+        self._run_times: dict[int, RunTime] = {}
 
     def asked(self, asked: Asked) -> Complaints:
         """Take note of who lets a run go on."""
@@ -179,8 +195,7 @@ class RampsHold(Law):
     def _run_time(self, run_id: int, wall: int) -> int:
         clock = self.picture.runs[run_id].run.clock
         now = clock.base + (0 if clock.since is None else max(0, wall - clock.since))
-        self._run_times[run_id] = max(now, self._run_times.get(run_id, 0))
-        return self._run_times[run_id]
+        return self._run_times.setdefault(run_id, RunTime()).passed(now)
 
 
 def _paid(stage: Stage, ramp: Ramp, at: _Progress) -> int:
