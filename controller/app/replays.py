@@ -17,7 +17,8 @@ from controller.domain import quarantine
 from controller.domain.course import seen as as_seen
 from controller.domain.gates.replay import Judged, with_gate
 from controller.domain.gates.replay import replay as replayed
-from controller.domain.pipeline import Gate, Pipeline, alpha_faults
+from controller.domain.pipeline import Gate, Pipeline
+from controller.domain.validation import alpha_faults
 from protocol.ids import StageName
 
 

@@ -8,7 +8,7 @@ import typer
 from controller.cli.failures import CliError
 
 if TYPE_CHECKING:
-    from controller.domain.pipeline import Fault
+    from controller.domain.validation import Fault
 
 
 def line_of(file: Path, fault: "Fault") -> str:

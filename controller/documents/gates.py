@@ -6,7 +6,8 @@ from controller.app.errors import InvalidDefinition
 from controller.documents import faults, source
 from controller.documents.gate_models import GatePart
 from controller.documents.source import FAULTS_MAX
-from controller.domain.pipeline import Fault, Gate, gate_faults
+from controller.domain.pipeline import Gate
+from controller.domain.validation import Fault, gate_faults
 
 
 def load_gate(raw: bytes | str) -> Gate:

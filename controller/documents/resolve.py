@@ -16,7 +16,8 @@ from controller.documents.values import stand_in, typed
 from controller.domain.hints import did_you_mean
 from controller.domain.parameters import Given, Need
 from controller.domain.parameters import Value as ParameterValue
-from controller.domain.pipeline import Fault, Operation, Pipeline, Resolved, Stage, validate
+from controller.domain.pipeline import Operation, Pipeline, Resolved, Stage
+from controller.domain.validation import Fault, validate
 
 SENT_BYTES_MAX: Final = 8_000
 """What environment and installer parameters may take, as JSON. They travel in a signed command of at most

@@ -42,9 +42,9 @@ from controller.domain.pipeline import (
     Targets,
     Timeouts,
     Trigger,
-    validate,
 )
 from controller.domain.trigger import OnRelease, OnSchedule
+from controller.domain.validation import validate
 from controller.domain.window import MINUTES, Day, Window
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, Millis

@@ -8,17 +8,16 @@ from controller.domain.pipeline import (
     Denominator,
     DryRun,
     FailureLimit,
-    Fault,
     Gate,
     OnBreach,
     Pace,
     Pipeline,
     Rollback,
     Sequential,
-    validate,
 )
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Reported, TargetState
+from controller.domain.validation import Fault, validate
 from protocol.lifecycle import AttemptState, Left
 from protocol.reasons import Reason
 from tests.controller.domain.kit import World, plan, stage

@@ -39,10 +39,10 @@ from controller.domain.pipeline import (
     Stage,
     Timeouts,
     Trigger,
-    validate,
 )
 from controller.domain.states import STAGE_TRANSITIONS, RunState, StageState
 from controller.domain.target import TargetState
+from controller.domain.validation import validate
 from protocol.ids import StageName
 from protocol.lifecycle import AttemptState, Left
 from protocol.reasons import Reason, RejectCode

@@ -10,10 +10,11 @@ from controller.domain.counters import Tally
 from controller.domain.events import Note, Paused, Resumed, Skipped, Woken
 from controller.domain.gates.ramp import next_batch
 from controller.domain.model import RampRun, StageRun
-from controller.domain.pipeline import Fault, Gate, OnBreach, Pace, Ramp, Retry, Rollback, Sequential, Stage, validate
+from controller.domain.pipeline import Gate, OnBreach, Pace, Ramp, Retry, Rollback, Sequential, Stage
 from controller.domain.run import next_deadline
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Reported, TargetState
+from controller.domain.validation import Fault, validate
 from protocol.lifecycle import AttemptState
 from protocol.reasons import Reason
 from tests.controller.domain.kit import World, at, plan, stage

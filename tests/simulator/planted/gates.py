@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from controller.app import runs
-from controller.domain import ramping, settle
+from controller.domain import ramping
 from controller.domain.gates import judgement
 from controller.domain.model import Breach, Plan, RampRun, Run, StageRun, stage_changed
 from controller.domain.pipeline import OnBreach, Pipeline, Stage
+from controller.domain.settle import breach_of, evidence, whole
 from controller.domain.target import Target, machine, model
 from protocol.reasons import Blame, Reason
 from simulator.virtual.laws.blame import BlameIsDeserved
@@ -75,7 +76,7 @@ def breach_holds_nobody(patch: pytest.MonkeyPatch) -> None:
 
         return careless
 
-    wrap(patch, settle, "_releases", around)
+    wrap(patch, whole, "releases", around)
 
 
 def _after_a_breach(patch: pytest.MonkeyPatch, more: Any) -> None:
@@ -88,7 +89,7 @@ def _after_a_breach(patch: pytest.MonkeyPatch, more: Any) -> None:
 
         return carried_out
 
-    wrap(patch, settle._Decision, "_breach", around)
+    wrap(patch, evidence, "breach", around)
 
 
 @planted("What a gate knew at its breach is overwritten by what it knows later.", BreachesAreKept)
@@ -106,7 +107,7 @@ def alert_pauses(patch: pytest.MonkeyPatch) -> None:
     def pause(decision: Any, index: int) -> None:
         stage = decision.plan.pipeline.stages[index]
         if stage.gate.on_breach is OnBreach.ALERT:
-            decision._pause(settle.breach_of(stage.name), evidence="")
+            decision.pause(breach_of(stage.name), evidence="")
 
     _after_a_breach(patch, pause)
 
@@ -117,7 +118,7 @@ def alert_is_told_again(patch: pytest.MonkeyPatch) -> None:
         at_work = self.run.stages[index]
         return judgement.is_breached(self.plan.pipeline, index, at_work.tally, accepted=at_work.accepted)
 
-    wrap(patch, settle._Decision, "_is_breached", lambda _: is_breached)
+    wrap(patch, evidence, "is_breached", lambda _: is_breached)
 
 
 # --- ramps ------------------------------------------------------------------------------------------------------
