@@ -27,6 +27,11 @@ def system_ms() -> int:
     return time.time_ns() // _NS_PER_MS
 
 
+def drawn_below(end: int) -> int:
+    """Return a random number of at least 0 and less than *end*."""
+    return secrets.randbelow(end)
+
+
 def new_nonce() -> str:
     """Return 16 random bytes in hexadecimal."""
     return secrets.token_hex(16)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -118,7 +119,7 @@ class Identity:
             write_whole(path, _pem(X25519PrivateKey.generate()))
         try:
             key = load_pem_private_key(path.read_bytes(), None)
-        except ValueError as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigError(f"{path}: {error}") from error
         if not isinstance(key, X25519PrivateKey):
             raise ConfigError(f"{path}: expected an X25519 private key")

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     NEVER_STARTED = "never_started"
     CANCELLED = "cancelled"
     GIVEN_UP = "given_up"
+    MODEL_QUARANTINED = "model_quarantined"
     SUPERSEDED = "superseded"
     DEVICE_BLOCKED = "device_blocked"
 
@@ -78,6 +79,7 @@ BLAME: Final[Mapping[Reason, Blame]] = {
     _R.NEVER_STARTED: Blame.CONTROL,
     _R.CANCELLED: Blame.CONTROL,
     _R.GIVEN_UP: Blame.CONTROL,
+    _R.MODEL_QUARANTINED: Blame.CONTROL,
     _R.SUPERSEDED: Blame.CONTROL,
     _R.DEVICE_BLOCKED: Blame.CONTROL,
 }

@@ -20,10 +20,11 @@ from typing import Final
 import httpx
 
 from agent.https import pinned
+from agent.ports import free_port
 from controller.cli.contexts import Context
 from simulator.brokers import Broker, Kind
 from simulator.operations import Operator
-from simulator.processes import Child, Processes, clean_environment, free_port
+from simulator.processes import Child, Processes, clean_environment, free_ports
 
 HOST: Final = "localhost"
 TENANT: Final = "demo"
@@ -47,8 +48,7 @@ class Installation:
         self.online = folder / "online"
         self.offline = folder / "offline"
         self.ca = self.online / "ca.crt"
-        self.http_port = free_port()
-        self.mqtt_port = free_port()
+        self.http_port, self.mqtt_port = free_ports(2)
         self.controller: Child | None = None
         self.broker: Broker | None = None
 

@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from agent.ports import free_port
 
 SETTINGS: Final = "TIDEGATE_"
 STOP_SECONDS: Final = 10.0
@@ -203,15 +204,9 @@ def wait_gone(folder: Path, *, seconds: float) -> list[int]:
     return left
 
 
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    return free_ports(1)[0]
-
-
 def free_ports(count: int) -> list[int]:
     """Return *count* different ports of loopback that are free now."""
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in found:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in found]
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)

@@ -17,7 +17,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -35,6 +34,7 @@ from agent.installers import outputs
 from agent.installers.manifest import Manifest
 from agent.installers.probe import Target
 from agent.logs import fields
+from agent.ports import free_port
 from protocol.units import MINUTE, SECOND
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Services:
 
     def prepare(self, home: Path, folder: str, run_as: RunAs) -> None:
         """Keep how the service of a release is to be run, its port included."""
-        port = self._ports.get(home.name) or self._kept(home, folder).port or _free_port()
+        port = self._ports.get(home.name) or self._kept(home, folder).port or free_port()
         kept = msgspec.structs.replace(run_as, port=port)
         write_whole(home / f"{folder}.json", msgspec.json.encode(kept))
 
@@ -113,7 +113,7 @@ class Services:
     def _run_as(self, home: Path, folder: str) -> RunAs:
         """Return how the service is run; a port that the settings assign wins."""
         kept = self._kept(home, folder)
-        return msgspec.structs.replace(kept, port=self._ports.get(home.name) or kept.port or _free_port())
+        return msgspec.structs.replace(kept, port=self._ports.get(home.name) or kept.port or free_port())
 
     def start(self, home: Path, folder: str, manifest: Manifest) -> None:
         """Start the service of a release, if it has one, after ending the app's running one.
@@ -284,13 +284,6 @@ class Services:
         with self._lock:
             for home in sorted(self._homes) if not self._keep_running else []:
                 self.stop(home)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _resolved(command: tuple[str, ...], folder: Path, *, path: str) -> list[str]:

@@ -4,6 +4,7 @@
 ([Note(kind='opened', stage=None, text='', by='', evidence='')], [Release(stage=0, count=2)])
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
@@ -17,19 +18,21 @@ from controller.app.consequences import Consequences, Question
 from controller.app.controller import Controller
 from controller.app.errors import CallerError
 from controller.app.membership import Member, joining
-from controller.app.records import EventRecord, RunRecord, TargetRecord
+from controller.app.records import EventRecord, MomentRecord, OfModel, RunRecord, TargetRecord
 from controller.app.releasing import Releasing, policy_of
 from controller.app.repositories import Transaction
-from controller.domain import checking, newcomers
+from controller.domain import checking, newcomers, quarantine
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.admission import BlockReason
 from controller.domain.events import (
     Ask,
+    CallOff,
     Cancel,
     Conclude,
     Continue,
     Effect,
+    Ending,
     Event,
     Expire,
     Folded,
@@ -37,6 +40,7 @@ from controller.domain.events import (
     Frozen,
     Go,
     Hold,
+    Keep,
     Note,
     Recovered,
     Release,
@@ -51,6 +55,7 @@ from controller.domain.states import RunState
 from controller.domain.target import CancelRequested, Continued, Suspended, Target, TargetState, is_unaccepted
 from controller.domain.trigger import ACTOR_PREFIX
 from protocol.messages import Mode
+from protocol.reasons import Reason
 from protocol.units import Instant
 
 log = structlog.get_logger()
@@ -187,10 +192,8 @@ class Advance:
         match effect:
             case Freeze():
                 return (self._freeze(run_id, effect.stage),)
-            case Cancel():
-                return self._cancel(run_id, effect)
-            case Expire():
-                return self._expire(run_id, effect.stage)
+            case Cancel() | Expire() | CallOff():
+                return self._end(run_id, effect)
             case Hold():
                 return self._hold(run_id)
             case Go():
@@ -199,8 +202,8 @@ class Advance:
                 return self._suspend(run_id)
             case Continue():
                 return self._thaw(run_id)
-            case Ask() | Note():
-                return self._tell(run_id, effect)
+            case Ask() | Note() | Keep():
+                return self._write_down(run_id, effect)
             case Conclude():
                 return self._conclude(run_id)
             case RollBack():
@@ -216,7 +219,8 @@ class Advance:
         record = self.record(run_id)
         found = joining(self.tx, record, stage)
         self.enlist(record, stage, found.members, first_id=record.stage_ids[stage] << 32)
-        return Frozen(at=self.at, stage=stage, targets=len(found.members), left_out=found.left_out)
+        models = Counter(member.model for member in found.members)
+        return Frozen(at=self.at, stage=stage, targets=len(found.members), models=models, left_out=found.left_out)
 
     def enlist(self, record: RunRecord, stage: int, chosen: Sequence[Member], *, first_id: int) -> None:
         """Make devices members of a stage, in this order from *first_id* on; the run is yet to be told."""
@@ -232,6 +236,7 @@ class Advance:
                 updated_at=self.at,
                 previous=member.previous,
                 wanted=member.wanted,
+                model=member.model,
             )
             for place, member in enumerate(chosen)
         ]
@@ -242,6 +247,17 @@ class Advance:
         """Tell devices at work whether they may go on; the reply to its hello tells one that is not connected."""
         connected = [row for row in rows if self.controller.transport.session(row.name)]
         self.releasing.send(self.maker.control(record, connected, mode))
+
+    def _end(self, run_id: int, effect: Ending) -> Sequence[Event]:
+        match effect:
+            case Cancel():
+                return self._cancel(run_id, effect)
+            case Expire():
+                return self._expire(run_id, effect.stage)
+            case CallOff():
+                return self._call_off_model(run_id, effect)
+            case _:
+                assert_never(effect)
 
     def _cancel(self, run_id: int, effect: Cancel) -> Sequence[Event]:
         record = self.record(run_id)
@@ -259,12 +275,29 @@ class Advance:
         queued = self.tx.targets.in_stage(record.stage_ids[stage], TargetState.QUEUED)
         return self._call_off(record, queued, timed_out=True)
 
-    def _call_off(self, record: RunRecord, rows: Sequence[TargetRecord], *, timed_out: bool) -> Sequence[Event]:
+    def _call_off_model(self, run_id: int, effect: CallOff) -> Sequence[Event]:
+        """End whom a quarantine leaves in the queue; those at work that have not accepted go back there first."""
+        record = self.record(run_id)
+        stage_id, models = record.stage_ids[effect.stage], record.run.stages[effect.stage].models
+        meant = OfModel(effect.model, apart_from=tuple(models) if effect.model == quarantine.OTHERS else ())
+        at_work = self.tx.targets.of_model(stage_id, TargetState.IN_PROGRESS, meant)
+        self.releasing.recall(record, [row for row in at_work if is_unaccepted(row.target)])
+        queued = self.tx.targets.of_model(stage_id, TargetState.QUEUED, meant)
+        return self._call_off(record, queued, reason=Reason.MODEL_QUARANTINED)
+
+    def _call_off(
+        self,
+        record: RunRecord,
+        rows: Sequence[TargetRecord],
+        *,
+        timed_out: bool = False,
+        reason: Reason | None = None,
+    ) -> Sequence[Event]:
         """Ask for the end of devices of one stage; return what comes of it."""
-        event = CancelRequested(at=record.run.clock.run_time(self.at), timed_out=timed_out)
+        event = CancelRequested(at=record.run.clock.run_time(self.at), timed_out=timed_out, reason=reason)
         ends = [targets.step(row.target, event, policy_of(record, row))[0] for row in rows]
         self.tx.targets.save([row.became(end, self.at) for row, end in zip(rows, ends, strict=True)])
-        deltas = tuple(targets.delta(row.target, end) for row, end in zip(rows, ends, strict=True))
+        deltas = tuple(row.delta(end) for row, end in zip(rows, ends, strict=True))
         return (Folded(at=self.at, deltas={rows[0].stage: deltas}),) if deltas else ()
 
     def _hold(self, run_id: int) -> Sequence[Event]:
@@ -327,20 +360,25 @@ class Advance:
             audit.record(self.tx, actor, "run.rollback", record.uid, at=self.at, reason=order.reason)
         return ()
 
-    def _tell(self, run_id: int, effect: Ask | Note) -> Sequence[Event]:
-        return self._ask(run_id, effect) if isinstance(effect, Ask) else self._note(run_id, effect)
+    def _note(self, run_id: int, note: Note) -> Sequence[Event]:
+        said = {"text": note.text, "stage": note.stage, "by": note.by, "evidence": note.evidence}
+        data: dict[str, str | int] = {name: value for name, value in said.items() if value}
+        self.tx.log.add_events([EventRecord(run_id=run_id, at=self.at, kind=note.kind, data=data)])
+        return ()
+
+    def _write_down(self, run_id: int, effect: Ask | Note | Keep) -> Sequence[Event]:
+        if isinstance(effect, Ask):
+            return self._ask(run_id, effect)
+        if isinstance(effect, Note):
+            return self._note(run_id, effect)
+        self.tx.log.add_moments([MomentRecord(run_id=run_id, stage=effect.stage, at=self.at, moment=effect.moment)])
+        return ()
 
     def _ask(self, run_id: int, ask: Ask) -> Sequence[Event]:
         check = checking.find(self.record(run_id).plan.pipeline.stages[ask.stage], ask.check)
         assert check is not None
         question = Question(run_id=run_id, stage=ask.stage, check=ask.check, sequence=ask.sequence, source=check.source)
         self.after.questions.append(question)
-        return ()
-
-    def _note(self, run_id: int, note: Note) -> Sequence[Event]:
-        said = {"text": note.text, "stage": note.stage, "by": note.by, "evidence": note.evidence}
-        data: dict[str, str | int] = {name: value for name, value in said.items() if value}
-        self.tx.log.add_events([EventRecord(run_id=run_id, at=self.at, kind=note.kind, data=data)])
         return ()
 
     def _conclude(self, run_id: int) -> Sequence[Event]:

@@ -4,7 +4,9 @@ The rules this module keeps:
 
 1. Whom a run refused is judged anew, for the reason may be gone.
 2. Who has come to match an open stage that includes new devices joins it, behind those that wait there.
-3. The run of highest priority takes both steps before the others: so a device goes to the run that has first call on
+3. Who tells of a change has made it before the transaction's `Advance` begins: where the controller was away, runs go
+   on as soon as one begins, and take what is true then.
+4. The run of highest priority takes both steps before the others: so a device goes to the run that has first call on
    it, whether it waits there or has just joined.
 """
 

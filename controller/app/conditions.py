@@ -70,8 +70,9 @@ def labels_tag(labels: Mapping[str, str]) -> str:
 def run_tag(view: RunView) -> str:
     """Return the tag of a run: what it does, and how far; devices that are counted change it not."""
     stages = [(stage.name, stage.state, stage.reason) for stage in view.stages]
+    kept_out = sorted({one.model for stage in view.stages for one in stage.gate.models if one.is_quarantined})
     definition = (view.pipeline, view.revision, view.app, view.version, view.salt)
-    return _digest(view.id, definition, view.state, view.epoch, view.pause_reasons, stages)
+    return _digest(view.id, definition, view.state, view.epoch, view.pause_reasons, stages, kept_out)
 
 
 def _digest(*parts: object) -> str:

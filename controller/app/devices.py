@@ -73,7 +73,6 @@ async def enrol(
     def work(tx: Transaction, after: Consequences) -> None:
         if not tx.credentials.spend_claim(tokens.hash_of(claim), at=now):
             raise NotAuthenticated("the claim is not valid: unknown, expired or used up")
-        advance = Advance(controller, tx, after)
         known = tx.devices.by_names([name]).get(name)
         is_removed = known is not None and known.removed_at is not None
         if known is not None and known.is_blocked and not is_removed:
@@ -84,6 +83,7 @@ async def enrol(
         if is_removed:
             tx.devices.set_blocked(record.device, is_blocked=False)
         tx.targets.set_ready([device_id], OFFLINE)
+        advance = Advance(controller, tx, after)
         notice(advance, [device_id])
         advance.finish()
 
@@ -236,8 +236,8 @@ async def set_labels(
         found = find_present(controller, tx, device)
         if found.labels != labels:
             expected.require(labels_tag(found.labels), what=f"the labels of device {device!r}")
-            advance = Advance(controller, tx, after)
             tx.devices.set_labels(found.device, labels)
+            advance = Advance(controller, tx, after)
             audit.record(tx, actor, "device.label", device, at=advance.at)
             notice(advance, [found.id])
             advance.finish()
@@ -271,9 +271,9 @@ async def _set_blocked(controller: Controller, actor: Actor, device: str, reason
     actor.require(Permission.EDIT_DEVICES)
 
     def work(tx: Transaction, after: Consequences) -> None:
-        advance = Advance(controller, tx, after)
         found = find_present(controller, tx, device)
         tx.devices.set_blocked(found.device, is_blocked=is_blocked)
+        advance = Advance(controller, tx, after)
         verb = "device.block" if is_blocked else "device.unblock"
         audit.record(tx, actor, verb, device, at=advance.at, reason=reason)
         notice(advance, [found.id])

@@ -15,7 +15,7 @@ ControllerError
 from collections.abc import Sequence
 from typing import ClassVar
 
-from controller.domain.pipeline import Fault
+from controller.domain.validation import Fault
 
 
 class ControllerError(Exception):

@@ -77,7 +77,7 @@ def end_at_once(advance: Advance, record: RunRecord, row: TargetRecord, event: G
     advance.tx.commands.close([row.id])
     advance.tx.targets.save([ended])
     waiting = presence.freed(advance.controller, advance.tx, [row]) if is_at_work else []
-    advance.run(record.id, Folded(at=advance.at, deltas={row.stage: (targets.delta(row.target, end),)}))
+    advance.run(record.id, Folded(at=advance.at, deltas={row.stage: (row.delta(end),)}))
     if is_at_work:  # Only now: where the run ends by this its epoch is another, and what was said before is fenced off.
         advance.control(advance.record(record.id), [row], Mode.CANCEL)
     wake_runs(advance, waiting)

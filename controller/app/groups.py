@@ -83,9 +83,9 @@ async def remove(controller: Controller, actor: Actor, *, path: str, recursive: 
         if not recursive and (below or counted.devices):
             held = f"{counted.devices_below} devices and {below} groups below it"
             raise Conflict(f"group {path!r} is not empty ({held}): empty it, or remove it recursively")
-        advance = Advance(controller, tx, after)
         members = tx.devices.ids(InGroup(path))
         tx.groups.remove(path)
+        advance = Advance(controller, tx, after)
         notice(advance, members)
         audit.record(tx, actor, "group.remove", path, at=advance.at)
         advance.finish()
@@ -131,8 +131,8 @@ async def _change(
         _require(tx, path)
         ids = _ids(tx, devices, formula)
         act = tx.groups.add_members if is_added else tx.groups.drop_members
-        advance = Advance(controller, tx, after)
         changed = act(path, ids)
+        advance = Advance(controller, tx, after)
         notice(advance, ids)
         verb = "group.add" if is_added else "group.drop"
         audit.record(tx, actor, verb, path, at=advance.at, reason=_said(devices, query, changed))

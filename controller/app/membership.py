@@ -1,12 +1,16 @@
-"""Who joins a stage: the devices that its targets mean, or those that an earlier run left."""
+"""Who joins a stage: the devices that its targets mean, or those that an earlier run left.
+
+Devices of a model that is quarantined in the run are left out.
+"""
 
 from collections.abc import Sequence
 
 import msgspec
 
-from controller.app.records import PastTarget, RunRecord
+from controller.app.records import Candidate, PastTarget, RunRecord
 from controller.app.repositories import Transaction
 from controller.domain.model import Plan
+from controller.domain.quarantine import Barred, barred
 from controller.domain.rerun import LeftOut, Purpose, Source, Unfit, grouped, unfit
 from controller.domain.selector import is_left_out, position
 from protocol.ids import DeviceId, Name, split_name
@@ -18,6 +22,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     name: Name
     instance: int
+    model: str
     previous: str | None = None
     wanted: str | None = None
 
@@ -31,6 +36,21 @@ class Joining(msgspec.Struct, frozen=True, kw_only=True):
 
 def joining(tx: Transaction, record: RunRecord, stage: int) -> Joining:
     """Return who joins a stage of a run now."""
+    return _admissible(_called(tx, record, stage), barred(record.run))
+
+
+def _admissible(found: Joining, out: Barred) -> Joining:
+    """Return who joins, without those whose model is quarantined."""
+    if not out.stages:
+        return found
+    members = [member for member in found.members if not out.has(member.model)]
+    rest = [member for member in found.members if out.has(member.model)]
+    left_out = grouped((Unfit.QUARANTINED, DeviceId(split_name(member.name)[1])) for member in rest)
+    return Joining(members=members, left_out=(*found.left_out, *left_out))
+
+
+def _called(tx: Transaction, record: RunRecord, stage: int) -> Joining:
+    """Return who would join a stage if no model were quarantined."""
     source = record.plan.source
     if source is None:
         return Joining(members=_meant(tx, record, stage))
@@ -75,7 +95,9 @@ def _unfit(plan: Plan, one: PastTarget, wanted: str | None) -> Unfit | None:
 def _member(source: Source, one: PastTarget, wanted: str | None) -> Member:
     """A device that is tried again goes back, if it must, to what it had before it was tried the first time."""
     previous = one.previous if source.purpose is Purpose.RETRY else None
-    return Member(id=one.device_id, name=one.name, instance=one.instance, previous=previous, wanted=wanted)
+    return Member(
+        id=one.device_id, name=one.name, instance=one.instance, model=one.model, previous=previous, wanted=wanted
+    )
 
 
 def _meant(tx: Transaction, record: RunRecord, stage: int) -> list[Member]:
@@ -87,4 +109,9 @@ def _meant(tx: Transaction, record: RunRecord, stage: int) -> list[Member]:
         if candidate.id not in taken and not is_left_out(wanted, candidate.device, salt=salt)
     ]
     found.sort(key=lambda candidate: position(candidate.device, salt=salt))
-    return [Member(id=one.id, name=one.name, instance=one.instance) for one in found]
+    return [member_of(one) for one in found]
+
+
+def member_of(one: Candidate) -> Member:
+    """Return a device that joins for itself."""
+    return Member(id=one.id, name=one.name, instance=one.instance, model=one.model)

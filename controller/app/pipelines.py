@@ -14,7 +14,8 @@ from controller.app.errors import Conflict, InvalidDefinition, NotFound
 from controller.app.records import PipelineRecord
 from controller.app.repositories import Transaction
 from controller.app.views import Page, PipelineView, RevisionView
-from controller.domain.pipeline import NAMES_SHOWN_MAX, Pipeline, validate
+from controller.domain.pipeline import NAMES_SHOWN_MAX, Pipeline
+from controller.domain.validation import validate
 
 
 async def apply(

@@ -6,12 +6,13 @@ from enum import StrEnum
 import msgspec
 
 from controller.domain.admission import BlockReason
+from controller.domain.course import Moment
 from controller.domain.freeze import Freeze
 from controller.domain.model import Plan, Run
 from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.states import ReleaseState
-from controller.domain.target import Target
+from controller.domain.target import Delta, Target, delta
 from controller.domain.trigger import JobTrigger, StartRequest
 from protocol.ids import DeviceId, Digest, Name
 from protocol.messages import InstalledRelease, Op
@@ -83,6 +84,7 @@ class Candidate(Record, frozen=True):
     device: DeviceId
     name: Name
     instance: int
+    model: str
 
 
 class Enrolled(Record, frozen=True):
@@ -110,7 +112,8 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     `blocked` is why a queued device may not begin, `block_text` that in words, and `check_at` when to judge it anew,
     None where only an event can change that. `site` is where it was judged to be, empty where sites do not matter.
     `previous` is the version of the app that the device had when its first command was committed, empty where it had
-    none, and None before that. `wanted` is the version that it goes to, None where that is the run's.
+    none, and None before that. `wanted` is the version that it goes to, None where that is the run's. `model` is the
+    device's when it joined, None in rows of earlier versions of this program.
     """
 
     id: int
@@ -127,10 +130,26 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     updated_at: Instant
     previous: str | None = None
     wanted: str | None = None
+    model: str | None = None
+
+    def delta(self, after: Target) -> Delta:
+        """Return how it shows in the stage that its device stands as *after* says now."""
+        return delta(self.target, after, model=self.model)
 
     def became(self, target: Target, at: Instant) -> "TargetRecord":
         """Return the row as it is once its device stands as *target* says."""
         return msgspec.structs.replace(self, target=target, updated_at=at)
+
+
+class OfModel(Record, frozen=True):
+    """Devices of one model, or of any model but some."""
+
+    model: str
+    apart_from: tuple[str, ...] = ()
+
+    def is_met(self, model: str | None) -> bool:
+        """Say whether a device of *model* is meant."""
+        return model is not None and (model not in self.apart_from if self.apart_from else model == self.model)
 
 
 class PastTarget(Record, frozen=True):
@@ -145,6 +164,7 @@ class PastTarget(Record, frozen=True):
     is_blocked: bool
     is_broken: bool
     installed: tuple[InstalledRelease, ...]
+    model: str
 
 
 class CommandState(StrEnum):
@@ -213,6 +233,17 @@ class RunRecord(Record, frozen=True, kw_only=True):
     wake_at: Instant | None = None
     created_at: Instant
     ended_at: Instant | None = None
+
+    def wall(self, run_time: int | None) -> Instant | None:
+        """Return a moment of the run's own time as wall time; pauses since then shift it by their length.
+
+        While the run is paused, pauses before that one do.
+        """
+        if run_time is None:
+            return None
+        clock = self.run.clock
+        began_at = self.created_at if clock.since is None else clock.since - clock.base
+        return Instant(began_at + run_time)
 
 
 class ReportRecord(Record, frozen=True, kw_only=True):
@@ -351,6 +382,15 @@ class EventRecord(Record, frozen=True, kw_only=True):
     at: Instant
     kind: str
     data: Mapping[str, str | int]
+
+
+class MomentRecord(Record, frozen=True, kw_only=True):
+    """A turning point of a stage, by its position, in the eyes of its gate; `at` is wall time, that inside run time."""
+
+    run_id: int
+    stage: int
+    at: Instant
+    moment: Moment
 
 
 class SecurityRecord(Record, frozen=True, kw_only=True):

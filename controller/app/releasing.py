@@ -144,7 +144,7 @@ class Releasing:
         for row, command in zip(ready, commands, strict=True):
             event = Released(at=now, command=command.digest)
             after, _ = targets.step(row.target, event, policy_of(record, row))
-            deltas.append(targets.delta(row.target, after))
+            deltas.append(row.delta(after))
             changed.append(row.became(after, self._at))
         self._tx.targets.save(changed)
         self.send(commands)

@@ -43,6 +43,7 @@ async def remove(controller: Controller, actor: Actor, *, device: str, reason: s
 def _remove(advance: Advance, device: DeviceRecord, reason: str) -> None:
     tx = advance.tx
     tx.devices.set_removed(device.device, at=advance.at)
+    tx.devices.set_gone([device.id])  # the end of its session may go unnoted, and its will is not believed any more
     for path in tx.groups.groups_of(device.id):
         tx.groups.drop_members(path, [device.id])
     for row in tx.targets.of_device(device.id):

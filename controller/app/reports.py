@@ -202,7 +202,7 @@ class _Folding:
         for key, row in self.now.items():
             before = self.before[key]
             if row is not before:
-                deltas[row.run_id][row.stage].append(targets.delta(before.target, row.target))
+                deltas[row.run_id][row.stage].append(before.delta(row.target))
                 if before.target.state is not row.target.state:
                     freed.append(row)
         waiting = presence.freed(self.advance.controller, self.tx, freed) if freed else []

@@ -4,17 +4,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-import msgspec
-
 from controller.app.controller import Controller
+from controller.app.gate_views import gate_view
 from controller.app.records import RunRecord, TargetRecord
 from controller.app.views import (
     ApprovalView,
-    BreachView,
     CheckView,
     Counters,
-    EvidenceView,
-    GateView,
     NotTakenView,
     RunView,
     StageView,
@@ -24,18 +20,15 @@ from controller.app.views import (
 )
 from controller.domain import approval, pace, ramping
 from controller.domain.admission import BlockReason
-from controller.domain.clock import RunClock
 from controller.domain.counters import Tally
 from controller.domain.freeze import Freeze
-from controller.domain.gates import checks, judgement
+from controller.domain.gates import checks
 from controller.domain.gates.checks import Check, Verdict
-from controller.domain.model import Breach
 from controller.domain.outputs import Summary
 from controller.domain.rerun import LeftOut
 from controller.domain.target import TargetState, is_unaccepted
 from protocol.ids import split_name
 from protocol.lifecycle import AttemptState
-from protocol.units import Instant
 
 WAITS: Final = {
     "pause": "the run is paused",
@@ -81,7 +74,7 @@ def run_view(record: RunRecord, blocks: Blocks = MappingProxyType({})) -> RunVie
 
 
 def not_taken(left_out: Sequence[LeftOut]) -> tuple[NotTakenView, ...]:
-    """Return as people see it who of an earlier run is left out."""
+    """Return as people see it who is left out of a run."""
     return tuple(NotTakenView(reason=one.reason.value, devices=one.devices, first=one.first) for one in left_out)
 
 
@@ -105,7 +98,7 @@ def _stage_view(record: RunRecord, index: int, blocked: Mapping[str, int]) -> St
         counters=_counters(tally),
         started=tally.started,
         failures=tally.blamed,
-        gate=_gate_view(record, index),
+        gate=gate_view(record, index),
         bricked=tally.bricked,
         outputs={name: _summary_view(summary) for name, summary in at_work.outputs.items()},
         max_in_flight=stage.pace.max_in_flight,
@@ -114,27 +107,11 @@ def _stage_view(record: RunRecord, index: int, blocked: Mapping[str, int]) -> St
         checks=tuple(_check_view(record, index, check) for check in stage.gate.checks),
         paced_until=None if at_work.paced_until is None else record.run.clock.wall(at_work.paced_until),
         blocked=blocked,
-        opened_at=_wall(record, at_work.opened_at),
-        ended_at=_wall(record, at_work.ended_at),
+        opened_at=record.wall(at_work.opened_at),
+        ended_at=record.wall(at_work.ended_at),
         approvals=tuple(ApprovalView(by=one.by, at=one.at, reason=one.reason) for one in at_work.approvals),
         approvals_missing=approval.missing(record.plan, record.run, index),
         left_out=not_taken(at_work.left_out),
-    )
-
-
-def _gate_view(record: RunRecord, index: int) -> GateView:
-    stage, at_work = record.plan.pipeline.stages[index], record.run.stages[index]
-    reading = judgement.read(record.plan.pipeline, index, at_work.tally)
-    return GateView(
-        said=str(reading),
-        exposed=reading.exposed,
-        failed=reading.failed,
-        stops_on=reading.stops_on,
-        is_breached=judgement.is_breached(record.plan.pipeline, index, at_work.tally, accepted=at_work.accepted),
-        on_breach=stage.gate.on_breach.value,
-        accepted=at_work.accepted,
-        evidence=None if reading.evidence is None else EvidenceView(**msgspec.structs.asdict(reading.evidence)),
-        breach=None if at_work.breach is None else _breach_view(record, at_work.breach),
     )
 
 
@@ -149,15 +126,9 @@ def _check_view(record: RunRecord, index: int, check: Check) -> CheckView:
         said=checks.said(check, at),
         oks=0 if at is None else at.oks,
         failures=0 if at is None else at.failures,
-        last_at=None if at is None else _wall(record, at.last_at),
+        last_at=None if at is None else record.wall(at.last_at),
         dry_run=check.dry_run,
     )
-
-
-def _breach_view(record: RunRecord, breach: Breach) -> BreachView:
-    at = _wall(record, breach.at)
-    assert at is not None
-    return BreachView(at=at, failed=breach.failed, exposed=breach.exposed, said=breach.evidence)
 
 
 def _summary_view(summary: Summary) -> SummaryView:
@@ -166,15 +137,6 @@ def _summary_view(summary: Summary) -> SummaryView:
 
 def _counters(tally: Tally) -> Counters:
     return Counters(**{state.value: getattr(tally, state.value) for state in TargetState})
-
-
-def _wall(record: RunRecord, run_time: int | None) -> Instant | None:
-    """Return a moment of a run's own time as wall time; pauses since then shift it by their length."""
-    if run_time is None:
-        return None
-    clock: RunClock = record.run.clock
-    anchor = clock.since if clock.since is not None else record.created_at
-    return Instant(anchor + run_time - clock.base)
 
 
 def target_view(controller: Controller, record: RunRecord, row: TargetRecord) -> TargetView:
@@ -200,6 +162,7 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         updated_at=row.updated_at,
         previous=row.previous or "",
         wanted=row.wanted or "",
+        model=row.model or "",
     )
 
 

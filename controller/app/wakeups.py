@@ -125,7 +125,7 @@ def _due(advance: Advance, run_id: int, known: Mapping[int, Event]) -> dict[int,
     for row in advance.tx.targets.due(run_id, now, limit=BATCH_MAX):
         end = _judged(advance, record, row, now)
         changed.append(msgspec.structs.replace(row, target=end, updated_at=advance.at))
-        deltas[row.stage].append(targets.delta(row.target, end))
+        deltas[row.stage].append(row.delta(end))
         if row.target.state is TargetState.IN_PROGRESS:
             (longer if end.state is TargetState.IN_PROGRESS else ended).append(row)
     if may_admit(record):

@@ -96,6 +96,7 @@ def _of_run(controller: Controller, tx: Transaction, record: RunRecord, device: 
         run=record.run,
         part=None if row is None else row.target,
         stage=0 if row is None else row.stage,
+        model=None if row is None else row.model,
         refusal=None if row is None else _refusal(controller, tx, record, row),
         rival=_rival(tx, record, row),
         last_heard_at=_last_heard_at(controller, record, row),

@@ -10,10 +10,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from controller.app.views import CheckView, Counters, RunView, StageView
+from controller.app.views import CheckView, Counters, GateView, RunView, StageView
 from controller.cli.pulse import Pulse, total_of
 from controller.cli.reasons import told_reasons
 from controller.documents.units import render_span
+from controller.domain.quarantine import said
 from protocol.units import HOUR, MINUTE, SECOND
 
 BAR_WIDTH: Final = 32
@@ -149,7 +150,8 @@ def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
 def _gate_line(stage: StageView) -> list[Text]:
     gate = stage.gate
     style = "bold red" if gate.is_breached else "yellow" if gate.failed else "bright_black"
-    lines = [Text(f"gate: {gate.said}", style)]
+    lines = [Text(f"gate: {gate.said}", style), *_model_lines(gate)]
+    lines += [Text(f"{rule.name}, on trial, {rule.said}", "bright_black") for rule in gate.dry_runs if rule.breach]
     lines += [Text(f"ramp: {stage.ramp}", "bright_black")] if stage.ramp else []
     return [*lines, *map(_check_line, stage.checks)]
 
@@ -158,6 +160,20 @@ def _check_line(check: CheckView) -> Text:
     style = {"fail": "bold red", "no_data": "yellow", "pass": "green"}.get(check.verdict, "bright_black")
     trial = " (dry run)" if check.dry_run else ""
     return Text(f"{check.said}{trial}", style)
+
+
+def _model_lines(gate: GateView) -> list[Text]:
+    """Say which models are quarantined and why, and which is next."""
+    lines = [
+        Text(f"{said(one.model)} is quarantined: {one.breach.said}", "bold red")
+        for one in gate.models
+        if one.breach is not None
+    ]
+    closest = next((one for one in gate.models if one.model == gate.closest), None)
+    if closest is not None:
+        text = f"closest: {said(closest.model)}, {closest.failed} of {closest.exposed} started failed"
+        lines.append(Text(f"{text}; stops on failure {closest.stops_on}", "yellow"))
+    return lines
 
 
 def bar(counters: Counters, width: int = BAR_WIDTH) -> Text:

@@ -13,6 +13,7 @@ from controller.cli.reasons import OPERATOR
 
 BREACH: Final = "breach:"
 RAMP: Final = "ramp:"
+CHECK: Final = "check:"
 NO_DATA: Final = "no_data:"
 STOPPED: Final = "stop-everything"
 WITHDRAWN: Final = "withdrawn:"
@@ -34,11 +35,15 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "check_fail": "check {text} of stage {stage} fails: {evidence}",
     "check_no_data": "nobody answers check {text} of stage {stage}: {evidence}",
     "check_answered": "{by} answered a check of stage {stage}, {text}: {evidence}",
-    "left_out": "stage {stage} leaves out devices of the earlier run: {text}",
+    "quarantined": "{text} is quarantined: {evidence}; stage {stage} and the run go on without it",
+    "left_out": "stage {stage} leaves out: {text}",
+    "dry_run": "rule {text}, on trial in stage {stage}, would have stopped it: {evidence}",
+    "dry_run_ended": "stage {stage}: {text}",
 }
 _OF_RUNS: Final[Mapping[str, str]] = {
     "started": "{by} started the run",
     "resumed": "{by} let the run go on: {text}",
+    "readmitted": "{by} readmitted {text}",
     "frozen": "the run stands in freeze {text}",
     "thawed": "the freeze is over: the run goes on",
     "terminating": "{by} ended the run: {text}",
@@ -77,6 +82,8 @@ def _paused(data: Mapping[str, Any]) -> str:
         return f"the gate of stage {text.removeprefix(BREACH)} was breached{evidence}; the run is paused"
     if text.startswith(RAMP):
         return f"the ramp of stage {text.removeprefix(RAMP)} has nothing left to risk{evidence}; the run is paused"
+    if text.startswith(CHECK):
+        return f"check {text.removeprefix(CHECK)} failed{evidence}; the run is paused"
     if text.startswith(NO_DATA):
         return f"nobody answers check {text.removeprefix(NO_DATA)}{evidence}; the run is paused"
     if text.startswith(WITHDRAWN):

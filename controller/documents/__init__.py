@@ -10,6 +10,7 @@ stages[0].need | 3:22: unknown field; did you mean 'needs'?
 
 from controller.app.errors import InvalidDefinition
 from controller.documents.difference import Difference, as_text, difference, in_one_line
+from controller.documents.gates import load_gate
 from controller.documents.job_models import JobTriggerPart
 from controller.documents.load import BYTES_MAX, Definition, Job, Kind, load, load_one
 from controller.documents.render import render, to_document, trigger_document
@@ -29,6 +30,7 @@ __all__ = [
     "in_one_line",
     "json_schema",
     "load",
+    "load_gate",
     "load_one",
     "render",
     "resolve",

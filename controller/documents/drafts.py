@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from controller.documents.models import PARAMETERS_MAX, ParameterPart
+from controller.documents.parameter_models import PARAMETERS_MAX, ParameterPart
 from controller.documents.source import Path
 from controller.documents.values import stand_in
 from controller.domain.parameters import Parameter, Value

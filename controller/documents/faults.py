@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from controller.documents.source import Path, Value
 from controller.domain.hints import SHOWN_LENGTH_MAX, did_you_mean
-from controller.domain.pipeline import Fault
+from controller.domain.validation import Fault
 
 _MESSAGES: Final[Mapping[str, str]] = {
     "int_type": "expected a whole number, found {found}",

@@ -8,7 +8,7 @@ from controller.app import schedules
 from controller.app.errors import InvalidRequest
 from controller.app.schedules import CRON_LENGTH_MAX
 from controller.documents.fields import Name, Text, Word
-from controller.documents.models import (
+from controller.documents.parameter_models import (
     PARAMETERS_MAX,
     VARIABLES_MAX,
     Environment,

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from controller.app.errors import InvalidDefinition
 from controller.documents import drafts, faults, skeleton, source, templates
 from controller.documents.job_models import JobFile
-from controller.documents.models import PipelineFile
+from controller.documents.pipeline_models import PipelineFile
 from controller.documents.source import BYTES_MAX, FAULTS_MAX, Value
 from controller.domain.hints import did_you_mean
 from controller.domain.parameters import Value as ParameterValue
-from controller.domain.pipeline import Fault, Operation, Pipeline, validate
+from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.trigger import JobTrigger
+from controller.domain.validation import Fault, validate
 
 __all__ = ["BYTES_MAX", "Definition", "Job", "Kind", "load", "load_one"]
 

@@ -1,4 +1,7 @@
-"""What all parts of a file share."""
+"""What all parts of pipeline and job files share, and how one becomes the domain's own data.
+
+Defaults are the domain's; a field's name differs from the domain's only where people write a unit (``10m``).
+"""
 
 from typing import ClassVar, TypeVar
 

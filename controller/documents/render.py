@@ -10,7 +10,17 @@ from controller.documents.checks import check_document
 from controller.documents.load import Definition, Job
 from controller.documents.templates import escaped
 from controller.documents.units import render_percent, render_span
-from controller.domain.pipeline import FailureLimit, Gate, Growth, Operation, PerSite, Pipeline, Sequential, Stage
+from controller.domain.pipeline import (
+    DryRun,
+    FailureLimit,
+    Gate,
+    Growth,
+    Operation,
+    PerSite,
+    Pipeline,
+    Sequential,
+    Stage,
+)
 from controller.domain.trigger import UTC, JobTrigger, OnRelease, OnSchedule
 from controller.domain.window import Window, clock
 
@@ -140,15 +150,12 @@ def _window(window: Window) -> dict[str, Any]:
     return days | {"from": clock(window.begin), "to": clock(window.end)}
 
 
-_LISTS: Mapping[str, Callable[[Any], dict[str, Any]]] = {"windows": _window, "checks": check_document}
-
-
 def _of_mapping(value: Any) -> Any:
     """Return what a mapping holds: text, or a parameter or an input without its defaults."""
     return _changed(value, type(value)()) if isinstance(value, msgspec.Struct) else msgspec.to_builtins(value)
 
 
-def _failures(gate: Gate) -> dict[str, Any]:
+def _failures(gate: Gate | DryRun) -> dict[str, Any]:
     """Return what a gate says of failures, where it differs from the default."""
     test, limit = gate.sequential, gate.failures
     if (test, limit) == (Sequential(), None):
@@ -160,3 +167,14 @@ def _failures(gate: Gate) -> dict[str, Any]:
         more_than = limit.count if limit.percent is None else render_percent(limit.percent)
         document |= {"more_than": more_than, **_changed(limit, FailureLimit(count=limit.count, percent=limit.percent))}
     return {"failures": document or "ignored"}
+
+
+def _rule(rule: DryRun) -> dict[str, Any]:
+    return {"name": rule.name, **_failures(rule)}
+
+
+_LISTS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "windows": _window,
+    "checks": check_document,
+    "dry_run": _rule,
+}

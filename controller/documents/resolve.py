@@ -8,15 +8,16 @@ from pydantic import ValidationError
 
 from controller.app.errors import InvalidDefinition, SecretsNotSealed
 from controller.documents import faults, templates
-from controller.documents.models import PipelineFile
 from controller.documents.patterns import checker_of
+from controller.documents.pipeline_models import PipelineFile
 from controller.documents.source import FAULTS_MAX, Mark, Value
 from controller.documents.units import shown
 from controller.documents.values import stand_in, typed
 from controller.domain.hints import did_you_mean
 from controller.domain.parameters import Given, Need
 from controller.domain.parameters import Value as ParameterValue
-from controller.domain.pipeline import Fault, Operation, Pipeline, Resolved, Stage, validate
+from controller.domain.pipeline import Operation, Pipeline, Resolved, Stage
+from controller.domain.validation import Fault, validate
 
 SENT_BYTES_MAX: Final = 8_000
 """What environment and installer parameters may take, as JSON. They travel in a signed command of at most

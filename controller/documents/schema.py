@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from controller.documents.job_models import JobFile
 from controller.documents.load import Kind
-from controller.documents.models import PipelineFile, StagePart, TriggerPart
+from controller.documents.pipeline_models import PipelineFile
+from controller.documents.stage_models import StagePart, TriggerPart
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

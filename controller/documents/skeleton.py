@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from controller.documents.models import DEVICES_MAX, GROUPS_MAX, NEEDS_MAX
+from controller.documents.stage_models import DEVICES_MAX, GROUPS_MAX, NEEDS_MAX
 from controller.domain.pipeline import STAGES_MAX, Pipeline, Stage, Targets
 from protocol.ids import DeviceId, StageName
 

@@ -21,7 +21,7 @@ import yaml
 from yaml import events
 
 from controller.app.errors import InvalidDefinition
-from controller.domain.pipeline import Fault
+from controller.domain.validation import Fault
 
 BYTES_MAX: Final = 1_000_000
 ALIASES_MAX: Final = 64

@@ -5,6 +5,7 @@ to the stage and the run is for `controller.domain.settle`.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import msgspec
 
@@ -15,8 +16,15 @@ from controller.domain.pipeline import Stage
 from controller.domain.states import StageState
 from protocol.ids import StageName
 
-NO_DATA = "no_data:"
+FAILURE: Final = "check:"
+"""What the pause reason of a check begins with that has failed."""
+NO_DATA: Final = "no_data:"
 """What the pause reason of a check begins with that nobody answers."""
+
+
+def failure_of(stage: StageName, check: str) -> str:
+    """Return the pause reason of a check that has failed."""
+    return f"{FAILURE}{stage}/{check}"
 
 
 def no_data_of(stage: StageName, check: str) -> str:
@@ -82,6 +90,12 @@ def with_told(at_work: StageRun, name: str, verdict: Verdict) -> Mapping[str, Ch
     """Return the checks of a stage with a verdict of one that is told now."""
     told = None if verdict is Verdict.WAIT else verdict
     return with_check(at_work, name, msgspec.structs.replace(at_work.checks[name], told=told))
+
+
+def holds_of(stage: Stage) -> Iterator[str]:
+    """Yield every pause reason that checks of a stage may have."""
+    for check in stage.gate.checks:
+        yield from (failure_of(stage.name, check.name), no_data_of(stage.name, check.name))
 
 
 def find(stage: Stage, name: str) -> Check | None:

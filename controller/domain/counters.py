@@ -6,14 +6,17 @@ from typing import assert_never
 import msgspec
 
 from controller.domain.pipeline import Denominator
-from controller.domain.target import Delta, TargetState
+from controller.domain.target import Delta
 
 
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage in numbers. The last five are no states: they say what became of devices, whatever state they are in now.
+class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A stage in numbers, or the devices of one model in it.
+
+    The last seven are no states: they say what became of devices, whatever state they are in now.
 
     `started` is without those that no share counts. `exposed` are all that ever began and did not turn the work down,
-    and `resolved` are those of them of which it is known how it went. `blamed` and `exposed` only ever grow.
+    `resolved` are those of them of which it is known how it went, `spared` those of the latter that ended without a
+    word on the build, and `waiting` those that are queued for another attempt. `blamed` only ever grows.
     """
 
     queued: int = 0
@@ -27,6 +30,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     exposed: int = 0
     resolved: int = 0
+    spared: int = 0
+    waiting: int = 0
     blamed: int = 0
     bricked: int = 0
 
@@ -38,7 +43,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def targets(self) -> int:
         """The stage's devices, whatever became of them."""
-        return sum(getattr(self, state.value) for state in TargetState)
+        ended = self.succeeded + self.failed + self.rejected + self.timed_out + self.cancelled + self.removed
+        return self.queued + self.in_progress + ended
 
     @property
     def is_settled(self) -> bool:
@@ -65,6 +71,20 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
                 assert_never(denominator)
 
 
+def without(tally: Tally, others: Iterable[Tally]) -> Tally:
+    """Return the numbers of a stage without some of its devices.
+
+    >>> without(Tally(queued=5, succeeded=9, exposed=9), [Tally(queued=2, succeeded=1, exposed=1), Tally(queued=1)])
+    Tally(queued=2, in_progress=0, succeeded=8, ...)
+    """
+    counts = msgspec.structs.asdict(tally)
+    for other in others:
+        for name, count in msgspec.structs.asdict(other).items():
+            counts[name] -= count
+    assert all(count >= 0 for count in counts.values()), f"more devices are taken out than there are: {counts}"
+    return Tally(**counts)
+
+
 def folded(tally: Tally, deltas: Iterable[Delta]) -> Tally:
     """Return *tally* after the changes of any number of devices.
 
@@ -79,6 +99,8 @@ def folded(tally: Tally, deltas: Iterable[Delta]) -> Tally:
         counts["started"] += delta.started
         counts["exposed"] += delta.exposed
         counts["resolved"] += delta.resolved
+        counts["spared"] += delta.spared
+        counts["waiting"] += delta.waiting
         counts["blamed"] += delta.blamed
         counts["bricked"] += delta.bricked
     assert all(count >= 0 for count in counts.values()), f"a counter fell below zero: {counts}"

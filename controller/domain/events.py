@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from controller.domain import freeze
+from controller.domain.course import Moment
 from controller.domain.gates.checks import Answer
 from controller.domain.rerun import LeftOut
 from controller.domain.target import Delta
@@ -21,20 +22,23 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     """The membership of a stage was fixed: that many devices, all queued.
 
-    Of an earlier run's devices, some may be `left_out`.
+    Of devices of quarantined models and of an earlier run, some may be `left_out`. `models` says how many there are of
+    each model.
     """
 
     at: Instant
     stage: int
     targets: int
+    models: Mapping[str, int] = {}
     left_out: tuple[LeftOut, ...] = ()
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):
-    """Stages that include new devices took some in: how many by stage, all queued."""
+    """Stages that include new devices took some in: how many by stage, all queued, and how many of each model."""
 
     at: Instant
     counts: Mapping[int, int]
+    models: Mapping[int, Mapping[str, int]] = {}
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +72,15 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Instant
     reason: str = ""
+    by: str = ""
+
+
+class Readmitted(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator lets the devices of a quarantined model begin again, and accepts the failures counted so far."""
+
+    at: Instant
+    model: str
+    reason: str
     by: str = ""
 
 
@@ -157,7 +170,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int
 
 
-Order = Paused | Resumed | Lifted | Terminated | RollbackAsked | Approved | Promoted | Skipped
+Order = Paused | Resumed | Readmitted | Lifted | Terminated | RollbackAsked | Approved | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
 Event = Started | Frozen | Joined | Folded | Issued | Order | Answered | CalendarChanged | Woken | Recovered
@@ -187,6 +200,13 @@ class Expire(msgspec.Struct, frozen=True, kw_only=True):
     """End the queued devices of a stage, which have waited for too long; those at work go on."""
 
     stage: int
+
+
+class CallOff(msgspec.Struct, frozen=True, kw_only=True):
+    """End the queued devices of a quarantined model in a stage; call back what its devices have not accepted."""
+
+    stage: int
+    model: str
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,6 +243,13 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str = ""
 
 
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep what the gate of a stage has just seen, so that the run can be judged again by another gate."""
+
+    stage: int
+    moment: Moment
+
+
 class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """The run has ended; the job is free."""
 
@@ -231,4 +258,7 @@ class RollBack(msgspec.Struct, frozen=True, kw_only=True):
     """Begin the run that takes back the devices of this one, which has ended, before anything else of its job."""
 
 
-Effect = Freeze | Release | Cancel | Expire | Hold | Go | Suspend | Continue | Ask | Note | Conclude | RollBack
+Ending = Cancel | Expire | CallOff
+"""What ends devices of a stage."""
+
+Effect = Freeze | Release | Ending | Hold | Go | Suspend | Continue | Ask | Note | Keep | Conclude | RollBack

@@ -41,6 +41,17 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str
 
 
+class ModelRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The devices of one model in a stage. It is quarantined while there is a `breach` of its test.
+
+    `accepted` is the k over which a person has gone on, by resuming the run or by readmitting the model.
+    """
+
+    tally: Tally = Tally()
+    accepted: int = 0
+    breach: Breach | None = None
+
+
 class RampRun(msgspec.Struct, frozen=True, kw_only=True):
     """A ramp at work: in round `round` that many commands are `left`, which is over since `done_at`.
 
@@ -63,9 +74,11 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     `is_frozen` once its membership is fixed; `is_recalled` once its devices were called back; `is_cut` while more
     devices may be ready than the last transaction released; before `paced_until` its rate lets nobody go, and it is
     None where that is over; `skipped` is why an operator passes it over; `accepted` is the k that an operator resumed
-    over, `breach` the newest breach of the gate. `ramp` is where its ramp stands, `checks` where those stand that
-    were asked, by name; `is_soaked` once its soak is over while a check has not passed. `frozen_ms` is that of the run
-    when the stage opened. `left_out` are devices of an earlier run that this stage did not take.
+    over, `breach` the newest breach of the gate, and `dry_runs` the first one of each rule on trial. `ramp` is where
+    its ramp stands, `checks` where those stand that were asked, by name; `is_soaked` once its soak is over while a
+    check has not passed. `frozen_ms` is that of the run when the stage opened. `left_out` are devices of quarantined
+    models, or of an earlier run, that this stage did not take. `models` are its devices by model, none where that is
+    not known; see `controller.domain.quarantine`.
     """
 
     state: StageState = StageState.BLOCKED
@@ -81,8 +94,10 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     skipped: str = ""
     accepted: int = 0
     breach: Breach | None = None
+    dry_runs: Mapping[str, Breach] = {}
     ramp: RampRun | None = None
     checks: Mapping[str, CheckRun] = {}
+    models: Mapping[str, ModelRun] = {}
     left_out: tuple[LeftOut, ...] = ()
     met_at: int | None = None
     opened_at: int | None = None

@@ -34,7 +34,7 @@ def summed(summaries: Mapping[str, Summary], told: Iterable[Outputs], names: Col
     for outputs in told:
         for name, value in outputs.items():
             if name in names and not isinstance(value, str):
-                changed[name] = _with(changed.get(name), value)
+                changed[name] = _with(changed.get(name), float(value))
     return changed
 
 

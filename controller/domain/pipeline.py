@@ -1,10 +1,10 @@
 """Definitions: what an operator writes, immutable once a run has taken its snapshot.
 
 All spans are in milliseconds. A definition that reaches this module has been parsed by `controller.documents`;
-what it means as a whole is judged by `validate`, which collects every fault with its place.
+what it means as a whole is judged by `controller.domain.validation`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -12,13 +12,9 @@ import msgspec
 from msgspec import Meta
 
 from controller.domain import condition as conditions
-from controller.domain import graph, query
-from controller.domain.gates.checks import CHECKS_MAX, Check
-from controller.domain.gates.spending import Overspent, shares
-from controller.domain.group import parse_path
+from controller.domain.gates.checks import Check
 from controller.domain.parameters import Input, Parameter, Value
 from controller.domain.window import Window
-from protocol.errors import InvalidName
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
 
@@ -28,6 +24,8 @@ APPROVALS_MAX: Final = 16
 PRIORITY_MAX: Final = 1_000
 """The highest priority of a job; the lowest is as far below 0."""
 NAMES_SHOWN_MAX: Final = 12
+DRY_RUNS_MAX: Final = 8
+"""The most rules that one gate may have on trial."""
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Alpha = Annotated[float, Meta(ge=0.0001, le=50)]
 """A probability of being wrong, in percent."""
@@ -47,6 +45,13 @@ class OnBreach(StrEnum):
     PAUSE = "pause"
     FAIL = "fail"
     ALERT = "alert"
+
+
+class OnModel(StrEnum):
+    """What it means that devices of one model fail too often: the model is kept out of the run, or nothing."""
+
+    QUARANTINE = "quarantine"
+    IGNORED = "ignored"
 
 
 class OnFailure(StrEnum):
@@ -150,6 +155,14 @@ class FailureLimit(msgspec.Struct, frozen=True, kw_only=True):
     min_sample: Positive = 1
 
 
+class DryRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule of failures on trial, which is judged beside the gate and never acts; see `controller.domain.dry_runs`."""
+
+    name: str
+    sequential: Sequential | None = Sequential()
+    failures: FailureLimit | None = None
+
+
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """When a stage passes, and when it must stop.
 
@@ -157,7 +170,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     queued, or, with `straggler_after_ms`, once that share is reached and that long has passed since the stage
     opened. Then the stage soaks for `soak_ms`, in which failures still count. It must stop as soon as its `sequential`
     test or its limit of `failures` is breached, or one of its `checks` fails, whichever is first. It passes only when
-    all checks do.
+    all checks do. Where devices of several models belong to it, each model has a test of its own, too, unless `models`
+    are ignored (`controller.domain.quarantine`). The rules of `dry_run` only tell when they would have stopped it.
     """
 
     success_percent: Percent = 90.0
@@ -167,6 +181,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     failures: FailureLimit | None = None
     on_breach: OnBreach = OnBreach.FAIL
     checks: tuple[Check, ...] = ()
+    models: OnModel = OnModel.QUARANTINE
+    dry_run: tuple[DryRun, ...] = ()
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,129 +287,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str]
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing wrong with a definition: its place (``stages[2].needs[0]``) and what was expected."""
-
-    place: str
-    message: str
-
-
 def outputs_asked(pipeline: Pipeline, stage: StageName) -> frozenset[str]:
     """Return the names of the outputs of *stage* that conditions of other stages ask for."""
     asked = [conditions.outputs_of(conditions.parse(other.when)) for other in pipeline.stages if other.when]
     return frozenset(name for outputs in asked for of, name in outputs if of == stage)
-
-
-def validate(pipeline: Pipeline) -> tuple[Fault, ...]:
-    """Return every fault of a definition, in the order of their places; none means that it may run."""
-    return tuple(_faults(pipeline))
-
-
-def _faults(pipeline: Pipeline) -> Iterator[Fault]:
-    if not 1 <= len(pipeline.stages) <= STAGES_MAX:
-        yield Fault(place="stages", message=f"{len(pipeline.stages)} stages: expected 1 to {STAGES_MAX}")
-    seen: set[StageName] = set()
-    for index, stage in enumerate(pipeline.stages):
-        if stage.name in seen:
-            yield Fault(place=f"stages[{index}].name", message=f"stage {stage.name!r} is defined twice")
-        seen.add(stage.name)
-    for index, stage in enumerate(pipeline.stages):
-        yield from _stage_faults(f"stages[{index}]", stage, seen)
-    needs: dict[StageName, tuple[StageName, ...]] = {}
-    for stage in pipeline.stages:
-        needs[stage.name] = (*needs.get(stage.name, ()), *stage.needs)
-    yield from _gate_faults("rollback.gate", pipeline.rollback.gate)
-    yield from _alpha_faults(pipeline)
-    if cycle := graph.find_cycle(needs):
-        yield Fault(place="stages", message=f"stages need each other in a circle: {' → '.join(cycle)}")
-
-
-def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[Fault]:
-    for index, need in enumerate(stage.needs):
-        if need not in names:
-            message = f"no stage is named {need!r}; there are {_some(names)}"
-            yield Fault(place=f"{place}.needs[{index}]", message=message)
-    if stage.approvals and stage.trigger is not Trigger.MANUAL:
-        message = f"{stage.approvals} approvals of a stage that nobody promotes: expected the type 'manual'"
-        yield Fault(place=f"{place}.trigger.approvals", message=message)
-    yield from _when_faults(f"{place}.when", stage)
-    yield from _gate_faults(f"{place}.gate", stage.gate)
-    yield from _ramp_faults(place, stage)
-    yield from _target_faults(f"{place}.targets", stage.targets)
-    rate = stage.pace.per_minute
-    if isinstance(rate, Growth) and rate.start > rate.max:
-        message = f"expected no more than max, {rate.max}, found {rate.start}"
-        yield Fault(place=f"{place}.pace.per_minute.start", message=message)
-    yield from _query_faults(f"{place}.preconditions", stage.preconditions)
-    for index, window in enumerate(stage.windows):
-        if window.begin == window.end:
-            message = "begins when it ends: expected such as 22:00 to 04:00, or 00:00 to 24:00"
-            yield Fault(place=f"{place}.windows[{index}]", message=message)
-
-
-def _gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
-    limit = gate.failures
-    if limit is not None and (limit.count is None) == (limit.percent is None):
-        yield Fault(place=f"{place}.failures", message="expected exactly one of 'count' and 'percent'")
-    if len(gate.checks) > CHECKS_MAX:
-        yield Fault(place=f"{place}.checks", message=f"{len(gate.checks)} checks: expected at most {CHECKS_MAX}")
-    names = [check.name for check in gate.checks]
-    for index, check in enumerate(gate.checks):
-        if check.name in names[:index]:
-            yield Fault(place=f"{place}.checks[{index}].name", message=f"check {check.name!r} is defined twice")
-
-
-def _ramp_faults(place: str, stage: Stage) -> Iterator[Fault]:
-    if stage.pace.ramp is not None and stage.gate.sequential is None:
-        message = "expected a gate that says what share of failures is tolerated, as failures: {above: 2%}"
-        yield Fault(place=f"{place}.pace.ramp", message=message)
-
-
-def _alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:
-    """Yield that the tests of the stages may be wrong more often than the pipeline allows them together."""
-    tests = [stage.gate.sequential for stage in pipeline.stages if stage.gate.sequential is not None]
-    try:
-        shares(pipeline.alpha_percent / 100, [test.alpha_percent and test.alpha_percent / 100 for test in tests])
-    except Overspent as fault:
-        yield Fault(place="alpha", message=f"the gates of the stages name {fault}")
-
-
-def _target_faults(place: str, targets: Targets) -> Iterator[Fault]:
-    yield from _query_faults(f"{place}.query", targets.query)
-    for index, group in enumerate(targets.groups):
-        try:
-            parse_path(group)
-        except InvalidName as error:
-            yield Fault(place=f"{place}.groups[{index}]", message=str(error))
-    listed = set(targets.devices)
-    for index, device in enumerate(targets.exclude):
-        if device in listed:
-            message = f"device {device!r} is both listed and excluded"
-            yield Fault(place=f"{place}.exclude[{index}]", message=message)
-
-
-def _query_faults(place: str, text: str) -> Iterator[Fault]:
-    if text:
-        try:
-            query.parse(text)
-        except query.InvalidQuery as error:
-            yield Fault(place=place, message=f"query {error}")
-
-
-def _when_faults(place: str, stage: Stage) -> Iterator[Fault]:
-    """Yield what is wrong with a condition; it may ask about stages that have their verdict when it is judged."""
-    if not stage.when:
-        return
-    try:
-        asked = conditions.stages_of(conditions.parse(stage.when))
-    except conditions.ConditionFault as fault:
-        yield Fault(place=place, message=str(fault))
-        return
-    for name in asked:
-        if name not in stage.needs:
-            yield Fault(place=place, message=f"asks about {name!r}, which is none of the stage's needs")
-
-
-def _some(names: Iterable[StageName]) -> str:
-    first = sorted(names)[:NAMES_SHOWN_MAX]
-    return ", ".join(first)

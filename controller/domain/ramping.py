@@ -2,12 +2,14 @@
 
 What a round may hold is said by `controller.domain.gates.ramp`. A round is over once all its commands were given, no
 device of the stage is at work, and the ramp's soak has gone by since. A device of which it is not known how it went
-counts as failed by then. Every attempt costs one, retries too, so that never more devices begin than a round allows.
+counts as failed by then; one that ended without a word on the build, such as one that could not download it, proves
+nothing and counts neither way. Every attempt costs one, retries too, so that never more devices begin than a round
+allows.
 """
 
 import msgspec
 
-from controller.domain.gates.ramp import budget_of, next_batch
+from controller.domain.gates.ramp import next_batch, risk_of
 from controller.domain.model import RampRun, StageRun
 from controller.domain.pipeline import Ramp, Stage
 
@@ -17,7 +19,7 @@ def begun(stage: Stage, *, targets: int) -> RampRun | None:
     ramp = stage.pace.ramp
     if ramp is None:
         return None
-    risk = budget_of(targets) if ramp.risk is None else ramp.risk
+    risk = risk_of(targets) if ramp.risk is None else ramp.risk
     return RampRun(round=1, left=_batch(stage, ramp, exposed=0, failed=0, left=targets, risk=risk), risk=risk)
 
 
@@ -60,7 +62,10 @@ def next_round(stage: Stage, at_work: StageRun) -> RampRun | None:
 
 
 def accepted(stage: Stage, at_work: StageRun) -> RampRun | None:
-    """Return the ramp that a person lets go on: it begins anew, with a risk as large as before."""
+    """Return the ramp that a person lets go on: it begins anew, with a risk as large as before.
+
+    What has become of devices is accepted. Those that wait for another attempt belong to the ramp that begins.
+    """
     at, ramp = at_work.ramp, stage.pace.ramp
     if at is None or ramp is None:
         return None
@@ -70,8 +75,8 @@ def accepted(stage: Stage, at_work: StageRun) -> RampRun | None:
         round=1,
         left=_batch(stage, ramp, exposed=0, failed=0, left=tally.queued, risk=at.risk),
         done_at=None,
-        accepted_exposed=tally.exposed,
-        accepted_failed=tally.blamed + tally.unresolved,
+        accepted_exposed=tally.exposed - tally.spared - tally.waiting,
+        accepted_failed=tally.blamed + tally.unresolved - tally.waiting,
     )
 
 
@@ -94,7 +99,7 @@ def said(stage: Stage, at_work: StageRun) -> str:
 def _since(at: RampRun, at_work: StageRun) -> tuple[int, int]:
     """Return how many devices have begun, and how many of them count as failed, since the ramp began."""
     tally = at_work.tally
-    exposed = tally.exposed - at.accepted_exposed
+    exposed = tally.exposed - tally.spared - at.accepted_exposed
     return exposed, min(exposed, max(0, tally.blamed + tally.unresolved - at.accepted_failed))
 
 
@@ -104,7 +109,7 @@ def _batch(stage: Stage, ramp: Ramp, *, exposed: int, failed: int, left: int, ri
         exposed,
         failed,
         left=left,
-        budget=risk,
+        risk=risk,
         above=stage.gate.sequential.above / 100,
         delta=ramp.delta_percent / 100,
         rounds=ramp.rounds,

@@ -56,7 +56,7 @@ class RollbackOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unfit(StrEnum):
-    """Why a device of the earlier run is left out: the first that holds, in this order."""
+    """Why a device of the earlier run is left out, or of any run whose model is quarantined: the first that holds."""
 
     BLOCKED = "blocked"
     BROKEN = "broken"
@@ -64,6 +64,7 @@ class Unfit(StrEnum):
     NOT_PUBLISHED = "not_published"
     UNCHANGED = "unchanged"
     BELOW_FLOOR = "below_floor"
+    QUARANTINED = "quarantined"
 
 
 HOPELESS: Final = frozenset({Unfit.NO_PREVIOUS, Unfit.NOT_PUBLISHED, Unfit.BELOW_FLOOR})
@@ -76,6 +77,7 @@ _WORDS: Final[Mapping[Unfit, str]] = {
     Unfit.NOT_PUBLISHED: "had a version that is not to be had any more",
     Unfit.UNCHANGED: "on that version already",
     Unfit.BELOW_FLOOR: "may not go below its floor",
+    Unfit.QUARANTINED: "of a quarantined model",
 }
 
 

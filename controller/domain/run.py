@@ -11,7 +11,8 @@ The rules this module and `controller.domain.settle` keep:
 5. Whatever pauses or stops a run raises its epoch, which fences commands that are on their way.
 6. A release that was cut short is due again at once, because the state says so: it goes on after any restart.
 7. In a freeze nothing begins (`controller.domain.freeze`).
-8. A stage with a rate keeps it by what is stored of it (`controller.domain.pace`), whatever happened in between.
+8. Nothing of a quarantined model begins (`controller.domain.quarantine`).
+9. A stage with a rate keeps it by what is stored of it (`controller.domain.pace`), whatever happened in between.
 """
 
 from collections.abc import Iterator
@@ -19,12 +20,13 @@ from typing import assert_never
 
 import msgspec
 
-from controller.domain import approval, checking, pace, ramping
+from controller.domain import approval, checking, pace, quarantine, ramping
 from controller.domain.counters import Tally, folded
 from controller.domain.events import (
     Answered,
     Approved,
     CalendarChanged,
+    CallOff,
     Effect,
     Event,
     Folded,
@@ -37,6 +39,7 @@ from controller.domain.events import (
     Order,
     Paused,
     Promoted,
+    Readmitted,
     Recovered,
     Resumed,
     RollbackAsked,
@@ -63,7 +66,7 @@ def step(plan: Plan, run: Run, event: Event) -> Outcome:
     if run.state.is_terminal and not isinstance(event, Folded | Issued):
         return run, ()
     changed, effects = _apply(plan, run, event)
-    settled, more = settle(plan, changed, event.at)
+    settled, more = settle(plan, changed, event.at, before=run)
     return settled, (*effects, *more)
 
 
@@ -72,13 +75,14 @@ def next_deadline(plan: Plan, run: Run) -> Instant | None:
     if run.state is not RunState.RUNNING or run.is_paused:
         return None
     dues = [] if run.is_stopped or run.freeze else [plan.pipeline.timeout_ms + run.frozen_ms]
+    out = quarantine.barred(run)
     for stage, at_work in zip(plan.pipeline.stages, run.stages, strict=True):
         if at_work.state is StageState.SOAKING:
             assert at_work.soak_at is not None
             over_at = at_work.soak_at + stage.gate.soak_ms
             dues.append(over_at + (stage.timeouts.stage_ms if at_work.is_soaked else 0))
         elif run.freeze is None:
-            dues += _dues(stage, at_work, frozen_ms=run.frozen_ms - at_work.frozen_ms)
+            dues += _dues(stage, at_work, out, frozen_ms=run.frozen_ms - at_work.frozen_ms)
         dues += checking.dues(stage, at_work)
     return run.clock.wall(min(dues)) if dues else None
 
@@ -93,8 +97,9 @@ def next_freeze_change(run: Run, at: Instant) -> Instant | None:
     return next_change(run.freezes, at) if run.freeze == in_force(run.freezes, at) else at
 
 
-def _dues(stage: Stage, at_work: StageRun, *, frozen_ms: int) -> Iterator[int]:
+def _dues(stage: Stage, at_work: StageRun, out: quarantine.Barred, *, frozen_ms: int) -> Iterator[int]:
     """Yield when something of a stage is due; it has stood in freezes for *frozen_ms* since it opened."""
+    rest = quarantine.excepted(stage, at_work, out).rest(at_work.tally)
     if at_work.is_cut and room(stage, at_work):
         assert at_work.opened_at is not None
         yield at_work.opened_at
@@ -112,7 +117,7 @@ def _dues(stage: Stage, at_work: StageRun, *, frozen_ms: int) -> Iterator[int]:
             assert at_work.opened_at is not None
             yield at_work.opened_at + stage.timeouts.stage_ms + frozen_ms
             straggler = stage.gate.straggler_after_ms
-            if straggler is not None and judgement.is_success(stage.gate, at_work.tally):
+            if straggler is not None and judgement.is_success(stage.gate, rest):
                 yield at_work.opened_at + straggler + frozen_ms
         case StageState.PASSED if not at_work.is_recalled and not at_work.tally.is_settled:
             assert at_work.opened_at is not None
@@ -130,7 +135,7 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
         case Joined():
             return _join(run, event), ()
         case Folded():
-            return _fold(plan, run, event), ()
+            return _fold(plan, run, event), tuple(_not_again(run, event))
         case Issued():
             return _issue(plan, run, event), ()
         case Recovered():
@@ -151,6 +156,8 @@ def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
             return paused(run, order.reason, order.at, by=order.by)
         case Resumed():
             return _resume(plan, run, order)
+        case Readmitted():
+            return _readmit(run, order)
         case Lifted():
             return _lift(run, order)
         case Terminated():
@@ -181,14 +188,19 @@ def _freeze(plan: Plan, run: Run, event: Frozen) -> Outcome:
     tally = Tally(queued=event.targets)
     stage = plan.pipeline.stages[event.stage]
     ramp = ramping.begun(stage, targets=event.targets)
-    frozen = stage_changed(run, event.stage, is_frozen=True, tally=tally, ramp=ramp, left_out=event.left_out)
+    models = quarantine.begun(event.models, takes_new=stage.targets.include_new)
+    frozen = stage_changed(
+        run, event.stage, is_frozen=True, tally=tally, ramp=ramp, models=models, left_out=event.left_out
+    )
     return frozen, (Note(kind="left_out", stage=stage.name, text=said(event.left_out)),) if event.left_out else ()
 
 
 def _join(run: Run, event: Joined) -> Run:
     for index, count in event.counts.items():
         tally = run.stages[index].tally
-        run = stage_changed(run, index, tally=msgspec.structs.replace(tally, queued=tally.queued + count))
+        models = quarantine.joined(run.stages[index].models, event.models.get(index, {}))
+        tally = msgspec.structs.replace(tally, queued=tally.queued + count)
+        run = stage_changed(run, index, tally=tally, models=models)
     return run
 
 
@@ -205,7 +217,8 @@ def _issue(plan: Plan, run: Run, event: Issued) -> Run:
 
 def _fold(plan: Plan, run: Run, event: Folded | Issued) -> Run:
     for index, deltas in event.deltas.items():
-        run = stage_changed(run, index, tally=folded(run.stages[index].tally, deltas))
+        models = quarantine.counted(run.stages[index].models, deltas)
+        run = stage_changed(run, index, tally=folded(run.stages[index].tally, deltas), models=models)
         told = [delta.outputs for delta in deltas if delta.outputs]
         if told:
             names = outputs_asked(plan.pipeline, plan.pipeline.stages[index].name)
@@ -213,15 +226,32 @@ def _fold(plan: Plan, run: Run, event: Folded | Issued) -> Run:
     return run
 
 
+def _not_again(run: Run, event: Folded) -> Iterator[CallOff]:
+    """Yield whom a quarantine keeps from another attempt where the stage does not count their model by itself."""
+    out = quarantine.barred(run)
+    if out.stages:
+        for index, deltas in event.deltas.items():
+            for model in sorted(quarantine.returned(run.stages[index].models, deltas, out)):
+                yield CallOff(stage=index, model=model)
+
+
 def _resume(plan: Plan, run: Run, event: Resumed) -> Outcome:
     if run.state is not RunState.RUNNING or not run.is_paused:
         return run, ()
+    run = quarantine.accepted(run)
     for index, (stage, at_work) in enumerate(zip(plan.pipeline.stages, run.stages, strict=True)):
-        is_held = hold_of(stage.name) in run.pause_reasons
-        ramp = ramping.accepted(stage, at_work) if is_held else at_work.ramp
         asked_anew = checking.accepted(at_work, run.clock.run_time(event.at))
-        run = stage_changed(run, index, accepted=at_work.tally.blamed, ramp=ramp, checks=asked_anew)
+        run = stage_changed(run, index, checks=asked_anew)
+        if hold_of(stage.name) in run.pause_reasons:
+            run = stage_changed(run, index, ramp=ramping.accepted(stage, at_work))
     return _going(run, event.at, Note(kind="resumed", text=event.reason, by=event.by))
+
+
+def _readmit(run: Run, event: Readmitted) -> Outcome:
+    if run.state is not RunState.RUNNING or event.model not in quarantine.names(run):
+        return run, ()
+    note = Note(kind="readmitted", text=f"{quarantine.said(event.model)}: {event.reason}", by=event.by)
+    return quarantine.readmitted(run, event.model), (note,)
 
 
 def _answer(plan: Plan, run: Run, event: Answered) -> Outcome:
@@ -322,8 +352,8 @@ def _skip(plan: Plan, run: Run, event: Skipped) -> Outcome:
     name = plan.pipeline.stages[event.stage].name
     skipped = stage_changed(run, event.stage, skipped=event.reason)
     told: tuple[Effect, ...] = (Note(kind="skipping", stage=name, text=event.reason, by=event.by),)
-    unheard = [checking.no_data_of(name, check.name) for check in plan.pipeline.stages[event.stage].gate.checks]
-    for reason in (breach_of(name), hold_of(name), *unheard):
+    of_checks = checking.holds_of(plan.pipeline.stages[event.stage])
+    for reason in (breach_of(name), hold_of(name), *of_checks):
         skipped, effects = _lift(skipped, Lifted(at=event.at, reason=reason, by=event.by))
         told = (*told, *effects)
     return skipped, told

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Match, Route
 
 from controller.app.errors import ControllerError, EnvironmentFault, InvalidDefinition
-from controller.domain.pipeline import Fault
+from controller.domain.validation import Fault
 from protocol.errors import ProtocolError, UntrustedMessage
 
 MEDIA_TYPE: Final = "application/problem+json"

@@ -11,7 +11,8 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from controller.app.records import CommandRecord, CommandState, GivenCommand
 from controller.store.columns import Bulk, is_exactly, one_of
 from controller.store.tables import command, is_open, is_open_control, is_unsent
-from controller.store.targets import STAGE_SHIFT, STAGES
+from controller.store.target_statements import STAGES
+from controller.store.targets import STAGE_SHIFT
 from protocol.ids import Digest
 from protocol.messages import Op
 from protocol.units import Instant

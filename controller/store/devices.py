@@ -39,8 +39,11 @@ _HELLO: Final = (
     "is_broken",
     "last_seen_at",
 )
-_KEPT: Final = frozenset({"id", "labels", "seq", "is_blocked"})
-"""What a new enrolment does not touch. A blocked device stays blocked until an operator says otherwise."""
+_KEPT: Final = frozenset({"id", "labels", "seq", "incarnation", "hello_seq", "is_blocked"})
+"""What a new enrolment does not touch.
+
+A blocked device stays blocked until an operator says otherwise. Old hellos stay old: a device may keep its key.
+"""
 
 INSERT: Final = sa.insert(device)
 LAST_ID: Final = sa.select(sa.func.coalesce(sa.func.max(_d.id), 0))
@@ -59,7 +62,7 @@ COUNT_REMOVED: Final = (
 FIRST_REMOVED: Final = sa.insert(fleet)
 REMOVED_AT: Final = sa.select(_d.removed_at).where(_d.device == sa.bindparam("b_device"))
 CANDIDATES: Final = sa.select(*(_d[name] for name in Candidate.__struct_fields__)).where(~_d.is_blocked, ~_d.is_broken)
-_DESCRIBED: Final = ("model", "agent", "labels", "facts", "installed")
+_DESCRIBED: Final = ("agent", "labels", "facts", "installed")
 CANDIDATES_AMONG: Final = (
     CANDIDATES.add_columns(*(_d[name] for name in _DESCRIBED)).where(one_of(_d.id, "ids")).order_by(_d.id)
 )

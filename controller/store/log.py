@@ -6,10 +6,20 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from controller.app.records import AnswerRecord, AuditRecord, EventRecord, Record, ReportRecord, SecurityRecord
+from controller.app.records import (
+    AnswerRecord,
+    AuditRecord,
+    EventRecord,
+    MomentRecord,
+    Record,
+    ReportRecord,
+    SecurityRecord,
+)
 from controller.app.repositories import ReportKey
+from controller.domain.counters import Tally
+from controller.domain.course import Moment
 from controller.store.columns import Bulk
-from controller.store.tables import answer, audit, event, heartbeat, report, security_event
+from controller.store.tables import TALLY, answer, audit, event, heartbeat, moment, report, security_event
 from protocol.units import Instant
 
 HEARTBEAT_ID: Final = 1
@@ -34,6 +44,14 @@ EVENTS: Final = (
     .where(event.c.run_id == sa.bindparam("run_id"), event.c.id > _after)
     .order_by(event.c.id)
     .limit(_limit)
+)
+_OUT: Final = ("out_exposed", "out_blamed", "out_accepted", "share")
+_MOMENT: Final = ("run_id", "stage", "at", "run_at", "accepted", *_OUT, *TALLY)
+INSERT_MOMENTS: Final = Bulk.insert(moment, *_MOMENT)
+MOMENTS: Final = (
+    sa.select(*(moment.c[name] for name in _MOMENT[1:]))
+    .where(moment.c.run_id == sa.bindparam("run_id"))
+    .order_by(moment.c.id)
 )
 SECURITY: Final = (
     sa.select(security_event).where(security_event.c.id > _after).order_by(security_event.c.id).limit(_limit)
@@ -69,6 +87,12 @@ class SqlLog:
     def events(self, run_id: int, *, after: int, limit: int) -> list[EventRecord]:
         values = {"run_id": run_id, "after": after, "limit": limit}
         return [EventRecord(**row) for row in self._connection.execute(EVENTS, values).mappings()]
+
+    def add_moments(self, moments: Sequence[MomentRecord]) -> None:
+        INSERT_MOMENTS.run(self._connection, [_moment_row(one) for one in moments])
+
+    def moments(self, run_id: int) -> list[MomentRecord]:
+        return [_moment(run_id, row) for row in self._connection.execute(MOMENTS, {"run_id": run_id})]
 
     def add_security(self, events: Sequence[SecurityRecord]) -> None:
         self._insert(INSERT_SECURITY, events)
@@ -116,3 +140,16 @@ def _to_row(record: Record) -> dict[str, Any]:
     if not row["id"]:
         del row["id"]
     return row
+
+
+def _moment_row(record: MomentRecord) -> tuple[object, ...]:
+    moment = record.moment
+    out = (getattr(moment, name) for name in _OUT)
+    tally = msgspec.structs.astuple(moment.tally)
+    return (record.run_id, record.stage, record.at, moment.at, moment.accepted, *out, *tally)
+
+
+def _moment(run_id: int, row: Sequence[Any]) -> MomentRecord:
+    out, tally = dict(zip(_OUT, row[4:8], strict=True)), Tally(**dict(zip(TALLY, row[8:], strict=True)))
+    moment = Moment(at=row[2], accepted=row[3], tally=tally, **out)
+    return MomentRecord(run_id=run_id, stage=row[0], at=row[1], moment=moment)

@@ -31,6 +31,8 @@ _HELLO: Final = (
     "last_seen_at",
 )
 
+_KEPT: Final = ("id", "labels", "seq", "incarnation", "hello_seq", "is_blocked")
+
 
 class MemoryDevices:
     """Enrolled devices."""
@@ -87,14 +89,14 @@ class MemoryDevices:
     def matching(self, targets: Targets) -> list[Candidate]:
         where = formula_of(targets)
         return [
-            Candidate(id=row.id, device=row.device, name=row.name, instance=row.instance)
+            _candidate(row)
             for row in self._rows.values()
             if not (row.is_blocked or row.is_broken) and matches(where, self.described(row))
         ]
 
     def candidates(self, ids: Collection[int]) -> list[tuple[Candidate, Described]]:
         rows = [self._rows[id_] for id_ in sorted(set(ids)) if self.is_fit(id_)]
-        return [(Candidate(row.id, row.device, row.name, row.instance), self.described(row)) for row in rows]
+        return [(_candidate(row), self.described(row)) for row in rows]
 
     def roll(self) -> list[Enrolled]:
         return [Enrolled(row.id, row.device, row.is_blocked, row.is_broken) for row in self._members()]
@@ -215,8 +217,8 @@ class MemoryDevices:
 
 
 def _enrolled_anew(known: DeviceRecord, device: DeviceRecord) -> DeviceRecord:
-    """Return what a new enrolment makes of a device; a blocked one stays blocked."""
-    return msgspec.structs.replace(device, id=known.id, labels=known.labels, seq=known.seq, is_blocked=known.is_blocked)
+    """Return what a new enrolment makes of a device; a blocked one stays blocked, and old hellos are still old."""
+    return msgspec.structs.replace(device, **{name: getattr(known, name) for name in _KEPT})
 
 
 def _is_online(row: DeviceRecord, instance: int) -> bool:
@@ -232,3 +234,7 @@ def _has_installed(row: DeviceRecord, app: str | None, version: str | None) -> b
 
 def _sender(record: DeviceRecord) -> Sender:
     return Sender(**{name: getattr(record, name) for name in Sender.__struct_fields__})
+
+
+def _candidate(row: DeviceRecord) -> Candidate:
+    return Candidate(id=row.id, device=row.device, name=row.name, instance=row.instance, model=row.model)

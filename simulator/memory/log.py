@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from controller.app.records import AnswerRecord, AuditRecord, EventRecord, ReportRecord, SecurityRecord
+from controller.app.records import AnswerRecord, AuditRecord, EventRecord, MomentRecord, ReportRecord, SecurityRecord
 from controller.app.repositories import ReportKey
 from protocol.units import Instant
 from simulator.memory.journal import Journal
@@ -27,6 +27,7 @@ class MemoryLog:
         self._reports: dict[ReportKey, ReportRecord] = {}
         self._events: _Entries[EventRecord] = _Entries(journal)
         self._timelines: defaultdict[int, _Entries[EventRecord]] = defaultdict(lambda: _Entries(journal))
+        self._moments: dict[int, list[MomentRecord]] = {}
         self._security: _Entries[SecurityRecord] = _Entries(journal)
         self._audit: _Entries[AuditRecord] = _Entries(journal)
         self._answers: dict[tuple[str, str], AnswerRecord] = {}
@@ -48,6 +49,15 @@ class MemoryLog:
 
     def events(self, run_id: int, *, after: int, limit: int) -> list[EventRecord]:
         return self._timelines[run_id].after(after, limit)
+
+    def add_moments(self, moments: Sequence[MomentRecord]) -> None:
+        for moment in moments:
+            assert self._runs.is_known(moment.run_id), f"run {moment.run_id} does not exist"
+            kept = self._moments.setdefault(moment.run_id, [])
+            self._journal.insert(kept, len(kept), moment)
+
+    def moments(self, run_id: int) -> list[MomentRecord]:
+        return list(self._moments.get(run_id, ()))
 
     def add_security(self, events: Sequence[SecurityRecord]) -> None:
         for event in events:

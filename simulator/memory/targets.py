@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from controller.app.records import PastTarget, TargetRecord
+from controller.app.records import OfModel, PastTarget, TargetRecord
 from controller.domain.admission import BlockReason
 from controller.domain.target import TargetState
 from protocol.ids import AppName
@@ -78,6 +78,9 @@ class MemoryTargets:
 
     def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
         return [row for row in self._in_order(stage_id) if row.target.state is state]
+
+    def of_model(self, stage_id: int, state: TargetState, meant: OfModel) -> list[TargetRecord]:
+        return [row for row in self.in_stage(stage_id, state) if meant.is_met(row.model)]
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return [self._rows[id_] for id_ in sorted(self._in_flight[run_id])]
@@ -184,6 +187,7 @@ class MemoryTargets:
             is_blocked=device.is_blocked,
             is_broken=device.is_broken,
             installed=device.installed,
+            model=device.model,
         )
 
     def _blocked(self, is_meant: Callable[[TargetRecord], bool]) -> list[TargetRecord]:

@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from agent.core.model import Durable, Profile, Trust
-from controller.app import schedules
-from controller.app.records import DeviceRecord, JobRecord
+from controller.app import schedules, tokens
+from controller.app.records import ClaimRecord, DeviceRecord, JobRecord
 from controller.app.releases import record_of
 from controller.app.repositories import Transaction
 from controller.domain.pipeline import Operation
@@ -25,6 +25,9 @@ from simulator.virtual.world import START
 
 APP: Final = AppName("shop")
 INSTALLER: Final = "archive"
+CLAIM: Final = "spares"
+SPARES_MAX: Final = 10_000
+"""More enrolments than any world lasts for."""
 ISSUED: Final = Instant(START - 365 * DAY)
 EXPIRES: Final = later(START, 365 * DAY)
 
@@ -89,6 +92,8 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
     for number, device in enumerate(draws.devices):
         tx.devices.add(_enrolled(device, labels_of(draws, number), keys))
     tx.groups.add(GROUPS, at=START)
+    secret = tokens.hash_of(CLAIM)
+    tx.credentials.add_claim(ClaimRecord(id="spares", secret_sha256=secret, uses_left=SPARES_MAX, expires_at=EXPIRES))
     found = tx.devices.by_names([identity(device) for device in draws.devices])
     for device, groups in zip(draws.devices, draws.groups, strict=True):
         for path in groups:

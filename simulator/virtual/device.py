@@ -46,7 +46,7 @@ from protocol.ids import Name
 from protocol.messages import Gone
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import SECOND
-from simulator.virtual.connection import Connection
+from simulator.virtual.connection import NOTICE_MS_MAX, Connection
 from simulator.virtual.installer import NOTHING, Installer
 from simulator.virtual.journal import MortalJournal
 from simulator.virtual.keys import Pair
@@ -83,6 +83,7 @@ class Device:
         trusts: Sequence[Trust],
         kept: Durable | None = None,
         profile: Profile = PROFILE,
+        incarnation: str = INCARNATION,
     ) -> None:
         """Take the world, its name and key, and the states of trust it may have: the last is the newest.
 
@@ -94,7 +95,9 @@ class Device:
         self._world = world
         self._server = server
         self._oracle = oracle
-        self._key = key
+        self.key: Final = key
+        self._incarnation = incarnation
+        self._is_scrapped = False
         self._trusts = trusts
         self._profile = profile
         self._chance = world.chance(f"{label}/device")
@@ -112,7 +115,7 @@ class Device:
         self._trust = trusts[-1] if knows_all else trusts[0]
         self.journal = MortalJournal(world, label, dropped=partial(oracle.dropped, name))
         active = NOTHING if kept is None else kept.installed[0].sha256
-        self.installer = Installer(world, label, active=active, feed=self._feed_later)
+        self.installer = Installer(world, label, active=active, feed=self._feed_later, silence=self._fall_silent)
         if kept is not None:
             self.journal.begin_with(kept)
 
@@ -143,16 +146,16 @@ class Device:
 
     def start(self) -> None:
         """Start the agent, in this boot."""
-        if self.is_on:
+        if self.is_on or self._is_scrapped:
             return
         try:
             runtime = Runtime(
                 journal=self.journal,
-                signer=self._key,
+                signer=self.key,
                 trust=self._trust,
                 profile=self._profile,
                 name=self.name,
-                incarnation=INCARNATION,
+                incarnation=self._incarnation,
             )
         except (StorageError, Killed):
             self._world.scheduler.after(RETRY_MS, self.start)
@@ -185,6 +188,11 @@ class Device:
         else:
             self._world.scheduler.after(off_ms, self.power_on)
 
+    def _fall_silent(self) -> None:
+        """Be off until the world heals: somebody comes then, and switches it on."""
+        self._world.sometimes(Sometimes.FELL_SILENT)
+        self.crash(off_ms=max(1, self._world.draws.chaos_ms - self._world.elapsed_ms))
+
     # --- what it is ---------------------------------------------------------------------------------------------
 
     @property
@@ -208,6 +216,11 @@ class Device:
         if self._runtime is not None:
             self._runtime.profile = profile
 
+    def scrap(self) -> None:
+        """End for good."""
+        self._is_scrapped = True
+        self.crash()
+
     # --- connection ---------------------------------------------------------------------------------------------
 
     def _dial(self) -> None:
@@ -226,7 +239,7 @@ class Device:
             self,
             will=encode(Gone(connection=nonce)),
             admitted=lambda connection: self._admitted(connection, nonce, number),
-            refused=lambda: self._failed(number),
+            refused=lambda: self._refused(number),
         )
         self._in_this_life(ANSWER_MS_MAX, lambda: self._failed(number))
 
@@ -237,6 +250,12 @@ class Device:
         self.connection = connection
         self._failures = 0
         self._feed(lambda at: Connected(at=at, nonce=nonce))
+
+    def _refused(self, number: int) -> None:
+        picture = self._oracle.picture
+        if picture.names[self.name].id in picture.removed:
+            self._world.sometimes(Sometimes.REMOVED_REFUSED)
+        self._failed(number)
 
     def _failed(self, number: int) -> None:
         """Try again: it was refused, or nobody answered because the controller died meanwhile."""
@@ -257,6 +276,15 @@ class Device:
             self._feed(lambda at: CommandReceived(at=at, raw=payload))
         else:
             self._feed(lambda at: AnswerReceived(at=at, raw=payload))
+
+    def _hang_up(self) -> None:
+        """Begin the connection anew; as when a network interface begins anew, the other end hears nothing of it."""
+        connection = self.connection
+        if connection is not None:
+            self._world.sometimes(Sometimes.HUNG_UP)
+            self._world.say(self.label, "hangs up")
+            connection.cut(notice_ms_max=NOTICE_MS_MAX)
+            self.lost(connection)
 
     # --- events and effects -------------------------------------------------------------------------------------
 
@@ -316,6 +344,9 @@ class Device:
             self._show(before, replace(before, durable=durable))
 
     def _show(self, before: State, after: State) -> None:
+        has_ended = before.durable.work is not None and after.durable.work is None
+        if has_ended and self._world.strikes(self._world.draws.device.hangs_up, self._chance):
+            self._in_this_life(ANSWER_MS_MAX, self._hang_up)
         self._oracle.stepped(self.label, self.name, before, after, active=self.installer.active)
 
     def _carry_out(self, effect: Effect, state: State) -> None:

@@ -18,10 +18,11 @@ import msgspec
 from controller.domain.pipeline import Pipeline, Stage, Targets, Trigger
 from protocol.ids import DeviceId, device_id
 from protocol.units import MINUTE, SECOND
-from simulator.virtual import faults, people, pipelines
+from simulator.virtual import builds, faults, people, pipelines
+from simulator.virtual.builds import BuildsDraw
 from simulator.virtual.faults import BrokerDraw, ClocksDraw, ControllerDraw, DeviceDraw, NetworkDraw
 from simulator.virtual.gates import AdmissionDraw, asking, crowded, draw_admission
-from simulator.virtual.people import ConsentDraw, KeysDraw, OperatorDraw, PathsDraw
+from simulator.virtual.people import ConsentDraw, KeysDraw, OperatorDraw, PathsDraw, RemovalsDraw
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS, QUERIES
 from simulator.virtual.places import PlacesDraw, draw_places, placed
 from simulator.virtual.shapes import ShapeDraw, draw_shape
@@ -35,6 +36,8 @@ RERUNS_EVERY: Final = 4
 RERUN_GAP_MS: Final = 15 * SECOND
 RERUN_CHAOS_MS: Final = 6 * MINUTE
 AGED_EVERY: Final = 8
+CROSSING_EVERY: Final = 8
+LONG_CHAOS_MS: Final = 20 * MINUTE
 GROWING_EVERY: Final = 4
 
 
@@ -62,6 +65,8 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     places: PlacesDraw | None = None
     paths: PathsDraw = PathsDraw()
     keys: KeysDraw = KeysDraw()
+    removals: RemovalsDraw = RemovalsDraw()
+    builds: BuildsDraw = BuildsDraw()
     installed: str = ""
     """The version that every device has from the beginning, nothing where they have none."""
 
@@ -87,7 +92,7 @@ def _plain(seed: int, chance: random.Random) -> Draws:
         has_real_keys=seed % REAL_KEYS_EVERY == 0,
         devices=devices,
         rings=tuple(chance.choice(RINGS) for _ in devices),
-        groups=tuple(tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2))))) for _ in devices),
+        groups=tuple(_groups(chance) for _ in devices),
         pipelines=tuple(pipelines.draw_pipeline(chance, f"p{number}", devices) for number in range(1, jobs + 1)),
         priorities=tuple(chance.choice((0, 0, 5)) for _ in range(jobs)),
         network=faults.draw_network(chance),
@@ -97,6 +102,10 @@ def _plain(seed: int, chance: random.Random) -> Draws:
         chaos_ms=int(chance.uniform(1, 8) * MINUTE),
         floors=chance.choice(((0, 0, 0), (0, 0, 0), (1, 1, 2), (0, 2, 3))),
     )
+
+
+def _groups(chance: random.Random) -> tuple[str, ...]:
+    return tuple(sorted(chance.sample(GROUPS, chance.choice((0, 1, 2)))))
 
 
 def _with(world: Draws, **changes: Any) -> Draws:
@@ -252,6 +261,65 @@ def _keys(chance: random.Random, world: Draws) -> Draws:
     return _with(world, keys=people.draw_keys(chance))
 
 
+def _removals(chance: random.Random, world: Draws) -> Draws:
+    """Let devices be taken out of the fleet, and brought back."""
+    return _with(world, removals=people.draw_removals(chance))
+
+
+def _builds(chance: random.Random, world: Draws) -> Draws:
+    """Let a version be bad in some worlds, and their gates tell, where there is no shape with stages of its own."""
+    if chance.randrange(builds.BUILDS_EVERY):
+        return world
+    version = VERSIONS[-1] if world.installed else VERSIONS[0]
+    bad = _with(_larger(chance, world), builds=builds.draw_builds(chance, version))
+    if world.shape is not None:
+        return bad
+    weights = {**world.operator.weights, "start": builds.START, "terminate": 0}
+    hasty = {"gap_ms": min(world.operator.gap_ms, builds.GAP_MS_MAX), "decide_gap_ms": 0, "weights": weights}
+    bad = _with(
+        bad,
+        operator=msgspec.structs.replace(world.operator, **hasty),
+        device=msgspec.structs.replace(world.device, step_ms=min(world.device.step_ms, 5_000)),
+        chaos_ms=max(world.chaos_ms, builds.CHAOS_MS),
+    )
+    return _with(bad, pipelines=tuple(builds.tested(chance, pipeline) for pipeline in bad.pipelines))
+
+
+def _larger(chance: random.Random, world: Draws) -> Draws:
+    """Return a world with more devices in every other case, unless it says of each what it is like."""
+    count = chance.choice(builds.FLEETS)
+    if world.places is not None or chance.randrange(2):
+        return world
+    more = [device_id(f"d{number}") for number in range(len(world.devices) + 1, count + 1)]
+    return _with(
+        world,
+        devices=(*world.devices, *more),
+        rings=(*world.rings, *(chance.choice(RINGS) for _ in more)),
+        groups=(*world.groups, *(_groups(chance) for _ in more)),
+    )
+
+
+def _crossings(chance: random.Random, world: Draws) -> Draws:
+    """Let little fail in some worlds but that what is said crosses: commands, hellos, reports, pauses and resumes.
+
+    Where work is short it ends before anybody hears of it; where it is long, hellos from before it come late.
+    """
+    if chance.randrange(CROSSING_EVERY) or world.builds != BuildsDraw():
+        return world
+    is_short = bool(chance.randrange(2))
+    acts = {"start": 2, "promote": 1, "resume": 4} | ({"pause": 2} if is_short else {})
+    device = faults.SHORT_WORK if is_short else faults.LONG_WORK
+    return _with(
+        _with_stages(world, pipelines.tried_often),
+        network=faults.draw_slow_network(chance),
+        broker=None if is_short and chance.randrange(2) else faults.draw_shaky_broker(chance),
+        controller=faults.SOUND_CONTROLLER,
+        device=device,
+        operator=people.OperatorDraw(gap_ms=2 * SECOND, weights=dict.fromkeys(people.ACTS, 0) | acts),
+        chaos_ms=max(world.chaos_ms, 0 if is_short else LONG_CHAOS_MS),
+    )
+
+
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/clocks": _clocks,
     "draws/rates": _rates,
@@ -268,5 +336,8 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/growing": _growing,
     "draws/paths": _paths,
     "draws/keys": _keys,
+    "draws/removals": _removals,
+    "draws/builds": _builds,
+    "draws/crossings": _crossings,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from agent.core.model import Durable
 from controller.app import audit
-from controller.app.records import AuditRecord, DeviceRecord, RunRecord
+from controller.app.records import AuditRecord, CommandState, DeviceRecord, RunRecord
 from controller.app.repositories import Transaction
 from simulator.virtual.device import Device
 from simulator.virtual.installer import HALF, NOTHING
@@ -18,9 +18,14 @@ class Ending:
     def __init__(self, world: World, picture: Picture, devices: Sequence[Device]) -> None:
         self._world = world
         self._picture = picture
-        names = [device.name for device in devices]
-        self._devices = [device for device in devices if names.count(device.name) == 1]
-        """Devices that share an identity with a clone are of two minds by nature."""
+        self._all = devices
+
+    @property
+    def _devices(self) -> list[Device]:
+        """The devices of the fleet, but those that share an identity with a clone, and are of two minds by nature."""
+        names = [device.name for device in self._all]
+        gone = {self._picture.devices[device_id].name for device_id in self._picture.removed}
+        return [device for device in self._all if names.count(device.name) == 1 and device.name not in gone]
 
     def left(self, active: Sequence[RunRecord]) -> Iterator[str]:
         """Yield what is not over yet."""
@@ -38,11 +43,22 @@ class Ending:
 
     def complaints(self, tx: Transaction) -> list[str]:
         """Return what does not agree."""
-        return [*self._commands(tx), *self._audit(tx), *self._installed(tx)]
+        return [*self._commands(tx), *self._audit(tx), *self._installed(tx), *self._removed(tx)]
+
+    def _removed(self, tx: Transaction) -> Iterator[str]:
+        names = [self._picture.devices[device_id].name for device_id in sorted(self._picture.removed)]
+        for name, stored in tx.devices.by_names(names).items():
+            if stored.instance == self._picture.instance():
+                yield f"{name} was removed, and counts as online"
+            if self._picture.session(name) is not None:
+                yield f"{name} was removed, and has a session"
 
     def _commands(self, tx: Transaction) -> Iterator[str]:
-        if tx.commands.unsent_count():
-            yield f"{tx.commands.unsent_count()} commands were never sent"
+        """A recall of a device that was removed waits until it expires: the device may be brought back before."""
+        recalls = tx.commands.controls_for(sorted(self._picture.removed))
+        count = tx.commands.unsent_count() - sum(command.state is CommandState.UNSENT for command in recalls)
+        if count:
+            yield f"{count} commands were never sent"
 
     def _audit(self, tx: Transaction) -> Iterator[str]:
         entries: list[AuditRecord] = []

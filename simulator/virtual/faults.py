@@ -2,6 +2,7 @@
 
 import random
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -78,6 +79,8 @@ class DeviceDraw(msgspec.Struct, frozen=True, kw_only=True):
     drift_ppm: int
     clones: int
     releases_known: float
+    hangs_up: float = 0.0
+    """The share of ended attempts after which a device begins its connection anew, unnoticed at the other end."""
 
 
 class ClocksDraw(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +92,36 @@ class ClocksDraw(msgspec.Struct, frozen=True, kw_only=True):
     attempt_ms: int = 0
     queued_ms: int = 0
     download_ms: int = 0
+
+
+SOUND_CONTROLLER: Final = ControllerDraw(
+    kill_at_commit=0.0,
+    kill_at_publish=0.0,
+    disk_full=0.0,
+    down_ms=1_000,
+    step_ms=3,
+    compute_ms=20,
+    jump_gap_ms=0,
+    jump_ms=0,
+    endpoint_gap_ms=0,
+)
+"""A machine that nothing befalls."""
+SHORT_WORK: Final = DeviceDraw(
+    kill_at_commit=0.0,
+    disk_full=0.0,
+    power_gap_ms=0,
+    off_ms=1_000,
+    step_ms=10,
+    download_fails=0.0,
+    verify_fails=0.5,
+    breaks=0.0,
+    drift_ppm=0,
+    clones=0,
+    releases_known=1.0,
+)
+"""Devices that nothing befalls but that half of their work fails at its end, which comes soon."""
+LONG_WORK: Final = msgspec.structs.replace(SHORT_WORK, step_ms=2 * MINUTE, download_fails=0.8, hangs_up=0.6)
+"""Devices that take minutes, mostly fail in the first step, and often begin their connection anew then."""
 
 
 def _maybe(chance: random.Random, low: float, high: float) -> float:
@@ -131,6 +164,38 @@ def draw_broker(chance: random.Random) -> BrokerDraw | None:
         wills_at_takeover=_maybe(chance, 0.2, 1.0),
         wills_at_restart=_maybe(chance, 0.2, 1.0),
         will_late_ms=chance.choice((10, 1_000, 30_000)),
+    )
+
+
+def draw_slow_network(chance: random.Random) -> NetworkDraw:
+    """Return a network that loses nothing, takes its time, and breaks connections for a moment."""
+    return NetworkDraw(
+        loss=0.0,
+        doubling=0.0,
+        delay_ms=chance.choice((1_000, 3_000)),
+        late_share=0.0,
+        late_ms=1_000,
+        hostility=0.0,
+        cut_gap_ms=30 * SECOND,
+        cut_ms=1_000,
+        window=16,
+    )
+
+
+def draw_shaky_broker(chance: random.Random) -> BrokerDraw:
+    """Return a broker whose lanes break often, and which offers the new before the old."""
+    return BrokerDraw(
+        keeps=Keeps.ALL,
+        window=64,
+        downlink_loss=0.0,
+        restart_gap_ms=0,
+        down_ms=100,
+        lane_gap_ms=4 * SECOND,
+        forgets=0.0,
+        redelivery_late_ms=chance.choice((10, 30)) * SECOND,
+        wills_at_takeover=0.0,
+        wills_at_restart=0.0,
+        will_late_ms=1_000,
     )
 
 

@@ -16,6 +16,7 @@ from agent.core.model import NOTHING_TOLD, Fault, Told, Work
 from protocol.reasons import Reason
 from protocol.units import SECOND
 from simulator.virtual.shapes import OUTPUT, OUTPUT_MAX
+from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.world import World
 
 HALF: Final = "half"
@@ -29,13 +30,18 @@ Feed = Callable[[Callable[[int], AnyEvent]], None]
 class Installer:
     """One device's installer and disk; `active` is the digest of the active release, `NOTHING` or `HALF`."""
 
-    def __init__(self, world: World, name: str, *, active: str = NOTHING, feed: Feed) -> None:
+    def __init__(
+        self, world: World, name: str, *, active: str = NOTHING, feed: Feed, silence: Callable[[], None]
+    ) -> None:
+        """Take the world, the device's name, what is active, whom to tell of ends, and how the device falls silent."""
         self._world = world
+        self._silence = silence
         self._draws = world.draws.device
         self._name = name
         self._chance = world.chance(f"{name}/installer")
         self._outputs = world.chance(f"{name}/outputs")
         self._slowness = world.chance(f"{name}/slowness")
+        self._builds = world.chance(f"{name}/builds")
         self._feed = feed
         self._turn = 0
         self._kept = active
@@ -82,7 +88,14 @@ class Installer:
         self._feed(finished)
 
     def _verify(self, work: Work) -> None:
-        self._finish(work, self._maybe(self._draws.verify_fails, Reason.VERIFY_FAILED), self._told())
+        fault = self._maybe(self._draws.verify_fails, Reason.VERIFY_FAILED)
+        if self._is_bad(work, self._world.draws.builds.fails):
+            fault = Fault(reason=Reason.VERIFY_FAILED, detail="a bad build")
+        self._finish(work, fault, self._told())
+
+    def _is_bad(self, work: Work, share: float) -> bool:
+        is_of_bad_version = work.refs[0].path.split("/")[1] == self._world.draws.builds.version
+        return is_of_bad_version and self._world.strikes(share, self._builds)
 
     def _told(self) -> Told:
         """Return what a release tells, in worlds where any does: a number, and at times a text under its name."""
@@ -98,7 +111,14 @@ class Installer:
         if mean_ms and self._slowness.random() * mean_ms > TICK_MS:
             self._world.scheduler.after(TICK_MS, self._unless_called_off(lambda: self._progress(work, told + 1)))
             return
-        self._then(lambda: self._finish(work, self._maybe(self._draws.download_fails, Reason.DOWNLOAD_FAILED)))
+        self._then(lambda: self._downloaded(work))
+
+    def _downloaded(self, work: Work) -> None:
+        fault = self._maybe(self._draws.download_fails, Reason.DOWNLOAD_FAILED)
+        if self._world.is_out:
+            self._world.sometimes(Sometimes.OUTAGE_FELT)
+            fault = Fault(reason=Reason.DOWNLOAD_FAILED, detail="an outage")
+        self._finish(work, fault)
 
     def _progress(self, work: Work, told: int) -> None:
         self._feed(lambda at: Progressed(at=at, run=work.run, attempt=work.attempt, done=told))
@@ -108,7 +128,9 @@ class Installer:
         self.is_installing = True
         if self.active != HALF:
             self._kept = self.active
-        if self._world.strikes(self._draws.breaks, self._chance):
+        if self._is_bad(work, self._world.draws.builds.silences):
+            self._then(self._silence)
+        elif self._world.strikes(self._draws.breaks, self._chance):
             self._then(lambda: self._half_way(work))
         else:
             self._then(lambda: self._switch(work))

@@ -33,6 +33,7 @@ class Nemesis:
         self._every(draws.device.power_gap_ms, self._power_cut)
         self._every(draws.controller.jump_gap_ms, self._jump)
         self._every(draws.controller.endpoint_gap_ms, self._restart_endpoint)
+        self._every(draws.builds.outage_gap_ms, self._cut_downloads)
         if draws.broker is not None:
             self._every(draws.broker.restart_gap_ms, self._restart_broker)
             self._every(draws.broker.lane_gap_ms, self._break_lane)
@@ -57,6 +58,11 @@ class Nemesis:
         self._network.cut_off(device.name, until=self._world.now + span_ms)
         if device.connection is not None:
             device.connection.cut(notice_ms_max=self._chance.choice((100, NOTICE_MS_MAX)))
+
+    def _cut_downloads(self) -> None:
+        span_ms = self._world.draws.builds.outage_ms
+        self._world.say("network", f"no download succeeds for {span_ms} ms")
+        self._world.outage_until = self._world.now + span_ms
 
     def _power_cut(self) -> None:
         device = self._chance.choice(self._devices)

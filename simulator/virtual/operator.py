@@ -28,10 +28,12 @@ from controller.domain.target import TargetState
 from protocol.units import later
 from simulator.virtual.consenters import Consenters
 from simulator.virtual.draws import RINGS, VERSIONS
+from simulator.virtual.fleet import Fleet
 from simulator.virtual.laws.law import Asked, Named
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS
 from simulator.virtual.release_team import ReleaseTeam
+from simulator.virtual.remover import Remover
 from simulator.virtual.repeats import Repeats
 from simulator.virtual.restrainer import Restrainer
 from simulator.virtual.server import Server
@@ -60,7 +62,7 @@ Use = Callable[[Controller], Coroutine[Any, Any, Any]]
 class Operator:
     """Acts on one world, by what is seen from outside."""
 
-    def __init__(self, world: World, server: Server, oracle: Oracle) -> None:
+    def __init__(self, world: World, server: Server, oracle: Oracle, fleet: Fleet) -> None:
         self._world = world
         self._server = server
         self._oracle = oracle
@@ -73,6 +75,7 @@ class Operator:
         self._consenters = Consenters(world, oracle.picture, self._ask)
         self._again = world.chance("reruns")
         self._restrainer = Restrainer(world, oracle.picture, self._ask)
+        self._remover = Remover(world, server, oracle, fleet, ask=self._ask)
         self._acts: dict[str, Callable[[], None]] = {
             "start": self._start,
             "pause": self._pause,
@@ -98,6 +101,7 @@ class Operator:
         self._team.begin()
         self._restrainer.begin()
         self._restrainer.begin_paths()
+        self._remover.begin()
         draws = self._world.draws.operator
         if draws.stop_gap_ms:
             self._after(draws.stop_gap_ms, self._stop_everything)
@@ -132,10 +136,11 @@ class Operator:
             if self._consenters.settle(run):
                 continue
             if run.run.is_paused:
-                self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=True, reason=REASON))
+                act = partial(runs.resume, run=run.uid, override=True, reason=REASON)
+                self._ask("resume", run.uid, act, is_override=True)
             for stage in self._stages(run, StageState.AWAITING_PROMOTION):
                 self._ask("promote", f"{run.uid}/{stage}", partial(runs.promote, run=run.uid, stage=stage))
-        for device_id in sorted(self._picture.blocked):
+        for device_id in sorted(self._picture.blocked - self._picture.removed):
             device = self._picture.devices[device_id].device
             self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
         self._team.settle()
@@ -149,11 +154,18 @@ class Operator:
     # --- asking -------------------------------------------------------------------------------------------------
 
     def _ask(
-        self, act: str, subject: str, use: Callable[..., Coroutine[Any, Any, Any]], *, actor: Actor = ACTOR
+        self,
+        act: str,
+        subject: str,
+        use: Callable[..., Coroutine[Any, Any, Any]],
+        *,
+        actor: Actor = ACTOR,
+        is_override: bool = False,
     ) -> None:
         person = self._repeats.named(actor, act)
-        self._send(act, subject, use, person)
-        self._repeats.again(person, partial(self._send, act, subject, use, is_first=False))
+        send = partial(self._send, act, subject, use, is_override=is_override)
+        send(person)
+        self._repeats.again(person, partial(send, is_first=False))
 
     def _send(
         self,
@@ -162,11 +174,13 @@ class Operator:
         use: Callable[..., Coroutine[Any, Any, Any]],
         actor: Actor,
         *,
+        is_override: bool,
         is_first: bool = True,
     ) -> None:
         """Ask; what a repetition is told may be old news, and is no news for laws that judge by the newest."""
         self._world.say("operator", f"asks to {act} {subject}{'' if is_first else ' again'}")
-        asked = self._oracle.asked(act, subject, by=actor.name, is_named=actor.request is not None)
+        is_named = actor.request is not None
+        asked = self._oracle.asked(act, subject, by=actor.name, is_named=is_named, is_override=is_override)
         self._server.request(
             lambda controller: use(controller, actor),
             answered=lambda answer: self._answered(asked, actor, answer, is_first=is_first),
@@ -177,7 +191,7 @@ class Operator:
         self._world.say("operator", f"is told that {asked.act} {asked.subject} is done")
         self._oracle.answered(asked, is_done=is_first)
         if actor.request is not None:
-            self._oracle.named(Named(actor.name, actor.request, msgspec.json.encode(answer), ""))
+            self._oracle.named(Named(actor.name, actor.request, _plain(answer)))
 
     def _failed(self, asked: Asked, actor: Actor, error: ControllerError | None) -> None:
         if error is None:
@@ -187,7 +201,7 @@ class Operator:
         self._world.say("operator", f"is not told that {asked.act} {asked.subject} is done: {error or 'no answer'}")
         self._oracle.answered(asked, is_done=False)
         if actor.request is not None and error is not None:
-            self._oracle.named(Named(actor.name, actor.request, None, error.slug))
+            self._oracle.named(Named(actor.name, actor.request, error=error.slug))
 
     # --- acts ---------------------------------------------------------------------------------------------------
 
@@ -197,7 +211,8 @@ class Operator:
 
     def _start(self) -> None:
         job = self._chance.choice(self._world.draws.pipelines).name
-        version = self._chance.choice((None, *VERSIONS))
+        bad = self._world.draws.builds.version
+        version = self._chance.choice((None, *VERSIONS, *((None, bad) if bad else ())))
         self._ask("start", job, partial(runs.start, job=job, version=version))
 
     def _pause(self) -> None:
@@ -213,7 +228,8 @@ class Operator:
             override = bool(self._chance.randrange(2))
             if override and any(reason.startswith("breach:") for reason in run.run.pause_reasons):
                 self._world.sometimes(Sometimes.RESUMED_OVER_BREACH)
-            self._ask("resume", run.uid, partial(runs.resume, run=run.uid, override=override, reason=REASON))
+            act = partial(runs.resume, run=run.uid, override=override, reason=REASON)
+            self._ask("resume", run.uid, act, is_override=override)
 
     def _terminate(self) -> None:
         run = self._any()
@@ -335,3 +351,8 @@ class Operator:
 
     def _count(self, run: RunRecord, state: TargetState) -> int:
         return sum(getattr(stage.tally, state.value) for stage in run.run.stages)
+
+
+def _plain(answer: object) -> object:
+    """Return an answer as it would be read from the wire, where a number is one however it is written."""
+    return msgspec.json.decode(msgspec.json.encode(answer))

@@ -89,10 +89,10 @@ class Oracle:
 
     # --- operators ----------------------------------------------------------------------------------------------
 
-    def asked(self, act: str, subject: str, *, by: str, is_named: bool = False) -> Asked:
+    def asked(self, act: str, subject: str, *, by: str, is_named: bool = False, is_override: bool = False) -> Asked:
         """Show that an operator asks for something."""
         self._ask_count += 1
-        asked = Asked(self._ask_count, act, subject, by, is_named)
+        asked = Asked(self._ask_count, act, subject, by, is_named, is_override)
         self._show("asked", asked)
         return asked
 

@@ -40,6 +40,14 @@ class PathsDraw(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: int = 0
 
 
+class RemovalsDraw(msgspec.Struct, frozen=True, kw_only=True):
+    """The mean time between two removals in milliseconds, 0 for none; which shares come back, and as new hardware."""
+
+    gap_ms: int = 0
+    returns: float = 0.0
+    replaced: float = 0.0
+
+
 class KeysDraw(msgspec.Struct, frozen=True, kw_only=True):
     """The share of requests that clients name by keys, and send again."""
 
@@ -72,3 +80,14 @@ def draw_paths(chance: random.Random) -> PathsDraw:
 def draw_keys(chance: random.Random) -> KeysDraw:
     """Return whether clients name their requests: in one of five worlds."""
     return KeysDraw(share=0.0 if chance.randrange(5) else chance.choice((0.3, 0.9)))
+
+
+def draw_removals(chance: random.Random) -> RemovalsDraw:
+    """Return whether devices are taken out of the fleet: in one of six worlds."""
+    if chance.randrange(6):
+        return RemovalsDraw()
+    return RemovalsDraw(
+        gap_ms=chance.choice((20 * SECOND, MINUTE)),
+        returns=chance.choice((0.5, 0.9)),
+        replaced=chance.choice((0.0, 0.5)),
+    )

@@ -15,6 +15,7 @@ from controller.app.records import (
     ChannelRecord,
     CommandRecord,
     DeviceRecord,
+    EventRecord,
     JobRecord,
     ReportRecord,
     RunRecord,
@@ -25,7 +26,7 @@ from controller.domain.freeze import Freeze
 from controller.domain.pipeline import Pipeline
 from controller.domain.query import Described
 from controller.domain.target import TargetState
-from protocol.ids import Digest, Name
+from protocol.ids import DeviceId, Digest, Name
 from protocol.units import Instant
 from simulator.virtual.draws import Draws
 from simulator.virtual.watched import Changes
@@ -57,7 +58,10 @@ class Commit:
     unseen: list[int]
     kept_out: list[TargetRecord]
     paths: dict[str, list[UpgradePath | None]]
+    events: list[EventRecord]
     audit: list[AuditRecord]
+    removed: list[int]
+    enrolled: list[int]
 
 
 @dataclass(slots=True)
@@ -67,10 +71,10 @@ class Picture:
     `revisions` are the definitions of each pipeline in order, `jobs` those of which anything was saved. `present` has
     the life of the transport in which each device said hello that has not gone since. `down_ms` has each span from a
     death of the controller to the next commit, which is that of its recovery. `session` returns the live session of a
-    device, None where it has none or an unnoticed break has made it useless. Behind a broker `connection` returns by
-    which connection a device is there, None where it is not, and `is_lane_up` whether the controller hears and
-    reaches it. `unwritable_at` are the instants at which its disk was full. `counters` and
-    `floors` are those of the releases, by version.
+    device, None where it has none or an unnoticed break has made it useless; `instance` this life of the transport,
+    None while there is none. Behind a broker `connection` returns by which connection a device is there, None where it
+    is not, and `is_lane_up` whether the controller hears and reaches it. `unwritable_at` are the instants at which its
+    disk was full. `counters` and `floors` are those of the releases, by version.
     """
 
     true_now: Callable[[], Instant]
@@ -84,6 +88,7 @@ class Picture:
     revisions: dict[str, list[Pipeline]] = field(default_factory=dict)
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     blocked: set[int] = field(default_factory=set)
+    removed: set[int] = field(default_factory=set)
     broken: set[int] = field(default_factory=set)
     present: dict[int, int] = field(default_factory=dict)
     holds: dict[int, Hold] = field(default_factory=dict)
@@ -92,6 +97,8 @@ class Picture:
     capabilities: dict[int, frozenset[str]] = field(default_factory=lambda: defaultdict(frozenset))
     """What any agent of a device has ever been able to do."""
     members: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    rows: dict[tuple[int, int], dict[int, TargetRecord]] = field(default_factory=lambda: defaultdict(dict))
+    """The rows of each stage, by id."""
     counts: dict[tuple[int, int], dict[TargetState, int]] = field(
         default_factory=lambda: defaultdict(lambda: dict.fromkeys(TargetState, 0))
     )
@@ -100,6 +107,7 @@ class Picture:
     died_at: int | None = None
     down_ms: list[int] = field(default_factory=list)
     session: Callable[[Name], Session | None] = lambda _: None
+    instance: Callable[[], int | None] = lambda: None
     connection: Callable[[Name], str | None] = lambda _: None
     is_lane_up: Callable[[Name], bool] = lambda _: False
     counters: Mapping[str, int] = field(default_factory=dict)
@@ -154,7 +162,10 @@ class Picture:
             unseen=changes.unseen,
             kept_out=changes.kept_out,
             paths=paths,
+            events=changes.events,
             audit=changes.audit,
+            removed=[self._id_of(device) for device in changes.removed],
+            enrolled=[device_id for device_id, _ in changes.enrolled],
         )
 
     def newest(self, pipeline: str) -> Pipeline:
@@ -191,6 +202,7 @@ class Picture:
             counts[before.target.state] -= 1
         counts[row.target.state] += 1
         self.targets[row.id] = row
+        self.rows[row.run_id, row.stage][row.id] = row
         self.members[row.run_id].add(row.device_id)
         return before, row
 
@@ -208,7 +220,16 @@ class Picture:
             self.paths |= {} if path is None else {version: path}
         return turns
 
+    def _id_of(self, device: DeviceId) -> int:
+        return next(record.id for record in self.devices.values() if record.device == device)
+
     def _take_devices(self, changes: Changes) -> None:
+        self.removed |= {self._id_of(device) for device in changes.removed}
+        for device_id, _ in changes.enrolled:
+            self.removed.discard(device_id)
+            self.broken.discard(device_id)
+            self.present.pop(device_id, None)
+            self.capabilities.pop(device_id, None)
         for device, is_blocked in changes.blocked:
             ids = {record.id for record in self.devices.values() if record.device == device}
             self.blocked = self.blocked | ids if is_blocked else self.blocked - ids
@@ -241,6 +262,8 @@ class Picture:
             for record in self.devices.values():
                 if record.device == device:
                     change(record.id, labels=dict(labels))
+        for device_id, enrolled in changes.enrolled:
+            change(device_id, model=enrolled.model, facts={}, apps=(), agent=enrolled.agent)
         for device_id, said in changes.said:
             change(device_id, **said)
         for path, ids, is_added in changes.grouped:

@@ -115,6 +115,22 @@ def of_whoever_comes(stage: Stage) -> Stage:
     return msgspec.structs.replace(stage, targets=wanted, gate=gate, pace=Pace(max_in_flight=1))
 
 
+def tried_often(stage: Stage) -> Stage:
+    """Return a stage that takes all devices at once, has each of them try again at once, and stops for nothing."""
+    return msgspec.structs.replace(
+        of_everybody(stage),
+        approvals=0,
+        delay_ms=0,
+        pace=Pace(max_in_flight=DEVICES_MAX),
+        gate=Gate(success_percent=0.0, failures=FailureLimit(count=DEVICES_MAX)),
+        retry=Retry(attempts_max=5, backoff_ms=Millis(SECOND)),
+        timeouts=Timeouts(accept_ms=Millis(2 * MINUTE), lease_ms=Millis(10 * MINUTE), stage_ms=Millis(20 * MINUTE)),
+        on_failure=OnFailure.CONTINUE,
+        windows=(),
+        preconditions="",
+    )
+
+
 def of_everybody(stage: Stage) -> Stage:
     """Return a stage that takes all devices, at once."""
     return msgspec.structs.replace(stage, targets=Targets(), trigger=Trigger.AUTOMATIC)

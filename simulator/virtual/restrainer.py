@@ -54,10 +54,10 @@ class Restrainer:
 
     def settle(self) -> None:
         """Lift every hold and every pin that there is."""
-        for device_id in sorted(self._picture.holds):
+        for device_id in sorted(self._picture.holds.keys() - self._picture.removed):
             device = self._picture.devices[device_id].device
             self._ask("unhold", device, partial(restraining.unhold, device=device, reason=REASON))
-        for device_id in sorted(self._picture.pins):
+        for device_id in sorted(self._picture.pins.keys() - self._picture.removed):
             device = self._picture.devices[device_id].device
             self._ask("unpin", device, partial(restraining.unpin, device=device, app=APP, reason=REASON))
         for version in sorted(self._picture.paths):

@@ -199,6 +199,7 @@ class Server:
         self._network = network
         self._down = world.chance("controller/down")
         oracle.picture.session = self._session
+        oracle.picture.instance = lambda: None if self.life is None else self.life.transport.instance
         if self.broker is not None:
             oracle.picture.connection = self.broker.connection
             oracle.picture.is_lane_up = self._is_lane_up

@@ -4,7 +4,7 @@ First safety: faults strike and operators act, and no law may be broken. Then li
 a bounded time every run has ended, every report is settled, and the devices are what the database says they are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -12,11 +12,11 @@ import msgspec
 from controller.app.ports import Priority
 from controller.app.repositories import Store
 from protocol.units import MINUTE, SECOND
-from simulator.virtual.beginning import identity, kept, prepare, profile_of, trusts
+from simulator.virtual.beginning import prepare
 from simulator.virtual.connection import NOTICE_MS_MAX
-from simulator.virtual.device import Device
 from simulator.virtual.draws import VERSIONS, Draws
 from simulator.virtual.ending import Ending
+from simulator.virtual.fleet import Fleet
 from simulator.virtual.keys import Keys
 from simulator.virtual.laws import LAWS
 from simulator.virtual.laws.law import Law
@@ -29,7 +29,6 @@ from simulator.virtual.picture import Picture
 from simulator.virtual.ports import WallClock
 from simulator.virtual.scheduler import run_now
 from simulator.virtual.server import Server
-from simulator.virtual.sometimes import Sometimes
 from simulator.virtual.surroundings import Surroundings
 from simulator.virtual.waiting import Waiting
 from simulator.virtual.world import World
@@ -83,8 +82,9 @@ class Trial:
         oracle = Oracle(world, picture, laws=laws)
         network = Network(world)
         self._server = Server(world, network, store, wall=wall, keys=keys, oracle=oracle)
-        self._devices = list(_devices(world, self._server, oracle, keys))
-        self._operator = Operator(world, self._server, oracle)
+        self._fleet = Fleet(world, self._server, oracle, keys)
+        self._devices = self._fleet.devices
+        self._operator = Operator(world, self._server, oracle, self._fleet)
         self._nemesis = Nemesis(world, network, self._server, self._devices)
         self._surroundings = Surroundings(world, self._devices)
         self._ending = Ending(world, picture, self._devices)
@@ -159,18 +159,3 @@ class Trial:
             if device.connection is not None:
                 device.connection.cut()
         return self._play(until=self._world.now + ROLL_MS)
-
-
-def _devices(world: World, server: Server, oracle: Oracle, keys: Keys) -> Iterator[Device]:
-    known = trusts(keys, world.draws.floors)
-    for index, device in enumerate(world.draws.devices):
-        clones = world.draws.device.clones if index == 0 else 0
-        for number in range(1 + clones):
-            if number:
-                world.sometimes(Sometimes.CLONED)
-            label = device if not number else f"{device}'"
-            name, key = identity(device), keys.pair(device)
-            begun_with, profile = kept(name, world.draws), profile_of(world.draws, index)
-            yield Device(
-                world, server, oracle, name=name, label=label, key=key, trusts=known, kept=begun_with, profile=profile
-            )

@@ -57,8 +57,8 @@ class Waiting:
         )
 
     def _is_paced(self, row: TargetRecord, stage: Stage) -> bool:
-        """Say whether a rate may keep a device: something has become of another one of its stage within a minute."""
-        if stage.pace.per_minute is None:
+        """Say whether a rate or a ramp may keep it: something has become of another one of its stage in a minute."""
+        if stage.pace.per_minute is None and stage.pace.ramp is None:
             return False
         others = (one for one in self._picture.targets.values() if (one.run_id, one.stage) == (row.run_id, row.stage))
         return any(one.updated_at > self._picture.wall_now() - MINUTE for one in others if one.id != row.id)

@@ -9,6 +9,7 @@ from controller.app.records import (
     ChannelRecord,
     CommandRecord,
     DeviceRecord,
+    EventRecord,
     FreezeRecord,
     JobRecord,
     PipelineRecord,
@@ -36,6 +37,8 @@ class Changes:
     reports: list[ReportRecord] = field(default_factory=list)
     hellos: list[DeviceRecord] = field(default_factory=list)
     blocked: list[tuple[DeviceId, bool]] = field(default_factory=list)
+    removed: list[DeviceId] = field(default_factory=list)
+    enrolled: list[tuple[int, DeviceRecord]] = field(default_factory=list)
     labelled: list[tuple[DeviceId, Mapping[str, str]]] = field(default_factory=list)
     installed: list[tuple[int, bool]] = field(default_factory=list)
     said: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
@@ -52,6 +55,7 @@ class Changes:
     calendar: list[tuple[str, Freeze | None]] = field(default_factory=list)
     authors: list[tuple[str, int, str]] = field(default_factory=list)
     audit: list[AuditRecord] = field(default_factory=list)
+    events: list[EventRecord] = field(default_factory=list)
     is_mark: bool = False
 
 
@@ -88,6 +92,16 @@ class _Catalog(_Watched):
 
 class _Devices(_Watched):
     __slots__ = ()
+
+    def add(self, device: DeviceRecord) -> int:
+        device_id: int = self._inner.add(device)
+        self._changes.enrolled.append((device_id, device))
+        return device_id
+
+    def set_removed(self, device: DeviceId, *, at: Instant) -> None:
+        self._inner.set_removed(device, at=at)
+        self._changes.removed.append(device)
+        self._changes.blocked.append((device, True))
 
     def set_blocked(self, device: DeviceId, *, is_blocked: bool) -> None:
         self._inner.set_blocked(device, is_blocked=is_blocked)
@@ -232,6 +246,10 @@ class _Log(_Watched):
     def add_reports(self, reports: Sequence[ReportRecord]) -> None:
         self._inner.add_reports(reports)
         self._changes.reports.extend(reports)
+
+    def add_events(self, events: Sequence[EventRecord]) -> None:
+        self._inner.add_events(events)
+        self._changes.events.extend(events)
 
     def add_audit(self, entry: AuditRecord) -> None:
         self._inner.add_audit(entry)

@@ -7,6 +7,8 @@ from msgspec.structs import replace
 from agent.core.model import Phase, Work
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
 from controller.domain.admission import BlockReason
+from controller.domain.model import StageRun
+from controller.domain.pipeline import OnBreach
 from controller.domain.rerun import Purpose, Unfit
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
@@ -35,6 +37,9 @@ _BEGUN: Final = {
     "trigger:channel": Sometimes.BEGAN_BY_RELEASE,
     "trigger:hook": Sometimes.BEGAN_BY_HOOK,
 }
+
+
+SECOND_ROUND: Final = 2
 
 
 class Witness(Observer):
@@ -91,7 +96,7 @@ class Witness(Observer):
 
     def named(self, named: Named) -> Complaints:
         """Notice that somebody knows that a request was carried out."""
-        if named.answer is not None:
+        if not named.error:
             self._carried_out[named.by] = True
         return ()
 
@@ -108,6 +113,9 @@ class Witness(Observer):
         if new.attempt_state is AttemptState.TIMED_OUT and old.attempt_state is not AttemptState.TIMED_OUT:
             sometimes(Sometimes.IDLE_ENDED if old.is_idle else Sometimes.LEASE_ENDED)
         self._timed(before, row)
+        if new.state is TargetState.REMOVED is not old.state:
+            is_at_work = old.state is TargetState.IN_PROGRESS
+            sometimes(Sometimes.REMOVED_AT_WORK if is_at_work else Sometimes.REMOVED_QUEUED)
         if new.is_idle and not old.is_idle:
             sometimes(Sometimes.FOUND_IDLE)
         if new.attempt > max(1, old.attempt):
@@ -156,6 +164,7 @@ class Witness(Observer):
         breaches = {reason for reason in run.run.pause_reasons if reason.startswith("breach:")}
         if breaches - set(before.run.pause_reasons):
             self._world.sometimes(Sometimes.GATE_BREACHED)
+        self._held(before, run)
         for index, (was, now) in enumerate(zip(before.run.stages, run.run.stages, strict=True)):
             if was.is_frozen and now.tally.targets > was.tally.targets:
                 self._world.sometimes(Sometimes.JOINED_LATE)
@@ -163,6 +172,7 @@ class Witness(Observer):
                 self._world.sometimes(Sometimes.APPROVED_ENOUGH)
             if any(one.reason is Unfit.BELOW_FLOOR for one in now.left_out) and not was.left_out:
                 self._world.sometimes(Sometimes.LEFT_AS_IT_IS)
+            self._gated(run, index, was, now)
             if was.state is not now.state:
                 self._staged(run, index)
                 self._conditioned(run, index)
@@ -173,6 +183,32 @@ class Witness(Observer):
         if (before.run.state, before.run.epoch) != (run.run.state, run.run.epoch):
             reasons = ", ".join(run.run.pause_reasons)
             self._world.say("run", f"{run.uid} {run.run.state} epoch {run.run.epoch} {reasons}")
+
+    def _gated(self, run: RunRecord, index: int, was: StageRun, now: StageRun) -> None:
+        """Notice what a gate and a ramp make of failures."""
+        gate = run.plan.pipeline.stages[index].gate
+        if now.breach is not None and now.breach != was.breach:
+            self._world.say("stage", f"{run.uid}/{index} breached: {now.breach.evidence}")
+            if gate.on_breach is OnBreach.ALERT:
+                self._world.sometimes(Sometimes.ALERTED)
+            elif gate.failures is None:
+                self._world.sometimes(Sometimes.STOPPED_BY_TEST)
+        is_passed = now.state == "passed" != was.state
+        if is_passed and gate.sequential is not None and now.tally.blamed and now.breach is None:
+            self._world.sometimes(Sometimes.TOLERATED)
+        if was.ramp is not None and now.ramp is not None and was.ramp.round != now.ramp.round:
+            self._world.say("stage", f"{run.uid}/{index} goes into round {now.ramp.round}")
+            if now.ramp.round == was.ramp.round + 1 == SECOND_ROUND:
+                self._world.sometimes(Sometimes.RAMPED_ON)
+
+    def _held(self, before: RunRecord, run: RunRecord) -> None:
+        """Notice ramps that hold the run, and those that go on."""
+        was, now = ({reason for reason in one.run.pause_reasons if reason.startswith("ramp:")} for one in (before, run))
+        if now - was:
+            self._world.sometimes(Sometimes.RAMP_HELD)
+        states = {f"ramp:{s.name}": one.state for s, one in zip(run.plan.pipeline.stages, run.run.stages, strict=True)}
+        if any(states[reason] != "skipped" for reason in was - now) and run.run.state is RunState.RUNNING:
+            self._world.sometimes(Sometimes.RAMP_OVERRIDDEN)
 
     def _begun(self, run: RunRecord) -> None:
         by = next((path for start, path in _BEGUN.items() if run.plan.started_by.startswith(start)), None)

@@ -26,6 +26,7 @@ class World:
         self.counts: Counter[Sometimes] = Counter()
         self.violations: list[str] = []
         self.unwritable_at: list[int] = []
+        self.outage_until = 0
         self.timeline: list[str] = []
         self.is_traced = is_traced
 
@@ -46,6 +47,11 @@ class World:
     def strikes(self, rate: float, chance: random.Random) -> bool:
         """Say whether a fault of this rate happens now; none does once the world is healed."""
         return rate > 0 and not self.is_healed and chance.random() < rate
+
+    @property
+    def is_out(self) -> bool:
+        """Whether no download succeeds now."""
+        return not self.is_healed and self.now < self.outage_until
 
     def sometimes(self, path: Sometimes) -> None:
         """Count that a rare path was taken."""

@@ -1,19 +1,17 @@
 """Fixtures of the agent's tests."""
 
 import logging
-import socket
 from collections.abc import Iterator
 
 import pytest
+
+from agent import ports
 
 
 @pytest.fixture
 def free_port() -> int:
     """Return a port of loopback that nobody uses just now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    return ports.free_port()
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ from protocol.units import Instant
 from tests.agent import papers
 from tests.agent.hub import Hub
 from tests.agent.papers import NOW, YEAR, Trustees
+from tests.protocol.samples import STRANGE_KEY_PEM
 
 AT = instant_of(NOW)
 CLAIM = Claim(token="good", device="kiosk-17", model="kiosk-1", hardware_id="42")
@@ -183,9 +184,10 @@ def test_a_renewal_is_due_at_two_thirds_of_the_life(identity: Identity) -> None:
     assert identity.renewal_due_ms() == pytest.approx(instant_of(begin + life * 2 / 3), abs=1_000)
 
 
+@pytest.mark.parametrize("content", [b"broken", STRANGE_KEY_PEM])
 @pytest.mark.parametrize("name", ["enrolment.json", "signing.pem", "sealing.pem"])
-def test_a_broken_paper_is_named(identity: Identity, name: str) -> None:
-    (identity.folder / name).write_bytes(b"broken")
+def test_a_broken_paper_is_named(identity: Identity, name: str, content: bytes) -> None:
+    (identity.folder / name).write_bytes(content)
     read = {"enrolment.json": identity.enrolment, "signing.pem": identity.signer}
     with pytest.raises(ConfigError, match=name):
         read.get(name, identity.sealing_public)()

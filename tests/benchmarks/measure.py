@@ -178,6 +178,15 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | _CPU_OF_PROCESS)
 
 
+def got_and_waited_s(pid: int) -> tuple[float, float]:
+    """Return how long the main thread of a process ran so far, and how long it was ready and had to wait, in seconds.
+
+    Source: ``/proc/<pid>/schedstat``, as Linux documents it in scheduler/sched-stats.
+    """
+    ran_ns, waited_ns = Path(f"/proc/{pid}/schedstat").read_text().split()[:2]
+    return int(ran_ns) / 1e9, int(waited_ns) / 1e9
+
+
 def resident_kib(pid: int) -> float:
     """Return how much memory a process occupies, in KiB: what of it lies in RAM, shared pages included."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

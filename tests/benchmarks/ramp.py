@@ -27,7 +27,7 @@ DELTA: Final = 0.01
 ROUNDS: Final = 15
 RATES: Final = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.3, 1.0)
 SHARES: Final = (1, 5, 20, 50, 100)
-BUDGETS: Final = (25, 10)
+RISKS: Final = (25, 10)
 FIXED: Final = "fixed 1/5/20/50/100 %"
 
 Plan = Callable[[int, int, int], int]
@@ -44,7 +44,7 @@ class Rollouts(Measured):
     done: float
     held: float
     broken: float
-    """Of all, those in which failures exceeded the budget and the share that is put up with."""
+    """Of all, those in which failures exceeded the risk and the share that is put up with."""
     bound: str
     bound_exposed: float
 
@@ -75,20 +75,20 @@ def figures(*, devices: int = DEVICES, runs: int = RUNS) -> Iterator[Measured]:
     """Play rollouts of builds good and bad by each plan, and time the sizing of a batch."""
     for rate in RATES:
         bound = 0.0
-        for name, (plan, budget) in plans(devices).items():
+        for name, (plan, risk) in plans(devices).items():
             random = Random(SEED)
-            played = [play(plan, random, devices=devices, rate=rate, budget=budget) for _ in range(runs)]
+            played = [play(plan, random, devices=devices, rate=rate, risk=risk) for _ in range(runs)]
             bound = bound or fmean(rollout.exposed for rollout in played)
             yield summed_up(f"{rate:.1%} fail, {name}", played, devices=devices, bound=bound)
     yield from _sizing()
 
 
 def plans(devices: int) -> Mapping[str, tuple[Plan, int]]:
-    """Return what is compared, each with the budget that it is judged by; first the one that bounds the others."""
+    """Return what is compared, each with the risk that it is judged by; first the one that bounds the others."""
     return {
-        FIXED: (fixed(devices), min(BUDGETS)),
-        "doubling from 10": (lambda exposed, failed, rounds: min(exposed or 10, devices - exposed), min(BUDGETS)),
-        **{f"ramp of {budget}": (ramp(devices, budget=budget), budget) for budget in BUDGETS},
+        FIXED: (fixed(devices), min(RISKS)),
+        "doubling from 10": (lambda exposed, failed, rounds: min(exposed or 10, devices - exposed), min(RISKS)),
+        **{f"ramp of {risk}": (ramp(devices, risk=risk), risk) for risk in RISKS},
     }
 
 
@@ -98,18 +98,18 @@ def fixed(devices: int) -> Plan:
     return lambda exposed, failed, rounds: goals[rounds] - exposed
 
 
-def ramp(devices: int, *, budget: int) -> Plan:
+def ramp(devices: int, *, risk: int) -> Plan:
     """Return the plan of the product."""
 
     @cache
     def sized(exposed: int, failed: int) -> int:
         left = devices - exposed
-        return next_batch(exposed, failed, left=left, budget=budget, above=ABOVE, delta=DELTA, rounds=ROUNDS)
+        return next_batch(exposed, failed, left=left, risk=risk, above=ABOVE, delta=DELTA, rounds=ROUNDS)
 
     return lambda exposed, failed, rounds: sized(exposed, failed) if rounds < ROUNDS else 0
 
 
-def play(plan: Plan, random: Random, *, devices: int, rate: float, budget: int) -> Rollout:
+def play(plan: Plan, random: Random, *, devices: int, rate: float, risk: int) -> Rollout:
     """Play one rollout to its end: everybody reached, a hold, or the test's stop."""
     rollout = Rollout()
     while rollout.exposed < devices:
@@ -120,7 +120,7 @@ def play(plan: Plan, random: Random, *, devices: int, rate: float, budget: int) 
         rollout.exposed += batch
         rollout.failed += failures(random, batch, rate=rate)
         rollout.rounds += 1
-        rollout.is_broken |= rollout.failed > budget + ABOVE * rollout.exposed + 1e-9
+        rollout.is_broken |= rollout.failed > risk + ABOVE * rollout.exposed + 1e-9
         if log_evidence(rollout.failed, rollout.exposed, above=ABOVE) >= threshold(ALPHA):
             break
     return rollout
@@ -169,7 +169,7 @@ def _sizing() -> Iterator[Cost]:
 def _sized(exposed: int, share: int) -> int:
     """Size a batch after so many devices, of which one in *share* failed, or none."""
     failed = exposed // share if share else 0
-    return next_batch(exposed, failed, left=10**6, budget=25, above=ABOVE, delta=DELTA, rounds=ROUNDS)
+    return next_batch(exposed, failed, left=10**6, risk=25, above=ABOVE, delta=DELTA, rounds=ROUNDS)
 
 
 def _timed_us(work: Callable[[], object]) -> float:

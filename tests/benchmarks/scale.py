@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from controller.app.ports import Priority
 from controller.domain.pipeline import Trigger
 from controller.store.tables import target_run
-from controller.store.targets import INSERT
+from controller.store.target_statements import INSERT
 from controller.store.transaction import SqlTransaction
 from protocol.codec import encode
 from protocol.envelope import seal, verify

@@ -31,11 +31,9 @@ def test_each_rate_is_played_by_each_plan(found: dict[str, Rollouts]) -> None:
     assert len(found) == len(ramp.RATES) * len(ramp.plans(1))
 
 
-@pytest.mark.parametrize(("budget", "exposed"), [(25, 25), (10, 10)])
-def test_a_build_that_fails_everywhere_reaches_one_budget(
-    found: dict[str, Rollouts], budget: int, exposed: int
-) -> None:
-    end = found[f"100.0% fail, ramp of {budget}"]
+@pytest.mark.parametrize(("risk", "exposed"), [(25, 25), (10, 10)])
+def test_a_build_that_fails_everywhere_reaches_one_budget(found: dict[str, Rollouts], risk: int, exposed: int) -> None:
+    end = found[f"100.0% fail, ramp of {risk}"]
     assert (end.exposed, end.failed, end.bound_exposed) == (exposed, exposed, 1_000)
     assert end.ratio == exposed / 1_000
 

@@ -19,5 +19,6 @@ def ends_well(w: World, history: Path, *, run: str, repeat: str, devices: int) -
         why=f"every report is acknowledged; {repeat}",
     )
     assert_clean(evidence_of(w, history), checks=CHECKS, repeat=repeat)
-    view = w.ended(run)
-    assert (view.state, view.stages[0].counters.succeeded) == ("succeeded", devices)
+    view, others = w.ended(run), [target for target in w.operator.targets(run) if target.state != "succeeded"]
+    assert not others, f"every device succeeds; {repeat}"
+    assert (view.state, view.stages[0].counters.succeeded) == ("succeeded", devices), repeat

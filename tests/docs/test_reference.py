@@ -39,7 +39,7 @@ def test_every_refusal_says_what_helps() -> None:
 def test_every_field_of_a_file_is_described(title: str, part: dict[str, Any]) -> None:
     assert part["description"], f"{title} needs a docstring"
     lacking = [name for name, field in part["properties"].items() if not field.get("description")]
-    assert lacking == [], f"{title}: write a docstring below the field, in controller/documents/models.py"
+    assert lacking == [], f"{title}: write a docstring below the field, where controller/documents has it"
 
 
 @pytest.mark.parametrize(("place", "told", "words"), list(definitions.enumerated()), ids=lambda value: str(value)[:30])

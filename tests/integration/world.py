@@ -1,5 +1,7 @@
 """An installation with real agents and simulated devices, and what the tests ask of it."""
 
+import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from controller.clock import SystemClock
 from simulator.brokers import Broker, Kind
 from simulator.installation import Installation, RealAgent
 from simulator.operations import Operator, sign
-from simulator.package import build, example
+from simulator.package import MANIFEST, build, example
 from simulator.processes import Processes
 
 T = TypeVar("T")
@@ -20,6 +22,7 @@ T = TypeVar("T")
 APP = "harbour"
 JOB = "update"
 RUN_SECONDS = 60.0
+PROBE_MS = 30_000
 FAST = "{success: 80%, failures: {more_than: 10%, min_sample: 10}}"
 
 PIPELINE = f"""
@@ -78,7 +81,8 @@ class World:
     def publish(self, version: str, *, broken: bool = False) -> None:
         """Build, sign, upload and publish a version."""
         left_out = {"harbours.json"} if broken else set()
-        package = build(example(APP), version, out=self.installation.folder / "build", left_out=left_out)
+        source = example(APP) if broken else patient(self.installation.folder / APP)
+        package = build(source, version, out=self.installation.folder / "build", left_out=left_out)
         document = sign(package, app=APP, offline=self.installation.offline, at=SystemClock().now())
         self.operator.upload(package)
         self.operator.publish(document)
@@ -121,6 +125,15 @@ class World:
             version = next((i.version for i in device.installed if i.app == APP), "none")
             counts[version] = counts.get(version, 0) + 1
         return counts
+
+
+def patient(folder: Path) -> Path:
+    """Return a copy of the example that may take as long to get well as a busy machine makes it."""
+    shutil.copytree(example(APP), folder, dirs_exist_ok=True)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["probe"]["timeout_ms"] = PROBE_MS
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
 
 
 @contextmanager

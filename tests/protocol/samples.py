@@ -44,6 +44,14 @@ RFC8032_KEY: Final = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b32
 """The secret key of RFC 8032, section 7.1, test 1: known to everybody, fit for tests alone."""
 
 
+STRANGE_KEY_PEM = b"""\
+-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2UMBCIEIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+-----END PRIVATE KEY-----
+"""
+"""A whole private key of a kind that nobody has: 1.3.101.12, where Ed25519 is 1.3.101.112 (RFC 8410, 3)."""
+
+
 def signing_key() -> Ed25519Signing:
     return Ed25519Signing(Ed25519PrivateKey.from_private_bytes(RFC8032_KEY))
 

@@ -1,7 +1,5 @@
 """Ed25519 keys: the vectors of RFC 8032, and nothing that is no key."""
 
-import base64
-
 import pytest
 from cryptography.hazmat.primitives.asymmetric import x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,7 +9,7 @@ from protocol.errors import MalformedMessage
 from protocol.ids import KeyId
 from protocol.keys import Ed25519Signing, Ed25519Verify, keyid_of, ring_of
 from tests.conformance.vectors import load
-from tests.protocol.samples import other_key, signing_key
+from tests.protocol.samples import STRANGE_KEY_PEM, other_key, signing_key
 
 RFC8032 = load("rfc8032")
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -53,16 +51,11 @@ def test_a_key_is_read_back_from_its_pem() -> None:
 
 
 def test_what_is_no_key_in_pem_is_malformed() -> None:
-    # The object identifier of Ed25519 is 1.3.101.112 (RFC 8410, 3); nobody has 1.3.101.12.
-    unknown = base64.b64decode("".join(signing_key().to_pem().decode().splitlines()[1:-1])).replace(
-        b"\x2bep", b"\x2be\x0c"
-    )
-    stranger = b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(unknown) + b"\n-----END PRIVATE KEY-----\n"
     exchange = x25519.X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     for pem, password in (
         (b"", None),
         (b"not a key", None),
-        (stranger, None),
+        (STRANGE_KEY_PEM, None),
         (signing_key().to_pem(password=b"secret"), None),
         (signing_key().to_pem(password=b"secret"), b"wrong"),
         (signing_key().to_pem(), b"needless"),

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import sqlite
 from controller.app import runs
 from controller.app.views import RunView
 from controller.domain.target import TargetState
-from controller.store import devices, targets
+from controller.store import devices, target_statements
 from controller.store.inline_store import InlineStore
 from controller.store.sql_store import SqlStore
 from tests.controller.app.rig import START, TENANT
@@ -32,11 +32,11 @@ LARGE = (
 )
 ONCE_A_STAGE: dict[str, sa.Select[tuple[object]]] = {
     "a stage that opens finds its devices; where it wants all, it looks at all": devices.CANDIDATES,
-    "a stage that opens leaves out whom the run has already": targets.MEMBERS,
+    "a stage that opens leaves out whom the run has already": target_statements.MEMBERS,
 }
 WHEN_ASKED: dict[str, sa.Select[tuple[object]]] = {
     "a list of those that wait passes by those of its run that do not, on a connection that only reads": (
-        targets.PAGE_IN[TargetState.QUEUED]
+        target_statements.PAGE_IN[TargetState.QUEUED]
     ),
 }
 

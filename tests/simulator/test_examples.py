@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 
 from controller.documents import load
-from controller.domain.pipeline import Pipeline, validate
+from controller.domain.pipeline import Pipeline
+from controller.domain.validation import validate
 from simulator.package import EXAMPLES
 
 REGIONS: Final = {"canary": (), "eu": ("canary",), "us": ("canary",), "rest": ("eu", "us")}

@@ -24,7 +24,8 @@ class Devices(Protocol):
     def add(self, device: DeviceRecord) -> int:
         """Insert a device, or enrol one of the same name anew; return its id.
 
-        What stays are its id, labels and seq, and whether it is blocked; it is no longer removed.
+        What stays are its id, labels and seq, which hello was its newest, and whether it is blocked; it is no longer
+        removed.
         """
 
     def by_names(self, names: Collection[Name]) -> dict[Name, DeviceRecord]:

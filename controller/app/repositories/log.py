@@ -7,6 +7,7 @@ from controller.app.records import (
     AnswerRecord,
     AuditRecord,
     EventRecord,
+    MomentRecord,
     ReportRecord,
     SecurityRecord,
 )
@@ -30,6 +31,12 @@ class Log(Protocol):
 
     def events(self, run_id: int, *, after: int, limit: int) -> list[EventRecord]:
         """Return timeline entries with an id above *after*."""
+
+    def add_moments(self, moments: Sequence[MomentRecord]) -> None:
+        """Insert turning points, in the order in which they were."""
+
+    def moments(self, run_id: int) -> list[MomentRecord]:
+        """Return the turning points of a run, in the order in which they were."""
 
     def add_security(self, events: Sequence[SecurityRecord]) -> None:
         """Insert security events."""

@@ -6,6 +6,7 @@ from typing import Protocol
 from controller.app.records import (
     CommandRecord,
     GivenCommand,
+    OfModel,
     PastTarget,
     RunRecord,
     TargetRecord,
@@ -81,6 +82,9 @@ class Targets(Protocol):
 
     def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
         """Return a stage's devices in *state*."""
+
+    def of_model(self, stage_id: int, state: TargetState, meant: OfModel) -> list[TargetRecord]:
+        """Return a stage's devices in *state* that are of the models meant; rows that know none are of none."""
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         """Return a run's devices at work."""

@@ -28,7 +28,7 @@ class ApprovalView(View, frozen=True, kw_only=True):
 
 
 class NotTakenView(View, frozen=True, kw_only=True):
-    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+    """How many devices a run does not take for one reason, most of them of the run it is over; `first` names some."""
 
     reason: str
     devices: int
@@ -55,11 +55,36 @@ class BreachView(View, frozen=True, kw_only=True):
     said: str
 
 
+class ModelView(View, frozen=True, kw_only=True):
+    """The devices of one model in a stage, or, without a name, those of all models that have no test of their own.
+
+    Where models are tested, `stops_on` so many failures it is quarantined. Once it is, `breach` says by which evidence,
+    that of this stage or of another one.
+    """
+
+    model: str
+    targets: int
+    exposed: int
+    failed: int
+    stops_on: int | None = None
+    is_quarantined: bool = False
+    breach: BreachView | None = None
+
+
+class DryRunView(View, frozen=True, kw_only=True):
+    """A rule on trial: what it would have done, in words, and what it knew when it would have stopped the stage."""
+
+    name: str
+    said: str
+    breach: BreachView | None = None
+
+
 class GateView(View, frozen=True, kw_only=True):
     """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and `stops_on` so many it stops.
 
     `said` says it in words. `accepted` failures were accepted by whoever resumed the run, and `breach` is the newest
-    breach.
+    breach. Quarantined models do not count; `models` are those of the stage, and `closest` is the one that is next to
+    be quarantined, None while none has failed. `dry_runs` are the rules on trial.
     """
 
     said: str
@@ -71,6 +96,9 @@ class GateView(View, frozen=True, kw_only=True):
     accepted: int = 0
     evidence: EvidenceView | None = None
     breach: BreachView | None = None
+    models: tuple[ModelView, ...] = ()
+    closest: str | None = None
+    dry_runs: tuple[DryRunView, ...] = ()
 
 
 class CheckView(View, frozen=True, kw_only=True):
@@ -98,7 +126,7 @@ class StageView(View, frozen=True, kw_only=True):
     `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
     `ramp` says where its ramp stands, if it has one, and `checks` what others say that are asked.
     `approvals_missing` are those without which it is not promoted.
-    `left_out` are devices of an earlier run that this one, over that run, does not take.
+    `left_out` are devices of quarantined models, and those of the run that this one is over, that it does not take.
     `blocked` counts the devices that were judged and may not begin, by reason; in lists of runs it is left out.
     """
 
@@ -188,7 +216,8 @@ class TargetView(View, frozen=True, kw_only=True):
     """One device in one run. `done` of `total` is the progress of the step at hand, in the step's unit.
 
     `outputs` are what the release told of itself at the end of the last attempt.
-    `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
+    `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's. `model` is
+    what it was when it joined.
     `blocked` is the reason why it may not begin, empty where none is known, and `check_at` when that is judged anew.
     """
 
@@ -209,6 +238,7 @@ class TargetView(View, frozen=True, kw_only=True):
     updated_at: Instant
     previous: str = ""
     wanted: str = ""
+    model: str = ""
 
 
 class EventView(View, frozen=True, kw_only=True):
@@ -218,3 +248,37 @@ class EventView(View, frozen=True, kw_only=True):
     at: Instant
     kind: str
     data: Mapping[str, str | int]
+
+
+class VerdictView(View, frozen=True, kw_only=True):
+    """What one gate says of a stage: where it stops first, and the most evidence that its test had, with its counts."""
+
+    stop: BreachView | None
+    evidence: float | None
+    evidence_failed: int
+    evidence_exposed: int
+
+
+class ReplayedView(View, frozen=True, kw_only=True):
+    """A stage of a run judged by its own gate and by another; see `controller.domain.gates.replay.Replayed`.
+
+    `said` says it in words, and `now` what the other gate says of the stage as it stands. What earlier versions of the
+    controller ran is not `known`, but for that.
+    """
+
+    stage: str
+    said: str
+    known: bool
+    own: VerdictView
+    other: VerdictView
+    spared: int
+    exposed_more: int
+    now: str
+    evidence_now: EvidenceView | None
+
+
+class ReplayView(View, frozen=True, kw_only=True):
+    """A run judged again by another gate, stage by stage."""
+
+    run: str
+    stages: tuple[ReplayedView, ...]

@@ -1,12 +1,15 @@
-"""``tidegate gate``: what a gate promises, computed here and without a controller."""
+"""``tidegate gate``: what a gate promises, and what it would have made of a run that has been."""
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from controller.cli.addresses import quoted
 from controller.cli.failures import CliError, ExitCode
+from controller.cli.files import line_of, read_file
 from controller.cli.output import Column, Output, Printer, Shape
 from controller.cli.session import Session, command
 
@@ -68,6 +71,70 @@ def show_table(
         _judge(printer, ours, better, alpha=chance, above=tolerated)
     else:
         printer.item(_view(f"{above} at {alpha}", [ours, *others], rungs, better), GATE)
+
+
+@command(group, "replay")
+def replay_run(
+    session: Session,
+    *,
+    run: Annotated[str, typer.Argument(help="A run that has ended, or goes on.")],
+    gate: Annotated[
+        Path, typer.Option("--gate", "-g", help="A YAML or JSON file of one gate; - reads standard input.")
+    ],
+    stage: Annotated[str | None, typer.Option("--stage", help="Only this stage; else the gate stands in all.")] = None,
+) -> None:
+    """Show where another gate would have stopped each stage of a run, beside the run's own; nothing is changed.
+
+    The file holds what stands under `gate:` in a stage, such as `failures: {above: 1%}`; only its failures matter.
+    """
+    path = f"/v1/runs/{quoted(run)}/replay"
+    params = {} if stage is None else {"stage": stage}
+    found = session.client.send("POST", path, _gate_of(gate), params=params)
+    if not session.printer.is_for_people:
+        session.printer.item(found, REPLAY)
+        return
+    session.printer.items(found["stages"], REPLAYED)
+    for one in found["stages"]:
+        session.printer.raw(f"{one['stage']}: {one['said']}")
+
+
+def _gate_of(file: Path) -> Any:
+    """Return what a file of a gate holds, once it is seen to be one."""
+    from controller.documents import InvalidDefinition, load_gate
+    from controller.documents.source import read
+
+    raw = read_file(file)
+    try:
+        load_gate(raw)
+        return read(raw)[0].data
+    except InvalidDefinition as error:
+        raise CliError(str(error), details=[line_of(file, fault) for fault in error.faults]) from error
+
+
+def _stop_cell(stop: Any) -> str:
+    return f"{stop['failed']} of {stop['exposed']}" if stop else ""
+
+
+def _most(verdict: Any) -> str:
+    from controller.domain.gates.judgement import shown
+
+    return "" if verdict["evidence"] is None else shown(verdict["evidence"])
+
+
+REPLAYED: Final = Shape(
+    "stage",
+    (
+        Column("STAGE", "stage"),
+        Column("ITS GATE STOPPED", lambda one: _stop_cell(one["own"]["stop"])),
+        Column("THIS ONE STOPS", lambda one: _stop_cell(one["other"]["stop"])),
+        Column("AT", lambda one: one["other"]["stop"] and one["other"]["stop"]["at"]),
+        Column("SPARED", "spared"),
+        Column("MORE", "exposed_more"),
+        Column("MOST EVIDENCE", lambda one: _most(one["other"])),
+        Column("NOW", "now", is_wide=True),
+    ),
+)
+REPLAY: Final = Shape("run", ())
 
 
 def _share(text: str, option: str) -> float:

@@ -9,12 +9,12 @@ from controller.cli import previews
 from controller.cli.addresses import quoted
 from controller.cli.commands import DryRun, Limit, Values, counted, pairs_of, show_list
 from controller.cli.failures import CliError
+from controller.cli.files import line_of, read_file
 from controller.cli.output import Column, Output, Shape
 from controller.cli.session import Session, command
 
 if TYPE_CHECKING:
     from controller.documents import Definition
-    from controller.domain.pipeline import Fault
 
 group = typer.Typer()
 
@@ -179,29 +179,10 @@ def _load_all(files: list[Path]) -> "list[Definition]":
     faults: list[str] = []
     for file in files:
         try:
-            loaded += load(_read(file))
+            loaded += load(read_file(file))
         except InvalidDefinition as error:
-            faults += [_line(file, fault) for fault in error.faults]
+            faults += [line_of(file, fault) for fault in error.faults]
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise CliError(f"{count} found; nothing was changed", details=faults)
     return loaded
-
-
-def _line(file: Path, fault: "Fault") -> str:
-    """Return a fault as editors read it: file, line, column, place, message."""
-    line, column, message = fault.message.split(":", 2)
-    return f"{file}:{line}:{column}:{f' {fault.place}:' if fault.place else ''}{message}"
-
-
-def _read(file: Path) -> bytes:
-    """Return what *file* holds, or as much of it as shows that it is too long."""
-    from controller.documents import BYTES_MAX
-
-    if str(file) == "-":
-        return typer.get_binary_stream("stdin").read(BYTES_MAX + 1)
-    try:
-        with file.open("rb") as opened:
-            return opened.read(BYTES_MAX + 1)
-    except OSError as error:
-        raise CliError(f"{file}: {error.strerror}") from error

@@ -93,6 +93,7 @@ TARGET = Shape(
         Column("LEFT", "left", is_wide=True),
         Column("HAD", "previous", is_wide=True),
         Column("GOES TO", "wanted", is_wide=True),
+        Column("MODEL", "model", is_wide=True),
         Column("DONE", lambda target: f"{target['done']}/{target['total']}", is_wide=True),
         Column("OUTPUTS", "outputs", is_wide=True),
         Column("DETAIL", "detail", is_wide=True),
@@ -214,6 +215,24 @@ def resume_run(
         _required(reason)
         session.confirm(f"run {run} will go on although a gate was breached")
     _act(session, run, "resume", {"reason": reason, "override": override})
+
+
+@command(group, "readmit")
+def readmit_model(
+    session: Session,
+    *,
+    run: RunId,
+    model: Annotated[str, typer.Option("--model", help="The quarantined model.")] = "",
+    others: Annotated[bool, typer.Option("--others", help="The models that have no test of their own.")] = False,
+    reason: Reason = "",
+) -> None:
+    """Let devices of a quarantined model begin again; those that were called off stay so."""
+    if bool(model) == others:
+        raise CliError("expected either --model, with its name, or --others", code=ExitCode.USAGE)
+    body = {"model": model, "reason": _required(reason)}
+    meant = f"model {model}" if model else "the models without a test of their own"
+    session.confirm(f"{meant} may begin again in run {run}, although too many have failed")
+    _act(session, run, "readmit", body)
 
 
 @command(group, "terminate")

@@ -118,11 +118,18 @@ class Verdict(StrEnum):
 UNANSWERED: Final = Answer(kind=AnswerKind.NO_DATA, evidence="no answer came in time")
 
 
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A breach of the gate by a check: when, and what was known then."""
+
+    at: int
+    evidence: str
+
+
 class CheckRun(msgspec.Struct, frozen=True, kw_only=True):
     """A check at work. `sequence` numbers its questions; one is out since `asked_at`, the next is due at `due_at`.
 
     `oks` and `failures` are in a row; `heard_at` is when data came last, or since when it is waited for; `told` is the
-    verdict that the timeline knows; `is_settled` once a person has said that it passes.
+    verdict that the timeline knows, `breach` its newest failure; `is_settled` once a person has said that it passes.
     """
 
     due_at: int
@@ -134,6 +141,7 @@ class CheckRun(msgspec.Struct, frozen=True, kw_only=True):
     last: Answer | None = None
     last_at: int | None = None
     told: Verdict | None = None
+    breach: Failure | None = None
     is_settled: bool = False
 
 
@@ -207,6 +215,11 @@ def decided(check: Check, at: CheckRun, answer: Answer, *, now: int) -> CheckRun
     if answer.kind is AnswerKind.OK:
         return msgspec.structs.replace(after, is_settled=True, asked_at=None)
     return msgspec.structs.replace(after, failures=max(after.failures, check.fails_after))
+
+
+def breached(at: CheckRun, said: str, now: int) -> CheckRun:
+    """Return a check that has breached its gate, with what was known then."""
+    return msgspec.structs.replace(at, breach=Failure(at=now, evidence=said))
 
 
 def accepted(at: CheckRun, now: int) -> CheckRun:

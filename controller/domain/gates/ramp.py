@@ -1,6 +1,6 @@
 """Size the next batch of a ramp: as large as what its devices have proved so far pays for.
 
-The promise: for every failure rate, failures ever exceed `budget + above * exposed` with a probability of at most
+The promise: for every failure rate, failures ever exceed `risk + above * exposed` with a probability of at most
 `delta`. It holds under these rules:
 
 1. Devices come in random order, each fails with the same probability, and that is the same in every round or falls
@@ -25,11 +25,11 @@ The sources of evidence that pays for exposure: Ville (1939); Ramdas, Grünwald,
 statistics and safe anytime-valid inference (2023). What is spent on a ramp, of another kind: Zhao, Liu and Deb (2019),
 arXiv 1905.10493; Li, Mao and Bojinov (2023), arXiv 2305.09626.
 
->>> next_batch(0, 0, left=100_000, budget=25, above=0.02, delta=0.01, rounds=15)
+>>> next_batch(0, 0, left=100_000, risk=25, above=0.02, delta=0.01, rounds=15)
 25
->>> next_batch(25, 0, left=99_975, budget=25, above=0.02, delta=0.01, rounds=15)
+>>> next_batch(25, 0, left=99_975, risk=25, above=0.02, delta=0.01, rounds=15)
 103
->>> next_batch(25, 20, left=99_975, budget=25, above=0.02, delta=0.01, rounds=15)
+>>> next_batch(25, 20, left=99_975, risk=25, above=0.02, delta=0.01, rounds=15)
 5
 """
 
@@ -40,8 +40,8 @@ from typing import Final, NamedTuple
 
 from controller.domain.gates.tail import Tangent, log_chance
 
-BUDGET_MIN: Final = 10
-BUDGET_MAX: Final = 50
+RISK_MIN: Final = 10
+RISK_MAX: Final = 50
 DEVICES_PER_FAILURE: Final = 400
 """A stage may cost one device in so many, within the two bounds above."""
 
@@ -55,17 +55,17 @@ ROUNDING: Final = 1e-9
 """Added before rounding down: 0.29 * 100 is 29."""
 
 
-def budget_of(devices: int) -> int:
+def risk_of(devices: int) -> int:
     """Return how many failures a stage of so many *devices* may cost: 0.25 percent of them, 10 at least, 50 at most.
 
-    >>> [budget_of(devices) for devices in (100, 4_000, 10_000, 1_000_000)]
+    >>> [risk_of(devices) for devices in (100, 4_000, 10_000, 1_000_000)]
     [10, 10, 25, 50]
     """
-    return min(max(BUDGET_MIN, devices // DEVICES_PER_FAILURE), BUDGET_MAX)
+    return min(max(RISK_MIN, devices // DEVICES_PER_FAILURE), RISK_MAX)
 
 
 def next_batch(
-    exposed: int, failed: int, *, left: int, budget: int, above: float, delta: float, rounds: int, spent: int = 0
+    exposed: int, failed: int, *, left: int, risk: int, above: float, delta: float, rounds: int, spent: int = 0
 ) -> int:
     """Return how many devices may be exposed next: the largest batch that, like every smaller one, keeps the promise.
 
@@ -73,7 +73,7 @@ def next_batch(
         exposed: devices that were exposed so far.
         failed: those of them that failed or have no outcome, 0 to *exposed*.
         left: devices that were not exposed yet.
-        budget: failures that are put up with whatever the rate is, 0 or more.
+        risk: failures that are put up with whatever the rate is, 0 or more.
         above: the share of failures that is put up with besides, 0 or more and below 1.
         delta: the probability with which the promise may be broken, above 0 and below 1.
         rounds: over how many batches *delta* is spread; the same number every time.
@@ -88,7 +88,7 @@ def next_batch(
     assert 0 <= failed <= exposed, f"{failed} failures of {exposed} exposed devices"
     assert 0 <= above < 1, f"a share to put up with is from 0 to below 1, not {above}"
     assert 0 < delta < 1, f"a probability of a broken promise is above 0 and below 1, not {delta}"
-    stand = Stand(exposed=exposed, failed=failed, budget=budget, above=above)
+    stand = Stand(exposed=exposed, failed=failed, risk=risk, above=above)
     if spent >= rounds or left <= 0 or stand.breaking(0) <= 0:
         return 0
     return _largest(stand, left=left, price=log(delta / rounds))
@@ -99,35 +99,45 @@ class Stand(NamedTuple):
 
     exposed: int
     failed: int
-    budget: int
+    risk: int
     above: float
 
     def breaking(self, batch: int) -> int:
         """Return how many failures in a next *batch* of that size break the limit."""
-        return self.budget + floor(self.above * (self.exposed + batch) + ROUNDING) - self.failed + 1
+        return self.risk + floor(self.above * (self.exposed + batch) + ROUNDING) - self.failed + 1
+
+    def end(self, breaking: int) -> float:
+        """Return where batches end that so many failures break, between two numbers; they do if `above` is not 0."""
+        return (breaking + self.failed - self.risk - ROUNDING) / self.above - self.exposed
 
     def most(self, breaking: int) -> int:
-        """Return the largest batch that so many failures break; there is one if `above` is not 0."""
-        return ceil((breaking + self.failed - self.budget - ROUNDING) / self.above) - 1 - self.exposed
+        """Return the largest batch that so many failures break."""
+        return ceil(self.end(breaking)) - 1
 
 
 def _largest(stand: Stand, *, left: int, price: float) -> int:
     """Return the largest batch, up to *left*, up to which all are safe.
 
     While as many failures break it, a larger batch is a greater risk; where one failure more is put up with, the risk
-    falls a little. So first the largest batch for each number of failures is tried, for these rise in risk.
+    falls a little. So first those numbers of failures are sought of which the largest batch is safe. For that a batch
+    may have a part of a device: whole ones end now nearer to the limit, now less near, and their risk does not simply
+    rise.
     """
 
     def is_unsafe(batch: int) -> bool:
         return not is_safe(stand, batch, price=price)
 
+    def is_risky(breaking: int) -> bool:
+        return not _is_paid(stand, stand.end(breaking), breaking, price=price)
+
     steps = range(stand.breaking(0), stand.breaking(left))
-    if not is_unsafe(left) and not (steps and is_unsafe(stand.most(steps[-1]))):
-        return left
-    safe = bisect_left(steps, True, key=lambda breaking: is_unsafe(stand.most(breaking)))
+    is_free = bool(steps) and not is_risky(steps[-1])
+    safe = len(steps) if is_free else bisect_left(steps, True, key=is_risky)
+    while safe < len(steps) and not is_unsafe(stand.most(steps[safe])):
+        safe += 1
     low = stand.most(steps[safe - 1]) if safe else 0
     high = stand.most(steps[safe]) if safe < len(steps) else left
-    return low + bisect_left(range(low + 1, high), True, key=is_unsafe)
+    return low + bisect_left(range(low + 1, high + 1), True, key=is_unsafe)
 
 
 def is_safe(stand: Stand, batch: int, *, price: float) -> bool:
@@ -138,7 +148,10 @@ def is_safe(stand: Stand, batch: int, *, price: float) -> bool:
         batch: how many devices are to be exposed.
         price: the logarithm of the probability that one batch may break the limit with.
     """
-    breaking = stand.breaking(batch)
+    return _is_paid(stand, batch, stand.breaking(batch), price=price)
+
+
+def _is_paid(stand: Stand, batch: float, breaking: int, *, price: float) -> bool:
     if batch < breaking:
         return True
     failed = stand.failed + breaking
@@ -157,7 +170,7 @@ def is_safe(stand: Stand, batch: int, *, price: float) -> bool:
     return False
 
 
-def _probe(stand: Stand, batch: int, breaking: int, x: float) -> Tangent:
+def _probe(stand: Stand, batch: float, breaking: int, x: float) -> Tangent:
     """Return the chance that a batch breaks the limit over the evidence, both as logarithms, at the rate e^x."""
     chance, evidence = log_chance(batch, breaking, x), log_evidence(stand.exposed, stand.failed, x)
     return Tangent(x=x, value=chance.value - evidence.value, slope=chance.slope - evidence.slope)

@@ -33,13 +33,13 @@ class Tangent(NamedTuple):
         return (other.at(0) - self.at(0)) / (self.slope - other.slope)
 
 
-def log_chance(batch: int, breaking: int, x: float) -> Tangent:
+def log_chance(batch: float, breaking: int, x: float) -> Tangent:
     """Return the logarithm of the chance of at least *breaking* failures in a batch, as it grows with *x*.
 
     The chance is that of a binomial variable, an incomplete beta function; right to about 1e-9 for a million devices.
 
     Args:
-        batch: how many devices it has.
+        batch: how many devices it has; a part of one makes it as likely as lies between.
         breaking: from 1 to *batch*.
         x: the logarithm of the failure rate, below 0.
     """
@@ -53,7 +53,7 @@ def log_chance(batch: int, breaking: int, x: float) -> Tangent:
     return Tangent(x=x, value=log(chance), slope=-front / (expm1(x) * chance))
 
 
-def _beta_fraction(a: int, b: int, x: float) -> float:
+def _beta_fraction(a: float, b: float, x: float) -> float:
     """Return the continued fraction of the incomplete beta function, which converges fast for x < (a + 1)/(a + b + 2).
 
     DLMF 8.17.22, by the algorithm of Lentz as in Numerical Recipes, section 6.4.

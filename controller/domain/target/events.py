@@ -58,10 +58,14 @@ class DueReached(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CancelRequested(msgspec.Struct, frozen=True, kw_only=True):
-    """The run no longer wants this device to be changed, or the stage's time is over (`timed_out`)."""
+    """The run no longer wants this device to be changed, or the stage's time is over (`timed_out`).
+
+    A `reason` is what a queued device ends for; otherwise it is why its last attempt ended, if it had one.
+    """
 
     at: int
     timed_out: bool = False
+    reason: Reason | None = None
 
 
 class Returned(msgspec.Struct, frozen=True, kw_only=True):

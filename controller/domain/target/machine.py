@@ -248,7 +248,8 @@ def _due_reached(target: Target, event: DueReached, policy: Policy) -> Outcome:
 def _cancel_requested(target: Target, event: CancelRequested) -> Outcome:
     if target.state is TargetState.QUEUED:
         end = TargetState.TIMED_OUT if event.timed_out else TargetState.CANCELLED
-        reason = target.reason or (Reason.NEVER_STARTED if event.timed_out else Reason.CANCELLED)
+        default = Reason.NEVER_STARTED if event.timed_out else Reason.CANCELLED
+        reason = event.reason or target.reason or default
         return _changed(target, state=end, due=None, reason=reason), ()
     if target.state is not TargetState.IN_PROGRESS:
         return target, ()

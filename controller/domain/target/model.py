@@ -92,7 +92,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """How one device's change shows in its stage: the counters it left and entered, what the gate counts, what it told.
 
     See `controller.domain.counters.Tally` for the words.
-    `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back.
+    `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back. `model` is
+    the device's, as far as the run knows it.
     """
 
     before: TargetState
@@ -100,22 +101,28 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     exposed: int = 0
     resolved: int = 0
+    spared: int = 0
+    waiting: int = 0
     blamed: int = 0
     bricked: int = 0
     outputs: Outputs = {}
+    model: str | None = None
 
 
-def delta(before: Target, after: Target) -> Delta:
-    """Return how the change from *before* to *after* shows in the stage."""
+def delta(before: Target, after: Target, *, model: str | None = None) -> Delta:
+    """Return how the change from *before* to *after* of a device of *model* shows in the stage."""
     return Delta(
         before=before.state,
         after=after.state,
         started=_counts_as_started(after) - _counts_as_started(before),
         exposed=is_exposed(after) - is_exposed(before),
         resolved=is_resolved(after) - is_resolved(before),
+        spared=is_spared(after) - is_spared(before),
+        waiting=is_waiting(after) - is_waiting(before),
         blamed=after.is_blamed - before.is_blamed,
         bricked=(after.left is Left.BROKEN) - (before.left is Left.BROKEN),
         outputs=after.outputs if after.state.is_terminal and not before.state.is_terminal else {},
+        model=model,
     )
 
 
@@ -132,3 +139,13 @@ def is_resolved(target: Target) -> bool:
     """Say whether it is known how it went with a device that has begun; of one that fell silent it is not."""
     is_known = target.state.is_terminal and target.reason is not Reason.LEASE_ENDED
     return is_exposed(target) and (target.is_blamed or is_known)
+
+
+def is_spared(target: Target) -> bool:
+    """Say whether a device that has begun ended without a word on the build: no download, no power, or called back."""
+    return is_resolved(target) and not target.is_blamed and target.state is not TargetState.SUCCEEDED
+
+
+def is_waiting(target: Target) -> bool:
+    """Say whether a device that has begun waits for another attempt."""
+    return is_exposed(target) and target.state is TargetState.QUEUED

@@ -9,7 +9,7 @@ from controller.app import preview
 from controller.app.preview import FIRST, Asked, Subject
 from controller.app.views import Page, PreviewDevice, PreviewView
 from controller.documents import Kind, load_one
-from controller.documents.models import PARAMETERS_MAX
+from controller.documents.parameter_models import PARAMETERS_MAX
 from controller.domain.pipeline import Pipeline
 from controller.http import definitions, schemas
 from controller.http.auth import Context, Operator

@@ -1,20 +1,35 @@
 """Runs: start, watch and steer them."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from controller.app import approvals, checking, following, giving_up, reruns, runs, why
+from controller.app import approvals, checking, following, giving_up, replays, reruns, runs, why
 from controller.app.conditions import run_tag
-from controller.app.views import EventView, Page, RollbackView, RunView, TargetView, WhyView
+from controller.app.views import EventView, Page, ReplayView, RollbackView, RunView, TargetView, WhyView
+from controller.documents import load_gate
 from controller.http import schemas, streams
 from controller.http.auth import Context, Operator
 from controller.http.conditions import WhatMayBeExpected, say_tag
 from controller.http.problems import documented
-from controller.http.routes import MAYBE_EDIT, READ, READ_ONE, WRITE, After, Cursor, Id, Limit
+from controller.http.routes import MAYBE_EDIT, READ, READ_ONE, WRITE, After, Cursor, Id, Limit, require_media_type
+from controller.http.routes.pipelines import JSON, YAML
 from protocol.units import INTEGER_MAX
 
 MAYBE_RERUN = {**READ_ONE, **documented(409)}
+_GATE = {**READ_ONE, **documented(413, 415)}
+_GATE_SCHEMA = {
+    "type": "object",
+    "description": "a gate as it stands in a stage of a pipeline; only its `failures` matter",
+    "example": {"failures": {"above": "1%"}},
+}
+_GATE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {JSON: {"schema": _GATE_SCHEMA}, YAML: {"schema": {"type": "string"}}},
+    }
+}
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
@@ -68,6 +83,14 @@ async def resume_run(
 ) -> RunView:
     """Go on; over a breached gate only with `override`."""
     return await runs.resume(c, actor, run=run, override=body.override, reason=body.reason, expected=expected)
+
+
+@router.post("/{run}/readmit", response_model=schemas.Run, responses=MAYBE_EDIT, summary="Readmit a model")
+async def readmit_model(
+    c: Context, actor: Operator, run: Id, body: schemas.ReadmitModel, expected: WhatMayBeExpected
+) -> RunView:
+    """End the quarantine of a model, and accept what has failed so far; devices that were called off stay so."""
+    return await runs.readmit(c, actor, run=run, model=body.model, reason=body.reason, expected=expected)
 
 
 @router.post("/{run}/terminate", response_model=schemas.Run, responses=WRITE, summary="End a run for good")
@@ -145,6 +168,27 @@ async def roll_back_run(c: Context, actor: Operator, run: Id, body: schemas.Roll
     begun.
     """
     return await reruns.roll_back(c, actor, run=run, reason=body.reason, version=body.version)
+
+
+@router.post(
+    "/{run}/replay",
+    response_model=schemas.Replay,
+    responses=_GATE,
+    summary="Judge a run again by another gate",
+    openapi_extra=_GATE_BODY,
+)
+async def replay_run(
+    c: Context,
+    actor: Operator,
+    run: Id,
+    *,
+    request: Request,
+    stage: Annotated[str | None, Query(min_length=1, max_length=128, description="only this stage")] = None,
+) -> ReplayView:
+    """Say of each stage where another gate would have stopped it. Nothing is changed, and the run may be going on."""
+    require_media_type(request, JSON, YAML)
+    gate = await asyncio.to_thread(load_gate, await request.body())
+    return await replays.replay(c, actor, run=run, gate=gate, stage=stage)
 
 
 @router.post(

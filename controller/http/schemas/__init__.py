@@ -41,6 +41,8 @@ from controller.http.schemas.runs import Counters as Counters
 from controller.http.schemas.runs import Event as Event
 from controller.http.schemas.runs import NotTaken as NotTaken
 from controller.http.schemas.runs import PromoteStage as PromoteStage
+from controller.http.schemas.runs import ReadmitModel as ReadmitModel
+from controller.http.schemas.runs import Replay as Replay
 from controller.http.schemas.runs import ResumeRun as ResumeRun
 from controller.http.schemas.runs import RetryRun as RetryRun
 from controller.http.schemas.runs import Rollback as Rollback

@@ -7,7 +7,7 @@ from pydantic import (
     Field,
 )
 
-from controller.documents.models import (
+from controller.documents.parameter_models import (
     PARAMETERS_MAX,
     VARIABLES_MAX,
     Environment,
@@ -51,7 +51,7 @@ class Approval(Answer):
 
 
 class NotTaken(Answer):
-    """How many devices of an earlier run a run over it does not take, for one reason; `first` names some of them."""
+    """How many devices a run does not take for one reason, most of them of the run it is over; `first` names some."""
 
     reason: str
     devices: int
@@ -81,10 +81,35 @@ class Breach(Answer):
     said: str
 
 
+class Model(Answer):
+    """The devices of one model in a stage, or, without a name, those of all models that have no test of their own.
+
+    With `stops_on` failures it is quarantined, where models are tested. `breach` is the evidence by which it was.
+    """
+
+    model: str
+    targets: int
+    exposed: int
+    failed: int
+    stops_on: int | None
+    is_quarantined: bool
+    breach: Breach | None
+
+
+class DryRun(Answer):
+    """A rule on trial: what it would have done, in words, and what it knew when it would have stopped the stage."""
+
+    name: str
+    said: str
+    breach: Breach | None
+
+
 class Gate(Answer):
     """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and with `stops_on` it stops.
 
     `said` says it in words. `accepted` failures were accepted by whoever resumed the run; `breach` is the newest one.
+    Quarantined models do not count. `closest` is the model that is next to be quarantined. `dry_runs` are the rules on
+    trial.
     """
 
     said: str
@@ -96,6 +121,9 @@ class Gate(Answer):
     accepted: int
     evidence: Evidence | None
     breach: Breach | None
+    models: list[Model]
+    closest: str | None
+    dry_runs: list[DryRun] = Field(default_factory=list)
 
 
 class Check(Answer):
@@ -123,7 +151,7 @@ class Stage(Answer):
     `per_minute` is its present rate, and before `paced_until` that lets nobody go.
     `ramp` says where its ramp stands, if it has one, and `checks` what others say that are asked.
     `approvals_missing` are those without which it is not promoted.
-    `left_out` are devices of an earlier run that this one, over that run, does not take.
+    `left_out` are devices of quarantined models, and those of the run that this one is over, that it does not take.
     """
 
     name: str
@@ -231,6 +259,7 @@ class Target(Answer):
     updated_at: Time
     previous: str
     wanted: str
+    model: str
 
 
 class Event(Answer):
@@ -304,6 +333,20 @@ class ResumeRun(Body):
     override: bool = False
 
 
+class ReadmitModel(Body):
+    """The model to let begin again, and why; it is kept in the audit log.
+
+    An empty name stands for the models that have no test of their own.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "kiosk-3", "reason": "its power supply failed"}]}
+    )
+
+    model: Annotated[str, Field(max_length=128)]
+    reason: Reason
+
+
 class ApproveStage(Body):
     """Consent to the promotion of a stage; the reason, if any, is kept in the audit log."""
 
@@ -323,3 +366,38 @@ class PromoteStage(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"stage": "rest"}]})
 
     stage: Word
+
+
+class Verdict(Answer):
+    """What one gate says of a stage: where it stops first, and the most evidence that its test had, with its counts."""
+
+    stop: Breach | None
+    evidence: float | None
+    evidence_failed: int
+    evidence_exposed: int
+
+
+class Replayed(Answer):
+    """A stage of a run judged by its own gate and by another; `said` says in words what the other one does.
+
+    `spared` devices began after the other gate would have stopped. Where it stops nowhere and the own one did, at most
+    `exposed_more` others would have begun. `now` is what it says of the stage as it stands. A stage of a run of an
+    earlier version of the controller is not `known`: only `now` says something of it.
+    """
+
+    stage: str
+    said: str
+    known: bool
+    own: Verdict
+    other: Verdict
+    spared: int
+    exposed_more: int
+    now: str
+    evidence_now: Evidence | None
+
+
+class Replay(Answer):
+    """A run judged again by another gate, stage by stage."""
+
+    run: str
+    stages: list[Replayed]

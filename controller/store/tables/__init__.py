@@ -35,7 +35,9 @@ from controller.store.tables.parts import BAD_ENDS as BAD_ENDS
 from controller.store.tables.parts import OPEN_COMMANDS as OPEN_COMMANDS
 from controller.store.tables.parts import metadata as metadata
 from controller.store.tables.runs import COUNTERS as COUNTERS
+from controller.store.tables.runs import TALLY as TALLY
 from controller.store.tables.runs import event as event
+from controller.store.tables.runs import moment as moment
 from controller.store.tables.runs import run as run
 from controller.store.tables.runs import run_plan as run_plan
 from controller.store.tables.runs import stage_run as stage_run

@@ -4,6 +4,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from controller.domain.counters import Tally
 from controller.domain.target import TargetState
 from controller.store.columns import Json, Key
 from controller.store.tables.parts import flag, integer, metadata, partial, text
@@ -64,3 +65,20 @@ event = sa.Table(
     sa.Column("data", Json(dict[str, str | int]), nullable=False),
 )
 sa.Index("ix_event_run", event.c.run_id, event.c.id)
+
+TALLY: Final = Tally.__struct_fields__
+
+moment = sa.Table(
+    "moment",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("run_id", Key, sa.ForeignKey("run.id"), nullable=False),
+    integer("stage"),
+    integer("at"),
+    integer("run_at"),
+    integer("accepted"),
+    *(integer(f"out_{name}") for name in ("exposed", "blamed", "accepted")),
+    sa.Column("share", sa.Float, nullable=False),
+    *(integer(counter) for counter in TALLY),
+)
+sa.Index("ix_moment_run", moment.c.run_id, moment.c.id)

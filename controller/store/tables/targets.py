@@ -40,6 +40,7 @@ target_run = sa.Table(
     integer("late_success_at", nullable=True),
     sa.Column("previous", sa.Text),
     sa.Column("wanted", sa.Text),
+    sa.Column("model", sa.Text),
     sa.UniqueConstraint("run_id", "device_id"),
 )
 is_queued = is_exactly(target_run.c.state, TargetState.QUEUED.value)

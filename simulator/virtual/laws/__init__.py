@@ -7,6 +7,8 @@ from typing import Final
 
 from simulator.virtual.laws.admission import OnlyAdmitted
 from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRunTime, OneWorkPerDevice
+from simulator.virtual.laws.blame import BlameIsDeserved
+from simulator.virtual.laws.breaches import BreachesAreKept, NobodyBeginsBeyond
 from simulator.virtual.laws.by_hand import OnlyByHand
 from simulator.virtual.laws.clocks import AttemptsHaveAnEnd, WaitingHasAnEnd
 from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
@@ -23,7 +25,9 @@ from simulator.virtual.laws.once import HappensOnce
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
 from simulator.virtual.laws.presence import WhoIsThereIsKnown
+from simulator.virtual.laws.ramps import RampsHold
 from simulator.virtual.laws.recalls import StopsAreTold
+from simulator.virtual.laws.removals import RemovedIsGone
 from simulator.virtual.laws.reports import AcknowledgedIsStored, DuplicatesChangeNothing
 from simulator.virtual.laws.restart import RestartsWhereItWas
 from simulator.virtual.laws.retries import RetriesWhatFailed
@@ -38,6 +42,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     RatesHold,
     OnlyMembers,
     OnlyAdmitted,
+    RemovedIsGone,
     NobodyIsLeftOut,
     NewcomersJoin,
     RetriesWhatFailed,
@@ -61,6 +66,10 @@ LAWS: Final[tuple[type[Law], ...]] = (
     ConditionsAreObeyed,
     ApprovedByOthers,
     GatesHold,
+    NobodyBeginsBeyond,
+    BreachesAreKept,
+    RampsHold,
+    BlameIsDeserved,
     SequenceRises,
     StatesFollowTables,
     PlansStay,

@@ -121,7 +121,7 @@ class ClocksAreRunTime(Law):
         refused = {report.target_id for report in commit.reports if report.state == "refused"}
         for before, row in commit.targets:
             is_end = before is not None and before.target.state is _AT_WORK and row.target.state is not _AT_WORK
-            is_by_hand = row.target.reason == "given_up"
+            is_by_hand = row.target.reason == "given_up" or row.target.state == "removed"
             is_known = is_by_hand or self._is_told(row, heard, refused) or self._is_recall_heard(row, commit)
             if is_end and not is_known:
                 yield from self._overdue(row)

@@ -1,21 +1,29 @@
-"""Invariant 10: the eight counters of a stage sum to its targets, and each is what the rows say."""
+"""Invariant 10: the eight counters of a stage, and what its gate counts, are what the rows say."""
 
 from collections import defaultdict
 
 from controller.app.records import RunRecord
 from controller.domain.target import TargetState
 from simulator.virtual.laws.law import Complaints, Law
+from simulator.virtual.laws.limits import is_exposed, is_known, is_proof
 from simulator.virtual.picture import Commit, Picture
 
 
 class CountersAddUp(Law):
-    """A stage's counters are the numbers of its rows in each state, and none that failed is forgiven."""
+    """A stage's counters are the numbers of its rows in each state, and none that failed is forgiven.
+
+    Its gate counts the rows of devices that have begun, and those of which it is known how it went.
+    """
 
     number = 10
 
     def __init__(self, picture: Picture) -> None:
         super().__init__(picture)
         self._blamed: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._exposed: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._known: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._spared: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._waiting: dict[tuple[int, int], set[int]] = defaultdict(set)
 
     def committed(self, commit: Commit) -> Complaints:
         """Compare the counters of every run that the commit touched with the rows."""
@@ -23,7 +31,14 @@ class CountersAddUp(Law):
         for before, row in commit.targets:
             if before is not None and before.target.is_blamed and not row.target.is_blamed:
                 yield f"{row.name} was a failure of the build, and is forgiven"
-            self._blamed[row.run_id, row.stage].update({row.id} if row.target.is_blamed else ())
+            place = (row.run_id, row.stage)
+            self._blamed[place].update({row.id} if row.target.is_blamed else ())
+            (self._exposed[place].add if is_exposed(row.target) else self._exposed[place].discard)(row.id)
+            (self._known[place].add if is_known(row.target) else self._known[place].discard)(row.id)
+            is_spared = is_exposed(row.target) and not is_proof(row.target)
+            (self._spared[place].add if is_spared else self._spared[place].discard)(row.id)
+            is_waiting = is_exposed(row.target) and row.target.state is TargetState.QUEUED
+            (self._waiting[place].add if is_waiting else self._waiting[place].discard)(row.id)
         for run_id in sorted(touched):
             yield from self._judge(self.picture.runs[run_id])
 
@@ -34,6 +49,14 @@ class CountersAddUp(Law):
                 shown = getattr(stage.tally, state.value)
                 if shown != rows[state]:
                     yield f"stage {index} of run {run.uid} counts {shown} {state}, and {rows[state]} rows are"
-            blamed = len(self._blamed[run.id, index])
-            if stage.tally.blamed != blamed:
-                yield f"stage {index} of run {run.uid} blames {stage.tally.blamed} on the build, and {blamed} rows do"
+            counted = {
+                "blamed": self._blamed,
+                "exposed": self._exposed,
+                "resolved": self._known,
+                "spared": self._spared,
+                "waiting": self._waiting,
+            }
+            for name, found in counted.items():
+                shown, rows_are = getattr(stage.tally, name), len(found[run.id, index])
+                if shown != rows_are:
+                    yield f"stage {index} of run {run.uid} counts {shown} {name}, and {rows_are} rows are"

@@ -39,7 +39,8 @@ class Handed:
 class Asked:
     """An operator asked for an act on a run or a device; `number` tells asks apart, and rises; `by` is the person.
 
-    `is_named` says that the request has an Idempotency-Key.
+    `is_named` says that the request has an Idempotency-Key, `is_override` that a run is to go on over what its own
+    rules hold.
     """
 
     number: int
@@ -47,16 +48,17 @@ class Asked:
     subject: str
     by: str
     is_named: bool = False
+    is_override: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A request with an Idempotency-Key was answered, or refused with `error`."""
+    """A request with an Idempotency-Key was answered, as plain data, or refused with the slug of an error."""
 
     by: str
     request: RequestKey
-    answer: bytes | None
-    error: str
+    answer: object = None
+    error: str = ""
 
 
 class Observer:

@@ -42,18 +42,18 @@ class HappensOnce(Law):
 
     def named(self, named: Named) -> Complaints:
         """Compare with the first answer."""
-        if named.answer is not None and not self._count[named.by]:
+        if not named.error and not self._count[named.by]:
             yield f"{self._asked_by[named.by]} was answered, and never carried out"
         first = self._answers.get(named.by)
-        if first is None and named.answer is not None:
+        if first is None and not named.error:
             self._answers[named.by] = named
         elif first is not None and named.error != _NO_WORD:
             yield from self._repeated(first, named)
 
     def _repeated(self, first: Named, named: Named) -> Iterator[str]:
-        what = f"{self._asked_by[named.by]} under key {named.request.key}"
+        what, now = f"{self._asked_by[named.by]} under key {named.request.key}", named.error or "otherwise"
         if first.request == named.request:
-            if named.answer != first.answer:
-                yield f"{what} was answered {first.answer!r}, and then {named.error or named.answer!r}"
+            if (named.answer, named.error) != (first.answer, first.error):
+                yield f"{what} was answered, and when it came again, it was answered {now}"
         elif named.error != KeyReused.slug:
-            yield f"{what} was answered, and another request under it was not refused: {named.error or named.answer!r}"
+            yield f"{what} was answered, and another request under that key was answered {now}"

@@ -13,7 +13,8 @@ from typing import Final
 
 import httpx
 
-from simulator.processes import Child, Processes, free_port
+from agent.ports import free_port
+from simulator.processes import Child, Processes
 
 SETTINGS: Final = """\
 db_uri: sqlite:///{folder}/goosebit.sqlite3

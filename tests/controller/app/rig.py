@@ -341,15 +341,15 @@ class Rig:
 
     # --- devices ------------------------------------------------------------------------------------------------
 
-    def enrol(self, *names: str, **labels: str) -> None:
-        """Have devices with these labels, not connected."""
+    def enrol(self, *names: str, model: str = "k1", **labels: str) -> None:
+        """Have devices of a model with these labels, not connected."""
         for name in names:
             device = Device(name=name_of(TENANT, device_id(name)), key=Ed25519Signing(Ed25519PrivateKey.generate()))
             self.devices[name] = device
             record = DeviceRecord(
                 device=device_id(name),
                 name=device.name,
-                model="k1",
+                model=model,
                 hardware_id=name,
                 signing_key=device.key.public,
                 sealing_key=bytes(32),

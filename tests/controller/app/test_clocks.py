@@ -112,3 +112,12 @@ def test_a_pause_takes_nothing_of_the_time_to_wait(rig: Rig) -> None:
     rig.sleep(HOUR)
     rig.do(runs.resume, run=run)
     assert rig.counters(run) == {"in_progress": 1, "queued": 2}
+
+
+def test_a_paused_run_tells_when_its_stage_opened(rig: Rig) -> None:
+    run = downloading(rig)
+    opened_at = rig.view(run).stages[0].opened_at
+    rig.sleep(3 * MINUTE)
+    rig.do(runs.pause, run=run, reason="lunch")
+    rig.sleep(MINUTE)
+    assert rig.view(run).stages[0].opened_at == opened_at

@@ -25,6 +25,14 @@ def rig() -> Iterator[Rig]:
     rig.close()
 
 
+def enrol_anew(rig: Rig, *, hardware_id: str = "a") -> None:
+    """Enrol device a once more, with the key it has."""
+    claim = rig.do(tokens.create_claim, uses=1, expires_at=later(rig.clock.now(), HOUR)).secret
+    given = {"claim": claim, "device": "a", "model": "k2", "hardware_id": hardware_id, "csr_pem": "x"}
+    key = rig.devices["a"].key.public
+    rig.wait(devices.enrol(rig.controller, **given, signing_key=key, sealing_key=bytes(32)))
+
+
 def test_a_removed_device_leaves_every_run_and_is_counted_nowhere(rig: Rig) -> None:
     rig.do(groups.create, path="eu")
     rig.do(groups.add_devices, path="eu", devices=["c"])
@@ -48,7 +56,7 @@ def test_a_device_at_work_is_called_back_and_its_session_closed(rig: Rig) -> Non
     view = rig.do(removing.remove, device="a", reason="sold")
     commands = rig.wait(rig.store.read(lambda tx: tx.commands.controls_for([1])))
     assert [command.op for command in commands] == [Op.CANCEL]
-    assert view.removed_at == rig.clock.now()
+    assert (view.removed_at, view.online) == (rig.clock.now(), False)
     assert name in rig.wire.closed
 
 
@@ -67,13 +75,22 @@ def test_no_later_run_gets_it(rig: Rig) -> None:
 
 def test_enrolling_it_anew_brings_it_back_with_its_labels_even_in_other_hardware(rig: Rig) -> None:
     rig.do(removing.remove, device="a", reason="broken board")
-    claim = rig.do(tokens.create_claim, uses=1, expires_at=later(rig.clock.now(), HOUR)).secret
-    key = rig.devices["a"].key.public
-    given = {"claim": claim, "device": "a", "model": "k2", "hardware_id": "new", "csr_pem": "x"}
-    rig.wait(devices.enrol(rig.controller, **given, signing_key=key, sealing_key=bytes(32)))
+    enrol_anew(rig, hardware_id="new")
     rig.connect("a")
     view = rig.do(devices.get, device="a")
     assert (view.removed_at, view.blocked, view.online, view.labels["region"]) == (None, False, True, "eu")
+
+
+def test_a_recorded_hello_is_worth_nothing_after_an_enrolment_with_the_same_key(rig: Rig) -> None:
+    recorded = rig.said_hello("a", agent="older")
+    rig.receive([recorded])
+    rig.hello("a", agent="newer")
+    rig.do(removing.remove, device="a", reason="lost")
+    enrol_anew(rig)
+    rig.receive([recorded])
+    assert rig.do(devices.get, device="a").agent == ""
+    rig.connect("a", agent="newer")
+    assert rig.do(devices.get, device="a").agent == "newer"
 
 
 def test_removing_twice_is_removing_once(rig: Rig) -> None:

@@ -131,6 +131,18 @@ CALLS = (
         "run-1",
     ),
     Call(
+        "run readmit run-1 --model kiosk-3 --reason x -y",
+        "runs.readmit",
+        {"run": "run-1", "model": "kiosk-3", "reason": "x", **ANY},
+        "run-1",
+    ),
+    Call(
+        "run readmit run-1 --others --reason x -y",
+        "runs.readmit",
+        {"run": "run-1", "model": "", "reason": "x", **ANY},
+        "run-1",
+    ),
+    Call(
         "run retry run-1 --version 2.1.1",
         "reruns.retry",
         {"run": "run-1", "version": "2.1.1", "with_cancelled": False},

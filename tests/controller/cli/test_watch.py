@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from controller.app.views import ApprovalView, Counters, RunView
+from controller.app.views import ApprovalView, BreachView, Counters, ModelView, RunView
 from controller.cli.progress import BAR_WIDTH, bar, render_run, state_of
 from controller.cli.pulse import Pulse
 from protocol.units import Instant
@@ -72,6 +72,20 @@ def test_stages_that_are_not_open_say_what_they_wait_for() -> None:
     text = drawn(replace(RUN, stages=(blocked, skipped)))
     assert "○ rest             blocked             after canary" in text
     assert "↷ rest             skipped             empty" in text
+
+
+def test_quarantined_models_and_the_one_that_is_next_are_named() -> None:
+    breach = BreachView(at=AT, failed=5, exposed=9, said="5 of 9 started failed")
+    models = (
+        ModelView(model="kiosk-3", targets=20, exposed=9, failed=5, stops_on=4, is_quarantined=True, breach=breach),
+        ModelView(model="kiosk-1", targets=80, exposed=50, failed=1, stops_on=7),
+        ModelView(model="", targets=3, exposed=1, failed=0, stops_on=2),
+    )
+    rest = replace(RUN.stages[1], gate=replace(RUN.stages[1].gate, models=models, closest="kiosk-1"))
+    text = drawn(replace(RUN, stages=(rest,)))
+    assert "model kiosk-3 is quarantined: 5 of 9 started failed" in text
+    assert "closest: model kiosk-1, 1 of 50 started failed; stops on failure 7" in text
+    assert "each other" not in text
 
 
 def test_a_stage_that_asks_for_approvals_says_who_gave_one_and_how_many_are_missing() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from controller.documents import BYTES_MAX, InvalidDefinition, load, source
-from controller.domain.pipeline import Fault
+from controller.domain.validation import Fault
 
 
 class Bad(NamedTuple):

@@ -29,6 +29,7 @@ from controller.domain.pipeline import (
     Growth,
     OnBreach,
     OnFailure,
+    OnModel,
     Operation,
     Pace,
     PerSite,
@@ -41,9 +42,9 @@ from controller.domain.pipeline import (
     Targets,
     Timeouts,
     Trigger,
-    validate,
 )
 from controller.domain.trigger import OnRelease, OnSchedule
+from controller.domain.validation import validate
 from controller.domain.window import MINUTES, Day, Window
 from protocol.ids import AppName, DeviceId, StageName
 from protocol.units import DAY, HOUR, MINUTE, Millis
@@ -78,6 +79,7 @@ stages:
       soak: 30m
       failures: {above: 3%, alpha: 0.25%, more_than: "5%", of: sent, min_sample: 20}
       on_breach: pause
+      models: ignored
     timeouts: {accept: 5m, lease: 2h, attempt: 6h, queued: 1d, stage: 1d12h}
     retry: {attempts: 5, backoff: 90s}
     on_failure: stop_branch
@@ -120,6 +122,7 @@ CANARY = Stage(
         sequential=Sequential(above=3.0, alpha_percent=0.25),
         failures=FailureLimit(percent=5.0, of=Denominator.SENT, min_sample=20),
         on_breach=OnBreach.PAUSE,
+        models=OnModel.IGNORED,
     ),
     timeouts=Timeouts(
         accept_ms=5 * MINUTE, lease_ms=2 * HOUR, attempt_ms=6 * HOUR, queued_ms=DAY, stage_ms=DAY + 12 * HOUR

@@ -1,14 +1,18 @@
 """Plans, and a small world that carries out the effects of a run on its devices."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
+from controller.domain import dry_runs, quarantine
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.counters import Tally, folded
+from controller.domain.course import Moment
 from controller.domain.events import (
+    CallOff,
     Cancel,
     Conclude,
     Effect,
@@ -18,16 +22,20 @@ from controller.domain.events import (
     Freeze,
     Frozen,
     Issued,
+    Keep,
     Note,
     Release,
     Started,
 )
-from controller.domain.model import Plan, Run, create
+from controller.domain.gates.replay import judge
+from controller.domain.model import Breach, Plan, Run, create
 from controller.domain.pipeline import OnFailure, Operation, Pipeline, Stage
+from controller.domain.rerun import Unfit, grouped
 from controller.domain.states import RUN_TRANSITIONS, RunState, StageState
 from controller.domain.target import Delta, Policy, Target, TargetState
-from protocol.ids import AppName, Digest, StageName, digest_of
+from protocol.ids import AppName, DeviceId, Digest, StageName, digest_of
 from protocol.messages import ReleaseRef
+from protocol.reasons import Reason
 from protocol.units import Instant
 
 START = Instant(1_700_000_000_000)
@@ -59,14 +67,21 @@ def digest(number: int) -> Digest:
 
 
 class World:
-    """A run with its devices, as the controller keeps them; every step is checked against the rules."""
+    """A run with its devices, as the controller keeps them; every step is checked against the rules.
 
-    def __init__(self, plan: Plan, sizes: Sequence[int]) -> None:
+    Without `models` nobody knows of which model they are.
+    """
+
+    def __init__(self, plan: Plan, sizes: Sequence[int], models: Sequence[Sequence[str]] = ()) -> None:
         self.plan = plan
         self.sizes = sizes
+        self.wanted = models
+        self.models: list[list[str | None]] = [[] for _ in plan.pipeline.stages]
         self.now = START
         self.run = create(plan)
         self.devices: list[list[Target]] = [[] for _ in plan.pipeline.stages]
+        self.moments: list[list[Moment]] = [[] for _ in plan.pipeline.stages]
+        self.first_breaches: dict[int, Breach] = {}
         self.notes: list[Note] = []
         self.effects: list[Effect] = []
         self.concluded = 0
@@ -100,6 +115,9 @@ class World:
     def step(self, event: Event) -> tuple[Effect, ...]:
         before = self.run
         self.run, effects = runs.step(self.plan, before, event)
+        for index, at_work in enumerate(self.run.stages):
+            if at_work.breach is not None:
+                self.first_breaches.setdefault(index, at_work.breach)
         check_step(before, self.run)
         check_releases(self.plan, self.run, effects)
         self.effects += effects
@@ -108,9 +126,7 @@ class World:
     def carry_out(self, effect: Effect) -> list[Event]:
         match effect:
             case Freeze():
-                assert self.devices[effect.stage] == []
-                self.devices[effect.stage] = [Target() for _ in range(self.sizes[effect.stage])]
-                return [Frozen(at=self.now, stage=effect.stage, targets=self.sizes[effect.stage])]
+                return [self.freeze(effect.stage)]
             case Cancel():
                 event = targets.CancelRequested(at=self.run_time, timed_out=effect.timed_out)
                 return self.move(effect.stage, range(len(self.devices[effect.stage])), event)
@@ -118,6 +134,10 @@ class World:
                 queued = [i for i, d in enumerate(self.devices[effect.stage]) if d.state is TargetState.QUEUED]
                 event = targets.CancelRequested(at=self.run_time, timed_out=True)
                 return self.move(effect.stage, queued, event)
+            case CallOff():
+                return self.call_off(effect)
+            case Keep():
+                self.moments[effect.stage].append(effect.moment)
             case Note():
                 self.notes.append(effect)
             case Conclude():
@@ -125,6 +145,26 @@ class World:
             case _:
                 pass
         return []
+
+    def freeze(self, stage: int) -> Frozen:
+        """Take in the devices of a stage whose model nothing keeps out."""
+        assert self.devices[stage] == []
+        size, out = self.sizes[stage], quarantine.barred(self.run)
+        wanted = list(self.wanted[stage]) if self.wanted else [None] * size
+        self.models[stage] = [model for model in wanted if not out.has(model)]
+        self.devices[stage] = [Target() for _ in self.models[stage]]
+        counts = Counter(model for model in self.models[stage] if model is not None)
+        rest = grouped((Unfit.QUARANTINED, DeviceId("d")) for _ in range(len(wanted) - len(self.models[stage])))
+        return Frozen(at=self.now, stage=stage, targets=len(self.devices[stage]), models=counts, left_out=rest)
+
+    def call_off(self, effect: CallOff) -> list[Event]:
+        """End the queued devices of a model, and call back what its devices have not accepted."""
+        known, models = self.run.stages[effect.stage].models, self.models[effect.stage]
+        meant = [i for i, model in enumerate(models) if quarantine.covers(known, effect.model, model)]
+        self.move(effect.stage, meant, targets.Returned(at=self.run_time))
+        queued = [i for i in meant if self.devices[effect.stage][i].state is TargetState.QUEUED]
+        event = targets.CancelRequested(at=self.run_time, reason=Reason.MODEL_QUARANTINED)
+        return self.move(effect.stage, queued, event)
 
     def release(self, release: Release) -> tuple[Delta, ...]:
         """Send commands to as many as may go, or to fewer: some are offline."""
@@ -154,7 +194,7 @@ class World:
         after, _ = targets.step(before, event, self.policy(stage, index))
         check_target(before, after)
         self.devices[stage][index] = after
-        return targets.delta(before, after)
+        return targets.delta(before, after, model=self.models[stage][index])
 
     def policy(self, stage: int, index: int) -> Policy:
         definition = self.plan.pipeline.stages[stage]
@@ -170,14 +210,40 @@ class World:
     # --- what must hold -------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        for definition, at_work, devices in zip(self.plan.pipeline.stages, self.run.stages, self.devices, strict=True):
+        for index, (definition, at_work) in enumerate(zip(self.plan.pipeline.stages, self.run.stages, strict=True)):
+            devices = self.devices[index]
             assert tallied(devices) == at_work.tally
+            self.check_models(index)
             assert at_work.tally.in_progress <= definition.pace.max_in_flight
-            assert all(device.attempt <= definition.retry.attempts_max for device in devices)
+            assert all(device.attempt <= definition.retry.attempts_max + device.recalls for device in devices)
+        self.check_replay()
         assert self.concluded == int(self.run.state.is_terminal)
         wake = runs.next_deadline(self.plan, self.run)
         is_cut = any(at_work.is_cut for at_work in self.run.stages)
         assert wake is None or is_cut or wake > self.now, "the run would be woken again and again"
+
+    def check_models(self, index: int) -> None:
+        known, out = self.run.stages[index].models, quarantine.barred(self.run)
+        own = list(zip(self.models[index], self.devices[index], strict=True))
+        for name, at_work in known.items():
+            assert tallied([one for model, one in own if quarantine.covers(known, name, model)]) == at_work.tally
+        queued = {model for model, one in own if one.state is TargetState.QUEUED}
+        assert not any(out.has(model) for model in queued), "a device waits that may never begin"
+
+    def check_replay(self) -> None:
+        """See that a replay by the run's own gates finds the very breaches that the run kept."""
+        for index, moments in enumerate(self.moments):
+            stop, breach = judge(self.plan.pipeline, index, moments, is_own=True).stop, self.first_breaches.get(index)
+            found = None if stop is None else (stop.at, stop.failed, stop.exposed, stop.said)
+            assert found == _told(breach)
+            for rule in self.plan.pipeline.stages[index].gate.dry_run:
+                stop = judge(dry_runs.in_place(self.plan.pipeline, index, rule), index, moments).stop
+                found = None if stop is None else (stop.at, stop.failed, stop.exposed, stop.said)
+                assert found == _told(self.run.stages[index].dry_runs.get(rule.name))
+
+
+def _told(breach: Breach | None) -> tuple[int, int, int, str] | None:
+    return None if breach is None else (breach.at, breach.failed, breach.exposed, breach.evidence)
 
 
 def tallied(devices: Sequence[Target]) -> Tally:

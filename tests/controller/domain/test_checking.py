@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from controller.domain.events import Answered, Ask, Paused, Recovered, Resumed, Skipped, Woken
 from controller.domain.gates.checks import UNANSWERED_MS, Answer, AnswerKind, Check, Http, Phase, Verdict, Webhook
 from controller.domain.model import run_changed
-from controller.domain.pipeline import Fault, Gate, OnBreach, Timeouts, validate
+from controller.domain.pipeline import Gate, OnBreach, Timeouts
 from controller.domain.run import next_deadline, step
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Reported
+from controller.domain.validation import Fault, validate
 from protocol.lifecycle import AttemptState
 from protocol.units import Instant
 from tests.controller.domain.kit import World, at, plan, stage
@@ -111,8 +112,8 @@ def test_a_failure_that_pauses_is_latched_and_needs_as_many_failures_again_after
     answer(going, FAILED)
     wake_next(going)
     answer(going, FAILED)
-    assert going.run.pause_reasons == ("breach:a",)
-    breach = going.run.stages[0].breach
+    assert going.run.pause_reasons == ("check:a/page",)
+    breach = going.run.stages[0].checks["page"].breach
     assert breach is not None
     assert breach.evidence == "check page: 2 of 2 failures in a row; the last: status 503"
     going.now = Instant(going.now + MINUTE)
@@ -123,7 +124,7 @@ def test_a_failure_that_pauses_is_latched_and_needs_as_many_failures_again_after
     assert not going.run.is_paused
     wake_next(going)
     answer(going, FAILED)
-    assert going.run.pause_reasons == ("breach:a",)
+    assert going.run.pause_reasons == ("check:a/page",)
 
 
 def test_a_failure_that_alerts_is_told_once_and_still_does_not_pass() -> None:
@@ -132,7 +133,7 @@ def test_a_failure_that_alerts_is_told_once_and_still_does_not_pass() -> None:
     for _ in range(4):
         answer(going, FAILED)
         wake_next(going)
-    assert told(going).count("breached") == 1
+    assert told(going).count("check_fail") == 1
     assert (going.state(0), going.run.is_paused) == (StageState.SOAKING, False)
     answer(going, OK)
     assert going.state(0) is StageState.PASSED
@@ -215,7 +216,7 @@ def test_what_a_check_on_trial_finds_is_told_and_has_no_effect() -> None:
     assert told(going).count("check_fail") == 1
     while going.state(0) is StageState.SOAKING:
         wake_next(going)
-    assert (going.state(0), going.run.stages[0].breach) == (StageState.PASSED, None)
+    assert (going.state(0), going.run.stages[0].checks["page"].breach) == (StageState.PASSED, None)
 
 
 def test_a_stage_waits_for_its_checks_no_longer_than_for_its_devices() -> None:

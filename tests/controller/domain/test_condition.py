@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from controller.domain import condition
 from controller.domain.condition import DEPTH_MAX, LENGTH_MAX, STATES, ConditionFault, judge
 from controller.domain.outputs import Summary
-from controller.domain.pipeline import Pipeline, Stage, validate
+from controller.domain.pipeline import Pipeline, Stage
 from controller.domain.target import TargetState
+from controller.domain.validation import validate
 from protocol.ids import StageName
 
 EU, US = StageName("eu"), StageName("us")

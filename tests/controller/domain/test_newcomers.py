@@ -19,6 +19,7 @@ def begun(*sizes: int, gate: Gate | None = None) -> World:
 
 def join(world: World, stage: int, count: int) -> None:
     world.devices[stage] += [Target() for _ in range(count)]
+    world.models[stage] += [None] * count
     world.happen(Joined(at=world.now, counts={stage: count}))
 
 

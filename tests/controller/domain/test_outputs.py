@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,3 +33,9 @@ def test_a_summary_that_is_given_is_left_as_it_was() -> None:
     before = {"a": Summary(count=1, least=1, greatest=1, total=1)}
     assert summed(before, [{"a": 3}], {"a"}) == {"a": Summary(count=2, least=1, greatest=3, total=4)}
     assert before == {"a": Summary(count=1, least=1, greatest=1, total=1)}
+
+
+def test_a_summary_is_written_alike_before_and_after_it_is_stored() -> None:
+    kept = dict(summed({}, [{"a": 695}, {"a": 7}], {"a"}))
+    written = msgspec.json.encode(kept)
+    assert msgspec.json.encode(msgspec.json.decode(written, type=dict[str, Summary])) == written

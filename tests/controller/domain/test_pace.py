@@ -24,8 +24,9 @@ from controller.domain.events import (
     Woken,
 )
 from controller.domain.model import Run, create
-from controller.domain.pipeline import FailureLimit, Gate, Growth, Pace, validate
+from controller.domain.pipeline import FailureLimit, Gate, Growth, Pace
 from controller.domain.target import Delta, TargetState
+from controller.domain.validation import validate
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Instant
 from tests.controller.domain.kit import START, at, plan, stage
 

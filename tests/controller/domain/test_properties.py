@@ -15,6 +15,7 @@ from controller.domain.events import (
     Frozen,
     Paused,
     Promoted,
+    Readmitted,
     Recovered,
     Release,
     Resumed,
@@ -26,20 +27,22 @@ from controller.domain.freeze import Freeze, in_force
 from controller.domain.model import Plan
 from controller.domain.pipeline import (
     Denominator,
+    DryRun,
     FailureLimit,
     Gate,
     Growth,
     OnBreach,
     OnFailure,
+    OnModel,
     Pace,
     Retry,
     Stage,
     Timeouts,
     Trigger,
-    validate,
 )
 from controller.domain.states import STAGE_TRANSITIONS, RunState, StageState
 from controller.domain.target import TargetState
+from controller.domain.validation import validate
 from protocol.ids import StageName
 from protocol.lifecycle import AttemptState, Left
 from protocol.reasons import Reason, RejectCode
@@ -48,6 +51,7 @@ from tests.controller.domain.kit import World, digest, may_lead, plan
 
 AT_WORK = TargetState.IN_PROGRESS
 NAMES = ("a", "b", "c", "d")
+MODELS = ("k1", "k2", "k3")
 percents = st.sampled_from([100.0, 90.0, 50.0, 20.0, 0.0])
 limits = st.one_of(
     st.builds(lambda count: FailureLimit(count=count), st.sampled_from([9, 2, 1, 0])),
@@ -66,6 +70,14 @@ gates = st.builds(
     soak_ms=st.sampled_from([0, 500]),
     failures=limits,
     on_breach=st.sampled_from(OnBreach),
+    dry_run=st.sampled_from([(), (DryRun(name="strict", sequential=None, failures=FailureLimit(count=0)),)]),
+)
+by_model = st.builds(
+    Gate,
+    success_percent=st.sampled_from([0.0, 50.0, 100.0]),
+    soak_ms=st.sampled_from([0, 500]),
+    on_breach=st.sampled_from([OnBreach.ALERT, OnBreach.ALERT, OnBreach.PAUSE]),
+    models=st.sampled_from([*[OnModel.QUARANTINE] * 5, OnModel.IGNORED]),
 )
 
 
@@ -80,7 +92,7 @@ clocks = st.builds(
 
 
 @st.composite
-def stages(draw: st.DrawFn, index: int) -> Stage:
+def stages(draw: st.DrawFn, index: int, *, gates: st.SearchStrategy[Gate]) -> Stage:
     needs = draw(st.lists(st.sampled_from(NAMES[:index]), unique=True, max_size=index)) if index else []
     return Stage(
         name=StageName(NAMES[index]),
@@ -97,11 +109,12 @@ def stages(draw: st.DrawFn, index: int) -> Stage:
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
+def plans(draw: st.DrawFn, /, gates: st.SearchStrategy[Gate] = gates, **changes: Any) -> Plan:
     count = draw(st.integers(1, len(NAMES)))
-    drawn = [draw(stages(index)) for index in range(count)]
+    drawn = [draw(stages(index, gates=gates)) for index in range(count)]
     order = draw(st.permutations(drawn))
-    return plan(*order, timeout_ms=draw(st.sampled_from([100_000, 100_000, 3_000])))
+    timeout_ms = draw(st.sampled_from([100_000, 100_000, 3_000]))
+    return plan(*order, timeout_ms=timeout_ms, **changes)
 
 
 reports = st.builds(
@@ -118,8 +131,11 @@ class Rollout(RuleBasedStateMachine):
 
     @initialize(plan=plans(), sizes=st.lists(st.sampled_from([6, 5, 4, 3, 2, 1, 0]), min_size=4, max_size=4))
     def begin(self, plan: Plan, sizes: list[int]) -> None:
-        assert validate(plan.pipeline) == ()
-        self.world = World(plan, sizes[: len(plan.pipeline.stages)])
+        self.begin_with(World(plan, sizes[: len(plan.pipeline.stages)]))
+
+    def begin_with(self, world: World) -> None:
+        assert validate(world.plan.pipeline) == ()
+        self.world = world
         self.before = self.world.run.stages
         self.world.start()
 
@@ -291,5 +307,37 @@ class Rollout(RuleBasedStateMachine):
         assert all(stage.tally.in_progress == 0 or stage.state is not StageState.BLOCKED for stage in world.run.stages)
 
 
+class Quarantines(Rollout):
+    """Stages of several models, of which some devices fail on purpose."""
+
+    @initialize(
+        plan=plans(by_model, alpha_percent=50.0),
+        sizes=st.lists(st.integers(1, 9), min_size=4, max_size=4),
+    )
+    def begin(self, plan: Plan, sizes: list[int]) -> None:
+        used = sizes[: len(plan.pipeline.stages)]
+        models = [[MODELS[number % len(MODELS)] for number in range(size)] for size in used]
+        self.begin_with(World(plan, used, models))
+
+    @rule(model=st.sampled_from(MODELS))
+    def break_on_a_model(self, model: str) -> None:
+        for stage, row in enumerate(self.world.devices):
+            for index, device in enumerate(row):
+                if device.state is AT_WORK and self.world.models[stage][index] == model:
+                    event = targets.Reported(
+                        at=self.world.run_time,
+                        attempt=device.attempt,
+                        state=AttemptState.FAILED,
+                        reason=Reason.VERIFY_FAILED,
+                    )
+                    self.world.device(stage, index, event)
+
+    @rule(model=st.sampled_from(MODELS))
+    def readmit(self, model: str) -> None:
+        self.world.happen(Readmitted(at=self.world.now, model=model, reason="why not"))
+
+
 TestRollout = Rollout.TestCase
 TestRollout.settings = settings(stateful_step_count=60)
+TestQuarantines = Quarantines.TestCase
+TestQuarantines.settings = settings(stateful_step_count=60)

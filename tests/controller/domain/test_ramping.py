@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from controller.domain import ramping
@@ -9,10 +10,11 @@ from controller.domain.counters import Tally
 from controller.domain.events import Note, Paused, Resumed, Skipped, Woken
 from controller.domain.gates.ramp import next_batch
 from controller.domain.model import RampRun, StageRun
-from controller.domain.pipeline import Fault, Gate, OnBreach, Pace, Ramp, Retry, Sequential, Stage, validate
+from controller.domain.pipeline import Gate, OnBreach, Pace, Ramp, Retry, Rollback, Sequential, Stage
 from controller.domain.run import next_deadline
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Reported, TargetState
+from controller.domain.validation import Fault, validate
 from protocol.lifecycle import AttemptState
 from protocol.reasons import Reason
 from tests.controller.domain.kit import World, at, plan, stage
@@ -97,16 +99,16 @@ def test_devices_of_which_nothing_is_known_count_as_failed() -> None:
         end(world, index, AttemptState.SUCCEEDED)
     tally = world.run.stages[0].tally
     assert (tally.exposed, tally.resolved, tally.blamed) == (10, 6, 0)
-    expected = next_batch(10, 4, left=SIZE - 10, budget=10, above=0.02, delta=0.01, rounds=15, spent=1)
+    expected = next_batch(10, 4, left=SIZE - 10, risk=10, above=0.02, delta=0.01, rounds=15, spent=1)
     assert len(at_work(world)) == expected < 17
 
 
-def test_failures_that_the_network_is_to_blame_for_cost_nothing() -> None:
+def test_failures_that_the_network_is_to_blame_for_cost_nothing_and_prove_nothing() -> None:
     world = ramped(risk=10)
     for index in at_work(world):
         end(world, index, AttemptState.ACCEPTED)
         end(world, index, AttemptState.FAILED, Reason.DOWNLOAD_FAILED)
-    assert len(at_work(world)) == 17
+    assert len(at_work(world)) == 10
 
 
 def test_a_retry_costs_one_of_its_round_and_counts_as_failed_meanwhile() -> None:
@@ -117,7 +119,7 @@ def test_a_retry_costs_one_of_its_round_and_counts_as_failed_meanwhile() -> None
     for index in first[1:]:
         end(world, index, AttemptState.SUCCEEDED)
     assert ramp_of(world).left == 0
-    assert len(at_work(world)) == next_batch(3, 1, left=SIZE - 2, budget=3, above=0.02, delta=0.01, rounds=15, spent=1)
+    assert len(at_work(world)) == next_batch(3, 1, left=SIZE - 2, risk=3, above=0.02, delta=0.01, rounds=15, spent=1)
 
 
 def test_a_spent_risk_holds_the_run_until_a_person_takes_another() -> None:
@@ -131,7 +133,25 @@ def test_a_spent_risk_holds_the_run_until_a_person_takes_another() -> None:
     assert len(at_work(world)) == 4
     assert (ramp_of(world).accepted_exposed, ramp_of(world).accepted_failed, ramp_of(world).round) == (4, 4, 1)
     end_all(world)
-    assert len(at_work(world)) == next_batch(4, 0, left=SIZE - 8, budget=4, above=0.02, delta=0.01, rounds=15, spent=1)
+    assert len(at_work(world)) == next_batch(4, 0, left=SIZE - 8, risk=4, above=0.02, delta=0.01, rounds=15, spent=1)
+
+
+def test_devices_that_wait_for_another_try_when_a_hold_is_lifted_make_up_for_no_later_failure() -> None:
+    world = ramped(risk=4, retry=Retry(attempts_max=2, backoff_ms=1))
+    for index in at_work(world):
+        end(world, index, AttemptState.ACCEPTED)
+        end(world, index, AttemptState.FAILED, Reason.INTERRUPTED)
+    assert world.run.pause_reasons == ("ramp:a",)
+    world.now = at(1_000)
+    world.happen(Resumed(at=world.now, reason="a power cut", by="ann"))
+    assert at_work(world) == [0, 1, 2, 3]
+    end_all(world)
+    begun = len(at_work(world))
+    assert begun == next_batch(4, 0, left=SIZE - 4, risk=4, above=0.02, delta=0.01, rounds=15, spent=1)
+    end_all(world, failing=4)
+    left = SIZE - 4 - begun
+    expected = next_batch(4 + begun, 4, left=left, risk=4, above=0.02, delta=0.01, rounds=15, spent=2)
+    assert len(at_work(world)) == expected < begun
 
 
 def test_a_resumption_from_another_pause_gives_a_ramp_nothing() -> None:
@@ -171,6 +191,16 @@ def test_a_ramp_needs_to_know_what_is_tolerated() -> None:
     pipeline = plan(stage("a", gate=Gate(sequential=None), pace=Pace(ramp=Ramp()))).pipeline
     message = "expected a gate that says what share of failures is tolerated, as failures: {above: 2%}"
     assert validate(pipeline) == (Fault(place="stages[0].pace.ramp", message=message),)
+    back = Rollback(gate=Gate(sequential=None), pace=Pace(ramp=Ramp()))
+    rolled_back = msgspec.structs.replace(plan(stage("a")).pipeline, rollback=back)
+    assert validate(rolled_back) == (Fault(place="rollback.pace.ramp", message=message),)
+
+
+def test_a_rollback_spends_no_more_of_alpha_than_its_pipeline_has() -> None:
+    back = Rollback(gate=Gate(sequential=Sequential(alpha_percent=5)))
+    pipeline = msgspec.structs.replace(plan(stage("a")).pipeline, rollback=back)
+    message = "the gates of the stages name shares of 0.05 in all: expected at most the total of 0.01"
+    assert validate(pipeline) == (Fault(place="rollback.gate", message=message),)
 
 
 # --- breaches -------------------------------------------------------------------------------------------------------

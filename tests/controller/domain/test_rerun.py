@@ -5,10 +5,11 @@ import pytest
 
 from controller.domain.events import Conclude, RollBack, RollbackAsked, Terminated
 from controller.domain.model import Run
-from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Pipeline, Rollback, Stage, validate
+from controller.domain.pipeline import FailureLimit, Gate, OnFailure, Pipeline, Rollback, Stage
 from controller.domain.rerun import FIRST_MAX, LeftOut, Purpose, RollbackOrder, Source, Unfit, grouped, said, unfit
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Reported
+from controller.domain.validation import validate
 from protocol.ids import DeviceId, StageName
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import InstalledRelease

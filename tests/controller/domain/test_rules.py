@@ -14,21 +14,12 @@ from controller.domain.counters import Tally, folded
 from controller.domain.gates.judgement import alpha_of, failures_allowed, is_breached, is_success, read
 from controller.domain.graph import find_cycle, in_order
 from controller.domain.model import StageRun, create, run_changed, stage_changed
-from controller.domain.pipeline import (
-    Denominator,
-    FailureLimit,
-    Gate,
-    Pipeline,
-    Sequential,
-    Stage,
-    Targets,
-    Trigger,
-    validate,
-)
+from controller.domain.pipeline import Denominator, FailureLimit, Gate, Pipeline, Sequential, Stage, Targets, Trigger
 from controller.domain.query import Described, matches
 from controller.domain.selector import Exclusion, exclusion, formula_of, is_left_out, position
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, STOPS, RunState, StageState
 from controller.domain.target import Delta, TargetState
+from controller.domain.validation import validate
 from controller.domain.window import Window
 from protocol.ids import DeviceId, StageName
 from protocol.units import Instant

@@ -45,7 +45,7 @@ def test_a_stage_that_passes_when_its_time_is_over_sends_nothing_more() -> None:
     world.device(0, 0, targets.Reported(at=0, attempt=1, state=AttemptState.SUCCEEDED))
     failure = targets.Reported(at=1, attempt=1, state=AttemptState.FAILED, reason=Reason.INTERRUPTED)
     delta = world.moved(0, 1, failure)
-    assert delta == Delta(before=TargetState.IN_PROGRESS, after=TargetState.QUEUED, started=1, exposed=1)
+    assert delta == Delta(before=TargetState.IN_PROGRESS, after=TargetState.QUEUED, started=1, exposed=1, waiting=1)
     world.now = at(world.plan.pipeline.stages[0].timeouts.stage_ms)
     world.effects.clear()
     world.happen(Folded(at=world.now, deltas={0: (delta,)}))

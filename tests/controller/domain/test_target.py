@@ -151,7 +151,7 @@ def test_a_broken_device_is_counted_and_not_tried_again() -> None:
     end = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.INTERRUPTED, left=Left.BROKEN))
     assert end.state is TargetState.FAILED
     before, failed = TargetState.IN_PROGRESS, TargetState.FAILED
-    assert delta(INSTALLING, end) == Delta(before=before, after=failed, resolved=1, bricked=1)
+    assert delta(INSTALLING, end) == Delta(before=before, after=failed, resolved=1, spared=1, bricked=1)
 
 
 def test_attempts_end_with_the_budget_and_start_and_blame_stay() -> None:

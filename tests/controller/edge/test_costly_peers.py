@@ -1,7 +1,8 @@
 """Hundreds of peers that are broken or mean harm: what they cost the endpoint is bounded, and a good device is served.
 
 The endpoint, the peers and the good device have a process each. Measured are the endpoint's resident memory, the size
-of its log, and how long a report of the good device takes until it is acknowledged.
+of its log, and how long a report of the good device takes until it is acknowledged. What a busy machine makes of that
+is measured, too: the endpoint may take longer by as much as it waited for a processor.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from controller.edge.limits import Limits
 from controller.intake import IntakeLimits
 from simulator.processes import Processes
 from tests.benchmarks.control import Remote
-from tests.benchmarks.measure import percentile, resident_kib
+from tests.benchmarks.measure import got_and_waited_s, percentile, resident_kib
 from tests.controller.edge import peers, served
 from tests.controller.edge.world import Client, Pki, open_client
 
@@ -178,19 +179,21 @@ async def test_many_bad_peers_cost_little_and_a_good_device_does_not_notice(
         quiet = Seen()
         for _ in range(100):
             await y.report(quiet)
-        begun = time.monotonic()
+        begun, before_s = time.monotonic(), got_and_waited_s(y.endpoint.child.pid)
         first, second = [await y.wave(case, number) for number in (1, 2)]
-        spent = time.monotonic() - begun
+        spent, after_s = time.monotonic() - begun, got_and_waited_s(y.endpoint.child.pid)
 
     per_peer = (first.peak_kib - quiet.peak_kib) / COUNT
     more = (second.peak_kib - first.peak_kib) / COUNT
     p50, p99 = (1_000 * percentile(first.seconds + second.seconds, percent) for percent in (50, 99))
     before = 1_000 * statistics.median(quiet.seconds)
+    ran_s, waited_s = (after - then for after, then in zip(after_s, before_s, strict=True))
+    stretch = 1 + waited_s / ran_s
     log_bytes = y.endpoint.child.log.stat().st_size
     print(f"{case.kind}: {per_peer:.0f} KiB each, {more:+.0f} in the second wave; p50 {p50:.1f}, p99 {p99:.1f} ms")
-    print(f"  (alone {before:.1f} ms); {spent:.0f} s; log {log_bytes} bytes")
+    print(f"  (alone {before:.1f} ms; a machine {stretch:.1f} times as slow); {spent:.0f} s; log {log_bytes} bytes")
     assert per_peer <= case.kib_max
     assert more <= case.kib_max / 4, "what the first wave took was not used again"
-    assert p50 <= max(30, 5 * before)
-    assert p99 <= 250
+    assert p50 <= max(30, 5 * before) * stretch
+    assert p99 <= 250 * stretch
     assert log_bytes <= (LIMITS.log_lines_burst + LIMITS.log_lines_per_second * (spent + 5)) * LOG_LINE_BYTES

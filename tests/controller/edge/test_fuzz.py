@@ -231,4 +231,4 @@ def test_the_streams_get_somewhere(ended: str) -> None:
         found = run_virtually(outcome([data]))
         return (found.ended[0] == ended) if found.ended else bool(found.stored and not ended)
 
-    find(streams, is_wanted, settings=settings(max_examples=2_000, phases=[Stages.generate]))
+    find(streams, is_wanted, settings=settings(max_examples=20_000, phases=[Stages.generate]))

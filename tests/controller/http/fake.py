@@ -108,6 +108,32 @@ ROLLBACK = views.RollbackView(
     versions=(views.VersionView(version="1.9.0", devices=8), views.VersionView(version="2.0.0", devices=50)),
     left_out=(views.NotTakenView(reason="broken", devices=1, first=("kiosk-9",)),),
 )
+REPLAY = views.ReplayView(
+    run="run-1",
+    stages=(
+        views.ReplayedView(
+            stage="rest",
+            said="stops on failure 2 of 10 started, 49 devices earlier than the run's own",
+            known=True,
+            own=views.VerdictView(
+                stop=views.BreachView(at=Instant(AT + 9), failed=4, exposed=59, said="4 of 59 started failed"),
+                evidence=None,
+                evidence_failed=0,
+                evidence_exposed=0,
+            ),
+            other=views.VerdictView(
+                stop=views.BreachView(at=AT, failed=2, exposed=10, said="2 of 10 started failed"),
+                evidence=123.4,
+                evidence_failed=2,
+                evidence_exposed=10,
+            ),
+            spared=49,
+            exposed_more=0,
+            now="4 of 59 started failed",
+            evidence_now=None,
+        ),
+    ),
+)
 EVENT = views.EventView(id=7, at=AT, kind="stage_opened", data={"stage": "rest", "targets": 100})
 DEVICE = views.DeviceView(
     device="kiosk-1",
@@ -258,6 +284,7 @@ NEEDS = {
     "runs.start": _P.CONTROL_RUNS,
     "runs.pause": _P.CONTROL_RUNS,
     "runs.resume": _P.CONTROL_RUNS,
+    "runs.readmit": _P.CONTROL_RUNS,
     "runs.terminate": _P.CONTROL_RUNS,
     "runs.promote": _P.PROMOTE,
     "runs.skip": _P.CONTROL_RUNS,
@@ -321,11 +348,13 @@ ANSWERS: dict[str, Any] = {
     "runs.terminate": RUN,
     "runs.promote": RUN,
     "runs.skip": RUN,
+    "runs.readmit": RUN,
     "approvals.approve": RUN,
     "reruns.retry": RUN,
     "reruns.roll_back": ROLLED_BACK,
     "reruns.consequence": ROLLBACK,
     "giving_up.give_up": TARGET,
+    "replays.replay": REPLAY,
     "runs.get": RUN,
     "runs.list_runs": views.Page(items=(RUN,)),
     "runs.targets": views.Page(items=(TARGET,), cursor=None),

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from controller.app import errors
-from controller.domain.pipeline import Fault
+from controller.domain.validation import Fault
 from protocol.errors import MalformedMessage, UntrustedMessage
 from tests.controller.http.fake import DIGEST, FakeApp
 

@@ -14,7 +14,7 @@ from controller.app.hooks import Delivery
 from controller.app.preview import Asked, Subject
 from controller.app.views import DeliveryView
 from controller.domain.parameters import Given
-from controller.domain.pipeline import Operation, Pace, Pipeline, Stage
+from controller.domain.pipeline import Gate, Operation, Pace, Pipeline, Sequential, Stage
 from controller.domain.trigger import OnRelease, OnSchedule
 from controller.http.app import STREAMS_MAX
 from protocol.ids import AppName, StageName
@@ -77,6 +77,14 @@ ROUTES = (
         "preview.devices",
         {"subject": Subject(definition=PIPELINE), "salt": "s", "asked": Asked(change="new"), **PAGE},
     ),
+    Route(
+        "POST",
+        "/v1/runs/run-1/replay?stage=rest",
+        {"failures": {"above": "1%"}},
+        200,
+        "replays.replay",
+        {"run": "run-1", "gate": Gate(sequential=Sequential(above=1.0)), "stage": "rest"},
+    ),
     Route("GET", "/v1/runs", None, 200, "runs.list_runs", {"job": None, "active": None, **PAGE}),
     Route(
         "GET",
@@ -120,6 +128,22 @@ ROUTES = (
         200,
         "runs.skip",
         {"run": "r", "stage": "s", "reason": "x", "expected": ANYTHING},
+    ),
+    Route(
+        "POST",
+        "/v1/runs/r/readmit",
+        {"model": "kiosk-3", "reason": "x"},
+        200,
+        "runs.readmit",
+        {"run": "r", "model": "kiosk-3", "reason": "x", "expected": ANYTHING},
+    ),
+    Route(
+        "POST",
+        "/v1/runs/r/readmit",
+        {"model": "", "reason": "x"},
+        200,
+        "runs.readmit",
+        {"run": "r", "model": "", "reason": "x", "expected": ANYTHING},
     ),
     Route("POST", "/v1/runs/r/retry", {}, 201, "reruns.retry", {"run": "r", "version": None, "with_cancelled": False}),
     Route(

@@ -15,6 +15,7 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from agent.ports import free_port
 from controller.address import BrokerAddress
 from controller.app.errors import StorageUnavailable
 from controller.clock import SystemChance
@@ -45,12 +46,6 @@ max_inflight_messages 1000
 persistence false
 user root
 """
-
-
-def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Mosquitto:

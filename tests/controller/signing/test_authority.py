@@ -136,7 +136,7 @@ def test_a_request_of_an_unknown_version_is_refused() -> None:
     # The version of a request is its first integer, 0 in every one (RFC 2986, 4.1).
     later = der.replace(b"\x02\x01\x00", b"\x02\x01\x01", 1)
     with pytest.raises(InvalidRequest, match="version"):
-        issued(pem_request(later))
+        issued(pem(later, "CERTIFICATE REQUEST").decode())
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))
@@ -144,12 +144,11 @@ def test_no_bytes_break_the_issuer(junk: bytes, at: int) -> None:
     der = bytearray(x509.load_pem_x509_csr(CSR.encode()).public_bytes(Encoding.DER))
     der[at : at + len(junk)] = junk
     with suppress(InvalidRequest):
-        issued(pem_request(bytes(der)))
+        issued(pem(bytes(der), "CERTIFICATE REQUEST").decode())
 
 
-def pem_request(der: bytes) -> str:
-    body = base64.encodebytes(der).decode()
-    return f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n"
+def pem(der: bytes, what: str) -> bytes:
+    return f"-----BEGIN {what}-----\n{base64.encodebytes(der).decode()}-----END {what}-----\n".encode()
 
 
 CSR = request(new_key())
@@ -222,6 +221,6 @@ def test_a_ca_certificate_for_another_key_is_refused() -> None:
 
 def test_a_ca_certificate_of_an_unknown_version_is_refused() -> None:
     der = x509.load_pem_x509_certificate(AUTHORITY.certificate_pem).public_bytes(Encoding.DER)
-    later = base64.encodebytes(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1))
+    later = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)
     with pytest.raises(InvalidRequest, match="version"):
-        Authority.from_pem(b"-----BEGIN CERTIFICATE-----\n" + later + b"-----END CERTIFICATE-----\n", new_key())
+        Authority.from_pem(pem(later, "CERTIFICATE"), new_key())

@@ -23,6 +23,7 @@ from protocol.messages import PayloadType
 from protocol.trust import read_fleet_root, read_releases
 from protocol.units import DAY, later
 from tests.controller.signing.keys import AT, YEAR_LATER, request
+from tests.protocol.samples import STRANGE_KEY_PEM
 
 ACME = TenantId("acme")
 
@@ -246,6 +247,9 @@ def test_missing_and_wrong_files_are_named(tmp_path: Path) -> None:
         read_ed25519(keys / "ca.pem")
     with pytest.raises(InvalidRequest, match="P-256"):
         read_p256(keys / "director.pem")
+    write_file(keys / "strange.pem", STRANGE_KEY_PEM, mode=0o600)
+    with pytest.raises(InvalidRequest, match=r"strange\.pem: expected a private key"):
+        read_ed25519(keys / "strange.pem")
     with pytest.raises(ssl.SSLError):
         keystore.server_context()
 

@@ -85,7 +85,7 @@ def add_devices(tx: Transaction, count: int, **changes: Any) -> list[int]:
 
 def target(run: RunRecord, position: int, device_id: int, *, stage: int = 0, **changes: Any) -> TargetRecord:
     """Return a row; what `changes` names is changed in the row, or else in its target."""
-    of_row = {name: changes.pop(name) for name in ("ready", "updated_at") if name in changes}
+    of_row = {name: changes.pop(name) for name in ("ready", "updated_at", "model") if name in changes}
     record = TargetRecord(
         id=run.stage_ids[stage] << STAGE_SHIFT | position,
         run_id=run.id,

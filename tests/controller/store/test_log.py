@@ -3,7 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
-from controller.app.records import AuditRecord, EventRecord, SecurityRecord
+from controller.app.records import AuditRecord, EventRecord, MomentRecord, SecurityRecord
+from controller.domain.counters import Tally
+from controller.domain.course import Moment
 from controller.store.transaction import SqlTransaction
 from tests.controller.store.samples import NOW, add_run, at, report
 
@@ -71,3 +73,16 @@ def test_the_heartbeat(tx: SqlTransaction) -> None:
     tx.log.beat(at(1))
     tx.log.beat(at(2))
     assert tx.log.heartbeat() == at(2)
+
+
+def test_turning_points_of_a_run_in_their_order(tx: SqlTransaction) -> None:
+    first, second = add_run(tx, "r1"), add_run(tx, "r2")
+    tally = Tally(queued=4, in_progress=2, failed=1, started=3, exposed=3, resolved=1, blamed=1, bricked=1)
+    kept = [
+        MomentRecord(run_id=run_id, stage=1, at=at(number), moment=Moment(at=number, accepted=number, tally=tally))
+        for number, run_id in enumerate((first.id, second.id, first.id))
+    ]
+    tx.log.add_moments([])
+    tx.log.add_moments(kept)
+    assert tx.log.moments(first.id) == [kept[0], kept[2]]
+    assert tx.log.moments(99) == []

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from controller.app.records import DeviceRecord, RunRecord
+from controller.app.records import DeviceRecord, OfModel, RunRecord
 from controller.domain.admission import BlockReason
 from controller.domain.pipeline import Targets
 from controller.domain.target import TargetState
@@ -41,6 +41,11 @@ HOT: dict[str, Callable[[SqlTransaction], object]] = {
     "in_flight": lambda tx: tx.targets.in_flight(1),
     "at_work": lambda tx: tx.targets.at_work(1),
     "in_stage": lambda tx: [tx.targets.in_stage(1, state) for state in TargetState],
+    "of_model": lambda tx: [
+        tx.targets.of_model(1, state, meant)
+        for state in (TargetState.QUEUED, TargetState.IN_PROGRESS)
+        for meant in (OfModel("k1"), OfModel("", apart_from=("k1", "")))
+    ],
     "members": lambda tx: tx.targets.members(1),
     "members_among": lambda tx: tx.targets.members_among(1, [1, 2]),
     "next_id": lambda tx: tx.targets.next_id(1),

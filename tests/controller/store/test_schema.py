@@ -16,7 +16,7 @@ from controller.store.inline_store import InlineStore
 from controller.store.runs import PlanCache
 from controller.store.tables import metadata
 from controller.store.transaction import SqlTransaction
-from tests.controller.store.samples import device, installed
+from tests.controller.store.samples import add_devices, add_run, device, installed, target
 
 SCHEMA = "select name, sql from sqlite_master where sql is not null and name != 'alembic_version'"
 
@@ -101,3 +101,21 @@ def test_devices_of_an_earlier_schema_are_found_by_queries(tmp_path: Path) -> No
         assert tx.devices.ids(parse(kept)) == [1]
         assert tx.devices.ids(parse('app("shop").version > "2.9" && has(app("till"))')) == [2]
     engine.dispose()
+
+
+def test_of_devices_that_joined_under_an_earlier_schema_the_model_is_not_known(tmp_path: Path) -> None:
+    (tmp_path / "100%").mkdir()
+    migrated = database(tmp_path)
+    schema.upgrade(migrated)
+    engine = migrated.migration_engine()
+    with engine.begin() as opened:
+        tx = SqlTransaction(opened, PlanCache())
+        add_devices(tx, 1)
+        joined = target(add_run(tx), 0, 1, model="k2")
+        tx.targets.add([joined])
+    schema.downgrade(migrated, "0018")
+    schema.upgrade(migrated)
+    with engine.begin() as opened:
+        found = SqlTransaction(opened, PlanCache()).targets.get([joined.id])
+    engine.dispose()
+    assert found == {joined.id: msgspec.structs.replace(joined, model=None)}

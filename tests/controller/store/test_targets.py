@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from controller.app.records import RunRecord, TargetRecord
+from controller.app.records import OfModel, RunRecord, TargetRecord
 from controller.domain.target import Target, TargetState
 from controller.store.tables import target_run
 from controller.store.transaction import SqlTransaction
@@ -134,6 +134,26 @@ def test_ready_leaves_out_who_cannot_go(tx: SqlTransaction, run: RunRecord) -> N
         target(run, 9, 9, ready=LIFE, state=TargetState.CANCELLED),
     )
     assert positions(tx.targets.ready(run.stage_ids[0], instance=LIFE, now=10, limit=99)) == [8]
+
+
+def test_a_stage_by_state_and_model(tx: SqlTransaction, run: RunRecord) -> None:
+    tx.targets.add(
+        [
+            target(run, 1, 1, model="k1"),
+            target(run, 2, 2, model="k2"),
+            target(run, 3, 3, model="k3"),
+            target(run, 4, 4),
+            target(run, 5, 5, model="k1", **AT_WORK),
+            target(run, 1, 6, model="k1", stage=1),
+        ]
+    )
+    stage = run.stage_ids[0]
+    assert positions(tx.targets.of_model(stage, TargetState.QUEUED, OfModel("k1"))) == [1]
+    assert positions(tx.targets.of_model(stage, TargetState.IN_PROGRESS, OfModel("k1"))) == [5]
+    assert positions(tx.targets.of_model(stage, TargetState.QUEUED, OfModel("k9"))) == []
+    others = OfModel("", apart_from=("k1", ""))
+    assert positions(tx.targets.of_model(stage, TargetState.QUEUED, others)) == [2, 3]
+    assert next(iter(tx.targets.get([stage << 32 | 2]).values())).model == "k2"
 
 
 def test_a_stage_by_state(tx: SqlTransaction, run: RunRecord) -> None:

@@ -18,6 +18,7 @@ from controller.app.records import (
     ClaimRecord,
     CommandState,
     EventRecord,
+    OfModel,
     SecurityRecord,
     TargetRecord,
     TokenRecord,
@@ -223,7 +224,8 @@ def ready(tx: Transaction, stage_id: int, life: int, now: int, limit: int) -> An
 
 
 def in_stage(tx: Transaction, stage_id: int, state: TargetState) -> Any:
-    return tx.targets.in_stage(stage_id, state)
+    meant = (OfModel("k1"), OfModel("", apart_from=("k1",)))
+    return tx.targets.in_stage(stage_id, state), [tx.targets.of_model(stage_id, state, one) for one in meant]
 
 
 def targets_of(tx: Transaction, run_id: int, number: int) -> Any:

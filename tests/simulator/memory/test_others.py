@@ -10,12 +10,15 @@ from controller.app.records import (
     AuditRecord,
     ClaimRecord,
     EventRecord,
+    MomentRecord,
     PipelineRecord,
     ReleaseRecord,
     SecurityRecord,
     TokenRecord,
 )
 from controller.app.repositories import Transaction
+from controller.domain.counters import Tally
+from controller.domain.course import Moment
 from controller.domain.states import ReleaseState, RunState
 from protocol.units import Instant
 from tests.controller.store.samples import NOW, add_job, add_run, at, digest, pipeline, report, run
@@ -147,6 +150,19 @@ def test_the_timeline_of_a_run(tx: Transaction) -> None:
     assert [(e.id, e.data) for e in tx.log.events(first.id, after=0, limit=9)] == [(1, {"n": 3}), (3, {"n": 3})]
     assert [e.id for e in tx.log.events(first.id, after=1, limit=9)] == [3]
     assert [e.id for e in tx.log.events(first.id, after=0, limit=1)] == [1]
+
+
+def test_turning_points_of_a_run_in_their_order(tx: Transaction) -> None:
+    first, second = add_run(tx, "r1"), add_run(tx, "r2")
+    tally = Tally(queued=4, in_progress=2, failed=1, started=3, exposed=3, resolved=1, blamed=1)
+    kept = [
+        MomentRecord(run_id=run_id, stage=1, at=at(number), moment=Moment(at=number, accepted=number, tally=tally))
+        for number, run_id in enumerate((first.id, second.id, first.id))
+    ]
+    tx.log.add_moments([])
+    tx.log.add_moments(kept)
+    assert tx.log.moments(first.id) == [kept[0], kept[2]]
+    assert tx.log.moments(99) == []
 
 
 def test_security_events(tx: Transaction) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app.records import RunRecord, TargetRecord
+from controller.app.records import OfModel, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain.states import RunState
 from controller.domain.target import Target, TargetState
@@ -150,6 +150,26 @@ def test_ready_leaves_out_who_cannot_go(tx: Transaction, run: RunRecord) -> None
     tx.devices.set_blocked(DeviceId("kiosk-0005"), is_blocked=False)
     tx.targets.save([changed(target(other, 4, 4), state=TargetState.FAILED)])
     assert positions(tx.targets.ready(run.stage_ids[0], instance=LIFE, now=11, limit=99)) == [2, 4, 5, 8]
+
+
+def test_a_stage_by_state_and_model(tx: Transaction, run: RunRecord) -> None:
+    tx.targets.add(
+        [
+            target(run, 1, 1, model="k1"),
+            target(run, 2, 2, model="k2"),
+            target(run, 3, 3, model="k3"),
+            target(run, 4, 4),
+            target(run, 5, 5, model="k1", **AT_WORK),
+            target(run, 1, 6, model="k1", stage=1),
+        ]
+    )
+    stage = run.stage_ids[0]
+    assert positions(tx.targets.of_model(stage, TargetState.QUEUED, OfModel("k1"))) == [1]
+    assert positions(tx.targets.of_model(stage, TargetState.IN_PROGRESS, OfModel("k1"))) == [5]
+    assert positions(tx.targets.of_model(stage, TargetState.QUEUED, OfModel("k9"))) == []
+    others = OfModel("", apart_from=("k1", ""))
+    assert positions(tx.targets.of_model(stage, TargetState.QUEUED, others)) == [2, 3]
+    assert next(iter(tx.targets.get([stage << 32 | 2]).values())).model == "k2"
 
 
 def test_a_stage_by_state(tx: Transaction, run: RunRecord) -> None:

@@ -2,7 +2,6 @@
 
 Some bugs were planted and taken out again, since nothing came of them that anybody could see:
 
-- a retry that forgives the build: no reason that blames the build is tried again;
 - fences that a restart forgets: what they would hold back was made void, or is closed before it is sent again;
 - an agent that obeys old epochs: such a command has an old sequence number, too;
 - an agent that takes an old permit for a new one: the work in hand still has the old epoch, and waits;
@@ -16,9 +15,11 @@ from tests.simulator.planted import (
     agents,
     clocks,
     consent,
+    gates,
     intake,
     pacing,
     presence,
+    removals,
     repeats,
     reruns,
     rollout,
@@ -28,8 +29,8 @@ from tests.simulator.planted import (
 from tests.simulator.planted.planted import Planted
 
 _MODULES: Final = (
-    *(sending, rollout, reruns, admission, consent, shapes),
-    *(clocks, pacing, intake, repeats, presence, agents),
+    *(sending, rollout, gates, reruns, admission, consent, shapes),
+    *(clocks, pacing, intake, repeats, removals, presence, agents),
 )
 
 PLANTED: Final[tuple[Planted, ...]] = tuple(

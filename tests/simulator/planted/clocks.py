@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from controller.app import hello
-from controller.domain import run, settle
+from controller.domain import run
 from controller.domain.model import StageRun
 from controller.domain.pipeline import Stage
+from controller.domain.settle import whole
 from controller.domain.target import machine
 from protocol.messages import Hello
 from simulator.virtual.laws.attempts import ClocksAreRunTime
@@ -54,7 +55,7 @@ def progress_does_not_count(patch: pytest.MonkeyPatch) -> None:
 
 @planted("Devices wait for their turn for ever.", WaitingHasAnEnd)
 def waiting_has_no_end(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, settle._Decision, "_queue", lambda _: lambda _self, _index: None)
+    wrap(patch, whole, "_queue", lambda _: lambda _self, _index: None)
     patch.setattr(run, "queue_limit", lambda *_given: None)
 
 
@@ -67,5 +68,5 @@ def waiting_ends_too_soon(patch: pytest.MonkeyPatch) -> None:
 
         return halved
 
-    wrap(patch, settle, "queue_limit", around)
+    wrap(patch, whole, "queue_limit", around)
     wrap(patch, run, "queue_limit", around)

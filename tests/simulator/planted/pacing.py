@@ -10,8 +10,9 @@ from controller.app.advance import Advance
 from controller.app.controller import Controller
 from controller.app.ports import Priority
 from controller.app.repositories import Transaction
-from controller.domain import pace, run, settle
+from controller.domain import pace, run
 from controller.domain.model import Run
+from controller.domain.settle.decision import Decision
 from controller.domain.target import Suspended
 from simulator.virtual.laws.freezes import FreezesHold
 from simulator.virtual.laws.pace import RatesHold
@@ -75,4 +76,4 @@ def freeze_lets_commands_be_made_anew(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A stage opens in a freeze.", FreezesHold)
 def stage_opens_in_a_freeze(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(settle._Decision, "_may_open", property(lambda self: not self.run.is_paused))
+    patch.setattr(Decision, "may_open", property(lambda self: not self.run.is_paused))

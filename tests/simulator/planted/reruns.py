@@ -8,9 +8,10 @@ import pytest
 
 from controller.app import membership, reruns
 from controller.app.records import PastTarget
-from controller.domain import settle
 from controller.domain.pipeline import OnFailure
 from controller.domain.rerun import LeftOut, Purpose, Source
+from controller.domain.settle import whole
+from controller.domain.settle.decision import Decision
 from controller.domain.states import RunState
 from protocol.messages import InstalledRelease
 from simulator.memory.targets import MemoryTargets
@@ -76,7 +77,7 @@ def rollback_begins_before_the_run_has_ended(patch: pytest.MonkeyPatch) -> None:
 
         return ended
 
-    wrap(patch, settle._Decision, "end", around)
+    wrap(patch, whole, "_end", around)
 
 
 @planted("A stage that fails takes nobody back, though it says that it does.", BackToWhatWasThere)
@@ -84,7 +85,7 @@ def failing_stage_takes_nobody_back(patch: pytest.MonkeyPatch) -> None:
     def around(fail: Any) -> Any:
         return lambda self, stage, reason: fail(self, replace(stage, on_failure=OnFailure.STOP_RUN), reason)
 
-    wrap(patch, settle._Decision, "_fail", around)
+    wrap(patch, Decision, "_fail", around)
 
 
 @planted("A rollback leaves out one of the devices that could go back.", BackToWhatWasThere)

@@ -10,11 +10,13 @@ from controller.app import advance, giving_up, membership, wakeups
 from controller.app.advance import Advance
 from controller.app.controller import Controller
 from controller.app.records import RunRecord, TargetRecord
-from controller.domain import clock, run, settle, target
+from controller.domain import clock, run, target
 from controller.domain.gates import judgement
 from controller.domain.model import Plan, Run
 from controller.domain.pipeline import Pace, Targets
 from controller.domain.query import evaluate
+from controller.domain.settle import opening, whole
+from controller.domain.settle.decision import Decision
 from controller.domain.states import StageState
 from controller.domain.target import Policy, Reported, Target, TargetState
 from protocol.lifecycle import AttemptState
@@ -50,7 +52,7 @@ def _with_pace(plan: Plan, more: Callable[[int], int]) -> Plan:
 
 @planted("One device too many may be in flight.", InFlightIsBounded)
 def one_too_many_in_flight(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, settle, "_releases", lambda releases: lambda plan, now: releases(_with_pace(plan, lambda _: 1), now))
+    wrap(patch, whole, "releases", lambda releases: lambda plan, now: releases(_with_pace(plan, lambda _: 1), now))
 
 
 @planted("Who is in flight is counted in memory, and forgotten by a crash.", InFlightIsBounded)
@@ -72,13 +74,13 @@ def in_flight_is_forgotten_by_a_crash(patch: pytest.MonkeyPatch) -> None:
 
         return recovered
 
-    wrap(patch, settle, "_releases", releasing)
+    wrap(patch, whole, "releases", releasing)
     wrap(patch, wakeups, "recover", recovering)
 
 
 @planted("Devices are released while their run is paused.", NothingAfterThePause)
 def devices_are_released_in_a_pause(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, settle, "_releases", lambda releases: lambda plan, now: releases(plan, replace(now, pause_reasons=())))
+    wrap(patch, whole, "releases", lambda releases: lambda plan, now: releases(plan, replace(now, pause_reasons=())))
 
 
 # --- stages and gates -------------------------------------------------------------------------------------------
@@ -106,7 +108,7 @@ def one_failure_too_many_is_allowed(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A stage opens before what it needs has a verdict.", StagesOpenInOrder)
 def stage_opens_before_its_need(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, settle._Decision, "_need", lambda need: lambda self, name: need(self, name) is not False)
+    wrap(patch, opening, "_need", lambda need: lambda self, name: need(self, name) is not False)
 
 
 @planted("A stage opens though what it needs has failed.", StagesOpenInOrder)
@@ -114,12 +116,12 @@ def failed_need_is_taken_for_met(patch: pytest.MonkeyPatch) -> None:
     def around(need: Any) -> Any:
         return lambda self, name: None if need(self, name) is None else True
 
-    wrap(patch, settle._Decision, "_need", around)
+    wrap(patch, opening, "_need", around)
 
 
 @planted("A manual stage opens without a promotion.", StagesOpenInOrder)
 def manual_stage_opens_by_itself(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, settle._Decision, "_trigger", lambda _: lambda self, index: self._open(index))
+    wrap(patch, opening, "_trigger", lambda _: opening._open)
 
 
 # --- who belongs ------------------------------------------------------------------------------------------------
@@ -333,7 +335,7 @@ def stage_is_skipped_by_itself(patch: pytest.MonkeyPatch) -> None:
 
         return given
 
-    wrap(patch, settle._Decision, "_verdict", around)
+    wrap(patch, Decision, "verdict", around)
 
 
 @planted("A device whose lease ends is given up.", OnlyByHand)

@@ -14,7 +14,8 @@ from controller.app.records import JobRecord, RunRecord
 from controller.app.repositories import Transaction
 from controller.domain import condition, run
 from controller.domain.condition.tree import Figure
-from controller.domain.settle import _Decision
+from controller.domain.settle import opening
+from controller.domain.settle.decision import Decision
 from controller.domain.target import machine
 from protocol.units import MINUTE, Instant
 from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
@@ -98,7 +99,7 @@ def run_follows_edits(patch: pytest.MonkeyPatch) -> None:
 @planted("A stage that needs several opens with the first of them.", StagesOpenInOrder)
 def fan_in_waits_for_one_need(patch: pytest.MonkeyPatch) -> None:
     def around(blocked: Any) -> Any:
-        def judged(self: _Decision, index: int) -> None:
+        def judged(self: Decision, index: int) -> None:
             plan, stages = self.plan, list(self.plan.pipeline.stages)
             stages[index] = replace(stages[index], needs=stages[index].needs[:1], when="")
             self.plan = replace(plan, pipeline=replace(plan.pipeline, stages=tuple(stages)))
@@ -107,7 +108,7 @@ def fan_in_waits_for_one_need(patch: pytest.MonkeyPatch) -> None:
 
         return judged
 
-    wrap(patch, _Decision, "_blocked", around)
+    wrap(patch, opening, "blocked", around)
 
 
 # --- conditions -------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ def condition_counts_another_stage(patch: pytest.MonkeyPatch) -> None:
     def around(counts: Any) -> Any:
         return lambda self, _name: counts(self, self.plan.pipeline.stages[-1].name)
 
-    wrap(patch, _Decision, "_counts", around)
+    wrap(patch, opening, "_counts", around)
 
 
 @planted("A number that no device has told is taken for 0.", ConditionsAreObeyed)

@@ -3,7 +3,7 @@
 import pytest
 
 from controller.domain.condition import parse
-from controller.domain.pipeline import validate
+from controller.domain.validation import validate
 from simulator.virtual.draws import Draws, draw
 from simulator.virtual.laws.conditions import _TERM
 from simulator.virtual.shapes import FLIGHT, STAGES_MAX

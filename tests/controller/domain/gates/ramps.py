@@ -32,10 +32,10 @@ class Ended:
         else:
             self.held += weight
 
-    def goes_on(self, state: tuple[int, int], weight: float, budget: int, above: float) -> bool:
+    def goes_on(self, state: tuple[int, int], weight: float, risk: int, above: float) -> bool:
         """Say whether a state is to be followed, and note what it is if not."""
         exposed, failed = state
-        if failed > budget + above * exposed + 1e-9:
+        if failed > risk + above * exposed + 1e-9:
             self.broken += weight
         elif weight < NEGLIGIBLE:
             self.lost += weight
@@ -44,18 +44,18 @@ class Ended:
         return False
 
 
-def ramp(devices: int, *, budget: int, above: float, delta: float, rounds: int = 15) -> Rule:
+def ramp(devices: int, *, risk: int, above: float, delta: float, rounds: int = 15) -> Rule:
     """Return the rule of the product for a stage of so many devices."""
 
     @cache
     def batch(exposed: int, failed: int) -> int:
         left = devices - exposed
-        return next_batch(exposed, failed, left=left, budget=budget, above=above, delta=delta, rounds=rounds)
+        return next_batch(exposed, failed, left=left, risk=risk, above=above, delta=delta, rounds=rounds)
 
     return lambda exposed, failed, spent: batch(exposed, failed) if spent < rounds else 0
 
 
-def ended(rule: Rule, devices: int, *, rates: Sequence[float], budget: int, above: float) -> Ended:
+def ended(rule: Rule, devices: int, *, rates: Sequence[float], risk: int, above: float) -> Ended:
     """Return how rollouts end under a rule, at one failure rate for each round; the last one stays.
 
     A rollout that broke its limit is not followed further, nor is one that holds or has reached all devices.
@@ -73,7 +73,7 @@ def ended(rule: Rule, devices: int, *, rates: Sequence[float], budget: int, abov
             end.lost += weight * max(0.0, 1 - sum(masses.values()))
             for more, mass in masses.items():
                 following[reached, failed + more] += weight * mass
-        states = {state: weight for state, weight in following.items() if end.goes_on(state, weight, budget, above)}
+        states = {state: weight for state, weight in following.items() if end.goes_on(state, weight, risk, above)}
         spent += 1
     return end
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from controller.domain.gates import ramp, tail
-from controller.domain.gates.ramp import TILTS, Stand, budget_of, is_safe, log_evidence, next_batch
+from controller.domain.gates.ramp import TILTS, Stand, is_safe, log_evidence, next_batch, risk_of
 from controller.domain.gates.tail import log_chance
 
 ABOVE: Final = 0.02
@@ -20,15 +20,15 @@ PRICE: Final = DELTA / ROUNDS
 ALL: Final = 100_000
 
 
-def batch(exposed: int, failed: int, *, budget: int, left: int = ALL, above: float = ABOVE, spent: int = 0) -> int:
-    return next_batch(exposed, failed, left=left, budget=budget, above=above, delta=DELTA, rounds=ROUNDS, spent=spent)
+def batch(exposed: int, failed: int, *, risk: int, left: int = ALL, above: float = ABOVE, spent: int = 0) -> int:
+    return next_batch(exposed, failed, left=left, risk=risk, above=above, delta=DELTA, rounds=ROUNDS, spent=spent)
 
 
-def without_failures(budget: int) -> Iterator[int]:
+def without_failures(risk: int) -> Iterator[int]:
     """Return how many devices are exposed after each batch, if nobody ever fails."""
     exposed = 0
     while exposed < ALL:
-        exposed += batch(exposed, 0, budget=budget, left=ALL - exposed)
+        exposed += batch(exposed, 0, risk=risk, left=ALL - exposed)
         yield exposed
 
 
@@ -45,7 +45,7 @@ def evidence(exposed: int, failed: int, rate: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("budget", "exposed"),
+    ("risk", "exposed"),
     [
         (5, [5, 10, 17, 28, 44, 75, 137, 328, 4647, ALL]),
         (10, [10, 27, 69, 188, 876, ALL]),
@@ -53,14 +53,14 @@ def evidence(exposed: int, failed: int, rate: float) -> float:
         (50, [51, 485, ALL]),
     ],
 )
-def test_devices_without_a_failure_pay_for_ever_larger_batches(budget: int, exposed: list[int]) -> None:
-    assert list(without_failures(budget)) == exposed
+def test_devices_without_a_failure_pay_for_ever_larger_batches(risk: int, exposed: list[int]) -> None:
+    assert list(without_failures(risk)) == exposed
 
 
 def test_a_grid_of_rates_would_let_a_batch_through_that_is_not_paid_for_between_them() -> None:
     """After 28 devices a usual grid of 35 rates allows 17 more; the rates around 15 percent do not."""
     grid = [ABOVE * (1 / ABOVE) ** (point / 34) for point in range(34)]
-    assert batch(28, 0, budget=5) == 16
+    assert batch(28, 0, risk=5) == 16
     breaking = Stand(28, 0, 5, ABOVE).breaking(17)
     assert all(chance(17, breaking, rate) <= PRICE * evidence(28, 0, rate) for rate in grid)
     assert chance(17, breaking, 0.15) > PRICE * evidence(28, 0, 0.15)
@@ -76,12 +76,12 @@ ABOVES: Final = st.sampled_from([0.0, 0.005, 0.02, 0.05, 0.3])
 def test_a_batch_is_paid_for_at_every_rate_that_is_tried_and_one_device_more_is_not(
     stand: tuple[int, int, int], above: float, left: int
 ) -> None:
-    exposed, failed, budget = stand
-    size = batch(exposed, failed, budget=budget, left=left, above=above)
+    exposed, failed, risk = stand
+    size = batch(exposed, failed, risk=risk, left=left, above=above)
     assert 0 <= size <= left
-    assert excess(Stand(exposed, failed, budget, above), size) <= 1e-6
-    if size < left and Stand(exposed, failed, budget, above).breaking(0) > 0:
-        assert excess(Stand(exposed, failed, budget, above), size + 1) > -1e-3
+    assert excess(Stand(exposed, failed, risk, above), size) <= 1e-6
+    if size < left and Stand(exposed, failed, risk, above).breaking(0) > 0:
+        assert excess(Stand(exposed, failed, risk, above), size + 1) > -1e-3
 
 
 def excess(stand: Stand, size: int) -> float:
@@ -96,10 +96,13 @@ def excess(stand: Stand, size: int) -> float:
     )
 
 
-@pytest.mark.parametrize(("exposed", "failed", "budget"), [(25, 0, 25), (25, 3, 25), (69, 1, 10), (128, 20, 25)])
-def test_every_smaller_batch_is_paid_for_as_well(exposed: int, failed: int, budget: int) -> None:
-    size = batch(exposed, failed, budget=budget)
-    stand = Stand(exposed, failed, budget, ABOVE)
+@pytest.mark.parametrize(
+    ("exposed", "failed", "risk", "above"),
+    [(25, 0, 25, ABOVE), (25, 3, 25, ABOVE), (69, 1, 10, ABOVE), (128, 20, 25, ABOVE), (87, 12, 1, 0.3)],
+)
+def test_every_smaller_batch_is_paid_for_as_well(exposed: int, failed: int, risk: int, above: float) -> None:
+    size = batch(exposed, failed, risk=risk, above=above, left=697)
+    stand = Stand(exposed, failed, risk, above)
     assert size > 1
     assert all(is_safe(stand, smaller, price=log(PRICE)) for smaller in range(size + 1))
 
@@ -108,21 +111,21 @@ def test_every_smaller_batch_is_paid_for_as_well(exposed: int, failed: int, budg
 def test_few_devices_left_limit_a_batch_and_change_nothing_else(
     stand: tuple[int, int, int], above: float, left: int
 ) -> None:
-    exposed, failed, budget = stand
-    size = batch(exposed, failed, budget=budget, left=10**6, above=above)
-    assert batch(exposed, failed, budget=budget, left=left, above=above) == min(left, size)
+    exposed, failed, risk = stand
+    size = batch(exposed, failed, risk=risk, left=10**6, above=above)
+    assert batch(exposed, failed, risk=risk, left=left, above=above) == min(left, size)
 
 
 @given(STANDS, ABOVES)
 def test_a_failure_more_never_pays_for_more(stand: tuple[int, int, int], above: float) -> None:
-    exposed, failed, budget = stand
-    fewer = batch(exposed, failed, budget=budget, above=above)
-    assert batch(exposed, min(exposed, failed + 1), budget=budget, above=above) <= fewer
+    exposed, failed, risk = stand
+    fewer = batch(exposed, failed, risk=risk, above=above)
+    assert batch(exposed, min(exposed, failed + 1), risk=risk, above=above) <= fewer
 
 
 @pytest.mark.parametrize(("above", "first"), [(0.0, 25), (0.02, 25), (0.05, 26), (0.5, 50)])
 def test_the_first_batch_survives_a_build_that_fails_everywhere(above: float, first: int) -> None:
-    size = batch(0, 0, budget=25, above=above)
+    size = batch(0, 0, risk=25, above=above)
     assert size == first
     assert size <= 25 + above * size
 
@@ -138,20 +141,20 @@ def test_the_first_batch_survives_a_build_that_fails_everywhere(above: float, fi
     ],
 )
 def test_what_is_left_of_the_risk_may_be_exposed_and_then_it_holds(exposed: int, failed: int, size: int) -> None:
-    assert batch(exposed, failed, budget=25) == size
+    assert batch(exposed, failed, risk=25) == size
 
 
 def test_it_holds_when_all_rounds_are_spent() -> None:
-    assert batch(25, 0, budget=25, spent=ROUNDS - 1) == 103
-    assert batch(25, 0, budget=25, spent=ROUNDS) == 0
+    assert batch(25, 0, risk=25, spent=ROUNDS - 1) == 103
+    assert batch(25, 0, risk=25, spent=ROUNDS) == 0
 
 
 def test_nothing_is_exposed_where_nobody_is_left() -> None:
-    assert batch(25, 0, budget=25, left=0) == 0
+    assert batch(25, 0, risk=25, left=0) == 0
 
 
 def test_nothing_goes_without_a_budget() -> None:
-    assert batch(0, 0, budget=0) == 0
+    assert batch(0, 0, risk=0) == 0
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def test_nothing_goes_without_a_budget() -> None:
 )
 def test_what_is_no_count_or_probability_is_refused(exposed: int, failed: int, above: float, delta: float) -> None:
     with pytest.raises(AssertionError):
-        next_batch(exposed, failed, left=1, budget=1, above=above, delta=delta, rounds=1)
+        next_batch(exposed, failed, left=1, risk=1, above=above, delta=delta, rounds=1)
 
 
 def test_what_cannot_be_shown_in_time_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,10 +173,10 @@ def test_what_cannot_be_shown_in_time_is_not_safe(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("devices", "budget"), [(1, 10), (4_000, 10), (4_399, 10), (4_400, 11), (20_000, 50), (10**6, 50)]
+    ("devices", "risk"), [(1, 10), (4_000, 10), (4_399, 10), (4_400, 11), (20_000, 50), (10**6, 50)]
 )
-def test_a_stage_may_cost_a_quarter_percent_within_bounds(devices: int, budget: int) -> None:
-    assert budget_of(devices) == budget
+def test_a_stage_may_cost_a_quarter_percent_within_bounds(devices: int, risk: int) -> None:
+    assert risk_of(devices) == risk
 
 
 @given(st.integers(1, 120), st.floats(0.001, 0.999), st.data())
