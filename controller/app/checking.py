@@ -23,7 +23,7 @@ from controller.app.ports import Asker, Priority
 from controller.app.records import RunRecord
 from controller.app.repositories import Transaction
 from controller.app.standstill import REASON_LENGTH_MAX, require_reason
-from controller.app.views import RunView
+from controller.app.views import CheckView, RunView
 from controller.domain import checking
 from controller.domain.events import Answered
 from controller.domain.gates import checks
@@ -124,8 +124,8 @@ async def answer(
     return await once(controller, actor, work, kind=RunView)
 
 
-async def receive(controller: Controller, *, job: str, delivery: Delivery) -> RunView:
-    """Take in what a build system says of a check, signed as the job's hook is.
+async def receive(controller: Controller, *, job: str, delivery: Delivery) -> CheckView:
+    """Take in what a build system says of a check, signed as the job's hook is; return that check alone.
 
     Raises:
         NotAuthenticated: when it is not signed by the hook's secret, or not now; which of them is not said.
@@ -138,7 +138,7 @@ async def receive(controller: Controller, *, job: str, delivery: Delivery) -> Ru
     hooks.authenticate(controller, found, delivery)
     told = hooks.parse(delivery.body, Told)
 
-    def work(tx: Transaction, after: Consequences) -> RunView:
+    def work(tx: Transaction, after: Consequences) -> CheckView:
         current = tx.catalog.job(job)
         if current is None or found is None or current.hook != found.hook:
             raise NotAuthenticated("the hook is no more")
@@ -151,7 +151,10 @@ async def receive(controller: Controller, *, job: str, delivery: Delivery) -> Ru
             advance, run=told.run, stage=told.stage, check=told.check, answer=said, by=HOOK_ACTOR, is_decision=False
         )
         advance.finish()
-        return run_views.run_view(record)
+        index = runs.stage_index(record, told.stage)
+        check = checking.find(record.plan.pipeline.stages[index], told.check)
+        assert check is not None
+        return run_views.check_view(record, index, check)
 
     return await controller.write(work)
 

@@ -104,7 +104,7 @@ def _stage_view(record: RunRecord, index: int, blocked: Mapping[str, int]) -> St
         max_in_flight=stage.pace.max_in_flight,
         per_minute=pace.per_minute(stage.pace, succeeded=tally.succeeded),
         ramp=ramping.said(stage, at_work),
-        checks=tuple(_check_view(record, index, check) for check in stage.gate.checks),
+        checks=tuple(check_view(record, index, check) for check in stage.gate.checks),
         paced_until=None if at_work.paced_until is None else record.run.clock.wall(at_work.paced_until),
         blocked=blocked,
         opened_at=record.wall(at_work.opened_at),
@@ -115,7 +115,8 @@ def _stage_view(record: RunRecord, index: int, blocked: Mapping[str, int]) -> St
     )
 
 
-def _check_view(record: RunRecord, index: int, check: Check) -> CheckView:
+def check_view(record: RunRecord, index: int, check: Check) -> CheckView:
+    """Return a check of a stage as people see it."""
     at = record.run.stages[index].checks.get(check.name)
     told = Verdict.WAIT if at is None or at.told is None else at.told
     return CheckView(

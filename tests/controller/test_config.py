@@ -1,5 +1,6 @@
-"""Settings of the way over a broker."""
+"""Settings of the way over a broker, and of what checks may reach."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -41,3 +42,18 @@ def test_half_a_broker_is_refused_and_its_password_kept(given: dict[str, Any], s
     with pytest.raises(ValidationError, match=said) as refused:
         Settings(**given)
     assert "secret" not in str(refused.value)
+
+
+def test_checks_reach_public_addresses_over_tls_alone_unless_more_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (Settings().networks_of_checks, Settings().check_plain_http, Settings().check_ca) == ((), False, None)
+    monkeypatch.setenv("TIDEGATE_CHECK_NETWORKS", "10.20.0.0/16, fd00::/8")
+    monkeypatch.setenv("TIDEGATE_CHECK_PLAIN_HTTP", "true")
+    settings = Settings()
+    assert settings.networks_of_checks == (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))
+    assert settings.check_plain_http
+
+
+@pytest.mark.parametrize("networks", ["shop.example", "10.20.0.1/16", "10.0.0.0/8;fd00::/8"])
+def test_what_is_no_network_is_refused_at_the_start(networks: str) -> None:
+    with pytest.raises(ValidationError, match="check_networks"):
+        Settings(check_networks=networks)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from controller.app import checking, hooks
 from controller.app.hooks import Delivery
-from controller.app.views import DeliveryView, RunView
+from controller.app.views import CheckView, DeliveryView
 from controller.http import definitions, schemas
 from controller.http.auth import Context
 from controller.http.routes import WRITE, Id
@@ -90,7 +90,7 @@ _TOLD: Final[dict[str, Any]] = {
 
 @router.post(
     "/{job}/checks",
-    response_model=schemas.Run,
+    response_model=schemas.Check,
     responses=WRITE,
     summary="Answer a check by a job's webhook",
     openapi_extra=_TOLD,
@@ -103,7 +103,7 @@ async def answer_by_hook(
     webhook_id: Text = "",
     webhook_timestamp: Text = "",
     webhook_signature: Text = "",
-) -> RunView:
+) -> CheckView:
     """Say how a check of a run of the job went that waits for a webhook; it counts as one answer."""
     delivery = Delivery(
         id=webhook_id, timestamp=webhook_timestamp, signatures=webhook_signature, body=await request.body()

@@ -37,6 +37,7 @@ from controller.http.schemas.releases import UpgradePath as UpgradePath
 from controller.http.schemas.runs import AnswerCheck as AnswerCheck
 from controller.http.schemas.runs import Approval as Approval
 from controller.http.schemas.runs import ApproveStage as ApproveStage
+from controller.http.schemas.runs import Check as Check
 from controller.http.schemas.runs import Counters as Counters
 from controller.http.schemas.runs import Event as Event
 from controller.http.schemas.runs import NotTaken as NotTaken

@@ -103,6 +103,18 @@ CALLS = (
         {"run": "run-1", "stage": "rest", "reason": "fine"},
         "run-1",
     ),
+    Call(
+        "run check answer run-1 rest e2e --ok --reason by-hand",
+        "checking.answer",
+        {"run": "run-1", "stage": "rest", "check": "e2e", "is_ok": True, "reason": "by-hand"},
+        "run-1",
+    ),
+    Call(
+        "run check answer run-1 rest e2e --failed --reason smoke",
+        "checking.answer",
+        {"run": "run-1", "stage": "rest", "check": "e2e", "is_ok": False, "reason": "smoke"},
+        "run-1",
+    ),
     Call("run promote run-1 rest", "runs.promote", {"run": "run-1", "stage": "rest", **ANY}, "run-1"),
     Call("run status run-1", "runs.get", {"run": "run-1"}, "rolling out"),
     Call(

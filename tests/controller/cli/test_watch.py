@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from controller.app.views import ApprovalView, BreachView, Counters, ModelView, RunView
+from controller.app.views import ApprovalView, BreachView, CheckView, Counters, ModelView, RunView
 from controller.cli.progress import BAR_WIDTH, bar, render_run, state_of
 from controller.cli.pulse import Pulse
 from protocol.units import Instant
@@ -86,6 +86,18 @@ def test_quarantined_models_and_the_one_that_is_next_are_named() -> None:
     assert "model kiosk-3 is quarantined: 5 of 9 started failed" in text
     assert "closest: model kiosk-1, 1 of 50 started failed; stops on failure 7" in text
     assert "each other" not in text
+
+
+def test_checks_say_where_they_stand_and_which_are_on_trial() -> None:
+    failing = CheckView(
+        name="shop", kind="http", asked=True, verdict="fail", said="check shop: 3 of 3 failures in a row; the last: 503"
+    )
+    waiting = CheckView(
+        name="e2e", kind="webhook", asked=False, verdict="wait", said="check e2e: not asked yet", dry_run=True
+    )
+    text = drawn(replace(RUN, stages=(replace(RUN.stages[1], checks=(failing, waiting)),)))
+    assert "check shop: 3 of 3 failures in a row; the last: 503" in text
+    assert "check e2e: not asked yet (dry run)" in text
 
 
 def test_a_stage_that_asks_for_approvals_says_who_gave_one_and_how_many_are_missing() -> None:

@@ -237,6 +237,15 @@ PATH = views.UpgradePathView(
     at=AT,
 )
 CHANNEL = views.ChannelView(app="shop", channel="stable", version="2.1.0", at=AT, actor="ann", runs=("run-1",))
+CHECK = views.CheckView(
+    name="e2e",
+    kind="webhook",
+    asked=True,
+    verdict="pass",
+    said="check e2e: 1 of 1 successes in a row",
+    oks=1,
+    last_at=AT,
+)
 DELIVERY = views.DeliveryView(run="run-1", waits=False)
 TOKEN = views.TokenView(id="t1", name="ci", role="releaser", created_at=AT, expires_at=None, revoked=False)
 SECRET = views.NewSecret(id="t2", secret="tg_secret")
@@ -289,6 +298,7 @@ NEEDS = {
     "runs.promote": _P.PROMOTE,
     "runs.skip": _P.CONTROL_RUNS,
     "approvals.approve": _P.APPROVE,
+    "checking.answer": _P.PROMOTE,
     "reruns.retry": _P.CONTROL_RUNS,
     "reruns.roll_back": _P.CONTROL_RUNS,
     "giving_up.give_up": _P.CONTROL_RUNS,
@@ -350,6 +360,7 @@ ANSWERS: dict[str, Any] = {
     "runs.skip": RUN,
     "runs.readmit": RUN,
     "approvals.approve": RUN,
+    "checking.answer": RUN,
     "reruns.retry": RUN,
     "reruns.roll_back": ROLLED_BACK,
     "reruns.consequence": ROLLBACK,
@@ -414,6 +425,7 @@ class FakeApp:
             "releases.document": self._document,
             "system.health": self._health,
             "hooks.receive": self._receive,
+            "checking.receive": self._told_of_check,
             "following.follow": self._follow,
         }
         for name, use_case in special.items():
@@ -478,6 +490,12 @@ class FakeApp:
             raise errors.NotAuthenticated("not signed")
         self.calls.append(("hooks.receive", {"job": job, "delivery": delivery}))
         return self.delivery
+
+    async def _told_of_check(self, c: Controller, *, job: str, delivery: Delivery) -> views.CheckView:
+        if delivery.signatures != "v1,good":
+            raise errors.NotAuthenticated("not signed")
+        self.calls.append(("checking.receive", {"job": job, "delivery": delivery}))
+        return CHECK
 
     async def _follow(self, c: Controller, actor: Actor, *, run: str, after: int) -> AsyncIterator[News]:
         actor.require(Permission.READ)

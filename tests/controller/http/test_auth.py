@@ -13,7 +13,15 @@ from tests.controller.http.test_routes import ENROL, ROUTES, Route
 
 SIGNED = f"Tidegate-DSSE {base64.b64encode(b'signed').decode()}"
 EITHER = ("/v1/releases/targets.json", "/v1/releases/root.json", f"/v1/artifacts/{DIGEST}")
-PUBLIC = {"/livez", "/readyz", "/metrics", "/v1/enrol", "/v1/hooks/{job}", "/v1/schemas/{kind}"}
+PUBLIC = {
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/v1/enrol",
+    "/v1/hooks/{job}",
+    "/v1/hooks/{job}/checks",
+    "/v1/schemas/{kind}",
+}
 
 
 async def answer(client: httpx.AsyncClient, route: Route, authorization: str | None) -> httpx.Response:

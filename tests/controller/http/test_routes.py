@@ -18,7 +18,7 @@ from controller.domain.pipeline import Gate, Operation, Pace, Pipeline, Sequenti
 from controller.domain.trigger import OnRelease, OnSchedule
 from controller.http.app import STREAMS_MAX
 from protocol.ids import AppName, StageName
-from tests.controller.http.fake import BYTES, DIGEST, JOB, PIPELINE, PIPELINE_VIEW, FakeApp
+from tests.controller.http.fake import BYTES, CHECK, DIGEST, JOB, PIPELINE, PIPELINE_VIEW, RUN, FakeApp
 
 SEEN = Expected(tags=("3",))
 TIME = "2026-01-01T00:00:00.123Z"
@@ -120,6 +120,14 @@ ROUTES = (
         200,
         "approvals.approve",
         {"run": "r", "stage": "rest", "reason": "fine"},
+    ),
+    Route(
+        "POST",
+        "/v1/runs/r/stages/rest/checks/e2e",
+        {"answer": "failed", "reason": "by hand"},
+        200,
+        "checking.answer",
+        {"run": "r", "stage": "rest", "check": "e2e", "is_ok": False, "reason": "by hand"},
     ),
     Route(
         "POST",
@@ -665,6 +673,50 @@ async def test_a_hook_whose_run_waits_tells_no_address(client: httpx.AsyncClient
     answer = await client.post("/v1/hooks/j", content=b"{}", headers=SIGNED)
     assert (answer.status_code, answer.json()) == (202, {"run": None, "waits": True})
     assert "location" not in answer.headers
+
+
+async def test_a_signed_answer_to_a_check_needs_no_token_and_tells_of_that_check_alone(
+    api: FastAPI, fake: FakeApp
+) -> None:
+    body = b'{"run": "r", "stage": "rest", "check": "e2e", "ok": true}'
+    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://tidegate") as anonymous:
+        answer = await anonymous.post("/v1/hooks/j/checks", content=body, headers=SIGNED)
+        refused = await anonymous.post("/v1/hooks/j/checks", content=body)
+    assert (answer.status_code, answer.json()["verdict"]) == (200, "pass")
+    assert answer.json().keys() == {
+        *("name", "kind", "asked", "verdict", "said", "oks", "failures", "last_at", "dry_run")
+    }
+    delivery = Delivery(id="m1", timestamp="7", signatures="v1,good", body=body)
+    assert fake.calls == [("checking.receive", {"job": "j", "delivery": delivery})]
+    assert refused.status_code == 401
+
+
+@pytest.mark.parametrize("body", [{"answer": "ok"}, {"answer": "no_data", "reason": "x"}, {"reason": "x"}])
+async def test_a_person_answers_a_check_with_a_reason_and_says_ok_or_failed(
+    client: httpx.AsyncClient, fake: FakeApp, body: dict[str, str]
+) -> None:
+    answer = await client.post("/v1/runs/r/stages/rest/checks/e2e", json=body)
+    assert answer.status_code == 422
+    assert fake.calls == []
+
+
+async def test_a_stage_tells_where_its_checks_stand(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    fake.answers["runs.get"] = replace(RUN, stages=(replace(RUN.stages[0], checks=(CHECK,)),))
+    told = (await client.get("/v1/runs/run-1")).json()["stages"][0]["checks"]
+    assert told == [
+        {
+            "name": "e2e",
+            "kind": "webhook",
+            "asked": True,
+            "verdict": "pass",
+            "said": "check e2e: 1 of 1 successes in a row",
+            "oks": 1,
+            "failures": 0,
+            "last_at": TIME,
+            "dry_run": False,
+        }
+    ]
 
 
 async def test_a_job_tells_what_starts_it_in_the_shape_of_a_file(client: httpx.AsyncClient) -> None:
