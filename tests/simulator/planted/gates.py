@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app import runs
+from controller.app.runs import control
 from controller.domain import ramping
 from controller.domain.gates import judgement
 from controller.domain.model import Breach, Plan, RampRun, Run, StageRun, stage_changed
@@ -167,4 +167,4 @@ def ramp_forgets_a_command(patch: pytest.MonkeyPatch) -> None:
 
 @planted("A ramp that holds its run goes on by a plain resumption.", RampsHold)
 def hold_is_lifted_by_a_plain_resumption(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, runs, "RAMP", lambda _: "no such reason:")
+    wrap(patch, control, "RAMP", lambda _: "no such reason:")

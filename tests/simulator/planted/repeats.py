@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from controller.app import once, runs, wakeups
+from controller.app import once, wakeups
 from controller.app.access import Actor
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.errors import StorageUnavailable
 from controller.app.records import AnswerRecord
 from controller.app.repositories import Transaction
+from controller.app.runs import control, starting
 from simulator.memory.log import MemoryLog
 from simulator.virtual.laws.once import HappensOnce
 from tests.simulator.planted.planted import planted, wrap
@@ -82,4 +83,5 @@ def failed_request_is_answered(patch: pytest.MonkeyPatch) -> None:
 
         return hopeful
 
-    wrap(patch, runs, "once", around)
+    for module in (control, starting):
+        wrap(patch, module, "once", around)
