@@ -119,6 +119,7 @@ def check_view(record: RunRecord, index: int, check: Check) -> CheckView:
     """Return a check of a stage as people see it."""
     at = record.run.stages[index].checks.get(check.name)
     told = Verdict.WAIT if at is None or at.told is None else at.told
+    breach = None if at is None else at.breach
     return CheckView(
         name=check.name,
         kind=checks.kind_of(check),
@@ -128,6 +129,8 @@ def check_view(record: RunRecord, index: int, check: Check) -> CheckView:
         oks=0 if at is None else at.oks,
         failures=0 if at is None else at.failures,
         last_at=None if at is None else record.wall(at.last_at),
+        failed_at=None if breach is None else record.wall(breach.at),
+        evidence="" if breach is None else breach.evidence,
         dry_run=check.dry_run,
     )
 

@@ -104,8 +104,9 @@ class GateView(View, frozen=True, kw_only=True):
 class CheckView(View, frozen=True, kw_only=True):
     """A check of a stage: the `verdict` that its answers come to, and `asked` once it is asked at all.
 
-    `said` says it in words; `oks` and `failures` are in a row, and `last_at` is when an answer came last. What a
-    `dry_run` finds has no effect.
+    `said` says it in words; `oks` and `failures` are in a row, and `last_at` is when an answer came last.
+    `failed_at` is when it breached the gate last, and `evidence` what was known then. What a `dry_run` finds has no
+    effect.
     """
 
     name: str
@@ -116,6 +117,8 @@ class CheckView(View, frozen=True, kw_only=True):
     oks: int = 0
     failures: int = 0
     last_at: Instant | None = None
+    failed_at: Instant | None = None
+    evidence: str = ""
     dry_run: bool = False
 
 

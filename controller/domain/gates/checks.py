@@ -217,9 +217,9 @@ def decided(check: Check, at: CheckRun, answer: Answer, *, now: int) -> CheckRun
     return msgspec.structs.replace(after, failures=max(after.failures, check.fails_after))
 
 
-def breached(at: CheckRun, said: str, now: int) -> CheckRun:
+def breached(at: CheckRun, evidence: str, now: int) -> CheckRun:
     """Return a check that has breached its gate, with what was known then."""
-    return msgspec.structs.replace(at, breach=Failure(at=now, evidence=said))
+    return msgspec.structs.replace(at, breach=Failure(at=now, evidence=evidence))
 
 
 def accepted(at: CheckRun, now: int) -> CheckRun:
@@ -244,8 +244,13 @@ def said(check: Check, at: CheckRun | None) -> str:
     >>> said(Check(name="e2e", source=Webhook(), needed=2), begin(0))
     'check e2e: 0 of 2 successes in a row; no answer yet'
     """
-    if at is None:
-        return f"check {check.name}: not asked yet"
-    count = f"{at.failures} of {check.fails_after} failures" if at.failures else f"{at.oks} of {check.needed} successes"
+    return f"check {check.name}: {'not asked yet' if at is None else found(check, at)}"
+
+
+def found(check: Check, at: CheckRun) -> str:
+    """Return what the answers of a check are so far, in words."""
     last = "no answer yet" if at.last is None else f"the last: {at.last.evidence or at.last.kind.value}"
-    return f"check {check.name}: {count} in a row; {last}"
+    if at.is_settled:
+        return f"passes by a person's word; {last}"
+    count = f"{at.failures} of {check.fails_after} failures" if at.failures else f"{at.oks} of {check.needed} successes"
+    return f"{count} in a row; {last}"

@@ -24,35 +24,35 @@ def look(decision: Decision, index: int) -> None:
 def _tell(decision: Decision, index: int, check: Check, verdict: Verdict) -> None:
     """Do what the new verdict of a check says, and of one on trial only tell it."""
     stage, at_work = decision.stage(index)
-    said = checks.said(check, at_work.checks[check.name])
     if verdict is Verdict.PASS or (check.dry_run and verdict is not Verdict.WAIT):
         _note(decision, index, check, verdict)
     elif verdict is Verdict.FAIL:
         _breach(decision, index, check)
     elif verdict is Verdict.NO_DATA:
-        decision.pause(checking.no_data_of(stage.name, check.name), evidence=said)
+        found = checks.found(check, at_work.checks[check.name])
+        decision.pause(checking.no_data_of(stage.name, check.name), evidence=found)
 
 
 def _breach(decision: Decision, index: int, check: Check) -> None:
     """Keep the failure of a check, and do what the gate says of breaches; a stage that has its verdict keeps that."""
     stage, at_work = decision.stage(index)
-    said = checks.said(check, at_work.checks[check.name])
-    failed = checks.breached(at_work.checks[check.name], said, decision.now)
+    found = checks.found(check, at_work.checks[check.name])
+    failed = checks.breached(at_work.checks[check.name], found, decision.now)
     decision.change(index, checks=checking.with_check(at_work, check.name, failed))
     if stage.gate.on_breach is OnBreach.ALERT:
         _note(decision, index, check, Verdict.FAIL)
     elif stage.gate.on_breach is OnBreach.PAUSE:
-        decision.pause(checking.failure_of(stage.name, check.name), evidence=said)
+        decision.pause(checking.failure_of(stage.name, check.name), evidence=found)
     elif not at_work.state.is_verdict:
-        decision.verdict(index, StageState.FAILED, said)
+        decision.verdict(index, StageState.FAILED, f"check {check.name}: {found}")
 
 
 def _note(decision: Decision, index: int, check: Check, verdict: Verdict) -> None:
     """Tell a verdict that does nothing else."""
     stage, at_work = decision.stage(index)
     text = f"{check.name} (dry run)" if check.dry_run else check.name
-    said = checks.said(check, at_work.checks[check.name])
-    decision.effects.append(Note(kind=f"check_{verdict.value}", stage=stage.name, text=text, evidence=said))
+    found = checks.found(check, at_work.checks[check.name])
+    decision.effects.append(Note(kind=f"check_{verdict.value}", stage=stage.name, text=text, evidence=found))
 
 
 def _ask(decision: Decision, index: int) -> None:

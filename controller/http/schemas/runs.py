@@ -129,8 +129,9 @@ class Gate(Answer):
 class Check(Answer):
     """A check of a stage: the `verdict` that its answers come to, and `asked` once it is asked at all.
 
-    The verdict is `pass`, `wait`, `fail` or `no_data`. `said` says it in words; `oks` and `failures` are in a row. What
-    a `dry_run` finds has no effect.
+    The verdict is `pass`, `wait`, `fail` or `no_data`. `said` says it in words; `oks` and `failures` are in a row.
+    `failed_at` is when it breached the gate last, and `evidence` what was known then. What a `dry_run` finds has no
+    effect.
     """
 
     name: str
@@ -141,6 +142,8 @@ class Check(Answer):
     oks: int
     failures: int
     last_at: Time | None
+    failed_at: Time | None
+    evidence: str
     dry_run: bool
 
 

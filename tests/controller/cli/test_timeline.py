@@ -47,8 +47,8 @@ WORDS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("paused", {"text": "operator:why: ", "by": "ann"}, "ann paused the run: why: "),
     (
         "check_pass",
-        {"stage": "eu", "text": "shop", "evidence": "check shop: 2 of 2 successes in a row; the last: status 200"},
-        "check shop of stage eu passes: check shop: 2 of 2 successes in a row; the last: status 200",
+        {"stage": "eu", "text": "shop", "evidence": "2 of 2 successes in a row; the last: status 200"},
+        "check shop of stage eu passes: 2 of 2 successes in a row; the last: status 200",
     ),
     ("check_answered", {"stage": "eu", "by": "ann", "text": "e2e: ok"}, "ann answered a check of stage eu, e2e: ok"),
     ("paused", {"text": "check:eu/shop", "evidence": "x"}, "check eu/shop failed: x; the run is paused"),

@@ -115,7 +115,7 @@ def test_a_failure_that_pauses_is_latched_and_needs_as_many_failures_again_after
     assert going.run.pause_reasons == ("check:a/page",)
     breach = going.run.stages[0].checks["page"].breach
     assert breach is not None
-    assert breach.evidence == "check page: 2 of 2 failures in a row; the last: status 503"
+    assert breach.evidence == "2 of 2 failures in a row; the last: status 503"
     going.now = Instant(going.now + MINUTE)
     before = len(asks(going))
     going.happen(Resumed(at=going.now, reason="known", by="ann"))

@@ -685,7 +685,7 @@ async def test_a_signed_answer_to_a_check_needs_no_token_and_tells_of_that_check
         refused = await anonymous.post("/v1/hooks/j/checks", content=body)
     assert (answer.status_code, answer.json()["verdict"]) == (200, "pass")
     assert answer.json().keys() == {
-        *("name", "kind", "asked", "verdict", "said", "oks", "failures", "last_at", "dry_run")
+        *("name", "kind", "asked", "verdict", "said", "oks", "failures", "last_at", "failed_at", "evidence", "dry_run")
     }
     delivery = Delivery(id="m1", timestamp="7", signatures="v1,good", body=body)
     assert fake.calls == [("checking.receive", {"job": "j", "delivery": delivery})]
@@ -714,6 +714,8 @@ async def test_a_stage_tells_where_its_checks_stand(client: httpx.AsyncClient, f
             "oks": 1,
             "failures": 0,
             "last_at": TIME,
+            "failed_at": None,
+            "evidence": "",
             "dry_run": False,
         }
     ]
