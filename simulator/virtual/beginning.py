@@ -15,6 +15,7 @@ from protocol.ids import AppName, DeviceId, Name, digest_of, name_of
 from protocol.messages import InstalledRelease
 from protocol.trust import FleetRoot, ReleaseFile, ReleaseInfo
 from protocol.units import DAY, Instant, later
+from simulator.virtual.checks import HOOK
 from simulator.virtual.device import INCARNATION, NEW_PROFILE, PROFILE
 from simulator.virtual.draws import VERSIONS, Draws
 from simulator.virtual.keys import Keys
@@ -110,6 +111,8 @@ def _job(name: str, priority: int, draws: Draws) -> JobRecord:
 
 def _starting(job: JobRecord, draws: Draws, number: int) -> JobRecord:
     """Return a job with what starts its runs by itself, where that is drawn."""
+    if draws.checks is not None:
+        return msgspec.structs.replace(job, hook=HOOK)
     if draws.shape is None:
         return job
     triggers = draws.shape.triggers[number]

@@ -18,8 +18,9 @@ import msgspec
 from controller.domain.pipeline import Pipeline, Stage, Targets, Trigger
 from protocol.ids import DeviceId, device_id
 from protocol.units import MINUTE, SECOND
-from simulator.virtual import builds, faults, people, pipelines
+from simulator.virtual import builds, checks, faults, people, pipelines
 from simulator.virtual.builds import BuildsDraw
+from simulator.virtual.checks import ChecksDraw
 from simulator.virtual.faults import BrokerDraw, ClocksDraw, ControllerDraw, DeviceDraw, NetworkDraw
 from simulator.virtual.gates import AdmissionDraw, asking, crowded, draw_admission
 from simulator.virtual.people import ConsentDraw, KeysDraw, OperatorDraw, PathsDraw, RemovalsDraw
@@ -67,6 +68,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeysDraw = KeysDraw()
     removals: RemovalsDraw = RemovalsDraw()
     builds: BuildsDraw = BuildsDraw()
+    checks: ChecksDraw | None = None
     installed: str = ""
     """The version that every device has from the beginning, nothing where they have none."""
 
@@ -320,6 +322,21 @@ def _crossings(chance: random.Random, world: Draws) -> Draws:
     )
 
 
+def _checks(chance: random.Random, world: Draws) -> Draws:
+    """Let stages ask outside in some worlds, where there is no shape with stages of its own."""
+    if chance.randrange(checks.CHECKS_EVERY) or world.shape is not None:
+        return world
+    weights = {**world.operator.weights, "start": builds.START, "terminate": 0}
+    gap_ms = min(world.operator.gap_ms, builds.GAP_MS_MAX)
+    return _with(
+        world,
+        checks=checks.draw_checks(chance),
+        pipelines=tuple(checks.checked(chance, pipeline) for pipeline in world.pipelines),
+        operator=msgspec.structs.replace(world.operator, gap_ms=gap_ms, weights=weights),
+        chaos_ms=max(world.chaos_ms, checks.CHAOS_MS),
+    )
+
+
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/clocks": _clocks,
     "draws/rates": _rates,
@@ -339,5 +356,6 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/removals": _removals,
     "draws/builds": _builds,
     "draws/crossings": _crossings,
+    "draws/checks": _checks,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

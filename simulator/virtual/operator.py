@@ -26,6 +26,7 @@ from controller.app.records import RunRecord
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
 from protocol.units import later
+from simulator.virtual.answers import Tellers
 from simulator.virtual.consenters import Consenters
 from simulator.virtual.draws import RINGS, VERSIONS
 from simulator.virtual.fleet import Fleet
@@ -88,6 +89,7 @@ class Operator:
             "block": self._block,
             "look": self._look,
         }
+        self._tellers = Tellers(world, oracle, ask=self._ask, active=lambda: self.active)
         self._team = ReleaseTeam(world, server, oracle.picture, ask=self._ask)
 
     def begin(self) -> None:
@@ -110,6 +112,7 @@ class Operator:
         if draws.freeze_gap_ms:
             self._after(draws.freeze_gap_ms, self._freeze, chance=self._calendar)
         self._consenters.begin()
+        self._tellers.begin()
         if draws.rerun_gap_ms:
             self._after(draws.rerun_gap_ms, self._rerun, chance=self._again)
 
@@ -144,6 +147,7 @@ class Operator:
             device = self._picture.devices[device_id].device
             self._ask("unblock", device, partial(devices.unblock, device=device, reason=REASON))
         self._team.settle()
+        self._tellers.settle()
         self._world.scheduler.after(SETTLE_MS, self.settle)
 
     @property

@@ -11,7 +11,8 @@ from protocol.ids import Name, digest_of
 from protocol.messages import Ack, HelloReply, PayloadType, Tick
 from protocol.topics import DownlinkKind
 from simulator.virtual.laws import LAWS
-from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Named, Observer, Stepped
+from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Named, Observer, Replied, Stepped
+from simulator.virtual.listener import Listener
 from simulator.virtual.picture import Commit, Picture
 from simulator.virtual.watched import Changes
 from simulator.virtual.witness import Witness
@@ -28,6 +29,7 @@ _SIGHTS: Final = (
     "asked",
     "answered",
     "named",
+    "replied",
     "stepped",
     "dropped",
     "installs",
@@ -42,7 +44,7 @@ class Oracle:
         self.picture: Final = picture
         self._world = world
         self._ask_count = 0
-        observers: list[Observer] = [Witness(world, picture), *(law(picture) for law in laws)]
+        observers: list[Observer] = [Witness(world, picture), Listener(world, picture), *(law(picture) for law in laws)]
         self._observers: dict[str, list[tuple[Observer, Ask]]] = {
             sight: [
                 (o, getattr(o, sight)) for o in observers if getattr(type(o), sight) is not getattr(Observer, sight)
@@ -103,6 +105,10 @@ class Oracle:
     def named(self, named: Named) -> None:
         """Show what was said to a request that has a name."""
         self._show("named", named)
+
+    def replied(self, replied: Replied) -> None:
+        """Show how a check is answered."""
+        self._show("replied", replied)
 
     # --- devices ------------------------------------------------------------------------------------------------
 

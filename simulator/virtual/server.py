@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from controller.app import wakeups
+from controller.app import checking, wakeups
 from controller.app.controller import Controller
 from controller.app.dispatch import Dispatcher
 from controller.app.errors import ControllerError
@@ -16,6 +16,7 @@ from controller.observe import Meters
 from protocol.ids import Name, TenantId, tenant_id
 from protocol.messages import RootVersions, Tick
 from protocol.units import SECOND, Instant
+from simulator.virtual.answers import Page, Pages
 from simulator.virtual.broker import Broker
 from simulator.virtual.connection import Connection, DeviceEnd
 from simulator.virtual.endpoint import Endpoint
@@ -109,6 +110,7 @@ class Life:
         )
         inbox.open(self.controller)
         dispatcher.on_kick = self._kick
+        self.controller.questions.on_put = self._put_questions
         self.is_up = False
         self.spawn(self._run())
 
@@ -136,6 +138,11 @@ class Life:
         """Let the pump run when the loop gets round to it."""
         span_ms = self._server.kicks.randint(0, self._server.world.draws.controller.compute_ms)
         self._server.world.scheduler.after(span_ms, lambda: self.spawn(self.controller.dispatcher.pump()))
+
+    def _put_questions(self) -> None:
+        """What `controller.app.checking` does for ever."""
+        while (question := self.controller.questions.take()) is not None:
+            self.spawn(checking.put_question(self.controller, Page(self._server.pages, question), question))
 
     def spawn(
         self,
@@ -192,6 +199,7 @@ class Server:
         self.oracle: Final = oracle
         self.wall: Final = wall
         self.chance: Final = SeededChance(world)
+        self.pages: Final = Pages(world, oracle)
         self.transport_chance: Final = world.chance("endpoint")
         self.broker: Final = None if world.draws.broker is None else Broker(network)
         self.kicks: Final = world.chance("controller/kicks")

@@ -10,6 +10,7 @@ from simulator.virtual.laws.attempts import AttemptsFollowEachOther, ClocksAreRu
 from simulator.virtual.laws.blame import BlameIsDeserved
 from simulator.virtual.laws.breaches import BreachesAreKept, NobodyBeginsBeyond
 from simulator.virtual.laws.by_hand import OnlyByHand
+from simulator.virtual.laws.checks import ChecksHold
 from simulator.virtual.laws.clocks import AttemptsHaveAnEnd, WaitingHasAnEnd
 from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
 from simulator.virtual.laws.consent import ApprovedByOthers, NothingWithdrawnIsSent
@@ -69,6 +70,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     NobodyBeginsBeyond,
     BreachesAreKept,
     RampsHold,
+    ChecksHold,
     BlameIsDeserved,
     SequenceRises,
     StatesFollowTables,

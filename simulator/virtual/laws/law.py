@@ -8,6 +8,7 @@ from agent.core.model import State
 from controller.app.access import RequestKey
 from controller.app.records import CommandRecord
 from controller.app.repositories import Transaction
+from controller.domain.gates.checks import Answer
 from protocol.ids import Name
 from protocol.messages import Ack, HelloReply, Tick
 from simulator.virtual.picture import Commit, Picture
@@ -61,6 +62,21 @@ class Named:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A check of a stage is answered: the question of that `sequence`, or, without one, by who tells by itself.
+
+    With `is_decision` that is a person.
+    """
+
+    run_id: int
+    stage: int
+    check: str
+    answer: Answer
+    sequence: int | None = None
+    is_decision: bool = False
+
+
 class Observer:
     """Somebody outside who is shown everything; a new object for each world."""
 
@@ -102,6 +118,11 @@ class Observer:
     def named(self, named: Named) -> Complaints:
         """Judge what was said to a request that has a name."""
         del named
+        return ()
+
+    def replied(self, replied: Replied) -> Complaints:
+        """Take note of an answer that is on its way to the controller."""
+        del replied
         return ()
 
     def stepped(self, stepped: Stepped) -> Complaints:

@@ -13,6 +13,7 @@ from typing import Final
 from tests.simulator.planted import (
     admission,
     agents,
+    checks,
     clocks,
     consent,
     gates,
@@ -29,7 +30,7 @@ from tests.simulator.planted import (
 from tests.simulator.planted.planted import Planted
 
 _MODULES: Final = (
-    *(sending, rollout, gates, reruns, admission, consent, shapes),
+    *(sending, rollout, gates, checks, reruns, admission, consent, shapes),
     *(clocks, pacing, intake, repeats, removals, presence, agents),
 )
 
