@@ -11,12 +11,15 @@ from controller.documents.source import Path, Value
 from controller.domain.hints import SHOWN_LENGTH_MAX, did_you_mean
 from controller.domain.validation import Fault
 
+RULES_TYPE: Final = "rules_type"
+"""The kind of error of a gate whose failures are neither rules nor ignored."""
 _MESSAGES: Final[Mapping[str, str]] = {
     "int_type": "expected a whole number, found {found}",
     "float_type": "expected a number, found {found}",
     "bool_type": "expected true or false, found {found}",
     "list_type": "expected a list, found {found}",
     "model_type": "expected a mapping of fields, found {found}",
+    RULES_TYPE: "expected rules such as {{above: 2%}}, or 'ignored', found {found}",
     "dict_type": "expected a mapping, found {found}",
     "enum": "expected {expected}, found {found}",
     "literal_error": "expected {expected}, found {found}",

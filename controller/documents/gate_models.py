@@ -1,10 +1,13 @@
 """How pipeline files say when a stage or a rollback passes, and when it must stop."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from controller.documents.checks import CheckPart
+from controller.documents.faults import RULES_TYPE
 from controller.documents.fields import (
     Count,
     Enumerated,
@@ -116,8 +119,8 @@ class GatePart(Part):
     @field_validator("failures", mode="before")
     @classmethod
     def _said(cls, value: object) -> object:
-        if value is None:
-            raise ValueError(f"expected rules such as {{above: 2%}}, or {IGNORED!r}")
+        if value != IGNORED and not isinstance(value, Mapping):
+            raise PydanticCustomError(RULES_TYPE, "expected rules")
         return None if value == IGNORED else value
 
     def to_domain(self) -> domain.Gate:

@@ -34,11 +34,19 @@ def shares(total: float, explicit: Sequence[float | None]) -> tuple[float, ...]:
     assert 0 < total < 1, f"the probability of a false stop is above 0 and below 1, not {total}"
     named = [share for share in explicit if share is not None]
     if any(not share > 0 for share in named):
-        raise Overspent(f"a share of {min(named):g}: expected each above 0")
+        raise Overspent(f"a share of {_shown(min(named))}: expected each above 0%")
     spent, others = fsum(named), len(explicit) - len(named)
     if spent > total * (1 + ROUNDING):
-        raise Overspent(f"shares of {spent:g} in all: expected at most the total of {total:g}")
+        raise Overspent(f"shares of {_shown(spent)} in all: expected at most the total of {_shown(total)}")
     left = total - spent
     if others and left <= total * ROUNDING:
-        raise Overspent(f"shares of {spent:g} leave nothing of {total:g} for {others} more")
+        more = f"{others} more gate{'s' if others > 1 else ''} to have a share"
+        raise Overspent(
+            f"shares of {_shown(spent)} in all: expected less than the total of {_shown(total)}, for {more}"
+        )
     return tuple(left / others if share is None else share for share in explicit)
+
+
+def _shown(share: float) -> str:
+    """Return a share as files write it."""
+    return f"{share * 100:g}%"

@@ -27,6 +27,9 @@ def test_json_is_read_as_well() -> None:
         ("- 1", [" | 1:1: expected a mapping of fields, found a list"]),
         ("failure: 1", ["failure | 1:1: unknown field; did you mean 'failures'?"]),
         ("failures:\n  abov: 1%", ["failures.abov | 2:3: unknown field; did you mean 'above'?"]),
+        ("failures: 5%", ["failures | 1:11: expected rules such as {above: 2%}, or 'ignored', found '5%'"]),
+        ("failures: [1]", ["failures | 1:11: expected rules such as {above: 2%}, or 'ignored', found a list"]),
+        ("failures: {above: 60%}", ["failures.above | 1:19: expected at most 50, found '60%'"]),
         ("failures: {more_than: 1, alpha: 1%}", ["failures | 1:11: 'alpha' is of the test that 'above' asks for"]),
     ],
 )

@@ -199,7 +199,7 @@ def test_a_ramp_needs_to_know_what_is_tolerated() -> None:
 def test_a_rollback_spends_no_more_of_alpha_than_its_pipeline_has() -> None:
     back = Rollback(gate=Gate(sequential=Sequential(alpha_percent=5)))
     pipeline = msgspec.structs.replace(plan(stage("a")).pipeline, rollback=back)
-    message = "the gates of the stages name shares of 0.05 in all: expected at most the total of 0.01"
+    message = "the gates of the stages name shares of 5% in all: expected at most the total of 1%"
     assert validate(pipeline) == (Fault(place="rollback.gate", message=message),)
 
 

@@ -18,12 +18,12 @@ CASES = [
     (0.05, [], ()),
 ]
 REFUSED = [
-    (0.01, [0.006, 0.005], "shares of 0.011 in all: expected at most the total of 0.01"),
-    (0.01, [0.01, None], "shares of 0.01 leave nothing of 0.01 for 1 more"),
-    (0.3, [0.1, 0.1, 0.1, None], "leave nothing"),
-    (0.01, [0.0, None], "a share of 0: expected each above 0"),
-    (0.01, [-0.001], "a share of -0.001"),
-    (0.01, [float("nan")], "a share of nan"),
+    (0.01, [0.006, 0.005], "shares of 1.1% in all: expected at most the total of 1%"),
+    (0.01, [0.01, None], "shares of 1% in all: expected less than the total of 1%, for 1 more gate to have a share"),
+    (0.3, [0.1, 0.1, 0.1, None, None], "less than the total of 30%, for 2 more gates"),
+    (0.01, [0.0, None], "a share of 0%: expected each above 0%"),
+    (0.01, [-0.001], "a share of -0.1%"),
+    (0.01, [float("nan")], "a share of nan%"),
 ]
 
 
