@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from controller.domain.events import Answered, Ask, Paused, Recovered, Resumed, Skipped, Woken
 from controller.domain.gates.checks import UNANSWERED_MS, Answer, AnswerKind, Check, Http, Phase, Verdict, Webhook
 from controller.domain.model import run_changed
-from controller.domain.pipeline import Gate, OnBreach, Timeouts
+from controller.domain.pipeline import FailureLimit, Gate, OnBreach, Timeouts
 from controller.domain.run import next_deadline, step
 from controller.domain.states import RunState, StageState
 from controller.domain.target import Reported
 from controller.domain.validation import Fault, validate
 from protocol.lifecycle import AttemptState
+from protocol.reasons import Reason
 from protocol.units import Instant
 from tests.controller.domain.kit import World, at, plan, stage
 
@@ -137,6 +138,20 @@ def test_a_failure_that_alerts_is_told_once_and_still_does_not_pass() -> None:
     assert (going.state(0), going.run.is_paused) == (StageState.SOAKING, False)
     answer(going, OK)
     assert going.state(0) is StageState.PASSED
+
+
+def test_failures_of_devices_and_of_a_check_breach_one_gate_without_hiding_each_other() -> None:
+    going = world(
+        check(at=Phase.ROLLOUT, fails_after=1), size=3, on_breach=OnBreach.PAUSE, failures=FailureLimit(count=0)
+    )
+    answer(going, FAILED)
+    report = Reported(at=going.run_time, attempt=1, state=AttemptState.FAILED, reason=Reason.VERIFY_FAILED)
+    going.device(0, 0, report)
+    assert going.run.pause_reasons == ("check:a/page", "breach:a")
+    stage_run = going.run.stages[0]
+    assert stage_run.breach is not None
+    assert stage_run.breach.failed == 1
+    assert stage_run.checks["page"].breach is not None
 
 
 def test_silence_holds_the_run_with_a_reason_of_its_own_and_a_resume_waits_anew() -> None:
