@@ -354,8 +354,10 @@ class _Decision:
 
     def _breach(self, index: int, *, is_tail: bool = False) -> None:
         """Keep what the gate knows, and do what it says; a stage that has its verdict can only hold the run."""
-        stage, tally = self.plan.pipeline.stages[index], self.run.stages[index].tally
-        reading = judgement.read(self.plan.pipeline, index, tally, self._excepted(index))
+        stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
+        reading = judgement.read(
+            self.plan.pipeline, index, at_work.tally, self._excepted(index), accepted=at_work.accepted
+        )
         evidence = str(reading)
         latched = Breach(at=self.now, failed=reading.failed, exposed=reading.exposed, evidence=evidence)
         if breach_of(stage.name) not in self.run.pause_reasons:
