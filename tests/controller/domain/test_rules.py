@@ -248,10 +248,11 @@ def test_a_gate_breaches_on_the_failure_that_it_names(
     excepted = Excepted(tallies=(out,), accepted=out_accepted, share=0.5)
     pipeline = gated(gate, Gate())
     tally = Tally(exposed=exposed + 9, started=exposed + 9, succeeded=exposed + 9, blamed=blamed + out_blamed)
-    reading = read(pipeline, 0, tally, excepted, accepted=accepted)
-    assert reading.stops_on is not None
+    allowed = failures_allowed(pipeline, 0, tally, excepted, accepted=accepted)
+    assert allowed is not None
+    assert read(pipeline, 0, tally, excepted, accepted=accepted).stops_on == max(0, allowed) + 1
     is_stopped = is_breached(pipeline, 0, tally, accepted=accepted, excepted=excepted)
-    assert is_stopped is (blamed >= reading.stops_on)
+    assert is_stopped is (blamed > allowed)
 
 
 def test_the_stages_of_a_pipeline_share_its_alpha() -> None:
