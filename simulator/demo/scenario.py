@@ -1,7 +1,7 @@
 """The demo's story, step by step, on an installation of its own."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from controller.clock import SystemClock
 from controller.domain.states import StageState
 from simulator.brokers import Kind
 from simulator.demo.exhibit import Exhibit
-from simulator.demo.scenes import APP, FAILING, REGION, SCENES, Scene
+from simulator.demo.scenes import APP, FAILING, REGION, SCENES, UNFIT, Scene
 from simulator.demo.screen import Screen
 from simulator.demo.story import BUILT_IN, HEALTHY, NOTHING, Played, Service, Story
 from simulator.installation import Installation, InstallationFailed, RealAgent
@@ -22,7 +22,11 @@ from simulator.operations import Operator, sign
 from simulator.package import build, example
 from simulator.processes import Processes
 
-CANARIES: Final = 3
+CANARIES_MIN: Final = 3
+DEVICES_PER_CANARY: Final = 16
+UNFIT_MIN: Final = 4
+DEVICES_PER_UNFIT: Final = 5
+"""One device in so many is of the model that a release does not start on, but enough to tell it from the others."""
 AGENT_REGION: Final = "eu"
 """Where the real agents are: every release that works, works for them."""
 BEHAVIOURS: Final = "slow=8%,flaky=4%,offline=4%"
@@ -99,10 +103,17 @@ class Scenario:
         cast = self._cast
         self._screen.say(f"enrolling {cast.devices} simulated devices and {cast.agents} real agents")
         claim = operator.new_claim(uses=cast.total * 2)
-        others = cast.devices - CANARIES
-        labels = f"ring=canary:{CANARIES},ring=:{others},region=eu:40,region=us:40,region=apac:20"
-        counts = ("--devices", str(cast.devices), "--seed", str(cast.seed), "--labels", labels)
-        play = ("--behaviours", BEHAVIOURS, "--size", str(PRETEND_BYTES), "--away", str(AWAY_SECONDS))
+        counts = ("--devices", str(cast.devices), "--seed", str(cast.seed), "--labels", _labels(cast.devices))
+        play = (
+            "--model",
+            _models(cast.devices),
+            "--behaviours",
+            BEHAVIOURS,
+            "--size",
+            str(PRETEND_BYTES),
+            "--away",
+            str(AWAY_SECONDS),
+        )
         summary = self._processes.logs / "simulate.json"
         fail = (word for version in FAILING for word in ("--fail-version", version))
         installation.simulate(*counts, *play, *fail, "-o", "json", claim=claim, stdout=summary)
@@ -142,7 +153,7 @@ class Scenario:
 
     def _play(self, installation: Installation, operator: Operator, scene: Scene) -> Played:
         """Do what a scene is about, follow its run to the end, and return what became of it."""
-        meant = frozenset() if scene.reaches is None else _devices_with(operator, scene.reaches)
+        meant = _meant(operator, scene)
         if not scene.takes_back:
             self._publish(installation, operator, scene)
             self._define(operator, scene)
@@ -226,6 +237,18 @@ def _expected(cast: Cast) -> frozenset[str]:
     return frozenset(one.id for one in draw(plan) if not one.away_ms and not one.drop_ms)
 
 
+def _labels(devices: int) -> str:
+    """Return the labels of the simulated devices, as ``tidegate simulate --labels`` takes them."""
+    canaries = max(CANARIES_MIN, devices // DEVICES_PER_CANARY)
+    return f"ring=canary:{canaries},ring=:{devices - canaries},region=eu:40,region=us:40,region=apac:20"
+
+
+def _models(devices: int) -> str:
+    """Return their hardware models, as ``tidegate simulate --model`` takes them."""
+    unfit = max(UNFIT_MIN, devices // DEVICES_PER_UNFIT)
+    return f"kiosk-1:{(devices - unfit) * 0.6},kiosk-2:{(devices - unfit) * 0.4},{UNFIT}:{unfit}"
+
+
 def _in_short(names: AbstractSet[str]) -> str:
     shown = ", ".join(sorted(names)[:MISSING_SHOWN_MAX])
     return shown if len(names) <= MISSING_SHOWN_MAX else f"{shown} and {len(names) - MISSING_SHOWN_MAX} more"
@@ -238,8 +261,16 @@ def _why(view: RunView) -> str:
     return f": {why}" if why else ""
 
 
-def _devices_with(operator: Operator, labels: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(view.device for view in operator.devices() if labels.items() <= view.labels.items())
+def _meant(operator: Operator, scene: Scene) -> frozenset[str]:
+    """Return the devices that a scene is to bring to its version: those with its labels, without its model."""
+    labels = scene.reaches
+    if labels is None:
+        return frozenset()
+    return frozenset(
+        view.device
+        for view in operator.devices()
+        if labels.items() <= view.labels.items() and view.model != scene.quarantines
+    )
 
 
 def _versions(operator: Operator) -> dict[str, str]:
