@@ -56,7 +56,7 @@ def test_the_demo_tells_what_happened_as_json(tmp_path: Path) -> None:
         ("us", "failed"),
         ("apac", "cancelled"),
     ]
-    assert 1 <= len(branches["exposed"]) <= 4
+    assert 1 <= len(branches["exposed"]) < 8
     [rolled] = back["stages"]
     assert (rolled["state"], rolled["succeeded"]) == ("passed", 9)
     assert [run["quarantined"] for run in told["runs"]] == [[], [], [], [], ["kiosk-3"]]
