@@ -15,7 +15,7 @@ from controller.domain.gates.curves import Curve, Point
 
 WIDTH: Final = 760
 HEIGHT: Final = 380
-LEFT, RIGHT, TOP, BOTTOM = 76, 216, 44, 52
+LEFT, RIGHT, TOP, BOTTOM = 76, 216, 58, 52
 STYLES: Final = (
     ("#0072b2", "none"),
     ("#d55e00", "7 3"),
@@ -98,7 +98,7 @@ def _head(chart: Chart) -> Iterator[str]:
     yield f"<title>{escape(chart.title)}</title>"
     yield f"<desc>{escape(chart.description)}</desc>"
     yield f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
-    yield _text(LEFT, TOP - 20, chart.title, 'font-size="15" font-weight="bold"')
+    yield _text(LEFT, TOP - 32, chart.title, 'font-size="15" font-weight="bold"')
 
 
 def _frame(chart: Chart) -> Iterator[str]:

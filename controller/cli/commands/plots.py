@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from controller.cli.failures import CliError, ExitCode
+from controller.cli.output import Output, Printer, Shape
 from controller.cli.session import Session
 from controller.cli.shares import rates as rates_of
 from controller.cli.shares import share
@@ -31,6 +32,7 @@ RATES: Final = {
     Picture.RAMP: "0,1,2,5",
     Picture.STOPS: "2.5,3,4,5,7,8,10,15,20,30,50,100",
 }
+CHART: Final = Shape("chart", ())
 DEVICES: Final = {Picture.EVIDENCE: 400, Picture.RAMP: 100_000, Picture.STOPS: 10_000}
 
 
@@ -47,16 +49,22 @@ def draw_plot(
     devices: Annotated[
         int | None, typer.Option("--devices", min=1, max=DEVICES_MAX, help="How many devices the rollout has.")
     ] = None,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="Form of the output; what is for people is a picture.")
+    ] = Output.TABLE,
 ) -> None:
-    """Draw a gate or a ramp as an SVG picture, to standard output.
+    """Draw a gate or a ramp as an SVG picture, to standard output; programs get its points.
 
     `evidence`: what speaks against builds of several true rates, by the devices that have begun. `ramp`: the devices
     exposed, round by round. `stops`: the devices that a build reaches until it is stopped, by its true rate, beside the
     rules of others. Nothing is sampled: medians are exact, and where a single rollout is followed its failures are
     spread evenly.
     """
+    import msgspec
+
     from controller.cli.chart import draw
 
+    del session
     asked = rates_of(rates or RATES[picture])
     if picture is not Picture.STOPS and len(asked) > CURVES_MAX:
         raise CliError(f"--rates {rates}: expected at most {CURVES_MAX}, a curve for each", code=ExitCode.USAGE)
@@ -68,7 +76,11 @@ def draw_plot(
             chart = _ramp(asked, tolerated=tolerated, chance=chance, devices=count, risk=risk)
         case Picture.STOPS:
             chart = _stops(asked, tolerated=tolerated, chance=chance, devices=count)
-    session.printer.raw(draw(chart).rstrip())
+    printer = Printer(output)
+    if printer.is_for_people:
+        printer.raw(draw(chart).rstrip())
+    else:
+        printer.item(msgspec.to_builtins(chart), CHART)
 
 
 def _evidence(rates: tuple[float, ...], *, tolerated: float, chance: float, devices: int) -> "Chart":

@@ -1,5 +1,6 @@
 """`tidegate gate plot`: pictures of gates and ramps, with no controller."""
 
+import json
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -27,6 +28,15 @@ def test_a_picture_is_svg_and_says_what_it_shows(line: tuple[str, ...], said: tu
     assert done.exit_code == 0, done.output
     text = " ".join(ET.fromstring(done.stdout).itertext())
     assert [part for part in said if part not in text] == []
+
+
+def test_programs_get_the_points() -> None:
+    found = json.loads(plot("ramp", "--rates", "0,5", "-o", "json").stdout)
+    assert [(curve["name"], curve["end"]) for curve in found["curves"]] == [
+        ("0%", "all have it"),
+        ("5%", "the gate stops it"),
+    ]
+    assert found["curves"][0]["points"][0] == [1, 25.0]
 
 
 @pytest.mark.parametrize(
