@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from protocol.envelope import pae
 from tests.conformance.vectors import load
-from tests.docs import blame, definitions, machines, pictures, tables
+from tests.docs import blame, definitions, machines, plots, tables
 
 MESSAGES: Final = tables.FOLDER / "messages.md"
 DOCS: Final = tables.FOLDER.parent
@@ -107,4 +107,4 @@ def made(text: str) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(made(page.read_text()))
-    pictures.write(pictures.FOLDER)
+    plots.write(plots.FOLDER)

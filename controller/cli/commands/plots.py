@@ -1,4 +1,4 @@
-"""``tidegate gate plot``: what a gate and a ramp do, as pictures."""
+"""``tidegate gate plot``: what a gate and a ramp do, drawn."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
@@ -19,7 +19,7 @@ CURVES_MAX: Final = 5
 """As many as `controller.cli.chart` can tell apart."""
 
 
-class Picture(StrEnum):
+class Plot(StrEnum):
     """What is drawn."""
 
     EVIDENCE = "evidence"
@@ -28,18 +28,18 @@ class Picture(StrEnum):
 
 
 RATES: Final = {
-    Picture.EVIDENCE: "1,3,5,10,30",
-    Picture.RAMP: "0,1,2,5",
-    Picture.STOPS: "2.5,3,4,5,7,8,10,15,20,30,50,100",
+    Plot.EVIDENCE: "1,3,5,10,30",
+    Plot.RAMP: "0,1,2,5",
+    Plot.STOPS: "2.5,3,4,5,7,8,10,15,20,30,50,100",
 }
 CHART: Final = Shape("chart", ())
-DEVICES: Final = {Picture.EVIDENCE: 400, Picture.RAMP: 100_000, Picture.STOPS: 10_000}
+DEVICES: Final = {Plot.EVIDENCE: 400, Plot.RAMP: 100_000, Plot.STOPS: 10_000}
 
 
 def draw_plot(
     session: Session,
     *,
-    picture: Annotated[Picture, typer.Argument(help="What is drawn.")],
+    plot: Annotated[Plot, typer.Argument(help="What is drawn.")],
     above: Annotated[str, typer.Option("--above", help="The share of failures that is tolerated.")] = "2%",
     alpha: Annotated[str, typer.Option("--alpha", help="How often a tolerable build may be stopped.")] = "1%",
     risk: Annotated[int, typer.Option("--risk", min=0, max=10_000, help="The failures that a ramp may cost.")] = 25,
@@ -65,16 +65,16 @@ def draw_plot(
     from controller.cli.chart import draw
 
     del session
-    asked = rates_of(rates or RATES[picture])
-    if picture is not Picture.STOPS and len(asked) > CURVES_MAX:
+    asked = rates_of(rates or RATES[plot])
+    if plot is not Plot.STOPS and len(asked) > CURVES_MAX:
         raise CliError(f"--rates {rates}: expected at most {CURVES_MAX}, a curve for each", code=ExitCode.USAGE)
-    tolerated, chance, count = share(above, "--above"), share(alpha, "--alpha"), devices or DEVICES[picture]
-    match picture:
-        case Picture.EVIDENCE:
+    tolerated, chance, count = share(above, "--above"), share(alpha, "--alpha"), devices or DEVICES[plot]
+    match plot:
+        case Plot.EVIDENCE:
             chart = _evidence(asked, tolerated=tolerated, chance=chance, devices=count)
-        case Picture.RAMP:
+        case Plot.RAMP:
             chart = _ramp(asked, tolerated=tolerated, chance=chance, devices=count, risk=risk)
-        case Picture.STOPS:
+        case Plot.STOPS:
             chart = _stops(asked, tolerated=tolerated, chance=chance, devices=count)
     printer = Printer(output)
     if printer.is_for_people:

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.docs.pictures import FOLDER, PICTURES, drawn
+from tests.docs.plots import FOLDER, PLOTS, drawn
 
 NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?")
 ROUNDED: Final = 0.11
@@ -13,20 +13,20 @@ ROUNDED: Final = 0.11
 
 
 def test_all_pictures_are_drawn_by_a_command() -> None:
-    assert {path.name for path in FOLDER.glob("*.svg")} == set(PICTURES)
+    assert {path.name for path in FOLDER.glob("*.svg")} == set(PLOTS)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", PLOTS)
 def test_a_picture_is_what_its_command_draws(name: str) -> None:
-    kept, now = (FOLDER / name).read_text(), drawn(PICTURES[name])
+    kept, now = (FOLDER / name).read_text(), drawn(PLOTS[name])
     assert NUMBER.sub("#", kept) == NUMBER.sub("#", now), "make docs draws it anew"
     places = [float(number) for number in NUMBER.findall(now)]
     assert [float(number) for number in NUMBER.findall(kept)] == pytest.approx(places, abs=ROUNDED)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", PLOTS)
 def test_a_page_shows_a_picture_and_says_how_to_draw_it(name: str) -> None:
     pages = [page.read_text() for page in FOLDER.glob("*.md")]
     showing = [page for page in pages if re.search(rf"!\[[^\]]{{20,}}\]\({re.escape(name)}\)", page)]
     assert len(showing) == 1
-    assert f"tidegate {PICTURES[name]}\n" in showing[0] or f"tidegate {PICTURES[name]} " in showing[0]
+    assert f"tidegate {PLOTS[name]}\n" in showing[0] or f"tidegate {PLOTS[name]} " in showing[0]

@@ -13,7 +13,7 @@ from controller.cli.app import build
 from tests.docs import tables
 
 FOLDER: Final = tables.FOLDER.parent / "explanation"
-PICTURES: Final[Mapping[str, str]] = {
+PLOTS: Final[Mapping[str, str]] = {
     "gate-evidence.svg": "gate plot evidence",
     "gate-stops.svg": "gate plot stops",
     "ramp.svg": "gate plot ramp",
@@ -29,5 +29,5 @@ def drawn(command: str) -> str:
 
 def write(folder: Path) -> None:
     """Draw all pictures into a folder."""
-    for name, command in PICTURES.items():
+    for name, command in PLOTS.items():
         (folder / name).write_text(drawn(command))
