@@ -119,6 +119,7 @@ def demo(
 ) -> None:
     """Show a whole rollout on this machine: a good release goes all the way, bad ones are stopped by their gates.
 
+    The last one is bad on one hardware model alone, which is quarantined while all others are updated.
     A controller, simulated devices and real agents are started on free ports and end with the demo.
     """
     from simulator.brokers import Kind
