@@ -123,9 +123,10 @@ def demo(
     A controller, simulated devices and real agents are started on free ports and end with the demo.
     """
     from simulator.brokers import Kind
-    from simulator.demo import program, scenario
+    from simulator.demo import program
+    from simulator.demo.cast import Cast
 
-    cast = scenario.Cast(devices=devices, agents=agents, seed=seed, broker=Kind(broker) if broker else None)
+    cast = Cast(devices=devices, agents=agents, seed=seed, broker=Kind(broker) if broker else None)
     options = program.Options(cast=cast, folder=folder, keep=keep, as_json=output is Output.JSON)
     raise typer.Exit(program.main(options))
 

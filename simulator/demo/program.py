@@ -18,7 +18,8 @@ from controller.app.errors import ControllerError
 from controller.cli.failures import CliError, ExitCode
 from controller.http.app import OPENAPI_PATH
 from simulator.brokers import BrokerFailed, BrokerMissing
-from simulator.demo.scenario import Cast, Scenario
+from simulator.demo.cast import Cast
+from simulator.demo.scenario import Scenario
 from simulator.demo.scenes import APP, BAD, UNFIT
 from simulator.demo.screen import RunTooLong, Screen
 from simulator.demo.story import Story

@@ -6,32 +6,21 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from controller.app.views import RunView
 from controller.clock import SystemClock
 from controller.domain.states import StageState
-from simulator.brokers import Kind
+from simulator.demo.cast import Cast
 from simulator.demo.exhibit import Exhibit
-from simulator.demo.scenes import APP, FAILING, REGION, SCENES, UNFIT, Scene
+from simulator.demo.scenes import APP, REGION, SCENES, Scene
 from simulator.demo.screen import Screen
 from simulator.demo.story import BUILT_IN, HEALTHY, NOTHING, Played, Service, Story
 from simulator.installation import Installation, InstallationFailed, RealAgent
-from simulator.live.behaviour import Plan, draw, parse_behaviours
 from simulator.operations import Operator, sign
 from simulator.package import build, example
 from simulator.processes import Processes
 
-CANARIES_MIN: Final = 3
-DEVICES_PER_CANARY: Final = 16
-UNFIT_MIN: Final = 4
-DEVICES_PER_UNFIT: Final = 5
-"""One device in so many is of the model that a release does not start on, but enough to tell it from the others."""
 AGENT_REGION: Final = "eu"
 """Where the real agents are: every release that works, works for them."""
-BEHAVIOURS: Final = "slow=8%,flaky=4%,offline=4%"
-PRETEND_BYTES: Final = 1_000_000
-AWAY_SECONDS: Final = 6.0
 ONLINE_SECONDS: Final = 60.0
 ONLINE_SECONDS_EACH: Final = 0.02
 COUNT_SECONDS: Final = 0.3
@@ -39,20 +28,6 @@ MISSING_SHOWN_MAX: Final = 8
 RUN_SECONDS: Final = 120.0
 SETTLE_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.1
-
-
-class Cast(msgspec.Struct, frozen=True, kw_only=True):
-    """Who plays: how many simulated devices and real agents, drawn from which seed, and what carries the messages."""
-
-    devices: int = 200
-    agents: int = 3
-    seed: int = 1
-    broker: Kind | None = None
-
-    @property
-    def total(self) -> int:
-        """All devices."""
-        return self.devices + self.agents
 
 
 class Scenario:
@@ -103,20 +78,8 @@ class Scenario:
         cast = self._cast
         self._screen.say(f"enrolling {cast.devices} simulated devices and {cast.agents} real agents")
         claim = operator.new_claim(uses=cast.total * 2)
-        counts = ("--devices", str(cast.devices), "--seed", str(cast.seed), "--labels", _labels(cast.devices))
-        play = (
-            "--model",
-            _models(cast.devices),
-            "--behaviours",
-            BEHAVIOURS,
-            "--size",
-            str(PRETEND_BYTES),
-            "--away",
-            str(AWAY_SECONDS),
-        )
         summary = self._processes.logs / "simulate.json"
-        fail = (word for version in FAILING for word in ("--fail-version", version))
-        installation.simulate(*counts, *play, *fail, "-o", "json", claim=claim, stdout=summary)
+        installation.simulate(*cast.options, "-o", "json", claim=claim, stdout=summary)
         self._agents = [installation.agent(f"box-{number + 1}") for number in range(cast.agents)]
         with self._screen.counting() as show:
             installation.enrol(self._agents, claim=claim, on_wait=lambda: self._show_count(operator, show))
@@ -137,7 +100,7 @@ class Scenario:
 
     def _await_online(self, operator: Operator, show: Callable[[str], None]) -> int:
         """Wait until all are connected that are not away on purpose; return how many are."""
-        expected = _expected(self._cast) | {agent.device for agent in self._agents}
+        expected = self._cast.steady | {agent.device for agent in self._agents}
         until = time.monotonic() + ONLINE_SECONDS + self._cast.total * ONLINE_SECONDS_EACH
         while True:
             self._processes.check()
@@ -173,7 +136,7 @@ class Scenario:
         """Hold a device that is there throughout and is no canary, a real one where there are enough."""
         if scene.holds is None:
             return None
-        steady = _expected(self._cast) | {agent.device for agent in self._agents}
+        steady = self._cast.steady | {agent.device for agent in self._agents}
         able = (view for view in operator.devices() if view.device in steady and "ring" not in view.labels)
         held = min(able, key=lambda view: (view.labels.get(REGION) != AGENT_REGION, view.device))
         return Exhibit(operator, self._screen, device=held.device, reason=scene.holds)
@@ -229,24 +192,6 @@ class Scenario:
             if _is_settled(story) or time.monotonic() > until:
                 return story
             time.sleep(_POLL_SECONDS)
-
-
-def _expected(cast: Cast) -> frozenset[str]:
-    """Return the simulated devices that are there from the first, and stay: neither offline at first nor flaky."""
-    plan = Plan(count=cast.devices, seed=cast.seed, behaviours=parse_behaviours(BEHAVIOURS))
-    return frozenset(one.id for one in draw(plan) if not one.away_ms and not one.drop_ms)
-
-
-def _labels(devices: int) -> str:
-    """Return the labels of the simulated devices, as ``tidegate simulate --labels`` takes them."""
-    canaries = max(CANARIES_MIN, devices // DEVICES_PER_CANARY)
-    return f"ring=canary:{canaries},ring=:{devices - canaries},region=eu:40,region=us:40,region=apac:20"
-
-
-def _models(devices: int) -> str:
-    """Return their hardware models, as ``tidegate simulate --model`` takes them."""
-    unfit = max(UNFIT_MIN, devices // DEVICES_PER_UNFIT)
-    return f"kiosk-1:{(devices - unfit) * 0.6},kiosk-2:{(devices - unfit) * 0.4},{UNFIT}:{unfit}"
 
 
 def _in_short(names: AbstractSet[str]) -> str:
