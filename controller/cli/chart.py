@@ -75,7 +75,8 @@ def powers(title: str, *, low: float, high: float) -> Axis:
     >>> [text for _, text in powers("devices", low=2, high=5_000).ticks]
     ['1', '10', '100', '1,000', '10,000']
     """
-    first, last = floor(log10(low)), ceil(log10(high))
+    first = floor(log10(low))
+    last = max(first + 1, ceil(log10(high)))
     ticks = tuple((10.0**power, f"{10.0**power:,.10g}") for power in range(first, last + 1))
     return Axis(title=title, low=10.0**first, high=10.0**last, ticks=ticks, is_log=True)
 

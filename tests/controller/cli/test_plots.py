@@ -20,6 +20,9 @@ def plot(*line: str) -> Result:
         (("evidence", "--alpha", "0.5%", "--devices", "50"), ("stops at 200", "goes on")),
         (("ramp", "--devices", "1000", "--risk", "10"), ("all have it", "the ramp holds", "round")),
         (("ramp", "--rates", "0", "--risk", "0", "--above", "10%"), ("devices exposed",)),
+        (("ramp", "--devices", "1"), ("all have it",)),
+        (("evidence", "--devices", "1", "--rates", "100"), ("goes on",)),
+        (("stops", "--devices", "1", "--rates", "100", "--above", "99%"), ("this gate",)),
         (("stops", "--rates", "5,30", "--devices", "400"), ("this gate", "AWS 10% of 100", "never stopped")),
     ],
 )
