@@ -49,7 +49,7 @@ bench: setup ## benchmarks, with the ratios to the bounds; options in ARGS, of h
 simulate: setup ## play SEEDS rollouts in virtual time, with faults; options in ARGS
 	@$(BIN)/tidegate fuzz --seeds $(SEEDS) $(ARGS)
 
-docs: setup ## write the tables of the reference, run the examples in the documentation and the docstrings
+docs: setup ## write the tables of the reference and the pictures, run the examples in the documentation and the docstrings
 	$(BIN)/python -m tests.docs.page
 	$(BIN)/pytest -q --doctest-glob='*.md' docs $(PACKAGES)
 

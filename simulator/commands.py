@@ -33,7 +33,9 @@ def simulate(
     devices: Annotated[int, typer.Option(min=1, max=100_000, help="How many devices.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed draws the same devices.")] = 1,
     prefix: Annotated[str, typer.Option(help="Devices are called PREFIX-0001 and so on.")] = "sim",
-    model: Annotated[str, typer.Option(help="The hardware model they say they are.")] = "simulated",
+    model: Annotated[
+        str, typer.Option(help="The hardware model they say they are; several with weights: kiosk-1:60,kiosk-2:40.")
+    ] = "simulated",
     behaviours: Annotated[
         str, typer.Option(help="Shares of slow, flaky, failing and offline devices: slow=10%,flaky=5%.")
     ] = "",
@@ -42,7 +44,7 @@ def simulate(
         list[str] | None,
         typer.Option(
             help="A version whose health probe fails: on devices drawn as failing, or on all where none is;"
-            " VERSION@LABEL=VALUE: on devices with that label. Repeatable."
+            " VERSION@LABEL=VALUE: on devices with that label; VERSION@model=MODEL: of that model. Repeatable."
         ),
     ] = None,
     size: Annotated[
@@ -73,6 +75,7 @@ def simulate(
             prefix=prefix,
             behaviours=behaviour.parse_behaviours(behaviours),
             labels=behaviour.parse_labels(labels),
+            models=behaviour.parse_models(model),
             fail_versions=behaviour.parse_failing(fail_version or ()),
             away_ms=program.span_of(away),
             step_ms=None if step is None else program.span_of(step),
@@ -86,7 +89,6 @@ def simulate(
         claim=claim,
         token=token,
         plan=plan,
-        model=model,
         load=steps.Load(pretend_bytes=size, is_real=fetch),
         duration_s=duration,
         history=history,
@@ -117,12 +119,14 @@ def demo(
 ) -> None:
     """Show a whole rollout on this machine: a good release goes all the way, bad ones are stopped by their gates.
 
+    The last one is bad on one hardware model alone, which is quarantined while all others are updated.
     A controller, simulated devices and real agents are started on free ports and end with the demo.
     """
     from simulator.brokers import Kind
-    from simulator.demo import program, scenario
+    from simulator.demo import program
+    from simulator.demo.cast import Cast
 
-    cast = scenario.Cast(devices=devices, agents=agents, seed=seed, broker=Kind(broker) if broker else None)
+    cast = Cast(devices=devices, agents=agents, seed=seed, broker=Kind(broker) if broker else None)
     options = program.Options(cast=cast, folder=folder, keep=keep, as_json=output is Output.JSON)
     raise typer.Exit(program.main(options))
 

@@ -16,7 +16,7 @@ def gate_view(record: RunRecord, index: int) -> GateView:
     """Return the gate of a stage as people see it."""
     pipeline, at_work, out = record.plan.pipeline, record.run.stages[index], quarantine.barred(record.run)
     excepted = quarantine.excepted(pipeline.stages[index], at_work, out)
-    reading = judgement.read(pipeline, index, at_work.tally, excepted)
+    reading = judgement.read(pipeline, index, at_work.tally, excepted, accepted=at_work.accepted)
     return GateView(
         said=str(reading),
         exposed=reading.exposed,

@@ -113,7 +113,7 @@ def _stage(stage: StageView, pulse: Pulse | None) -> RenderableType:
         if stage.approvals or stage.approvals_missing:
             line.append(f" {_approvals(stage)}", "bright_black")
         return line
-    return Group(line, _bar_line(stage, pulse), *_blocked_line(stage), *_gate_line(stage))
+    return Group(line, _bar_line(stage, pulse), *_blocked_line(stage), *gate_lines(stage))
 
 
 def _blocked_line(stage: StageView) -> list[Text]:
@@ -147,7 +147,8 @@ def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
     return line
 
 
-def _gate_line(stage: StageView) -> list[Text]:
+def gate_lines(stage: StageView) -> list[Text]:
+    """Return what the gate of an open stage says, then its models, its rules on trial and its ramp, a line each."""
     gate = stage.gate
     style = "bold red" if gate.is_breached else "yellow" if gate.failed else "bright_black"
     lines = [Text(f"gate: {gate.said}", style), *_model_lines(gate)]
@@ -162,13 +163,14 @@ def _check_line(check: CheckView) -> Text:
     return Text(f"{check.said}{trial}", style)
 
 
+def quarantines(gate: GateView) -> list[str]:
+    """Return which models of a stage are quarantined, and why, a sentence each."""
+    return [f"{said(one.model)} is quarantined: {one.breach.said}" for one in gate.models if one.breach is not None]
+
+
 def _model_lines(gate: GateView) -> list[Text]:
     """Say which models are quarantined and why, and which is next."""
-    lines = [
-        Text(f"{said(one.model)} is quarantined: {one.breach.said}", "bold red")
-        for one in gate.models
-        if one.breach is not None
-    ]
+    lines = [Text(line, "bold red") for line in quarantines(gate)]
     closest = next((one for one in gate.models if one.model == gate.closest), None)
     if closest is not None:
         text = f"closest: {said(closest.model)}, {closest.failed} of {closest.exposed} started failed"

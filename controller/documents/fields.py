@@ -16,13 +16,13 @@ _SPAN: Final = {
     "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$",
     "examples": ["10m", "2h"],
 }
-_PERCENT: Final = {
-    "anyOf": [
-        {"type": "number", "minimum": 0, "maximum": 100},
-        {"type": "string", "pattern": "^[0-9.]+ ?%?$"},
-    ],
-    "examples": ["95%", 5],
-}
+
+
+def _percent(least: float, most: float, *examples: str | float) -> WithJsonSchema:
+    number = {"type": "number", "minimum": least, "maximum": most}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": "^[0-9.]+ ?%?$"}], "examples": [*examples]})
+
+
 _LIMIT: Final = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9.]+ ?%$"}],
     "examples": ["5%", 3],
@@ -76,9 +76,9 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
 Span = Annotated[int, BeforeValidator(parse_span), WithJsonSchema(_SPAN)]
 LongerSpan = Annotated[int, BeforeValidator(parse_span), AfterValidator(_positive), WithJsonSchema(_SPAN)]
-Percent = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, le=100), WithJsonSchema(_PERCENT)]
-Probability = Annotated[float, BeforeValidator(parse_percent), Field(ge=0.0001, le=50), WithJsonSchema(_PERCENT)]
-Tolerated = Annotated[float, BeforeValidator(parse_percent), Field(ge=0.01, le=50), WithJsonSchema(_PERCENT)]
+Percent = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, le=100), _percent(0, 100, "95%", 5)]
+Probability = Annotated[float, BeforeValidator(parse_percent), Field(ge=0.0001, le=50), _percent(0.0001, 50, "1%", 0.5)]
+Tolerated = Annotated[float, BeforeValidator(parse_percent), Field(ge=0.01, le=50), _percent(0.01, 50, "2%", 5)]
 Limit = Annotated[Share, BeforeValidator(_share), WithJsonSchema(_LIMIT)]
 Enumerated = Field(strict=False)
 """Says of an enumeration that its member may be written as text."""

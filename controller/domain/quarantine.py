@@ -196,15 +196,17 @@ def read(plan: Plan, run: Run, index: int, model: str) -> Reading:
     """Return the test of one model of a stage that tests them, as people see it."""
     test = plan.pipeline.stages[index].gate.sequential
     assert test is not None
-    return judgement.read_alone(test, run.stages[index].models[model].tally, alpha=alpha_of(plan, run, index))
+    one = run.stages[index].models[model]
+    return judgement.read_alone(test, one.tally, alpha=alpha_of(plan, run, index), accepted=one.accepted)
 
 
 def stops_on(plan: Plan, run: Run, index: int, model: str) -> int:
     """Return the number of failures with which a model is quarantined, in a stage that tests its models."""
     test = plan.pipeline.stages[index].gate.sequential
     assert test is not None
-    exposed = run.stages[index].models[model].tally.exposed
-    return odds.stops_on(exposed, above=test.above / 100, alpha=alpha_of(plan, run, index))
+    one = run.stages[index].models[model]
+    stop = odds.stops_on(one.tally.exposed, above=test.above / 100, alpha=alpha_of(plan, run, index))
+    return max(stop, one.accepted + 1)
 
 
 def closest(plan: Plan, run: Run, index: int, out: Barred) -> str | None:

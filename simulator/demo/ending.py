@@ -1,13 +1,15 @@
 """What the demo says in the end: what happened, who was exposed, and whether that is what should have happened."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from controller.app.views import TargetView
+from controller.app.views import StageView, TargetView
+from controller.cli.progress import gate_lines
 from controller.cli.pulse import total_of
 from simulator.demo.story import Asked, Played, Story
 from simulator.demo.verdict import faults
@@ -31,9 +33,12 @@ class Ending:
                 self._tell_asked(played.asked, played)
             if played.failed is not None:
                 self._tell_failed(played)
+            elif played.quarantined:
+                self._tell_quarantined(played)
             elif played.scene.takes_back:
                 back = f"A rollback took {_devices(played.succeeded)} back to {played.view.version}"
                 self._say(f"{back}, which they had before.")
+        self._tell_gates(story)
         versions = ", ".join(f"{count} on {version}" for version, count in story.devices_on_version.items())
         self._say(f"\nDevices: {versions}.")
         for device, service in story.services.items():
@@ -63,10 +68,24 @@ class Ending:
         assert failed is not None, "only what failed is told so"
         self._say(f"\nRelease {version} failed in stage {failed.name}: {failed.reason}.")
         self._say(
-            f"It was installed on {len(played.exposed)} of the {_devices(total_of(failed.counters))} there: at most"
-            f" {failed.max_in_flight} at work at once, so at most {played.exposed_max} could be exposed. They went back"
-            " by themselves:"
+            f"It was installed on {len(played.exposed)} of the {_devices(total_of(failed.counters))} there, at most"
+            f" {failed.max_in_flight} at once. They went back by themselves:"
         )
+        self._tell_exposed(played)
+        if played.succeeded:
+            self._say(f"Its other branch went on to its end: {_devices(played.succeeded)} took {version}.")
+
+    def _tell_quarantined(self, played: Played) -> None:
+        """Name the model that a release was kept from, and those of its devices that had it by then."""
+        models, version = ", ".join(sorted(played.quarantined)), played.view.version
+        self._say(f"\nRelease {version} does not run on model {models}, which was quarantined.")
+        exposed, of_model = len(played.exposed), _devices(len(played.left_out))
+        self._say(f"It was installed on {exposed} of the {of_model} of that model. They went back by themselves:")
+        self._tell_exposed(played)
+        self._say(f"All others went on to the end: {_devices(played.succeeded)} took {version}.")
+
+    def _tell_exposed(self, played: Played) -> None:
+        """Show some of the devices that had a release that is bad for them, and name those that were spared."""
         self._console.print(Padding.indent(_exposed(played.exposed[:EXPOSED_SHOWN_MAX]), 2))
         if len(played.exposed) > EXPOSED_SHOWN_MAX:
             self._say(f"  … and {len(played.exposed) - EXPOSED_SHOWN_MAX} more")
@@ -74,8 +93,13 @@ class Ending:
             if devices:
                 verb = "was" if len(devices) == 1 else "were"
                 self._say(f"{len(devices)} more {verb} {what} before installing: {_names(devices)}.")
-        if played.succeeded:
-            self._say(f"Its other branch went on to its end: {_devices(played.succeeded)} took {version}.")
+
+    def _tell_gates(self, story: Story) -> None:
+        """Show what each gate that had something to say says in the end, as ``tidegate run status`` does."""
+        spoke = [(played.view.version, stage) for played in story.runs for stage in played.speaking]
+        if spoke:
+            self._say("\nWhat the gates say (tidegate run status):")
+            self._console.print(Padding.indent(_gates(spoke), 2))
 
 
 def _devices(count: int) -> str:
@@ -96,6 +120,16 @@ def _runs(story: Story) -> Table:
         row = (played.view.id, played.view.state, f"{played.seconds:.1f}", str(played.succeeded), str(failed))
         what = "back to" if played.scene.takes_back else played.view.app
         table.add_row(f"{what} {played.view.version}", *row)
+    return table
+
+
+def _gates(spoke: Sequence[tuple[str, StageView]]) -> Table:
+    """Return the lines of each gate beside its release and stage."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for version, stage in spoke:
+        table.add_row(Text(f"{version} {stage.name}"), Group(*gate_lines(stage)))
     return table
 
 

@@ -18,8 +18,9 @@ from controller.app.errors import ControllerError
 from controller.cli.failures import CliError, ExitCode
 from controller.http.app import OPENAPI_PATH
 from simulator.brokers import BrokerFailed, BrokerMissing
-from simulator.demo.scenario import Cast, Scenario
-from simulator.demo.scenes import APP, BAD
+from simulator.demo.cast import Cast
+from simulator.demo.scenario import Scenario
+from simulator.demo.scenes import APP, BAD, UNFIT
 from simulator.demo.screen import RunTooLong, Screen
 from simulator.demo.story import Story
 from simulator.demo.stream import Lasting
@@ -135,6 +136,8 @@ _COMMANDS: Final = (
     "# The bad release once more; RUN is the id that the next line prints:",
     f"tidegate run start {APP} --version {BAD}",
     "tidegate run promote RUN canary; tidegate run watch RUN",
+    "# The devices of the model that was left out:",
+    f"tidegate device list --query 'model == \"{UNFIT}\"'",
     "tidegate audit list",
     "",
     "# What the API offers, how the controller counts, and whether it is ready:",

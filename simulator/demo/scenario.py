@@ -1,33 +1,26 @@
 """The demo's story, step by step, on an installation of its own."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from controller.app.views import RunView
 from controller.clock import SystemClock
 from controller.domain.states import StageState
-from simulator.brokers import Kind
+from simulator.demo.cast import Cast
 from simulator.demo.exhibit import Exhibit
-from simulator.demo.scenes import APP, FAILING, REGION, SCENES, Scene
+from simulator.demo.scenes import APP, REGION, SCENES, Scene
 from simulator.demo.screen import Screen
 from simulator.demo.story import BUILT_IN, HEALTHY, NOTHING, Played, Service, Story
 from simulator.installation import Installation, InstallationFailed, RealAgent
-from simulator.live.behaviour import Plan, draw, parse_behaviours
 from simulator.operations import Operator, sign
 from simulator.package import build, example
 from simulator.processes import Processes
 
-CANARIES: Final = 3
 AGENT_REGION: Final = "eu"
 """Where the real agents are: every release that works, works for them."""
-BEHAVIOURS: Final = "slow=8%,flaky=4%,offline=4%"
-PRETEND_BYTES: Final = 1_000_000
-AWAY_SECONDS: Final = 6.0
 ONLINE_SECONDS: Final = 60.0
 ONLINE_SECONDS_EACH: Final = 0.02
 COUNT_SECONDS: Final = 0.3
@@ -35,20 +28,6 @@ MISSING_SHOWN_MAX: Final = 8
 RUN_SECONDS: Final = 120.0
 SETTLE_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.1
-
-
-class Cast(msgspec.Struct, frozen=True, kw_only=True):
-    """Who plays: how many simulated devices and real agents, drawn from which seed, and what carries the messages."""
-
-    devices: int = 200
-    agents: int = 3
-    seed: int = 1
-    broker: Kind | None = None
-
-    @property
-    def total(self) -> int:
-        """All devices."""
-        return self.devices + self.agents
 
 
 class Scenario:
@@ -99,13 +78,8 @@ class Scenario:
         cast = self._cast
         self._screen.say(f"enrolling {cast.devices} simulated devices and {cast.agents} real agents")
         claim = operator.new_claim(uses=cast.total * 2)
-        others = cast.devices - CANARIES
-        labels = f"ring=canary:{CANARIES},ring=:{others},region=eu:40,region=us:40,region=apac:20"
-        counts = ("--devices", str(cast.devices), "--seed", str(cast.seed), "--labels", labels)
-        play = ("--behaviours", BEHAVIOURS, "--size", str(PRETEND_BYTES), "--away", str(AWAY_SECONDS))
         summary = self._processes.logs / "simulate.json"
-        fail = (word for version in FAILING for word in ("--fail-version", version))
-        installation.simulate(*counts, *play, *fail, "-o", "json", claim=claim, stdout=summary)
+        installation.simulate(*cast.options, "-o", "json", claim=claim, stdout=summary)
         self._agents = [installation.agent(f"box-{number + 1}") for number in range(cast.agents)]
         with self._screen.counting() as show:
             installation.enrol(self._agents, claim=claim, on_wait=lambda: self._show_count(operator, show))
@@ -126,7 +100,7 @@ class Scenario:
 
     def _await_online(self, operator: Operator, show: Callable[[str], None]) -> int:
         """Wait until all are connected that are not away on purpose; return how many are."""
-        expected = _expected(self._cast) | {agent.device for agent in self._agents}
+        expected = self._cast.steady | {agent.device for agent in self._agents}
         until = time.monotonic() + ONLINE_SECONDS + self._cast.total * ONLINE_SECONDS_EACH
         while True:
             self._processes.check()
@@ -142,7 +116,7 @@ class Scenario:
 
     def _play(self, installation: Installation, operator: Operator, scene: Scene) -> Played:
         """Do what a scene is about, follow its run to the end, and return what became of it."""
-        meant = frozenset() if scene.reaches is None else _devices_with(operator, scene.reaches)
+        meant = _meant(operator, scene)
         if not scene.takes_back:
             self._publish(installation, operator, scene)
             self._define(operator, scene)
@@ -162,7 +136,7 @@ class Scenario:
         """Hold a device that is there throughout and is no canary, a real one where there are enough."""
         if scene.holds is None:
             return None
-        steady = _expected(self._cast) | {agent.device for agent in self._agents}
+        steady = self._cast.steady | {agent.device for agent in self._agents}
         able = (view for view in operator.devices() if view.device in steady and "ring" not in view.labels)
         held = min(able, key=lambda view: (view.labels.get(REGION) != AGENT_REGION, view.device))
         return Exhibit(operator, self._screen, device=held.device, reason=scene.holds)
@@ -220,12 +194,6 @@ class Scenario:
             time.sleep(_POLL_SECONDS)
 
 
-def _expected(cast: Cast) -> frozenset[str]:
-    """Return the simulated devices that are there from the first, and stay: neither offline at first nor flaky."""
-    plan = Plan(count=cast.devices, seed=cast.seed, behaviours=parse_behaviours(BEHAVIOURS))
-    return frozenset(one.id for one in draw(plan) if not one.away_ms and not one.drop_ms)
-
-
 def _in_short(names: AbstractSet[str]) -> str:
     shown = ", ".join(sorted(names)[:MISSING_SHOWN_MAX])
     return shown if len(names) <= MISSING_SHOWN_MAX else f"{shown} and {len(names) - MISSING_SHOWN_MAX} more"
@@ -238,8 +206,16 @@ def _why(view: RunView) -> str:
     return f": {why}" if why else ""
 
 
-def _devices_with(operator: Operator, labels: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(view.device for view in operator.devices() if labels.items() <= view.labels.items())
+def _meant(operator: Operator, scene: Scene) -> frozenset[str]:
+    """Return the devices that a scene is to bring to its version: those with its labels, without its model."""
+    labels = scene.reaches
+    if labels is None:
+        return frozenset()
+    return frozenset(
+        view.device
+        for view in operator.devices()
+        if labels.items() <= view.labels.items() and view.model != scene.quarantines
+    )
 
 
 def _versions(operator: Operator) -> dict[str, str]:

@@ -14,6 +14,9 @@ REGIONAL: Final = "1.2.0"
 REGION: Final = "region"
 SPOILT: Final = "us"
 """The region in which `REGIONAL` does not start properly."""
+PICKY: Final = "1.3.0"
+UNFIT: Final = "kiosk-3"
+"""The hardware model on which `PICKY` does not start properly."""
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +33,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         ends: the run.
         verdicts: of each stage.
         reaches: the labels of the devices that have the version in the end, or None where no device may.
+        quarantines: the hardware model that is kept out, and does not have the version in the end; None: no one is.
+        exposes_max: how many devices may come to install a release that is bad for them; 0: none is.
     """
 
     title: str
@@ -43,6 +48,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     ends: RunState
     verdicts: Mapping[str, StageState]
     reaches: Mapping[str, str] | None
+    quarantines: str | None = None
+    exposes_max: int = 0
 
 
 ALL_GO: Final = Scene(
@@ -64,6 +71,7 @@ CANARY_STOPS: Final = Scene(
     ends=RunState.FAILED,
     verdicts={"canary": StageState.FAILED, **dict.fromkeys(("eu", "us", "rest"), StageState.CANCELLED)},
     reaches=None,
+    exposes_max=8,
 )
 BRANCH_STOPS: Final = Scene(
     title=f"a release that is bad in region {SPOILT} alone: that branch stops, the other goes on to its end",
@@ -73,6 +81,7 @@ BRANCH_STOPS: Final = Scene(
     ends=RunState.FAILED,
     verdicts={"eu": StageState.PASSED, SPOILT: StageState.FAILED, "apac": StageState.CANCELLED},
     reaches={REGION: "eu"},
+    exposes_max=8,
 )
 TAKEN_BACK: Final = Scene(
     title=f"a rollback: whoever has that release goes back to {GOOD}",
@@ -83,6 +92,16 @@ TAKEN_BACK: Final = Scene(
     verdicts={"rollback": StageState.PASSED},
     reaches={REGION: "eu"},
 )
-SCENES: Final = (ALL_GO, CANARY_STOPS, BRANCH_STOPS, TAKEN_BACK)
-FAILING: Final = (BAD, f"{REGIONAL}@{REGION}={SPOILT}")
+MODEL_LEFT_OUT: Final = Scene(
+    title=f"a release that is bad on model {UNFIT} alone: that model is quarantined, the others go on to the end",
+    version=PICKY,
+    job="harbour-models",
+    ends=RunState.SUCCEEDED,
+    verdicts={"all": StageState.PASSED},
+    reaches={},
+    quarantines=UNFIT,
+    exposes_max=20,
+)
+SCENES: Final = (ALL_GO, CANARY_STOPS, BRANCH_STOPS, TAKEN_BACK, MODEL_LEFT_OUT)
+FAILING: Final = (BAD, f"{REGIONAL}@{REGION}={SPOILT}", f"{PICKY}@model={UNFIT}")
 """What the simulated devices must fail, as `tidegate simulate --fail-version` takes it."""

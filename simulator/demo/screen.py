@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from controller.app.views import RunView
-from controller.cli.progress import render_run, summary
+from controller.cli.progress import quarantines, render_run, summary
 from controller.cli.pulse import Pulse
 from controller.clock import SystemClock
 from simulator.demo.ending import Ending
@@ -106,9 +106,10 @@ class Screen:
                 time.sleep(POLL_SECONDS)
 
     def _follow_plainly(self, look: Callable[[], RunView], until: float) -> RunView:
-        """Print stages when their state changes, and their counters now and then."""
+        """Print stages when their state changes, models once they are quarantined, and counters now and then."""
         states: dict[str, str] = {}
         lines: dict[str, str] = {}
+        told: set[str] = set()
         shown_at = time.monotonic()
         while True:
             view = look()
@@ -119,6 +120,9 @@ class Screen:
                 if is_moved or (is_due and lines.get(stage.name) not in {None, line}):
                     self.say(f"  {line}")
                     lines[stage.name] = line
+                for news in (line for line in quarantines(stage.gate) if line not in told):
+                    self.say(f"  {stage.name}: {news}")
+                    told.add(news)
                 states[stage.name] = stage.state
                 lines.setdefault(stage.name, line)
             if is_due:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from controller.app.views import FactView, RunView, StageView, TargetView
+from controller.app.views import FactView, GateView, RunView, StageView, TargetView
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
 from protocol.lifecycle import AttemptState, Left
@@ -55,9 +55,14 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
         return next((stage for stage in self.view.stages if stage.state == StageState.FAILED), None)
 
     @property
-    def exposed_max(self) -> int:
-        """How many devices of a failed stage a bad release can reach: as many as may fail, and those at work then."""
-        return (self.failed.gate.stops_on or 0) - 1 + self.failed.max_in_flight if self.failed else 0
+    def quarantined(self) -> frozenset[str]:
+        """The hardware models that the run kept out."""
+        return frozenset(one.model for stage in self.view.stages for one in stage.gate.models if one.is_quarantined)
+
+    @property
+    def speaking(self) -> tuple[StageView, ...]:
+        """The stages whose gates had something to say: of failures, a breach or a model that was kept out."""
+        return tuple(stage for stage in self.view.stages if _speaks(stage.gate))
 
     @property
     def reached(self) -> tuple[TargetView, ...]:
@@ -66,8 +71,14 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exposed(self) -> tuple[TargetView, ...]:
-        """The devices that had the release in a stage that it did not get out of."""
-        return tuple(target for target in self.reached if self.failed and target.stage == self.failed.name)
+        """The devices that had a release that is bad for them: in a stage that it did not get out of, or by model."""
+        stage = self.failed.name if self.failed else None
+        return tuple(one for one in self.reached if one.stage == stage or one.model in self.quarantined)
+
+    @property
+    def left_out(self) -> tuple[TargetView, ...]:
+        """The devices of the models that were kept out, whether they had begun by then or not."""
+        return tuple(target for target in self.targets if target.model in self.quarantined)
 
     @property
     def called_back(self) -> tuple[TargetView, ...]:
@@ -87,6 +98,10 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     def succeeded(self) -> int:
         """How many devices took it."""
         return sum(stage.counters.succeeded for stage in self.view.stages)
+
+
+def _speaks(gate: GateView) -> bool:
+    return gate.failed > 0 or gate.breach is not None or any(one.is_quarantined for one in gate.models)
 
 
 def is_exposed(target: TargetView) -> bool:

@@ -1,21 +1,24 @@
 """Whether what the demo came to is what should have happened. Pure.
 
 >>> faults(Story(seconds=1.0, expected_devices=0, runs=(), versions={}, services={}))
-['expected 4 scenes to be played, found 0']
+['expected 5 scenes to be played, found 0']
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from controller.app.views import Counters, StageView
 from controller.domain.states import StageState
+from controller.domain.target import TargetState
 from controller.domain.why import Code
 from simulator.demo.scenes import SCENES
 from simulator.demo.story import HEALTHY, NOTHING, Played, Story
 
 NAMES_SHOWN_MAX: Final = 3
+_LEFT_OUT: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
 
 
 def faults(story: Story) -> list[str]:
@@ -47,14 +50,19 @@ def _of_scene(played: Played) -> Iterator[str]:
     for stage in view.stages:
         if stage.state != scene.verdicts[stage.name]:
             yield f"stage {stage.name} {stage.state}: expected {scene.verdicts[stage.name]}"
-        yield from _of_stage(stage)
+        yield from _of_stage(stage, left_out=Counter(one.state for one in played.left_out if one.stage == stage.name))
     yield from _of_reach(played)
+    yield from _of_quarantine(played)
     yield from _of_hold(played)
 
 
-def _of_stage(stage: StageView) -> Iterator[str]:
-    """Yield what is wrong with a stage's counters: all of a passed one succeed, none of the others does."""
-    found = {name: count for name, count in counters(stage.counters).items() if count}
+def _of_stage(stage: StageView, *, left_out: Mapping[str, int]) -> Iterator[str]:
+    """Yield what is wrong with a stage's counters: all of a passed one succeed, none of the others does.
+
+    Those of its devices that were *left out*, by how they ended, are judged by their model.
+    """
+    rest = {name: count - left_out.get(name, 0) for name, count in counters(stage.counters).items()}
+    found = {name: count for name, count in rest.items() if count}
     match stage.state:
         case StageState.PASSED if set(found) != {"succeeded"}:
             yield f"stage {stage.name} passed: expected all its devices to have succeeded, found {found}"
@@ -65,12 +73,22 @@ def _of_stage(stage: StageView) -> Iterator[str]:
 
 
 def _of_reach(played: Played) -> Iterator[str]:
-    exposed = {target.device for target in played.exposed}
-    if played.failed is not None and not 1 <= len(exposed) <= played.exposed_max:
-        yield f"it reached {len(exposed)} devices of stage {played.failed.name}: expected 1 to {played.exposed_max}"
+    exposed, limit = {target.device for target in played.exposed}, played.scene.exposes_max
+    if not min(1, limit) <= len(exposed) <= limit:
+        yield f"it reached {len(exposed)} devices that it is bad for: expected {min(1, limit)} to {limit}"
     reached = {target.device for target in played.reached} - exposed
     if reached != played.meant:
         yield f"expected it to reach {len(played.meant)} devices whole; not so: {_some(reached ^ played.meant)}"
+
+
+def _of_quarantine(played: Played) -> Iterator[str]:
+    """Yield what is wrong with the models that were kept out, and with how their devices ended."""
+    expected = frozenset(filter(None, (played.scene.quarantines,)))
+    if played.quarantined != expected:
+        yield f"expected quarantined models: {_some(expected)}; found: {_some(played.quarantined)}"
+    strayed = {one.device for one in played.left_out if one.state not in _LEFT_OUT}
+    if strayed:
+        yield f"expected devices of a quarantined model to fail or be called off; not so: {_some(strayed)}"
 
 
 def _of_hold(played: Played) -> Iterator[str]:
@@ -96,7 +114,7 @@ def _of_devices(story: Story) -> Iterator[str]:
 def _some(devices: set[str] | frozenset[str]) -> str:
     shown = sorted(devices)[:NAMES_SHOWN_MAX]
     rest = f" and {len(devices) - len(shown)} more" if len(devices) > len(shown) else ""
-    return f"{', '.join(shown)}{rest}"
+    return f"{', '.join(shown)}{rest}" if shown else "none"
 
 
 def report(story: Story, *, seed: int) -> dict[str, object]:
@@ -127,9 +145,16 @@ def _run(played: Played) -> dict[str, object]:
         "reached": [target.device for target in played.reached],
         "exposed": [target.device for target in played.exposed],
         "called_back": [target.device for target in played.called_back],
+        "quarantined": sorted(played.quarantined),
         "asked": msgspec.to_builtins(played.asked),
         "stages": [
-            {"name": stage.name, "state": stage.state, "reason": stage.reason, **counters(stage.counters)}
+            {
+                "name": stage.name,
+                "state": stage.state,
+                "reason": stage.reason,
+                "gate": stage.gate.said,
+                **counters(stage.counters),
+            }
             for stage in played.view.stages
         ],
     }

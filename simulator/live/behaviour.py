@@ -9,6 +9,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from math import isfinite
 from typing import Final
 
 import msgspec
@@ -17,6 +18,8 @@ from protocol.units import SECOND, Millis
 
 PERCENT: Final = 100.0
 MEGABYTE: Final = 1_000_000
+MODEL: Final = "simulated"
+"""What a device says it is, unless something else is asked for."""
 DROP_MS: Final = Millis(20 * SECOND)
 """The mean time until a flaky connection drops."""
 
@@ -46,6 +49,7 @@ class Character(msgspec.Struct, frozen=True, kw_only=True):
     seed: str
     behaviour: Behaviour
     labels: Mapping[str, str]
+    model: str = MODEL
     bandwidth: int
     step_ms: Millis
     away_ms: Millis = Millis(0)
@@ -64,8 +68,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         prefix: their ids are ``<prefix>-0001`` and so on.
         behaviours: the share of each in percent; the rest is fast.
         labels: for each label the weights of its values.
-        fail_versions: whose health probe fails, and on devices with which label (``region=us``); with none, on
-            devices drawn as failing, or on all where none is drawn so.
+        models: the hardware models, with their weights.
+        fail_versions: whose health probe fails, and on devices with which label (``region=us``) or of which model
+            (``model=kiosk-3``); with neither, on devices drawn as failing, or on all where none is drawn so.
         away_ms: the longest that a device drawn as offline stays away.
         step_ms: how long every step takes on every device, instead of what is drawn; 0 leaves only what is real.
     """
@@ -75,6 +80,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = "sim"
     behaviours: Mapping[Behaviour, float] = {}
     labels: Mapping[str, Mapping[str, float]] = {}
+    models: Mapping[str, float] = msgspec.field(default_factory=lambda: {MODEL: 1.0})
     fail_versions: Mapping[str, str] = {}
     away_ms: Millis = Millis(15 * SECOND)
     step_ms: Millis | None = None
@@ -84,20 +90,22 @@ def draw(plan: Plan) -> list[Character]:
     """Draw the devices: shares are kept exactly, who gets what depends on the seed alone."""
     kinds = _deal(plan.count, {k.value: v for k, v in _with_rest(plan.behaviours).items()}, f"{plan.seed}/behaviour")
     labels = {key: _deal(plan.count, values, f"{plan.seed}/{key}") for key, values in plan.labels.items()}
+    models = _deal(plan.count, plan.models, f"{plan.seed}/hardware")
     return [
         _character(
             plan,
             index,
             Behaviour(kinds[index]),
-            {key: dealt[index] for key, dealt in labels.items() if dealt[index]},
+            labels={key: dealt[index] for key, dealt in labels.items() if dealt[index]},
+            model=models[index],
         )
         for index in range(plan.count)
     ]
 
 
-def _fails(plan: Plan, behaviour: Behaviour, labels: Mapping[str, str]) -> frozenset[str]:
+def _fails(plan: Plan, behaviour: Behaviour, labels: Mapping[str, str], model: str) -> frozenset[str]:
     """Return the versions that fail on one device."""
-    own = {f"{key}={value}" for key, value in labels.items()}
+    own = {f"{key}={value}" for key, value in labels.items()} | {f"model={model}"}
     is_failing = behaviour is Behaviour.FAILING or Behaviour.FAILING not in plan.behaviours
     return frozenset(
         version for version, label in plan.fail_versions.items() if (label in own if label else is_failing)
@@ -122,7 +130,7 @@ def _deal(count: int, weights: Mapping[str, float], seed: str) -> list[str]:
     return dealt
 
 
-def _character(plan: Plan, index: int, behaviour: Behaviour, labels: Mapping[str, str]) -> Character:
+def _character(plan: Plan, index: int, behaviour: Behaviour, *, labels: Mapping[str, str], model: str) -> Character:
     name = f"{plan.prefix}-{index + 1:04d}"
     seed = f"{plan.seed}/{name}"
     chance = random.Random(seed)
@@ -134,13 +142,14 @@ def _character(plan: Plan, index: int, behaviour: Behaviour, labels: Mapping[str
         seed=seed,
         behaviour=behaviour,
         labels=labels,
+        model=model,
         bandwidth=bandwidth,
         step_ms=drawn_ms if plan.step_ms is None else plan.step_ms,
         away_ms=Millis(int(chance.uniform(0.3, 1) * plan.away_ms) if behaviour is Behaviour.OFFLINE else 0),
         drop_ms=Millis(DROP_MS if is_flaky else 0),
         power_share=0.3 if is_flaky else 0.0,
         break_share=0.2 if is_flaky else 0.0,
-        fails=_fails(plan, behaviour, labels),
+        fails=_fails(plan, behaviour, labels, model),
     )
 
 
@@ -175,18 +184,32 @@ def parse_labels(text: str) -> dict[str, dict[str, float]]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, rest = part.partition("=")
         value, _, weight = rest.partition(":")
-        try:
-            number = float(weight or 1)
-        except ValueError:
-            number = 0.0
+        number = _weight(weight)
         if not (key and equals) or number <= 0:
             raise BadOption(f"label {part!r}: expected key=value:weight, as in region=eu:40")
         labels.setdefault(key, {})[value] = number
     return labels
 
 
+def parse_models(text: str) -> dict[str, float]:
+    """Read ``kiosk-1:60,kiosk-2:40``: the hardware models with their weights; one alone needs none.
+
+    Raises:
+        BadOption: when a part has another form, or a weight is no number above nothing.
+    """
+    models: dict[str, float] = {}
+    for part in (part.strip() for part in text.split(",")):
+        model, _, weight = part.partition(":")
+        models[model] = _weight(weight)
+        if not model or models[model] <= 0:
+            raise BadOption(f"model {part!r}: expected model:weight, as in kiosk-1:60")
+    return models
+
+
 def parse_failing(texts: Sequence[str]) -> dict[str, str]:
-    """Read versions that fail, each with the label of the devices that it fails on: ``2.0`` or ``2.0@region=us``.
+    """Read versions that fail, each with what the devices have that it fails on.
+
+    That is a label, as in ``2.0@region=us``, the hardware model, as in ``2.0@model=kiosk-3``, or nothing: ``2.0``.
 
     Raises:
         BadOption: when a part has another form.
@@ -198,6 +221,15 @@ def parse_failing(texts: Sequence[str]) -> dict[str, str]:
             raise BadOption(f"version {text!r}: expected a version, or version@label=value as in 2.0@region=us")
         failing[version] = label
     return failing
+
+
+def _weight(text: str) -> float:
+    """Return a weight, 1 where none is given, and 0 for what is no finite number."""
+    try:
+        weight = float(text or 1)
+    except ValueError:
+        return 0.0
+    return weight if isfinite(weight) else 0.0
 
 
 def ids(characters: Sequence[Character]) -> list[str]:

@@ -106,20 +106,18 @@ def _draw_keys(device: str) -> _Keys:
 
 
 async def enrol(
-    devices: Sequence[str],
+    devices: Mapping[str, str],
     *,
     addresses: Addresses,
     claim: str,
-    model: str,
     on_enrolled: Callable[[int], None] = lambda _: None,
 ) -> Fleet:
     """Enrol *devices*, some at a time.
 
     Args:
-        devices: their ids.
+        devices: their ids, and the model that each says it is.
         addresses: the controller.
         claim: a claim token that is good for all of them.
-        model: what they say they are.
         on_enrolled: told how many are done.
 
     Raises:
@@ -129,10 +127,10 @@ async def enrol(
     done: list[Papers | None] = [None] * len(devices)
     given: list[_Enrolled] = []
 
-    async def one(index: int, client: httpx.AsyncClient) -> None:
+    async def one(index: int, device: str, client: httpx.AsyncClient) -> None:
         async with room:
-            keys = await asyncio.to_thread(_draw_keys, devices[index])
-            enrolled = await _ask(client, _body(keys, devices[index], claim=claim, model=model))
+            keys = await asyncio.to_thread(_draw_keys, device)
+            enrolled = await _ask(client, _body(keys, device, claim=claim, model=devices[device]))
             pem = f"{enrolled.certificate.strip()}\n{enrolled.ca_chain.strip()}\n".encode() + keys.tls_pem
             done[index] = Papers(name=enrolled.name, signer=keys.signer, pem=pem)
             given[:1] = [enrolled]
@@ -140,8 +138,8 @@ async def enrol(
 
     try:
         async with addresses.client() as client, asyncio.TaskGroup() as tasks:
-            for index in range(len(devices)):
-                tasks.create_task(one(index, client))
+            for index, device in enumerate(devices):
+                tasks.create_task(one(index, device, client))
     except* EnrolFailed as group:
         raise group.exceptions[0] from None
     first = given[0]

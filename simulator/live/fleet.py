@@ -47,7 +47,6 @@ class LiveFleet:
         characters: Sequence[Character],
         *,
         addresses: Addresses,
-        model: str,
         load: Load,
         record: Record | None = None,
     ) -> None:
@@ -56,7 +55,6 @@ class LiveFleet:
         Args:
             characters: who the devices are.
             addresses: where the controller is.
-            model: what the devices say they are.
             load: how downloads are played.
             record: told what each device does, if anybody is to be.
         """
@@ -69,13 +67,7 @@ class LiveFleet:
         self._addresses = addresses
         self._fetching = Fetching(addresses.pool(size=FETCHES_MAX))
         self._ca = addresses.ca.read_text()
-        self._profile = Profile(
-            model=model,
-            agent=AGENT_VERSION,
-            installers=frozenset({"archive"}),
-            capabilities=("install", "hold", "go", "cancel"),
-            facts={"model": model, "simulated": "true"},
-        )
+        self._profiles = {model: _profile(model) for model in {character.model for character in characters}}
         self._shared: SharedTrust | None = None
         self._papers: Fleet | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -90,10 +82,8 @@ class LiveFleet:
             simulator.live.enrolment.EnrolFailed: when the controller refuses or cannot be reached.
             protocol.errors.ProtocolError: when a root that it gave cannot be used.
         """
-        ids = [character.id for character in self._characters]
-        fleet = await enrol(
-            ids, addresses=self._addresses, claim=claim, model=self._profile.model, on_enrolled=on_enrolled
-        )
+        models = {character.id: character.model for character in self._characters}
+        fleet = await enrol(models, addresses=self._addresses, claim=claim, on_enrolled=on_enrolled)
         if token:
             labels = [(c.id, dict(c.labels)) for c in self._characters if c.labels]
             await label(labels, addresses=self._addresses, token=token)
@@ -105,7 +95,7 @@ class LiveFleet:
         """Start every device; connects are spread by a limit of handshakes at once."""
         assert self._papers is not None, "enrolled first"
         self.devices = [
-            Device(character, papers, host=self, profile=self._profile)
+            Device(character, papers, host=self, profile=self._profiles[character.model])
             for character, papers in zip(self._characters, self._papers.papers, strict=True)
         ]
         for device in self.devices:
@@ -177,3 +167,14 @@ class LiveFleet:
             ended={k: v for k, v in sorted(self.counts.items()) if not k.startswith(is_event)},
             events={k: v for k, v in sorted(self.counts.items()) if k.startswith(is_event)},
         )
+
+
+def _profile(model: str) -> Profile:
+    """Return what the devices of a model say of themselves; they share it."""
+    return Profile(
+        model=model,
+        agent=AGENT_VERSION,
+        installers=frozenset({"archive"}),
+        capabilities=("install", "hold", "go", "cancel"),
+        facts={"model": model, "simulated": "true"},
+    )

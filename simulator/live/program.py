@@ -32,7 +32,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     claim: str
     plan: Plan
     token: str = ""
-    model: str = "simulated"
     load: Load = Load()
     duration_s: float = 0.0
     history: Path | None = None
@@ -65,7 +64,6 @@ async def _run(options: Options) -> Summary:
     fleet = LiveFleet(
         draw(options.plan),
         addresses=options.addresses,
-        model=options.model,
         load=options.load,
         record=None if history is None else history.record,
     )

@@ -166,7 +166,6 @@ async def small_world(
         fleet = LiveFleet(
             draw(Plan(count=devices)),
             addresses=Addresses(url=w.installation.url, ca=w.installation.ca),
-            model="simulated",
             load=Load(pretend_bytes=PRETEND_BYTES),
             record=entries.extend,
         )

@@ -158,7 +158,8 @@ def _choice(choices: list[Schema]) -> tuple[str, str]:
     names = list(dict.fromkeys(kind for kind, _ in kinds))
     limits = dict.fromkeys(limit for _, limit in kinds if limit)
     if names == ["number", "share"]:
-        return "share", "0% to 100%"
+        [number] = (choice for choice in choices if choice.get("type") == "number")
+        return "share", f"{number['minimum']:g}% to {number['maximum']:g}%"
     return " or ".join(names), "; ".join(limits)
 
 

@@ -6,7 +6,7 @@
 <!-- end -->
 ```
 
-``python -m tests.docs.page``, which `make docs` calls, writes the pages anew.
+``python -m tests.docs.page``, which `make docs` calls, writes the pages anew, and the pictures.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from protocol.envelope import pae
 from tests.conformance.vectors import load
-from tests.docs import blame, definitions, machines, tables
+from tests.docs import blame, definitions, machines, plots, tables
 
 MESSAGES: Final = tables.FOLDER / "messages.md"
 DOCS: Final = tables.FOLDER.parent
@@ -107,3 +107,4 @@ def made(text: str) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(made(page.read_text()))
+    plots.write(plots.FOLDER)

@@ -40,10 +40,11 @@ def test_the_demo_tells_what_happened_as_json(tmp_path: Path) -> None:
         ("harbour-1.1.0", "failed"),
         ("harbour-branches-1.2.0", "failed"),
         ("harbour-branches-1.0.0", "succeeded"),
+        ("harbour-models-1.3.0", "succeeded"),
     ]
     assert told["broker"] == "the built-in endpoint"
-    assert told["devices_on_version"] == {"1.0.0": 21}
-    good, bad, branches, back = told["runs"]
+    assert told["devices_on_version"] == {"1.0.0": 4, "1.3.0": 17}
+    good, bad, branches, back, models = told["runs"]
     assert (good["asked"]["device"] in good["reached"], good["asked"]["fact"]["code"]) == (True, "held")
     assert "on show at the fair" in good["asked"]["fact"]["text"]
     for run in (good, bad):
@@ -55,9 +56,13 @@ def test_the_demo_tells_what_happened_as_json(tmp_path: Path) -> None:
         ("us", "failed"),
         ("apac", "cancelled"),
     ]
-    assert 1 <= len(branches["exposed"]) <= 4
+    assert 1 <= len(branches["exposed"]) < 8
     [rolled] = back["stages"]
     assert (rolled["state"], rolled["succeeded"]) == ("passed", 9)
+    assert [run["quarantined"] for run in told["runs"]] == [[], [], [], [], ["kiosk-3"]]
+    [everybody] = models["stages"]
+    assert (everybody["state"], everybody["succeeded"]) == ("passed", 17)
+    assert (everybody["failed"], everybody["failed"] + everybody["cancelled"]) == (len(models["exposed"]), 4)
     assert {*back["reached"]} == {*branches["reached"]} - {*branches["exposed"]}
     assert left_behind(tmp_path) == []
 
@@ -69,7 +74,7 @@ def test_the_demo_goes_through_mosquitto(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     assert (told["ok"], told["broker"]) == (True, "mosquitto")
-    assert told["devices_on_version"] == {"1.0.0": 22}
+    assert told["devices_on_version"] == {"1.0.0": 4, "1.3.0": 18}
     connected = set(re.findall(r"New client connected .* as (\S+) ", (tmp_path / "logs" / "mosquitto.log").read_text()))
     lanes = {f"tidegate-demo-lane-{number:02}" for number in range(LANES)}
     assert told["runs"][0]["asked"]["device"] == "box-2"

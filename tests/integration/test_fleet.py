@@ -41,7 +41,7 @@ def addresses(w: World) -> Addresses:
 
 @asynccontextmanager
 async def fleet_in(w: World, plan: Plan, *, load: Load) -> AsyncIterator[LiveFleet]:
-    fleet = LiveFleet(draw(plan), addresses=addresses(w), model="simulated", load=load)
+    fleet = LiveFleet(draw(plan), addresses=addresses(w), load=load)
     try:
         await fleet.enrol(claim=w.operator.new_claim(uses=plan.count), token=w.installation.token)
         fleet.power_on()

@@ -19,6 +19,7 @@ def app() -> typer.Typer:
     [
         (["--behaviours", "lazy=5%"], "names are fast, slow"),
         (["--labels", "region"], "expected key=value:weight"),
+        (["--model", "kiosk-1:0"], "expected model:weight"),
         (["--labels", "region=eu"], "--labels needs --token"),
     ],
 )

@@ -19,6 +19,7 @@ STAGES: Final = {
     "harbour": REGIONS,
     "harbour-branches": {"eu": (), "us": (), "apac": ("us",)},
     "harbour-careful": REGIONS,
+    "harbour-models": {"all": ()},
     "one": {"all": ()},
     "waves": {"ring": (), "wave": ("ring",), "everybody": ("wave",)},
     "worldwide": {

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from controller.cli.addresses import quoted
-from controller.cli.failures import CliError, ExitCode
+from controller.cli.commands import plots
+from controller.cli.failures import CliError
 from controller.cli.files import line_of, read_file
 from controller.cli.output import Column, Output, Printer, Shape
 from controller.cli.session import Session, command
+from controller.cli.shares import rates as rates_of
+from controller.cli.shares import share
 
 if TYPE_CHECKING:
     from controller.domain.gates.comparison import Faster, Row
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 group = typer.Typer()
 
 DEVICES_MAX: Final = 100_000
-RATES_MAX: Final = 12
 CERTAIN: Final = 0.995
 """From here on a share of stopped rollouts need not be said."""
 
@@ -54,8 +56,8 @@ def show_table(
     from controller.domain.gates.odds import ladder
 
     del session
-    tolerated, chance = _share(above, "--above"), _share(alpha, "--alpha")
-    asked = _rates(rates)
+    tolerated, chance = share(above, "--above"), share(alpha, "--alpha")
+    asked = rates_of(rates)
     ours, *others = comparison.compare(
         comparison.rules(above=tolerated, alpha=chance, devices=devices), above=tolerated, rates=asked, devices=devices
     )
@@ -98,6 +100,9 @@ def replay_run(
         session.printer.raw(f"{one['stage']}: {one['said']}")
 
 
+command(group, "plot", is_local=True)(plots.draw_plot)
+
+
 def _gate_of(file: Path) -> Any:
     """Return what a file of a gate holds, once it is seen to be one."""
     from controller.documents import InvalidDefinition, load_gate
@@ -135,30 +140,6 @@ REPLAYED: Final = Shape(
     ),
 )
 REPLAY: Final = Shape("run", ())
-
-
-def _share(text: str, option: str) -> float:
-    """Return what people write as a percentage, as a share above 0 and below 1."""
-    share = _percent(text, option) / 100
-    if not 0 < share < 1:
-        raise CliError(f"{option} {text}: expected more than 0% and less than 100%", code=ExitCode.USAGE)
-    return share
-
-
-def _rates(text: str) -> tuple[float, ...]:
-    found = tuple(_percent(part.strip(), "--rates") / 100 for part in text.split(","))
-    if len(found) > RATES_MAX or not all(0 <= rate <= 1 for rate in found):
-        raise CliError(f"--rates {text}: expected at most {RATES_MAX}, from 0 to 100", code=ExitCode.USAGE)
-    return found
-
-
-def _percent(text: str, option: str) -> float:
-    from controller.documents.units import parse_percent
-
-    try:
-        return parse_percent(text)
-    except ValueError as error:
-        raise CliError(f"{option}: {error}", code=ExitCode.USAGE) from error
 
 
 def _show(printer: Printer, rows: "Sequence[Row]", rungs: Sequence[dict[str, int]], *, above: float) -> None:

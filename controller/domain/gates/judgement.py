@@ -113,15 +113,21 @@ def _shares(total: float, named: tuple[float | None, ...]) -> tuple[float, ...]:
     return spending.shares(total / 100, [share and share / 100 for share in named])
 
 
-def failures_allowed(pipeline: Pipeline, index: int, tally: Tally, excepted: Excepted = NOBODY) -> int | None:
-    """Return how many devices that are not *excepted* may fail without a breach; None where nothing limits them."""
+def failures_allowed(
+    pipeline: Pipeline, index: int, tally: Tally, excepted: Excepted = NOBODY, *, accepted: int = 0
+) -> int | None:
+    """Return how many devices that are not *excepted* may fail without a breach; None where nothing limits them.
+
+    Those of all devices that an operator has *accepted* are no breach, whatever the limit.
+    """
     gate = pipeline.stages[index].gate
     limits: list[int] = []
     if gate.failures is not None:
-        limits.append(_limit(gate.failures, tally) - excepted.blamed)
+        limits.append(max(_limit(gate.failures, tally), accepted) - excepted.blamed)
     if gate.sequential is not None:
         alpha, exposed = alpha_of(pipeline, index) * excepted.share, excepted.rest(tally).exposed
-        limits.append(odds.stops_on(exposed, above=gate.sequential.above / 100, alpha=alpha) - 1)
+        stop = odds.stops_on(exposed, above=gate.sequential.above / 100, alpha=alpha)
+        limits.append(max(stop - 1, accepted - excepted.accepted))
     return min(limits, default=None)
 
 
@@ -153,10 +159,10 @@ def is_success(gate: Gate, tally: Tally) -> bool:
     return tally.counted > 0 and tally.succeeded * 100 >= gate.success_percent * tally.counted
 
 
-def read(pipeline: Pipeline, index: int, tally: Tally, excepted: Excepted = NOBODY) -> Reading:
+def read(pipeline: Pipeline, index: int, tally: Tally, excepted: Excepted = NOBODY, *, accepted: int = 0) -> Reading:
     """Return the gate of a stage as people see it, by all devices but those *excepted*."""
-    allowed, test = failures_allowed(pipeline, index, tally, excepted), pipeline.stages[index].gate.sequential
-    rest = excepted.rest(tally)
+    allowed = failures_allowed(pipeline, index, tally, excepted, accepted=accepted)
+    test, rest = pipeline.stages[index].gate.sequential, excepted.rest(tally)
     return Reading(
         exposed=rest.exposed,
         failed=rest.blamed,
@@ -165,12 +171,12 @@ def read(pipeline: Pipeline, index: int, tally: Tally, excepted: Excepted = NOBO
     )
 
 
-def read_alone(test: Sequential, tally: Tally, *, alpha: float) -> Reading:
+def read_alone(test: Sequential, tally: Tally, *, alpha: float, accepted: int = 0) -> Reading:
     """Return the test of some devices alone, those of one model, as people see it."""
     return Reading(
         exposed=tally.exposed,
         failed=tally.blamed,
-        stops_on=odds.stops_on(tally.exposed, above=test.above / 100, alpha=alpha),
+        stops_on=max(odds.stops_on(tally.exposed, above=test.above / 100, alpha=alpha), accepted + 1),
         evidence=evidence(test, tally, alpha=alpha),
     )
 

@@ -58,7 +58,8 @@ def _look(decision: Decision, index: int) -> None:
 def breach(decision: Decision, index: int, *, is_tail: bool = False) -> None:
     """Keep what the gate knows, and do what it says; a stage that has its verdict can only hold the run."""
     stage, at_work = decision.stage(index)
-    reading = judgement.read(decision.plan.pipeline, index, at_work.tally, decision.excepted(index))
+    pipeline, excepted = decision.plan.pipeline, decision.excepted(index)
+    reading = judgement.read(pipeline, index, at_work.tally, excepted, accepted=at_work.accepted)
     evidence = str(reading)
     latched = Breach(at=decision.now, failed=reading.failed, exposed=reading.exposed, evidence=evidence)
     if breach_of(stage.name) not in decision.run.pause_reasons:

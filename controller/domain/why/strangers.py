@@ -75,13 +75,19 @@ def _unopened(case: Case, index: int) -> Iterator[Fact]:
         yield _promotion(case, index)
         return
     if at_work.met_at is not None:
-        until = wall(case.run.clock, at_work.met_at, stage.delay_ms)
-        text = f"its stage {stage.name} opens after a delay"
-        yield Fact(code=Code.DELAY, text=text, change="wait", until=until)
+        yield _delay(case, index, at_work.met_at)
         return
     needed = [_progress(case, name) for name in stage.needs]
     waits = f": it needs {', '.join(needed)}" if needed else ""
     yield Fact(code=Code.NOT_OPEN, text=f"its stage {stage.name} has not opened{waits}", change="what it needs passes")
+
+
+def _delay(case: Case, index: int, met_at: int) -> Fact:
+    stage = case.plan.pipeline.stages[index]
+    if case.run.clock.run_time(case.at) >= met_at + stage.delay_ms:
+        return Fact(code=Code.NOT_OPEN, text=f"its stage {stage.name} opens when the run may go on")
+    until = wall(case.run.clock, met_at, stage.delay_ms)
+    return Fact(code=Code.DELAY, text=f"its stage {stage.name} opens after a delay", change="wait", until=until)
 
 
 def _promotion(case: Case, index: int) -> Fact:

@@ -413,6 +413,8 @@ def test_the_schema_names_every_field_and_its_default() -> None:
         {"$ref": "#/$defs/RatePart"},
         {"type": "null"},
     ]
+    above = schema["$defs"]["FailuresPart"]["properties"]["above"]["anyOf"][0]
+    assert above["anyOf"][0] == {"type": "number", "minimum": 0.01, "maximum": 50}
     assert schema["additionalProperties"] is False
     assert json_schema(Kind.JOB)["required"] == ["name", "pipeline", "operation"]
     assert msgspec.json.decode(msgspec.json.encode(schema)) == schema

@@ -419,6 +419,14 @@ def test_the_closest_model_is_that_with_most_evidence_and_not_quarantined() -> N
     assert str(quarantine.read(world.plan, world.run, 0, "a")).startswith("1 of 3 started failed; stops on failure 3")
 
 
+def test_a_model_whose_failures_were_accepted_is_said_to_be_quarantined_on_the_next_one() -> None:
+    world = world_of(["a"] * 9 + ["b"] * 9, gate=Gate(success_percent=0), in_flight=18, alpha_percent=1.0)
+    fail(world, 0, *range(8))
+    world.happen(Readmitted(at=world.now, model="a", reason="a bad batch", by="ann"))
+    assert quarantine.stops_on(world.plan, world.run, 0, "a") == 9
+    assert str(quarantine.read(world.plan, world.run, 0, "a")).startswith("8 of 8 started failed; stops on failure 9")
+
+
 # --- what is promised -----------------------------------------------------------------------------------------------
 
 ALPHA, ABOVE, MODELS = 0.01, 0.02, 10

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from controller.domain.clock import RunClock
 from controller.domain.counters import Tally, folded
-from controller.domain.gates.judgement import alpha_of, failures_allowed, is_breached, is_success, read
+from controller.domain.gates.judgement import Excepted, alpha_of, failures_allowed, is_breached, is_success, read
 from controller.domain.graph import find_cycle, in_order
 from controller.domain.model import StageRun, create, run_changed, stage_changed
 from controller.domain.pipeline import Denominator, FailureLimit, Gate, Pipeline, Sequential, Stage, Targets, Trigger
@@ -220,14 +220,30 @@ def test_a_breach_is_one_failure_more_than_allowed_or_accepted() -> None:
 
 @given(
     st.integers(1, 5_000).flatmap(lambda exposed: st.tuples(st.just(exposed), st.integers(0, exposed))),
-    st.sampled_from([Gate(), Gate(failures=FailureLimit(count=40)), Gate(sequential=Sequential(above=0.5))]),
+    st.sampled_from(
+        [
+            Gate(),
+            Gate(failures=FailureLimit(count=40)),
+            Gate(sequential=None, failures=FailureLimit(percent=5)),
+            Gate(sequential=Sequential(above=0.5)),
+        ]
+    ),
+    st.just(0) | st.integers(0, 300),
+    st.tuples(st.integers(0, 9), st.integers(0, 9)),
 )
-def test_a_gate_breaches_on_the_failure_that_it_names(counts: tuple[int, int], gate: Gate) -> None:
-    exposed, blamed = counts
-    pipeline, tally = gated(gate, Gate()), Tally(exposed=exposed, started=exposed, blamed=blamed)
-    reading = read(pipeline, 0, tally)
-    assert reading.stops_on is not None
-    assert is_breached(pipeline, 0, tally, accepted=0) is (blamed >= reading.stops_on)
+def test_a_gate_breaches_on_the_failure_that_it_names(
+    counts: tuple[int, int], gate: Gate, accepted: int, left_out: tuple[int, int]
+) -> None:
+    (exposed, blamed), (out_blamed, out_accepted) = counts, (max(left_out), min(*left_out, accepted))
+    out = Tally(exposed=9, started=9, blamed=out_blamed)
+    excepted = Excepted(tallies=(out,), accepted=out_accepted, share=0.5)
+    pipeline = gated(gate, Gate())
+    tally = Tally(exposed=exposed + 9, started=exposed + 9, succeeded=exposed + 9, blamed=blamed + out_blamed)
+    allowed = failures_allowed(pipeline, 0, tally, excepted, accepted=accepted)
+    assert allowed is not None
+    assert read(pipeline, 0, tally, excepted, accepted=accepted).stops_on == max(0, allowed) + 1
+    is_stopped = is_breached(pipeline, 0, tally, accepted=accepted, excepted=excepted)
+    assert is_stopped is (blamed > allowed)
 
 
 def test_the_stages_of_a_pipeline_share_its_alpha() -> None:

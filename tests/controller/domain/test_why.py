@@ -242,6 +242,12 @@ def test_a_stage_that_awaits_a_person_or_its_delay_says_so() -> None:
     assert (fact.code, fact.until) == (Code.DELAY, AT + 1_500)
 
 
+def test_a_stage_whose_delay_is_over_says_that_it_opens_when_the_run_may_go_on() -> None:
+    fact, frozen = why(case(stage("a", delay_ms=500), states=[StageRun(met_at=0)], freeze=SALE))
+    assert (fact.text, fact.until) == ("its stage a opens when the run may go on", None)
+    assert frozen.code is Code.FROZEN
+
+
 def test_a_stage_that_it_missed_is_told_of() -> None:
     assert told(case(states=[OPEN])) == [
         ("too_late", "stage a opened without it, which fits only since then or was shut out")

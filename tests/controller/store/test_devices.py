@@ -110,7 +110,7 @@ def test_candidates_are_neither_blocked_nor_broken(tx: SqlTransaction) -> None:
     tx.devices.add(device(2, is_broken=True))
     tx.devices.add(device(3, instance=4))
     name = Name("acme:kiosk-0003")
-    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, instance=4, model="k1")
+    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, instance=4, model="k2")
     assert tx.devices.matching(Targets()) == [expected]
 
 

@@ -1,16 +1,30 @@
-"""A small story as it should go: four devices, of which one is in the region that a release is bad for."""
+"""A small story as it should go: four devices, of which one is in the region that a release is bad for.
+
+Another one is of the model that the last release is bad for.
+"""
 
 from typing import Any, Final
 
 import msgspec
 
-from controller.app.views import Counters, FactView, GateView, RunView, StageView, TargetView
+from controller.app.views import BreachView, Counters, FactView, GateView, ModelView, RunView, StageView, TargetView
 from protocol.units import Instant
-from simulator.demo.scenes import ALL_GO, BRANCH_STOPS, CANARY_STOPS, GOOD, REGIONAL, TAKEN_BACK
+from simulator.demo.scenes import (
+    ALL_GO,
+    BRANCH_STOPS,
+    CANARY_STOPS,
+    GOOD,
+    MODEL_LEFT_OUT,
+    PICKY,
+    REGIONAL,
+    TAKEN_BACK,
+    UNFIT,
+)
 from simulator.demo.story import Asked, Played, Service, Story
 
 EU: Final = frozenset({"box-1", "sim-0001"})
 ALL: Final = EU | {"sim-0002", "sim-0003"}
+FIT: Final = ALL - {"sim-0003"}
 
 
 def stage(name: str, state: str, **counts: int) -> StageView:
@@ -30,6 +44,18 @@ def stage(name: str, state: str, **counts: int) -> StageView:
         opened_at=None,
         ended_at=None,
     )
+
+
+def with_failures(of: StageView, said: str) -> StageView:
+    """Return a stage whose gate has something to say."""
+    return msgspec.structs.replace(of, gate=msgspec.structs.replace(of.gate, said=said, failed=1))
+
+
+def with_model(of: StageView, model: str, *, said: str = "") -> StageView:
+    """Return a stage with a model more, quarantined where something is *said* of it."""
+    breach = BreachView(at=Instant(0), failed=1, exposed=1, said=said) if said else None
+    one = ModelView(model=model, targets=1, exposed=1, failed=1, is_quarantined=bool(said), breach=breach)
+    return msgspec.structs.replace(of, gate=msgspec.structs.replace(of.gate, models=(*of.gate.models, one)))
 
 
 def run(version: str, state: str, *stages: StageView) -> RunView:
@@ -118,7 +144,7 @@ BAD_RUN: Final = Played(
     view=run(
         CANARY_STOPS.version,
         "failed",
-        stage("canary", "failed", failed=2, cancelled=1),
+        with_failures(stage("canary", "failed", failed=2, cancelled=1), "2 of 3 started failed; stops on failure 2"),
         *(stage(name, "cancelled") for name in ("eu", "us", "rest")),
     ),
     targets=(target("box-1", attempt=1), target("sim-0001", attempt=1), target("sim-0002", attempt=0)),
@@ -145,10 +171,24 @@ BACK_RUN: Final = Played(
     seconds=1.0,
     meant=EU,
 )
+MODEL_RUN: Final = Played(
+    scene=MODEL_LEFT_OUT,
+    view=run(
+        PICKY,
+        "succeeded",
+        with_model(stage("all", "passed", succeeded=3, failed=1), UNFIT, said="3 of 4 started failed"),
+    ),
+    targets=(
+        *(updated(device, "all") for device in sorted(FIT)),
+        target("sim-0003", attempt=1, stage="all", model=UNFIT),
+    ),
+    seconds=2.0,
+    meant=FIT,
+)
 STORY: Final = Story(
     seconds=10.0,
     expected_devices=4,
-    runs=(GOOD_RUN, BAD_RUN, BRANCH_RUN, BACK_RUN),
-    versions=dict.fromkeys(sorted(ALL), GOOD),
-    services={"box-1": Service(status=200, version=GOOD)},
+    runs=(GOOD_RUN, BAD_RUN, BRANCH_RUN, BACK_RUN, MODEL_RUN),
+    versions=dict.fromkeys(sorted(FIT), PICKY) | {"sim-0003": GOOD},
+    services={"box-1": Service(status=200, version=PICKY)},
 )

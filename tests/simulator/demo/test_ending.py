@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from simulator.demo.scenes import BAD, GOOD, REGIONAL
+from simulator.demo.scenes import BAD, GOOD, PICKY, REGIONAL, UNFIT
 from tests.simulator.demo.stories import BAD_RUN, STORY, changed, target, with_stages
 from tests.simulator.demo.test_screen import screen
 
@@ -14,7 +14,7 @@ def test_the_end_says_who_was_exposed_and_why(is_terminal: bool) -> None:
     text = written.getvalue()
     for part in (
         f"Release {BAD} failed in stage canary: 1 of 4 started devices failed.",
-        "It was installed on 2 of the 3 devices there: at most 4 at work at once, so at most 4 could be exposed",
+        "It was installed on 2 of the 3 devices there, at most 4 at once. They went back by themselves:",
         "box-1",
         "verify_failed: answers 500",
         f"Release {REGIONAL} failed in stage us",
@@ -22,7 +22,13 @@ def test_the_end_says_who_was_exposed_and_why(is_terminal: bool) -> None:
         f"Its other branch went on to its end: 2 devices took {REGIONAL}.",
         f"back to {GOOD}",
         f"A rollback took 2 devices back to {GOOD}, which they had before.",
-        f"Devices: 4 on {GOOD}.",
+        f"Release {PICKY} does not run on model {UNFIT}, which was quarantined.",
+        "It was installed on 1 of the 1 device of that model. They went back by themselves:",
+        f"All others went on to the end: 3 devices took {PICKY}.",
+        "What the gates say (tidegate run status):",
+        f"{BAD} canary  gate: 2 of 3 started failed; stops on failure 2",
+        f"model {UNFIT} is quarantined: 3 of 4 started failed",
+        f"Devices: 1 on {GOOD}, 3 on {PICKY}.",
         "went through the built-in endpoint.",
         "The good run took 2.0 s, its waits for gates and a held device included: 2.0 installs a second.",
         f"Release {GOOD} left sim-0001 out for a while (held by admin: on show at the fair).",
@@ -30,6 +36,7 @@ def test_the_end_says_who_was_exposed_and_why(is_terminal: bool) -> None:
     ):
         assert part in text
     assert "NOT AS EXPECTED" not in text
+    assert f"{GOOD} canary" not in text, "a gate that saw no failure says nothing"
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -73,4 +80,4 @@ def test_many_exposed_devices_are_not_all_listed_and_faults_are_named() -> None:
 def test_a_story_that_broke_off_can_be_told() -> None:
     shown, written = screen(is_terminal=False)
     shown.tell(msgspec.structs.replace(STORY, runs=STORY.runs[:1]))
-    assert "expected 4 scenes" in written.getvalue()
+    assert "expected 5 scenes" in written.getvalue()

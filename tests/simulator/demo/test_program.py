@@ -10,8 +10,8 @@ from controller.cli.failures import CliError
 from controller.http.app import OPENAPI_PATH
 from simulator.brokers import BrokerMissing
 from simulator.demo import program
+from simulator.demo.cast import Cast
 from simulator.demo.program import Options
-from simulator.demo.scenario import Cast
 from simulator.demo.screen import Screen
 from simulator.demo.story import Story
 from simulator.installation import Installation

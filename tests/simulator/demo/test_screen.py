@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from controller.app.views import RunView
-from simulator.demo.scenes import GOOD
+from simulator.demo.scenes import GOOD, UNFIT
 from simulator.demo.screen import RunTooLong, Screen
-from tests.simulator.demo.stories import run, stage
+from tests.simulator.demo.stories import run, stage, with_model
 
 
 def screen(*, is_terminal: bool, width: int = 200) -> tuple[Screen, io.StringIO]:
@@ -52,6 +52,16 @@ def test_plain_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     views = looks(going("rolling_out"), going("rolling_out"), more)
     shown.follow(lambda: next(views), seconds_max=5)
     assert written.getvalue().count("rolling out; 3 succeeded") == 1
+
+
+def test_a_plain_line_says_once_that_a_model_is_quarantined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulator.demo.screen.POLL_SECONDS", 0.0)
+    shown, written = screen(is_terminal=False)
+    at_work = with_model(stage("canary", "rolling_out", queued=2), UNFIT, said="3 of 4 started failed")
+    without = msgspec.structs.replace(going("rolling_out"), stages=(at_work,))
+    views = looks(going("rolling_out"), without, without, run(GOOD, "succeeded", at_work))
+    shown.follow(lambda: next(views), seconds_max=5)
+    assert written.getvalue().count(f"canary: model {UNFIT} is quarantined: 3 of 4 started failed") == 1
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -4,20 +4,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from simulator.demo.scenes import GOOD, REGIONAL
+from simulator.demo.scenes import GOOD, PICKY, REGIONAL, UNFIT
 from simulator.demo.story import is_exposed
 from tests.simulator.demo.stories import (
     ALL,
     BAD_RUN,
     BRANCH_RUN,
     EU,
+    FIT,
     GOOD_RUN,
+    MODEL_RUN,
     STORY,
     changed,
-    run,
-    stage,
     target,
-    with_stages,
 )
 
 
@@ -27,8 +26,8 @@ def test_the_rate_is_that_of_the_first_run_and_there_is_none_without() -> None:
 
 
 def test_a_device_should_have_the_version_of_the_last_scene_that_was_to_reach_it() -> None:
-    assert STORY.versions_meant == dict.fromkeys(ALL, GOOD)
-    assert STORY.devices_on_version == {GOOD: 4}
+    assert STORY.versions_meant == dict.fromkeys(ALL, GOOD) | dict.fromkeys(FIT, PICKY)
+    assert STORY.devices_on_version == {GOOD: 1, PICKY: 3}
     before = msgspec.structs.replace(STORY, runs=STORY.runs[:3])
     assert before.versions_meant == dict.fromkeys(ALL, GOOD) | dict.fromkeys(EU, REGIONAL)
 
@@ -69,7 +68,14 @@ def test_devices_of_a_branch_that_went_on_are_reached_and_not_counted_as_exposed
     assert GOOD_RUN.exposed == ()
 
 
-def test_what_may_fail_and_what_is_at_work_then_can_be_exposed() -> None:
-    two_may_fail = msgspec.structs.replace(stage("canary", "failed"), failures_allowed=2)
-    assert with_stages(BAD_RUN, two_may_fail).exposed_max == 6
-    assert changed(BAD_RUN, view=run(GOOD, "succeeded")).exposed_max == 0
+def test_devices_of_a_quarantined_model_count_as_exposed_once_they_had_the_release() -> None:
+    called_off = target("sim-0004", attempt=0, state="cancelled", model=UNFIT)
+    played = changed(MODEL_RUN, targets=(*MODEL_RUN.targets, called_off))
+    assert played.quarantined == {UNFIT}
+    assert [one.device for one in played.exposed] == ["sim-0003"]
+    assert [one.device for one in played.left_out] == ["sim-0003", "sim-0004"]
+    assert (BAD_RUN.quarantined, BAD_RUN.left_out) == (frozenset(), ())
+
+
+def test_a_gate_speaks_of_failures_and_of_models_that_are_kept_out() -> None:
+    assert [stage.name for played in STORY.runs for stage in played.speaking] == ["canary", "all"]

@@ -4,7 +4,16 @@ import msgspec
 import pytest
 
 from protocol.units import Millis
-from simulator.live.behaviour import BadOption, Behaviour, Plan, draw, parse_behaviours, parse_failing, parse_labels
+from simulator.live.behaviour import (
+    BadOption,
+    Behaviour,
+    Plan,
+    draw,
+    parse_behaviours,
+    parse_failing,
+    parse_labels,
+    parse_models,
+)
 
 PLAN = Plan(
     count=200,
@@ -61,6 +70,28 @@ def test_a_version_may_fail_on_devices_with_a_label_alone() -> None:
     }
 
 
+def test_models_are_dealt_by_weight_and_change_nothing_else() -> None:
+    plain, several = draw(PLAN), draw(msgspec.structs.replace(PLAN, models=parse_models("kiosk-1:2, kiosk-2")))
+    assert {device.model for device in plain} == {"simulated"}
+    assert Counter(device.model for device in several) == {"kiosk-1": 133, "kiosk-2": 67}
+    assert [msgspec.structs.replace(device, model="simulated") for device in several] == plain
+
+
+def test_a_version_may_fail_on_one_model_alone() -> None:
+    failing = parse_failing(["3.0@model=kiosk-2"])
+    plan = Plan(count=10, models=parse_models("kiosk-1:70,kiosk-2:30"), fail_versions=failing)
+    assert Counter((device.model, device.fails) for device in draw(plan)) == {
+        ("kiosk-1", frozenset()): 7,
+        ("kiosk-2", frozenset({"3.0"})): 3,
+    }
+
+
+@pytest.mark.parametrize("text", ["", ":5", "kiosk-1:0", "kiosk-1:x", "kiosk-1:nan", "kiosk-1:inf", "kiosk-1:5,"])
+def test_bad_models_are_refused(text: str) -> None:
+    with pytest.raises(BadOption, match="expected model:weight"):
+        parse_models(text)
+
+
 @pytest.mark.parametrize("text", ["", "@region=us", "2.0@", "2.0@region", "2.0@=us", "2.0@region="])
 def test_bad_versions_are_refused(text: str) -> None:
     with pytest.raises(BadOption, match="expected a version"):
@@ -73,7 +104,7 @@ def test_bad_behaviours_are_refused(text: str) -> None:
         parse_behaviours(text)
 
 
-@pytest.mark.parametrize("text", ["region", "region=eu:0", "region=eu:x", "=eu"])
+@pytest.mark.parametrize("text", ["region", "region=eu:0", "region=eu:x", "region=eu:nan", "=eu"])
 def test_bad_labels_are_refused(text: str) -> None:
     with pytest.raises(BadOption, match="expected key=value:weight"):
         parse_labels(text)
