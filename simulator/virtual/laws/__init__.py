@@ -25,6 +25,7 @@ from simulator.virtual.laws.once import HappensOnce
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
 from simulator.virtual.laws.presence import WhoIsThereIsKnown
+from simulator.virtual.laws.quarantine import QuarantinedStayOut, QuarantinesAreDeserved
 from simulator.virtual.laws.ramps import RampsHold
 from simulator.virtual.laws.recalls import StopsAreTold
 from simulator.virtual.laws.removals import RemovedIsGone
@@ -42,6 +43,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     RatesHold,
     OnlyMembers,
     OnlyAdmitted,
+    QuarantinedStayOut,
     RemovedIsGone,
     NobodyIsLeftOut,
     NewcomersJoin,
@@ -68,6 +70,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     GatesHold,
     NobodyBeginsBeyond,
     BreachesAreKept,
+    QuarantinesAreDeserved,
     RampsHold,
     BlameIsDeserved,
     SequenceRises,

@@ -19,6 +19,7 @@ from tests.simulator.planted import (
     intake,
     pacing,
     presence,
+    quarantine,
     removals,
     repeats,
     reruns,
@@ -29,7 +30,7 @@ from tests.simulator.planted import (
 from tests.simulator.planted.planted import Planted
 
 _MODULES: Final = (
-    *(sending, rollout, gates, reruns, admission, consent, shapes),
+    *(sending, rollout, gates, quarantine, reruns, admission, consent, shapes),
     *(clocks, pacing, intake, repeats, removals, presence, agents),
 )
 
