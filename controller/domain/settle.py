@@ -40,6 +40,8 @@ NOBODY_LEFT: Final = "no device of the earlier run is left for it"
 ALL_QUARANTINED: Final = "its devices are of models that are quarantined in this run"
 STOPPING: Final = frozenset({OnFailure.STOP_RUN, OnFailure.ROLLBACK})
 """What a stage says whose failure ends the run."""
+OPEN: Final = frozenset({StageState.ROLLING_OUT, StageState.SOAKING, StageState.PASSED})
+"""In these its devices may be at work: one that has passed may have a tail."""
 CALLED_BACK: Final = STOPS | {StageState.SKIPPED}
 """Verdicts after which a stage's devices are called back."""
 
@@ -103,7 +105,7 @@ def slots(stage: Stage, at_work: StageRun) -> int:
 
 def queue_limit(stage: Stage, at_work: StageRun) -> int | None:
     """Return how long after the stage's opening its queued devices go without, or None where nothing says so."""
-    is_open = at_work.state in {StageState.ROLLING_OUT, StageState.SOAKING, StageState.PASSED}
+    is_open = at_work.state in OPEN
     return stage.timeouts.queued_ms if is_open and not at_work.is_recalled and at_work.tally.queued else None
 
 
@@ -160,8 +162,14 @@ class _Decision:
                 self.run = stage_changed(self.run, index, paced_until=None)
 
     def stages(self) -> None:
-        """Settle every stage, each after what it needs, so that one pass reaches the end of a chain."""
-        for name in graph.in_order({stage.name: stage.needs for stage in self.plan.pipeline.stages}):
+        """Settle every stage, each after what it needs, so that one pass reaches the end of a chain.
+
+        Models come first, in all stages: the test of all devices leaves out whom any stage quarantines.
+        """
+        in_order = graph.in_order({stage.name: stage.needs for stage in self.plan.pipeline.stages})
+        for name in in_order:
+            self._models(self.index_of[name])
+        for name in in_order:
             self._stage(self.index_of[name])
 
     def timeout(self) -> None:
@@ -275,7 +283,6 @@ class _Decision:
     def _open_stage(self, index: int) -> None:
         if not self.run.stages[index].is_frozen:
             return
-        self._models(index)
         if self._is_breached(index):
             self._breach(index)
         self._ramp(index)
@@ -318,7 +325,9 @@ class _Decision:
         return quarantine.excepted(self.plan.pipeline.stages[index], self.run.stages[index], self.out)
 
     def _models(self, index: int) -> None:
-        """Quarantine models of a stage that fail too often, and call off whom a quarantine leaves in its queue."""
+        """Quarantine models of an open stage that fail too often, and call off whom a quarantine leaves queued."""
+        if self.run.is_stopped or self.run.stages[index].state not in OPEN or not self.run.stages[index].is_frozen:
+            return
         for model in quarantine.refuted(self.plan, self.run, index):
             self._quarantine(index, model)
         if self.out.stages and not self.run.stages[index].is_recalled:
@@ -417,8 +426,6 @@ class _Decision:
     def _tail(self, index: int) -> None:
         """Watch the tail of a passed stage: what it does acts on the run and never rewrites the verdict."""
         stage, at_work = self.plan.pipeline.stages[index], self.run.stages[index]
-        if not self.run.is_stopped:
-            self._models(index)
         if not self.run.is_stopped and self._is_breached(index):
             self._breach(index, is_tail=True)
         self._ramp(index)
