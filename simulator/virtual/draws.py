@@ -338,9 +338,13 @@ def _models(chance: random.Random, world: Draws) -> Draws:
         return _with(world, models=models.draw_models(chance, world.devices))
     larger = _of_size(chance, _calm(world) if chance.randrange(models.WILD_EVERY) else world, models.FLEET)
     draw = models.draw_models(chance, larger.devices)
+    first = draw.names[: models.FIRST]
     return _with(
         larger,
         models=draw,
+        rings=tuple(
+            ring if model in first else RINGS[-1] for ring, model in zip(larger.rings, draw.of_devices, strict=True)
+        ),
         builds=models.bad_on_some(chance, world.builds, draw.names),
         pipelines=tuple(models.told_apart(chance, pipeline) for pipeline in world.pipelines),
         chaos_ms=max(world.chaos_ms, models.CHAOS_MS),
@@ -355,7 +359,7 @@ def _calm(world: Draws) -> Draws:
         controller=models.CALM_CONTROLLER,
         device=msgspec.structs.replace(world.device, **models.CALM_DEVICE),
         operator=msgspec.structs.replace(world.operator, stop_gap_ms=0, freeze_gap_ms=0),
-        consent=msgspec.structs.replace(world.consent, withdraw_gap_ms=0),
+        consent=msgspec.structs.replace(world.consent, withdraw_gap_ms=0, relabel_gap_ms=models.RELABEL_GAP_MS),
     )
 
 

@@ -16,6 +16,8 @@ from simulator.virtual.builds import BuildsDraw
 from simulator.virtual.faults import SOUND_CONTROLLER
 
 MODELS: Final = ("k1", "k2", "k3", "k4")
+FIRST: Final = 2
+"""Of so many models there are canaries from the beginning; devices of all others come to be some, if at all."""
 TESTED: Final = 0.6
 """The share of worlds with several models, of those whose gates test builds."""
 UNTESTED: Final = 0.15
@@ -27,6 +29,7 @@ ALPHAS: Final = (20.0, 50.0)
 WILD_EVERY: Final = 3
 """Of so many of them one has all its faults; in the others little strikes but the build, so that much is tried."""
 IGNORED_EVERY: Final = 6
+RELABEL_GAP_MS: Final = 3 * SECOND
 CHAOS_MS: Final = 10 * MINUTE
 CALM_NETWORK: Final[Mapping[str, Any]] = {
     "loss": 0.01,
@@ -45,7 +48,10 @@ CALM_DEVICE: Final[Mapping[str, Any]] = {
     "verify_fails": 0.0,
     "breaks": 0.0,
 }
-CANARY: Final = Targets(labels={"ring": "canary"}, include_new=True)
+NEWCOMERS: Final = (
+    Targets(labels={"ring": "canary"}, include_new=True),
+    Targets(groups=("eu/berlin",), include_new=True),
+)
 
 
 class ModelsDraw(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +80,9 @@ def draw_models(chance: random.Random, devices: Sequence[DeviceId]) -> ModelsDra
 
 
 def bad_on_some(chance: random.Random, builds: BuildsDraw, names: Sequence[str]) -> BuildsDraw:
-    """Return a build that is bad on one or two models, and so bad that it shows."""
-    bad = tuple(sorted(chance.sample(names, min(len(names), chance.choice((1, 1, 2))))))
+    """Return a build that is bad on one or two models, at times on rare ones, and so bad that it shows."""
+    count = min(len(names), chance.choice((1, 1, 2)))
+    bad = tuple(names[-count:]) if not chance.randrange(3) else tuple(sorted(chance.sample(names, count)))
     return msgspec.structs.replace(builds, models=bad, fails=chance.choice((0.5, 1.0, 1.0)))
 
 
@@ -94,5 +101,5 @@ def _told_apart(chance: random.Random, stage: Stage) -> Stage:
         sequential=msgspec.structs.replace(test, above=chance.choice((1.0, 5.0, 10.0))),
         failures=chance.choice((None, None, None, stage.gate.failures)),
     )
-    targets = chance.choice((stage.targets, stage.targets, Targets(), CANARY))
+    targets = chance.choice((stage.targets, stage.targets, Targets(), *NEWCOMERS))
     return msgspec.structs.replace(stage, gate=gate, targets=targets)

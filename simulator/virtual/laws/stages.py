@@ -61,12 +61,15 @@ class GatesHold(Law):
         for before, run in commit.runs:
             for index, stage in enumerate(run.plan.pipeline.stages):
                 was = "blocked" if before is None else before.run.stages[index].state
-                if run.run.stages[index].state != was:
+                if run.run.stages[index].state != was != "soaking":
                     yield from self._decided(before, run, index)
                 yield from self._judge(run, index, stage.gate)
 
     def _decided(self, before: RunRecord | None, run: RunRecord, index: int) -> Iterator[str]:
-        """Judge who succeeded of those that count: a stage settled later in the same commit may quarantine more."""
+        """Judge who has succeeded of those that count; whom a person readmits in a soak counted as none before it.
+
+        What the same commit quarantines may have counted yet.
+        """
         now, rows = run.run.stages[index], list(self.picture.rows[run.id, index].values())
         percent = run.plan.pipeline.stages[index].gate.success_percent
         sides = [rest(run, index, rows), rows if before is None else rest(before, index, rows)]
