@@ -87,13 +87,14 @@ def bad_on_some(chance: random.Random, builds: BuildsDraw, names: Sequence[str])
 
 
 def told_apart(chance: random.Random, pipeline: Pipeline) -> Pipeline:
-    """Return a pipeline most of whose gates test each model by itself, by not too little evidence."""
-    stages = tuple(_told_apart(chance, stage) for stage in pipeline.stages)
+    """Return a pipeline most of whose gates test each model by itself; the last of several stages has who is left."""
+    last = len(pipeline.stages) - 1
+    stages = tuple(_told_apart(chance, one, is_rest=0 < index == last) for index, one in enumerate(pipeline.stages))
     alpha = max(chance.choice(ALPHAS), pipeline.alpha_percent)
     return msgspec.structs.replace(pipeline, stages=stages, alpha_percent=alpha)
 
 
-def _told_apart(chance: random.Random, stage: Stage) -> Stage:
+def _told_apart(chance: random.Random, stage: Stage, *, is_rest: bool) -> Stage:
     test = stage.gate.sequential or Sequential()
     gate = msgspec.structs.replace(
         stage.gate,
@@ -101,5 +102,5 @@ def _told_apart(chance: random.Random, stage: Stage) -> Stage:
         sequential=msgspec.structs.replace(test, above=chance.choice((1.0, 5.0, 10.0))),
         failures=chance.choice((None, None, None, stage.gate.failures)),
     )
-    targets = chance.choice((stage.targets, stage.targets, Targets(), *NEWCOMERS))
+    targets = Targets() if is_rest else chance.choice((stage.targets, Targets(percent=50.0), *NEWCOMERS))
     return msgspec.structs.replace(stage, gate=gate, targets=targets)

@@ -92,14 +92,12 @@ def quarantined_device_blocks_the_end(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, quarantine, "waiting", lambda _: lambda *_given: iter(()))
 
 
-@planted("A stage that opens takes devices of quarantined models.", QuarantinedStayOut, first_seed=200)
+@planted("A stage that opens takes devices of quarantined models.", QuarantinedStayOut)
 def quarantined_devices_join(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, membership, "barred", lambda _: lambda _run: Barred())
 
 
-@planted(
-    "A device of a quarantined model joins an open stage by what it comes to be.", QuarantinedStayOut, first_seed=450
-)
+@planted("A device of a quarantined model joins an open stage by what it comes to be.", QuarantinedStayOut)
 def quarantined_newcomer_joins(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, joining, "barred", lambda _: lambda _run: Barred())
 
