@@ -8,7 +8,7 @@ from controller.domain.model import StageRun
 from controller.domain.pipeline import OnBreach
 from simulator.virtual.laws.law import Asked, Complaints, Law
 from simulator.virtual.laws.limits import Overrides, is_crossed, numbers, turns
-from simulator.virtual.laws.models import rest
+from simulator.virtual.laws.models import accepted_of_rest, rest
 from simulator.virtual.picture import Commit, Picture
 
 _Place = tuple[int, int]
@@ -96,7 +96,9 @@ class BreachesAreKept(Law):
         if was.breach is None:
             return
         is_alert = run.plan.pipeline.stages[index].gate.on_breach is OnBreach.ALERT
-        if now.breach is None or is_alert or not was.breach.failed <= now.accepted < now.breach.failed:
+        is_accepted = was.breach.failed <= now.accepted
+        is_beyond = now.breach is not None and now.breach.failed > accepted_of_rest(run, index, now.accepted)
+        if is_alert or not (is_accepted and is_beyond):
             yield f"what {place} knew at its breach, {was.breach.evidence!r}, has become {now.breach}"
 
     def _justified(self, commit: Commit, run: RunRecord, index: int, was: StageRun) -> Iterator[str]:
