@@ -91,7 +91,7 @@ def prepare(tx: Transaction, draws: Draws, keys: Keys) -> list[DeviceRecord]:
         tx.catalog.add_revision(definition.name, definition, author="ann", at=START)
         tx.catalog.add_job(_starting(_job(definition.name, priority, draws), draws, number))
     for number, device in enumerate(draws.devices):
-        tx.devices.add(_enrolled(device, labels_of(draws, number), keys))
+        tx.devices.add(_enrolled(device, draws.models.of(number), labels_of(draws, number), keys))
     tx.groups.add(GROUPS, at=START)
     secret = tokens.hash_of(CLAIM)
     tx.credentials.add_claim(ClaimRecord(id="spares", secret_sha256=secret, uses_left=SPARES_MAX, expires_at=EXPIRES))
@@ -126,19 +126,20 @@ def labels_of(draws: Draws, number: int) -> dict[str, str]:
     return {"ring": draws.rings[number]} | ({TIMEZONE: zone} if zone else {})
 
 
-def profile_of(draws: Draws, number: int) -> Profile:
+def profile_of(draws: Draws, number: int, *, model: str) -> Profile:
     """Return what a device is, and tells of itself, at the beginning."""
     places = draws.places
     if places is None:
-        return PROFILE
-    return msgspec.structs.replace(NEW_PROFILE if places.are_new[number] else PROFILE, facts=places.facts[number])
+        return msgspec.structs.replace(PROFILE, model=model)
+    profile = NEW_PROFILE if places.are_new[number] else PROFILE
+    return msgspec.structs.replace(profile, model=model, facts=places.facts[number])
 
 
-def _enrolled(device: DeviceId, labels: Mapping[str, str], keys: Keys) -> DeviceRecord:
+def _enrolled(device: DeviceId, model: str, labels: Mapping[str, str], keys: Keys) -> DeviceRecord:
     return DeviceRecord(
         device=device,
         name=identity(device),
-        model="k1",
+        model=model,
         hardware_id=device,
         signing_key=keys.pair(device).public,
         sealing_key=bytes(32),

@@ -35,6 +35,7 @@ class BuildsDraw(msgspec.Struct, frozen=True, kw_only=True):
 
     Shares of verifications that fail, and of installations in which a device falls silent until the world heals; the
     mean time between two outages in which no download succeeds, 0 for never, and how long one lasts, in milliseconds.
+    It is wrong on some hardware `models` alone, or on all where none is named.
     """
 
     version: str = ""
@@ -42,6 +43,7 @@ class BuildsDraw(msgspec.Struct, frozen=True, kw_only=True):
     silences: float = 0.0
     outage_gap_ms: int = 0
     outage_ms: int = 0
+    models: tuple[str, ...] = ()
 
 
 def draw_builds(chance: random.Random, version: str) -> BuildsDraw:

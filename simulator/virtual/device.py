@@ -115,7 +115,9 @@ class Device:
         self._trust = trusts[-1] if knows_all else trusts[0]
         self.journal = MortalJournal(world, label, dropped=partial(oracle.dropped, name))
         active = NOTHING if kept is None else kept.installed[0].sha256
-        self.installer = Installer(world, label, active=active, feed=self._feed_later, silence=self._fall_silent)
+        self.installer = Installer(
+            world, label, model=profile.model, active=active, feed=self._feed_later, silence=self._fall_silent
+        )
         if kept is not None:
             self.journal.begin_with(kept)
 

@@ -18,11 +18,12 @@ import msgspec
 from controller.domain.pipeline import Pipeline, Stage, Targets, Trigger
 from protocol.ids import DeviceId, device_id
 from protocol.units import MINUTE, SECOND
-from simulator.virtual import builds, checks, faults, people, pipelines
+from simulator.virtual import builds, checks, faults, models, people, pipelines
 from simulator.virtual.builds import BuildsDraw
 from simulator.virtual.checks import ChecksDraw
 from simulator.virtual.faults import BrokerDraw, ClocksDraw, ControllerDraw, DeviceDraw, NetworkDraw
 from simulator.virtual.gates import AdmissionDraw, asking, crowded, draw_admission
+from simulator.virtual.models import ModelsDraw
 from simulator.virtual.people import ConsentDraw, KeysDraw, OperatorDraw, PathsDraw, RemovalsDraw
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS, QUERIES
 from simulator.virtual.places import PlacesDraw, draw_places, placed
@@ -69,6 +70,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     removals: RemovalsDraw = RemovalsDraw()
     builds: BuildsDraw = BuildsDraw()
     checks: ChecksDraw | None = None
+    models: ModelsDraw = ModelsDraw()
     installed: str = ""
     """The version that every device has from the beginning, nothing where they have none."""
 
@@ -288,9 +290,16 @@ def _builds(chance: random.Random, world: Draws) -> Draws:
 
 
 def _larger(chance: random.Random, world: Draws) -> Draws:
-    """Return a world with more devices in every other case, unless it says of each what it is like."""
+    """Return a world with more devices in every other case."""
     count = chance.choice(builds.FLEETS)
     if world.places is not None or chance.randrange(2):
+        return world
+    return _of_size(chance, world, count)
+
+
+def _of_size(chance: random.Random, world: Draws, count: int) -> Draws:
+    """Return a world with so many devices at least, unless it says of each what it is like."""
+    if world.places is not None:
         return world
     more = [device_id(f"d{number}") for number in range(len(world.devices) + 1, count + 1)]
     return _with(
@@ -337,6 +346,40 @@ def _checks(chance: random.Random, world: Draws) -> Draws:
     )
 
 
+def _models(chance: random.Random, world: Draws) -> Draws:
+    """Let devices be of several models in some worlds; where gates test a bad build, it is bad on some of them."""
+    is_tested = world.builds.version != "" and world.shape is None
+    if chance.random() >= (models.TESTED if is_tested else models.UNTESTED):
+        return world
+    if not is_tested:
+        return _with(world, models=models.draw_models(chance, world.devices))
+    larger = _of_size(chance, _calm(world) if chance.randrange(models.WILD_EVERY) else world, models.FLEET)
+    draw = models.draw_models(chance, larger.devices)
+    first = draw.names[: models.FIRST]
+    return _with(
+        larger,
+        models=draw,
+        rings=tuple(
+            ring if model in first else RINGS[-1] for ring, model in zip(larger.rings, draw.of_devices, strict=True)
+        ),
+        builds=models.bad_on_some(chance, world.builds, draw.names),
+        pipelines=tuple(models.told_apart(chance, pipeline) for pipeline in world.pipelines),
+        chaos_ms=max(world.chaos_ms, models.CHAOS_MS),
+    )
+
+
+def _calm(world: Draws) -> Draws:
+    """Return a world in which little strikes but the build and short deaths of the controller, so that much happens."""
+    return _with(
+        world,
+        network=msgspec.structs.replace(world.network, **models.CALM_NETWORK),
+        controller=models.CALM_CONTROLLER,
+        device=msgspec.structs.replace(world.device, **models.CALM_DEVICE),
+        operator=msgspec.structs.replace(world.operator, stop_gap_ms=0, freeze_gap_ms=0),
+        consent=msgspec.structs.replace(world.consent, withdraw_gap_ms=0, relabel_gap_ms=models.RELABEL_GAP_MS),
+    )
+
+
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/clocks": _clocks,
     "draws/rates": _rates,
@@ -357,5 +400,6 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/builds": _builds,
     "draws/crossings": _crossings,
     "draws/checks": _checks,
+    "draws/models": _models,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

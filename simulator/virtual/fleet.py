@@ -23,18 +23,24 @@ class Fleet:
         self._keys = keys
         self._trusts = trusts(keys, world.draws.floors)
         self._spare_count = 0
+        self._models = dict(self._begun_with())
         self.devices: Final = list(self._begun())
 
     def spare(self) -> tuple[str, Pair]:
         """Return the label and the key of hardware that nobody has seen yet."""
         self._spare_count += 1
         label = f"spare{self._spare_count}"
+        self._models[label] = self._world.chance(f"{label}/model").choice(self._world.draws.models.names)
         return label, self._keys.pair(label)
 
     def hardware(self, name: DeviceId) -> tuple[str, Pair]:
         """Return the label and the key of the hardware that bears a name."""
         found = self._first(name)
         return found.label, found.key
+
+    def model(self, label: str) -> str:
+        """Return the model of hardware by its label."""
+        return self._models[label]
 
     def restart(self, name: DeviceId) -> None:
         """Let the agent begin anew, which has new papers."""
@@ -51,6 +57,12 @@ class Fleet:
 
     def _first(self, name: DeviceId) -> Device:
         return next(device for device in self.devices if device.name == identity(name))
+
+    def _begun_with(self) -> Iterator[tuple[str, str]]:
+        """Yield the labels of the hardware of the beginning, clones too, and its models."""
+        for number, name in enumerate(self._world.draws.devices):
+            model = self._world.draws.models.of(number)
+            yield from ((name, model), (f"{name}'", model))
 
     def _begun(self) -> Iterator[Device]:
         for number, name in enumerate(self._world.draws.devices):
@@ -74,6 +86,6 @@ class Fleet:
             key=key,
             trusts=self._trusts,
             kept=None if number is None else kept(identity(name), draws),
-            profile=profile_of(draws, number or 0),
+            profile=profile_of(draws, number or 0, model=self._models[label]),
             incarnation=incarnation,
         )

@@ -31,10 +31,18 @@ class Installer:
     """One device's installer and disk; `active` is the digest of the active release, `NOTHING` or `HALF`."""
 
     def __init__(
-        self, world: World, name: str, *, active: str = NOTHING, feed: Feed, silence: Callable[[], None]
+        self,
+        world: World,
+        name: str,
+        *,
+        model: str,
+        feed: Feed,
+        silence: Callable[[], None],
+        active: str = NOTHING,
     ) -> None:
-        """Take the world, the device's name, what is active, whom to tell of ends, and how the device falls silent."""
+        """Take the world, name and model of the device, whom to tell of ends, how it falls silent, what is active."""
         self._world = world
+        self._model = model
         self._silence = silence
         self._draws = world.draws.device
         self._name = name
@@ -94,8 +102,10 @@ class Installer:
         self._finish(work, fault, self._told())
 
     def _is_bad(self, work: Work, share: float) -> bool:
-        is_of_bad_version = work.refs[0].path.split("/")[1] == self._world.draws.builds.version
-        return is_of_bad_version and self._world.strikes(share, self._builds)
+        builds = self._world.draws.builds
+        is_bad_here = self._model in builds.models or not builds.models
+        is_of_bad_version = work.refs[0].path.split("/")[1] == builds.version
+        return is_bad_here and is_of_bad_version and self._world.strikes(share, self._builds)
 
     def _told(self) -> Told:
         """Return what a release tells, in worlds where any does: a number, and at times a text under its name."""

@@ -33,6 +33,7 @@ from simulator.virtual.fleet import Fleet
 from simulator.virtual.laws.law import Asked, Named
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS
+from simulator.virtual.readmitter import Readmitter
 from simulator.virtual.release_team import ReleaseTeam
 from simulator.virtual.remover import Remover
 from simulator.virtual.repeats import Repeats
@@ -56,6 +57,8 @@ REFUSALS: Final = {
 """What refusals show that a world has met a rare path."""
 RERUN_LAST: Final = 3
 """Of so many of the newest runs one is tried again or taken back: devices have moved on from the others."""
+CANCELLED_EVERY: Final = 2
+"""Of so many retries one takes the devices that were cancelled, too."""
 
 Use = Callable[[Controller], Coroutine[Any, Any, Any]]
 
@@ -75,6 +78,8 @@ class Operator:
         self._freeze_count = 0
         self._consenters = Consenters(world, oracle.picture, self._ask)
         self._again = world.chance("reruns")
+        self._cancelled = world.chance("reruns/cancelled")
+        self._readmitter = Readmitter(world, oracle.picture, self._ask)
         self._restrainer = Restrainer(world, oracle.picture, self._ask)
         self._remover = Remover(world, server, oracle, fleet, ask=self._ask)
         self._acts: dict[str, Callable[[], None]] = {
@@ -104,6 +109,7 @@ class Operator:
         self._restrainer.begin()
         self._restrainer.begin_paths()
         self._remover.begin()
+        self._readmitter.begin()
         draws = self._world.draws.operator
         if draws.stop_gap_ms:
             self._after(draws.stop_gap_ms, self._stop_everything)
@@ -305,7 +311,9 @@ class Operator:
             is_ended = run.run.state.is_terminal
             version = self._again.choice((None, None, *VERSIONS))
             if is_ended and self._again.randrange(2):
-                self._ask("retry", run.uid, partial(reruns.retry, run=run.uid, version=version))
+                with_cancelled = not self._cancelled.randrange(CANCELLED_EVERY)
+                retry = partial(reruns.retry, run=run.uid, version=version, with_cancelled=with_cancelled)
+                self._ask("retry with cancelled" if with_cancelled else "retry", run.uid, retry)
             elif is_ended or not self._again.randrange(8):
                 act = partial(reruns.roll_back, run=run.uid, reason=REASON, version=version)
                 self._ask("roll back", run.uid, act)

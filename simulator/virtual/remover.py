@@ -72,7 +72,7 @@ class Remover:
                 controller,
                 claim=CLAIM,
                 device=device,
-                model="k1",
+                model=self._fleet.model(label),
                 hardware_id=label,
                 csr_pem="",
                 signing_key=key.public,

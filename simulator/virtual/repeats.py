@@ -13,8 +13,19 @@ from simulator.virtual.world import World
 
 NAMED: Final = frozenset(
     {
-        *("start", "pause", "resume", "terminate", "promote", "skip", "give up", "retry", "roll back"),
-        *("block", "unblock", "hold", "unhold", "pin", "unpin", "remove"),
+        *(
+            "start",
+            "pause",
+            "resume",
+            "terminate",
+            "promote",
+            "skip",
+            "give up",
+            "retry",
+            "retry with cancelled",
+            "roll back",
+        ),
+        *("block", "unblock", "hold", "unhold", "pin", "unpin", "remove", "readmit"),
         *("stop", "lift", "freeze", "thaw", "withdraw", "deprecate"),
     }
 )

@@ -165,6 +165,7 @@ class Witness(Observer):
         if breaches - set(before.run.pause_reasons):
             self._world.sometimes(Sometimes.GATE_BREACHED)
         self._held(before, run)
+        self._quarantined(before, run)
         for index, (was, now) in enumerate(zip(before.run.stages, run.run.stages, strict=True)):
             if was.is_frozen and now.tally.targets > was.tally.targets:
                 self._world.sometimes(Sometimes.JOINED_LATE)
@@ -210,6 +211,18 @@ class Witness(Observer):
         if any(states[reason] != "skipped" for reason in was - now) and run.run.state is RunState.RUNNING:
             self._world.sometimes(Sometimes.RAMP_OVERRIDDEN)
 
+    def _quarantined(self, before: RunRecord, run: RunRecord) -> None:
+        """Notice models that are kept out, those that are let in again, and runs that go well without some."""
+        was, now = _kept_out(before), _kept_out(run)
+        if now - was:
+            self._world.sometimes(Sometimes.MODEL_QUARANTINED)
+            self._world.say("run", f"{run.uid} keeps out {sorted(now - was)}")
+        if was - now:
+            self._world.sometimes(Sometimes.MODEL_READMITTED)
+            self._world.say("run", f"{run.uid} lets in {sorted(was - now)}")
+        if now and run.run.state is RunState.SUCCEEDED is not before.run.state:
+            self._world.sometimes(Sometimes.SUCCEEDED_WITHOUT)
+
     def _begun(self, run: RunRecord) -> None:
         by = next((path for start, path in _BEGUN.items() if run.plan.started_by.startswith(start)), None)
         if by is not None:
@@ -252,6 +265,8 @@ class Witness(Observer):
         past = self._picture.runs[source.run_id]
         if source.purpose is Purpose.RETRY:
             self._world.sometimes(Sometimes.TRIED_AGAIN)
+            if source.with_cancelled and any(stage.tally.cancelled for stage in past.run.stages):
+                self._world.sometimes(Sometimes.CANCELLED_TRIED_AGAIN)
         elif past.run.rollback is None:
             self._world.sometimes(Sometimes.TAKEN_BACK_BY_HAND)
         else:
@@ -328,3 +343,9 @@ class Witness(Observer):
         del stepped
         self._world.sometimes(Sometimes.INSTALLED)
         return ()
+
+
+def _kept_out(run: RunRecord) -> set[tuple[int, str]]:
+    """Return which models are quarantined in a run, each with the stage that has done it."""
+    stages = enumerate(run.run.stages)
+    return {(index, name) for index, stage in stages for name, one in stage.models.items() if one.breach is not None}

@@ -8,11 +8,15 @@ from controller.domain.model import Breach
 from controller.domain.pipeline import OnBreach
 from controller.domain.settle.decision import Decision
 from controller.domain.settle.reasons import breach_of, hold_of
+from controller.domain.settle.releases import OPEN
 from controller.domain.states import StageState
 
 
 def models(decision: Decision, index: int) -> None:
-    """Quarantine models of a stage that fail too often, and call off whom a quarantine leaves in its queue."""
+    """Quarantine models of an open stage that fail too often, and call off whom a quarantine leaves queued."""
+    at_work = decision.run.stages[index]
+    if decision.run.is_stopped or at_work.state not in OPEN or not at_work.is_frozen:
+        return
     for model in quarantine.refuted(decision.plan, decision.run, index):
         _quarantine(decision, index, model)
     if decision.out.stages and not decision.run.stages[index].is_recalled:

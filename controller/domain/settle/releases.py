@@ -1,12 +1,16 @@
 """How many queued devices of a stage may begin, and how long they may be queued."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from controller.domain import pace
 from controller.domain.events import Release
 from controller.domain.model import Plan, Run, StageRun
 from controller.domain.pipeline import Stage
 from controller.domain.states import RunState, StageState
+
+OPEN: Final = frozenset({StageState.ROLLING_OUT, StageState.SOAKING, StageState.PASSED})
+"""In these its devices may be at work: one that has passed may have a tail."""
 
 
 def releases(plan: Plan, run: Run) -> Iterator[Release]:
@@ -39,5 +43,5 @@ def slots(stage: Stage, at_work: StageRun) -> int:
 
 def queue_limit(stage: Stage, at_work: StageRun) -> int | None:
     """Return how long after the stage's opening its queued devices go without, or None where nothing says so."""
-    is_open = at_work.state in {StageState.ROLLING_OUT, StageState.SOAKING, StageState.PASSED}
+    is_open = at_work.state in OPEN
     return stage.timeouts.queued_ms if is_open and not at_work.is_recalled and at_work.tally.queued else None

@@ -58,8 +58,14 @@ def _rates(decision: Decision) -> None:
 
 
 def _stages(decision: Decision) -> None:
-    """Settle every stage, each after what it needs, so that one pass reaches the end of a chain."""
-    for name in graph.in_order({stage.name: stage.needs for stage in decision.plan.pipeline.stages}):
+    """Settle every stage, each after what it needs, so that one pass reaches the end of a chain.
+
+    Models come first, in all stages: the test of all devices leaves out whom any stage quarantines.
+    """
+    in_order = graph.in_order({stage.name: stage.needs for stage in decision.plan.pipeline.stages})
+    for name in in_order:
+        evidence.models(decision, decision.index_of[name])
+    for name in in_order:
         _stage(decision, decision.index_of[name])
 
 
@@ -87,7 +93,6 @@ def _stage(decision: Decision, index: int) -> None:
 def _open_stage(decision: Decision, index: int) -> None:
     if not decision.run.stages[index].is_frozen:
         return
-    evidence.models(decision, index)
     if evidence.is_breached(decision, index):
         evidence.breach(decision, index)
     evidence.ramp(decision, index)
@@ -106,8 +111,6 @@ def _queue(decision: Decision, index: int) -> None:
 def _tail(decision: Decision, index: int) -> None:
     """Watch the tail of a passed stage: what it does acts on the run and never rewrites the verdict."""
     stage, at_work = decision.stage(index)
-    if not decision.run.is_stopped:
-        evidence.models(decision, index)
     if not decision.run.is_stopped and evidence.is_breached(decision, index):
         evidence.breach(decision, index, is_tail=True)
     evidence.ramp(decision, index)

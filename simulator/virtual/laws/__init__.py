@@ -26,6 +26,7 @@ from simulator.virtual.laws.once import HappensOnce
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
 from simulator.virtual.laws.presence import WhoIsThereIsKnown
+from simulator.virtual.laws.quarantine import QuarantinedStayOut, QuarantinesAreDeserved
 from simulator.virtual.laws.ramps import RampsHold
 from simulator.virtual.laws.recalls import StopsAreTold
 from simulator.virtual.laws.removals import RemovedIsGone
@@ -43,6 +44,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     RatesHold,
     OnlyMembers,
     OnlyAdmitted,
+    QuarantinedStayOut,
     RemovedIsGone,
     NobodyIsLeftOut,
     NewcomersJoin,
@@ -69,6 +71,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     GatesHold,
     NobodyBeginsBeyond,
     BreachesAreKept,
+    QuarantinesAreDeserved,
     RampsHold,
     ChecksHold,
     BlameIsDeserved,

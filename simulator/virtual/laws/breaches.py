@@ -1,13 +1,14 @@
 """Invariant 7, once a limit is crossed: nobody begins beyond it, and what was known then is kept, and told."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from controller.app.records import RunRecord, TargetRecord
-from controller.domain.model import Breach, StageRun
+from controller.app.records import RunRecord
+from controller.domain.model import StageRun
 from controller.domain.pipeline import OnBreach
 from simulator.virtual.laws.law import Asked, Complaints, Law
-from simulator.virtual.laws.limits import Overrides, is_crossed, is_exposed, turns
+from simulator.virtual.laws.limits import Overrides, is_crossed, numbers, turns
+from simulator.virtual.laws.models import accepted_of_rest, rest
 from simulator.virtual.picture import Commit, Picture
 
 _Place = tuple[int, int]
@@ -95,14 +96,20 @@ class BreachesAreKept(Law):
         if was.breach is None:
             return
         is_alert = run.plan.pipeline.stages[index].gate.on_breach is OnBreach.ALERT
-        if now.breach is None or is_alert or not was.breach.failed <= now.accepted < now.breach.failed:
+        is_accepted = was.breach.failed <= now.accepted
+        is_beyond = now.breach is not None and now.breach.failed > accepted_of_rest(run, index, now.accepted)
+        if is_alert or not (is_accepted and is_beyond):
             yield f"what {place} knew at its breach, {was.breach.evidence!r}, has become {now.breach}"
 
     def _justified(self, commit: Commit, run: RunRecord, index: int, was: StageRun) -> Iterator[str]:
         """Look whether the numbers of a breach were there at any time of its transaction, and cross the limit."""
         breach, place = run.run.stages[index].breach, (run.id, index)
         moves = [(before, row) for before, row in commit.targets if (row.run_id, row.stage) == place]
-        stands = [rows for rows in turns(self.picture.rows[place], moves) if breach and _numbers(rows) == _of(breach)]
+        stands = [
+            rows
+            for rows in turns(self.picture.rows[place], moves)
+            if breach and numbers(rest(run, index, rows)) == (breach.failed, breach.exposed)
+        ]
         accepted = run.run.stages[index].accepted if was.breach else was.accepted
         if breach is not None and not any(is_crossed(run, index, rows, accepted=accepted) for rows in stands):
             yield f"stage {index} of run {run.uid} is breached by {breach.failed} of {breach.exposed}, within its limit"
@@ -115,11 +122,3 @@ class BreachesAreKept(Law):
             yield f"the breach of stage {index} of run {run.uid} is told {told} times, not {expected}"
         if is_alert and f"breach:{stage.name}" in run.run.pause_reasons:
             yield f"run {run.uid} is held by a gate that should only tell of its breach, that of stage {index}"
-
-
-def _numbers(rows: Sequence[TargetRecord]) -> tuple[int, int]:
-    return sum(row.target.is_blamed for row in rows), sum(is_exposed(row.target) for row in rows)
-
-
-def _of(breach: Breach) -> tuple[int, int]:
-    return breach.failed, breach.exposed

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from controller.app.records import RunRecord
 from protocol.ids import split_name
 from simulator.virtual.laws.law import Asked, Complaints, Law
+from simulator.virtual.laws.models import any_left
 from simulator.virtual.picture import Commit, Picture
 
 
@@ -37,7 +38,8 @@ class OnlyByHand(Law):
             was = "blocked" if before is None else before.run.stages[index].state
             may_be_empty = stage.allow_empty or run.plan.source is not None
             is_empty = (now.is_frozen or run.plan.source is not None) and now.tally.targets == 0 and may_be_empty
+            is_kept_out = now.is_frozen and not any_left(run, index, list(self.picture.rows[run.id, index].values()))
             is_judged = bool(stage.when) and now.opened_at is None and now.reason.startswith("condition:")
             is_asked = ("skip", f"{run.uid}/{stage.name}") in self._asked
-            if now.state == "skipped" != was and not (is_empty or is_judged or is_asked):
+            if now.state == "skipped" != was and not (is_empty or is_kept_out or is_judged or is_asked):
                 yield f"stage {stage.name} of run {run.uid} was skipped, and nobody has asked for it"

@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 
-from controller.app.records import RunRecord
+from controller.app.records import RunRecord, TargetRecord
 from controller.domain.target import TargetState
 from simulator.virtual.laws.law import Complaints, Law
-from simulator.virtual.laws.limits import is_exposed, is_known, is_proof
+from simulator.virtual.laws.limits import is_exposed, is_known, is_proof, numbers
+from simulator.virtual.laws.models import name_of
 from simulator.virtual.picture import Commit, Picture
 
 
 class CountersAddUp(Law):
     """A stage's counters are the numbers of its rows in each state, and none that failed is forgiven.
 
-    Its gate counts the rows of devices that have begun, and those of which it is known how it went.
+    Its gate counts the rows of devices that have begun, and those of which it is known how it went; of each model, too.
     """
 
     number = 10
@@ -56,7 +57,24 @@ class CountersAddUp(Law):
                 "spared": self._spared,
                 "waiting": self._waiting,
             }
+            yield from self._models(run, index)
             for name, found in counted.items():
                 shown, rows_are = getattr(stage.tally, name), len(found[run.id, index])
                 if shown != rows_are:
                     yield f"stage {index} of run {run.uid} counts {shown} {name}, and {rows_are} rows are"
+
+    def _models(self, run: RunRecord, index: int) -> Complaints:
+        """Compare the counters of each model of a stage with the rows of its devices."""
+        models = run.run.stages[index].models
+        if not models:
+            return
+        by_name: dict[str, list[TargetRecord]] = {name: [] for name in models}
+        for row in self.picture.rows[run.id, index].values():
+            by_name[name_of(models, row.model)].append(row)
+        for name, rows in by_name.items():
+            tally = models[name].tally
+            shown = (tally.targets, tally.queued, tally.blamed, tally.exposed)
+            queued = sum(row.target.state is TargetState.QUEUED for row in rows)
+            rows_are = (len(rows), queued, *numbers(rows))
+            if shown != rows_are:
+                yield f"stage {index} of run {run.uid} counts {shown} of model {name!r}, and rows are {rows_are}"

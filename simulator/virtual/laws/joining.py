@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from controller.app.records import RunRecord, TargetRecord
 from controller.domain.pipeline import Targets
 from simulator.virtual.laws.law import Complaints, Law
+from simulator.virtual.laws.models import is_kept_out
 from simulator.virtual.laws.selection import mismatch
 from simulator.virtual.picture import Commit
 
@@ -52,7 +53,8 @@ class NewcomersJoin(Law):
             states = {was.run.stages[index].state, run.run.stages[index].state}
             wanted = stage.targets
             is_open = wanted.include_new and states == {"rolling_out"} and was.run.stages[index].is_frozen
-            is_meant = not any(mismatch(wanted, turn) for turn in turns[-1:])
+            is_out = any(is_kept_out(one, turns[-1].model) for one in (was, run))
+            is_meant = not is_out and not mismatch(wanted, turns[-1])
             if is_open and is_meant and _is_in_share(wanted, device, run.plan.salt):
                 yield f"{device} belongs to stage {index} of run {run.uid}, which includes new ones, and was left out"
 

@@ -11,6 +11,7 @@ from controller.app.records import RunRecord, TargetRecord
 from controller.domain.pipeline import Denominator, FailureLimit
 from controller.domain.target import Target
 from simulator.virtual.laws.law import Asked
+from simulator.virtual.laws.models import accepted_of_rest, part_of_all, rest
 from simulator.virtual.picture import Moved
 
 _ODDS: Final = (1.5, 2, 3, 4, 6, 9, 14, 22, 35, 60, 120, 400)
@@ -40,14 +41,19 @@ def is_proof(target: Target) -> bool:
 
 
 def is_crossed(run: RunRecord, index: int, rows: Sequence[TargetRecord], *, accepted: int) -> bool:
-    """Say whether the devices of a stage have failed beyond what its gate allows, and a person has accepted."""
+    """Say whether the devices of a stage have failed beyond what its gate allows, and a person has accepted.
+
+    A fixed limit counts all of them, a test those whose model is not quarantined in the run.
+    """
     blamed = sum(row.target.is_blamed for row in rows)
     if blamed <= accepted:
         return False
-    exposed = sum(is_exposed(row.target) for row in rows)
     limit = run.plan.pipeline.stages[index].gate.failures
-    is_over = limit is not None and _is_over(limit, blamed, rows)
-    return is_over or _is_refuted(run, index, blamed, exposed)
+    if limit is not None and _is_over(limit, blamed, rows):
+        return True
+    counted = rest(run, index, rows)
+    is_accepted = sum(row.target.is_blamed for row in counted) <= accepted_of_rest(run, index, accepted)
+    return not is_accepted and is_refuted(run, index, counted, part=part_of_all(run, index))
 
 
 def _is_over(limit: FailureLimit, blamed: int, rows: Sequence[TargetRecord]) -> bool:
@@ -59,14 +65,19 @@ def _is_over(limit: FailureLimit, blamed: int, rows: Sequence[TargetRecord]) -> 
     return blamed > floor(limit.percent * sample / 100 + ROUNDING)
 
 
-def _is_refuted(run: RunRecord, index: int, blamed: int, exposed: int) -> bool:
-    """Say whether the mean of the likelihood ratios is at the inverse of the stage's part of alpha."""
+def is_refuted(run: RunRecord, index: int, rows: Sequence[TargetRecord], *, part: float) -> bool:
+    """Say whether the mean of the likelihood ratios is at the inverse of a *part* of the stage's alpha."""
     test = run.plan.pipeline.stages[index].gate.sequential
     if test is None:
         return False
-    rate = test.above / 100
+    blamed, exposed, rate = *numbers(rows), test.above / 100
     ratios = [odds**blamed / (1 + (odds - 1) * rate) ** exposed for odds in _ODDS]
-    return sum(ratios) / len(ratios) * _alpha(run, index) >= 1 - ROUNDING
+    return sum(ratios) / len(ratios) * _alpha(run, index) * part >= 1 - ROUNDING
+
+
+def numbers(rows: Sequence[TargetRecord]) -> tuple[int, int]:
+    """Return how many of these devices have failed by the build's fault, and how many have begun."""
+    return sum(row.target.is_blamed for row in rows), sum(is_exposed(row.target) for row in rows)
 
 
 def _alpha(run: RunRecord, index: int) -> float:
@@ -102,28 +113,36 @@ def turns(now: Mapping[int, TargetRecord], moves: Sequence[Moved]) -> Iterator[S
         yield [row for row in rows.values() if row is not None]
 
 
-class Overrides:
-    """Who has asked to let which run go on over what its own rules hold."""
+class Wishes:
+    """What somebody has asked one act for: runs, or models in them."""
 
     def __init__(self) -> None:
         self._open: dict[int, str] = {}
-        self._runs: set[str] = set()
+        self._subjects: set[str] = set()
 
     def asked(self, asked: Asked) -> None:
         """Take note of what somebody asks for."""
-        if asked.is_override:
-            self._open[asked.number] = asked.subject
-            self._runs.add(asked.subject)
+        self._open[asked.number] = asked.subject
+        self._subjects.add(asked.subject)
 
     def answered(self, asked: Asked) -> None:
         """Take note that nothing more will come of it."""
         self._open.pop(asked.number, None)
 
-    def held(self, run: str) -> None:
-        """Forget those who asked before a run was held, but for those whose act may be under way."""
-        if run not in self._open.values():
-            self._runs.discard(run)
+    def held(self, subject: str) -> None:
+        """Forget those who asked before it was held, but for those whose act may be under way."""
+        if subject not in self._open.values():
+            self._subjects.discard(subject)
 
-    def of(self, run: str) -> bool:
+    def of(self, subject: str) -> bool:
         """Say whether somebody has asked since."""
-        return run in self._runs
+        return subject in self._subjects
+
+
+class Overrides(Wishes):
+    """Who has asked to let which run go on over what its own rules hold."""
+
+    def asked(self, asked: Asked) -> None:
+        """Take note of what somebody asks for."""
+        if asked.is_override:
+            super().asked(asked)

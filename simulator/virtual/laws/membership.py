@@ -7,6 +7,7 @@ from controller.domain.query import Described
 from controller.domain.target import TargetState
 from protocol.lifecycle import Left
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law
+from simulator.virtual.laws.models import is_kept_out
 from simulator.virtual.laws.selection import mismatch
 from simulator.virtual.picture import Commit, Picture
 
@@ -99,7 +100,8 @@ class NobodyIsLeftOut(Law):
             is_barred = device_id in self.picture.blocked | self.picture.broken
             if is_barred or device_id in self.picture.members[run.id]:
                 continue
-            if not any(mismatch(wanted, turn) for turn in _turns(self.picture, commit, device_id)):
+            turns = _turns(self.picture, commit, device_id)
+            if not any(mismatch(wanted, turn) or is_kept_out(run, turn.model) for turn in turns):
                 yield f"{device.device} belongs to stage {index} of run {run.uid} and was left out"
 
 

@@ -1,12 +1,13 @@
 """Invariants 6 and 7: a stage opens, passes and stops as the plan says. The rules are our own, and read the rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from controller.app.records import RunRecord
+from controller.app.records import RunRecord, TargetRecord
 from controller.domain.pipeline import Gate, OnBreach, OnFailure, Stage, Trigger
 from simulator.virtual.laws.law import Asked, Complaints, Law
 from simulator.virtual.laws.limits import is_counted, is_crossed
+from simulator.virtual.laws.models import rest
 from simulator.virtual.picture import Commit, Picture
 
 _SHUT: Final = frozenset({"blocked", "cancelled", "timed_out"})
@@ -60,17 +61,23 @@ class GatesHold(Law):
         for before, run in commit.runs:
             for index, stage in enumerate(run.plan.pipeline.stages):
                 was = "blocked" if before is None else before.run.stages[index].state
-                yield from self._judge(run, index, stage.gate, was)
+                if run.run.stages[index].state != was != "soaking":
+                    yield from self._decided(before, run, index)
+                yield from self._judge(run, index, stage.gate)
 
-    def _judge(self, run: RunRecord, index: int, gate: Gate, was: str) -> Iterator[str]:
+    def _decided(self, before: RunRecord | None, run: RunRecord, index: int) -> Iterator[str]:
+        """Judge who has succeeded of those that count; whom a person readmits in a soak counted as none before it.
+
+        What the same commit quarantines may have counted yet.
+        """
         now, rows = run.run.stages[index], list(self.picture.rows[run.id, index].values())
-        counted = [row for row in rows if is_counted(row.target)]
-        succeeded = sum(row.target.state == "succeeded" for row in counted)
-        is_decided = now.state != was and now.state in {"soaking", "passed"}
-        # At 0 % the stage may have passed with devices that this very commit then called back.
-        is_empty = not counted and gate.success_percent > 0
-        if is_decided and (is_empty or succeeded * 100 < gate.success_percent * len(counted)):
-            yield f"stage {index} of run {run.uid} is {now.state} with {succeeded} of {len(counted)} successes"
+        percent = run.plan.pipeline.stages[index].gate.success_percent
+        sides = [rest(run, index, rows), rows if before is None else rest(before, index, rows)]
+        if now.state in {"soaking", "passed"} and not any(_is_enough(side, percent) for side in sides):
+            yield f"stage {index} of run {run.uid} is {now.state} without {percent} % of successes"
+
+    def _judge(self, run: RunRecord, index: int, gate: Gate) -> Iterator[str]:
+        now, rows = run.run.stages[index], list(self.picture.rows[run.id, index].values())
         goes_on = now.state in _OPEN and run.run.state == "running" and not run.run.reason
         if not goes_on or not is_crossed(run, index, rows, accepted=now.accepted):
             return
@@ -78,3 +85,10 @@ class GatesHold(Law):
             yield f"the gate of stage {index} of run {run.uid} is breached, and nobody is told"
         elif gate.on_breach is not OnBreach.ALERT and not run.run.is_paused:
             yield f"stage {index} of run {run.uid} goes on beyond its limit of failures"
+
+
+def _is_enough(rows: Sequence[TargetRecord], percent: float) -> bool:
+    """Say whether so many have succeeded; at 0 % the commit in which it passed may then have called everybody back."""
+    counted = [row for row in rows if is_counted(row.target)]
+    succeeded = sum(row.target.state == "succeeded" for row in counted)
+    return succeeded * 100 >= percent * len(counted) and (bool(counted) or percent == 0)

@@ -1,12 +1,15 @@
 """Something of a device has changed: all runs that it concerns look at it once, the most urgent first."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from controller.app import devices, groups, jobs, pipelines, runs, tokens
 from controller.app.access import Actor
+from controller.app.heartbeat import BEAT_MS
+from controller.app.ports import Priority
 from controller.app.records import RunRecord
 from controller.domain.pipeline import Operation, Pace, Pipeline, Stage, Targets
 from controller.store.runs import SqlRuns
@@ -136,3 +139,71 @@ def test_who_enrols_anew_is_judged_anew_and_offline_until_it_says_hello(rig: Rig
 
     rig.connect("z")
     assert rig.last("z")[1].op == "install"
+
+
+# --- who was away takes what is true when they look again -----------------------------------------------------------
+
+OF_EU = Targets(query='labels.region == "eu" || group("eu") || model == "k2"')
+
+
+def away(rig: Rig, *, since_ms: int = HOUR) -> None:
+    """Let the controller be away: a stage has become due since it looked last, and opens when somebody looks again."""
+    rig.wait(rig.store.write(lambda tx: tx.log.beat(rig.clock.time), priority=Priority.OPERATOR))
+    rig.clock.time = later(rig.clock.time, since_ms)
+
+
+def members(rig: Rig, run: str) -> list[str]:
+    return sorted(target.device for target in rig.do(runs.targets, run=run).items)
+
+
+def delayed() -> Stage:
+    return stage(targets=OF_EU, delay_ms=BEAT_MS - 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda rig: rig.do(devices.set_labels, device="z", labels={"region": "eu"}), ["a", "z"]),
+        (lambda rig: rig.do(groups.add_devices, path="eu", devices=["z"]), ["a", "z"]),
+        (lambda rig: rig.do(devices.unblock, device="b", reason="mended"), ["a", "b"]),
+        (lambda rig: enrol_anew(rig, "z"), ["a", "z"]),
+    ],
+    ids=["label", "group", "unblock", "enrol"],
+)
+def test_who_comes_to_match_by_what_wakes_the_runs_is_a_member_of_the_stage_that_opens(
+    rig: Rig, change: Callable[[Rig], Any], expected: list[str]
+) -> None:
+    rig.do(groups.create, path="eu")
+    rig.enrol("b", region="eu")
+    rig.do(devices.block, device="b", reason="broken")
+    run = start(rig, "delayed", delayed())
+    away(rig)
+
+    change(rig)
+
+    assert members(rig, run) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda rig: rig.do(devices.set_labels, device="b", labels={"region": "us"}), ["a", "c"]),
+        (lambda rig: rig.do(devices.block, device="b", reason="broken"), ["a", "c"]),
+        (lambda rig: rig.do(groups.drop_devices, path="eu", devices=["c"]), ["a", "b"]),
+        (lambda rig: rig.do(groups.remove, path="eu", recursive=True), ["a", "b"]),
+    ],
+    ids=["label", "block", "drop", "remove"],
+)
+def test_who_matches_no_more_by_what_wakes_the_runs_is_no_member_of_the_stage_that_opens(
+    rig: Rig, change: Callable[[Rig], Any], expected: list[str]
+) -> None:
+    rig.do(groups.create, path="eu")
+    rig.enrol("b", region="eu")
+    rig.enrol("c", region="us")
+    rig.do(groups.add_devices, path="eu", devices=["c"])
+    run = start(rig, "delayed", delayed())
+    away(rig)
+
+    change(rig)
+
+    assert members(rig, run) == expected

@@ -331,6 +331,28 @@ def test_a_fixed_limit_counts_all_devices() -> None:
     assert world.run.pause_reasons == ("breach:a",)
 
 
+def test_a_quarantine_is_felt_at_once_by_the_test_of_every_stage() -> None:
+    """What another stage quarantines may be what has spoken for the build so far."""
+    sound, few = 30, ["c1", "c2", "c3", "c4"]
+    models = [["bad"] * sound + few + ["good"] * 8, ["good"] * GOOD + ["bad"] * 2]
+    pace = Pace(max_in_flight=4)
+    stages = [stage(name, gate=LENIENT, pace=pace, retry=Retry(attempts_max=1)) for name in "ab"]
+    world = World(plan(*stages, alpha_percent=5.0), [len(those) for those in models], models).start()
+    succeed(world, 0, *range(sound))
+    fail(world, 0, *range(sound, sound + len(few)))
+    assert world.state(0) is StageState.ROLLING_OUT
+    succeed(world, 1, *range(GOOD))
+    begun_before = world.commands
+    succeed(world, 0, sound + len(few))
+    assert world.commands == begun_before + 1, "there is somebody left who would begin"
+    fail(world, 1, GOOD)
+    assert told(world, "quarantined") == []
+    held = world.commands
+    fail(world, 1, GOOD + 1)
+    assert [note.stage for note in told(world, "quarantined")] == ["b"]
+    assert (world.state(0), world.commands) == (StageState.FAILED, held)
+
+
 def test_failures_of_a_quarantined_model_breach_no_test_that_was_resumed_over() -> None:
     world = world_of(
         [*["good"] * GOOD, *"abcd", *["bad"] * 4], gate=Gate(success_percent=0, on_breach=OnBreach.PAUSE), in_flight=9

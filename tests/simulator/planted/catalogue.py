@@ -20,6 +20,7 @@ from tests.simulator.planted import (
     intake,
     pacing,
     presence,
+    quarantine,
     removals,
     repeats,
     reruns,
@@ -30,7 +31,7 @@ from tests.simulator.planted import (
 from tests.simulator.planted.planted import Planted
 
 _MODULES: Final = (
-    *(sending, rollout, gates, checks, reruns, admission, consent, shapes),
+    *(sending, rollout, gates, checks, quarantine, reruns, admission, consent, shapes),
     *(clocks, pacing, intake, repeats, removals, presence, agents),
 )
 

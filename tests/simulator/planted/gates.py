@@ -9,6 +9,7 @@ import pytest
 from controller.app.runs import control
 from controller.domain import ramping
 from controller.domain.gates import judgement
+from controller.domain.gates.judgement import NOBODY
 from controller.domain.model import Breach, Plan, RampRun, Run, StageRun, stage_changed
 from controller.domain.pipeline import OnBreach, Pipeline, Stage
 from controller.domain.settle import breach_of, evidence, whole
@@ -28,9 +29,9 @@ replace = msgspec.structs.replace
 @planted("A test takes the devices that are done for those that have begun.", BreachesAreKept)
 def test_counts_who_is_done(patch: pytest.MonkeyPatch) -> None:
     def around(is_breached: Any) -> Any:
-        def hasty(pipeline: Pipeline, index: int, tally: Any, *, accepted: int) -> Any:
+        def hasty(pipeline: Pipeline, index: int, tally: Any, **given: Any) -> Any:
             done = max(tally.blamed, tally.succeeded + tally.failed + tally.timed_out)
-            return is_breached(pipeline, index, replace(tally, exposed=done), accepted=accepted)
+            return is_breached(pipeline, index, replace(tally, exposed=done), **{**given, "excepted": NOBODY})
 
         return hasty
 
