@@ -20,6 +20,8 @@ from simulator.virtual.world import World
 REASON: Final = "drawn"
 AWAY_MS_MAX: Final = 120 * SECOND
 TRY_AGAIN_MS: Final = 5 * SECOND
+ANSWER_MS: Final = 30 * SECOND
+"""How long somebody who enrols a device waits for an answer."""
 
 Ask = Callable[[str, str, Any], None]
 
@@ -36,6 +38,8 @@ class Remover:
         self._chance = world.chance("removals")
         self._coming: set[DeviceId] = set()
         """Devices that somebody is enrolling."""
+        self._waiting: set[int] = set()
+        """Requests that may yet be answered. A controller that dies says so to nobody who waits for its answer."""
 
     def begin(self) -> None:
         """Remove a device now and then."""
@@ -67,6 +71,8 @@ class Remover:
         """Enrol a device, by the label of its hardware or of what takes its place; try until that is answered."""
         self._world.say(label, f"asks to be enrolled as {device}")
         asked = self._oracle.asked("enrol", device, by=label)
+        self._waiting.add(asked.number)
+        self._world.scheduler.after(ANSWER_MS, lambda: self._not_enrolled(asked, label, key, None))
         self._server.request(
             lambda controller: devices.enrol(
                 controller,
@@ -83,6 +89,9 @@ class Remover:
         )
 
     def _enrolled(self, asked: Asked, label: str, key: Pair) -> None:
+        if asked.number not in self._waiting:
+            return
+        self._waiting.discard(asked.number)
         device = DeviceId(asked.subject)
         self._oracle.answered(asked, is_done=True)
         is_replaced = label != self._fleet.hardware(device)[0]
@@ -95,6 +104,9 @@ class Remover:
             self._fleet.restart(device)
 
     def _not_enrolled(self, asked: Asked, label: str, key: Pair, error: ControllerError | None) -> None:
+        if asked.number not in self._waiting:
+            return
+        self._waiting.discard(asked.number)
         device = DeviceId(asked.subject)
         self._oracle.answered(asked, is_done=False)
         self._world.say(label, f"is not told that it is enrolled: {error or 'no answer'}")

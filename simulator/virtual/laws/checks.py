@@ -54,7 +54,8 @@ class ChecksHold(Law):
 
     def committed(self, commit: Commit) -> Complaints:
         """Judge every check of the runs that were written."""
-        resumed = {event.run_id for event in commit.events if event.kind == "resumed"}
+        # People say why they resume a run. Where a hold is over by itself, a failure is forgiven nobody.
+        resumed = {event.run_id for event in commit.events if event.kind == "resumed" and event.data.get("text")}
         told = {
             (event.run_id, str(event.data["stage"]), str(event.data.get("text")))
             for event in commit.events

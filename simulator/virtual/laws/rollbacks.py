@@ -66,10 +66,15 @@ class BackToWhatWasThere(Law):
         return frozenset(next((version for _, version in turn.apps), "") for turn in turns)
 
     def _before(self, run: RunRecord, device_id: int) -> frozenset[str]:
-        """Return what a device had before a run, or before the first of the runs that this one tries again."""
+        """Return what a device had before a run, or before the first of the runs that this one tries again.
+
+        A run that it belonged to and that never reached it is one of those.
+        """
         source = run.plan.source
-        if source is not None and source.purpose == "retry" and (source.run_id, device_id) in self._had:
-            return self._before(self.picture.runs[source.run_id], device_id)
+        if source is not None and source.purpose == "retry" and device_id in self.picture.members[source.run_id]:
+            earlier = self._before(self.picture.runs[source.run_id], device_id)
+            if earlier:
+                return earlier
         return self._had.get((run.id, device_id), frozenset())
 
     def _wanted(self, run: RunRecord, device_id: int) -> frozenset[str]:
