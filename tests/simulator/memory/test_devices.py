@@ -89,7 +89,7 @@ def test_candidates_are_neither_blocked_nor_broken(tx: Transaction) -> None:
     tx.devices.add(device(2, is_broken=True))
     tx.devices.add(device(3, instance=4))
     name = Name("acme:kiosk-0003")
-    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, instance=4, model="k1")
+    expected = Candidate(id=3, device=DeviceId("kiosk-0003"), name=name, instance=4, model="k2")
     assert tx.devices.matching(Targets()) == [expected]
 
 
@@ -168,7 +168,7 @@ def test_candidates_come_with_what_queries_ask_about(tx: Transaction) -> None:
     for path in ("eu", "us"):
         tx.groups.add_members(path, [1])
     first, third = tx.devices.candidates([3, 2, 1, 9])
-    assert first[0] == Candidate(1, DeviceId("kiosk-0001"), Name("acme:kiosk-0001"), 0, "k1")
+    assert first[0] == Candidate(1, DeviceId("kiosk-0001"), Name("acme:kiosk-0001"), 0, "k2")
     assert first[1] == Described(
         device="kiosk-0001",
         model=device(1).model,
