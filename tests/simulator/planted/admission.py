@@ -41,7 +41,7 @@ def work_at_sites_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, MemoryTargets, "at_site", lambda _: lambda *_given: {})
 
 
-@planted("All of one batch find the room that its first one found at their site.", OnlyAdmitted, first_seed=50)
+@planted("All of one batch find the room that its first one found at their site.", OnlyAdmitted, first_seed=180)
 def batch_overfills_a_site(patch: pytest.MonkeyPatch) -> None:
     class Forgetful(dict[str, int]):
         def __setitem__(self, key: str, value: int) -> None:
@@ -89,7 +89,7 @@ def _nowhere(device: DeviceRecord) -> DeviceRecord:
     return replace(device, labels=told[0], facts=told[1])
 
 
-@planted("A device that tells something else of itself is not judged anew.", LIVENESS)
+@planted("A device that tells something else of itself is not judged anew.", LIVENESS, first_seed=220)
 def news_of_a_hello_free_nobody(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, hello, "_is_news", lambda _: lambda *_given: False)
 

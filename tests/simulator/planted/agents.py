@@ -33,7 +33,7 @@ def agent_obeys_commands_for_others(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_for_this_device", lambda _: lambda _verified, _durable: None)
 
 
-@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=100)
+@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=730)
 def agent_obeys_expired_commands(patch: pytest.MonkeyPatch) -> None:
     def around(in_time: Any) -> Any:
         return lambda verified, now, *, is_fresh: in_time(
@@ -61,7 +61,7 @@ def agent_obeys_unsigned_commands(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "verify", around)
 
 
-@planted("The agent obeys commands with an old sequence number.", SequenceRises)
+@planted("The agent obeys commands with an old sequence number.", SequenceRises, first_seed=40)
 def agent_obeys_replayed_numbers(patch: pytest.MonkeyPatch) -> None:
     def around(in_sequence: Any) -> Any:
         return lambda verified, durable, *rest: in_sequence(verified, replace(durable, seq=0, generation=0), *rest)
@@ -69,7 +69,7 @@ def agent_obeys_replayed_numbers(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_in_sequence", around)
 
 
-@planted("The agent forgets which attempts have ended, and begins them again.", InstalledOnce, first_seed=2700)
+@planted("The agent forgets which attempts have ended, and begins them again.", InstalledOnce, first_seed=2730)
 def agent_forgets_ended_attempts(patch: pytest.MonkeyPatch) -> None:
     def forgetful(durable: Durable) -> Durable:
         return replace(durable, finals=(), runs={run: replace(note, ended=0) for run, note in durable.runs.items()})
@@ -134,7 +134,7 @@ def agent_ignores_a_hold(patch: pytest.MonkeyPatch) -> None:
     _settling_with(patch, changed)
 
 
-@planted("The agent begins work of an epoch that is over.", NothingAfterThePause)
+@planted("The agent begins work of an epoch that is over.", NothingAfterThePause, first_seed=170)
 def agent_begins_at_an_old_epoch(patch: pytest.MonkeyPatch) -> None:
     _settling_with(patch, lambda note, at_hand: replace(note, epoch=min(note.epoch, at_hand.epoch)))
 

@@ -28,7 +28,7 @@ def stage_passes_while_checks_wait(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, checking, "_passes", around)
 
 
-@planted("Where nothing was learnt, nothing was wrong.", ChecksHold)
+@planted("Where nothing was learnt, nothing was wrong.", ChecksHold, first_seed=240)
 def silence_counts_as_success(patch: pytest.MonkeyPatch) -> None:
     def around(answered: Any) -> Any:
         def forgiving(check: Check, at: CheckRun, answer: Answer, *, now: int, sequence: int | None = None) -> CheckRun:
@@ -40,7 +40,7 @@ def silence_counts_as_success(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, checks, "answered", around)
 
 
-@planted("An answer to an earlier question counts.", ChecksHold)
+@planted("An answer to an earlier question counts.", ChecksHold, first_seed=130)
 def stale_answer_counts(patch: pytest.MonkeyPatch) -> None:
     def around(answered: Any) -> Any:
         def trusting(check: Check, at: CheckRun, answer: Answer, *, now: int, sequence: int | None = None) -> CheckRun:
@@ -52,7 +52,7 @@ def stale_answer_counts(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, checks, "answered", around)
 
 
-@planted("A check that fails breaches nothing.", ChecksHold)
+@planted("A check that fails breaches nothing.", ChecksHold, first_seed=30)
 def failed_check_breaches_nothing(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, settling, "_breach", lambda _: lambda _decision, _index, _check: None)
 
@@ -69,6 +69,6 @@ def silence_holds_nothing(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, checks, "verdict", around)
 
 
-@planted("What a build system says twice in one delivery counts twice.", ChecksHold)
-def delivery_counts_twice(patch: pytest.MonkeyPatch) -> None:
+@planted("What a build system says twice in one delivery counts twice.", ChecksHold, first_seed=30)
+def delivery_counts_as_two_answers(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, hooks, "require_new", lambda _: lambda _advance, _job, _delivery: None)

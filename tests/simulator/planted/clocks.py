@@ -28,7 +28,7 @@ def idle_device_is_given_no_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(machine, "IDLE_MS", 1)
 
 
-@planted("A hello that came late ends work that began after it was said.", ClocksAreRunTime, first_seed=5300)
+@planted("A hello that came late ends work that began after it was said.", ClocksAreRunTime, first_seed=5560)
 def late_hello_ends_newer_work(patch: pytest.MonkeyPatch) -> None:
     def around(see: Any) -> Any:
         def seen(advance: Any, at_work: Any, said: Hello) -> None:

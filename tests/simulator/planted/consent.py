@@ -39,7 +39,7 @@ def withdrawn_release_is_started(patch: pytest.MonkeyPatch) -> None:
 # --- approvals --------------------------------------------------------------------------------------------------
 
 
-@planted("The author and who started the run approve, too.", ApprovedByOthers)
+@planted("The author and who started the run approve, too.", ApprovedByOthers, first_seed=40)
 def own_work_is_approved(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, approval, "is_barred", lambda _: lambda *_given: False)
 

@@ -68,7 +68,7 @@ def outage_is_blamed_on_the_build(patch: pytest.MonkeyPatch) -> None:
 # --- breaches ---------------------------------------------------------------------------------------------------
 
 
-@planted("A breach pauses the run, and its devices are released all the same.", NobodyBeginsBeyond)
+@planted("A breach pauses the run, and its devices are released all the same.", NobodyBeginsBeyond, first_seed=60)
 def breach_holds_nobody(patch: pytest.MonkeyPatch) -> None:
     def around(releases: Any) -> Any:
         def careless(plan: Plan, now: Run) -> Iterator[Any]:
@@ -103,7 +103,7 @@ def breach_is_overwritten(patch: pytest.MonkeyPatch) -> None:
     _after_a_breach(patch, again)
 
 
-@planted("A gate that should only tell of its breach pauses the run.", BreachesAreKept)
+@planted("A gate that should only tell of its breach pauses the run.", BreachesAreKept, first_seed=50)
 def alert_pauses(patch: pytest.MonkeyPatch) -> None:
     def pause(decision: Any, index: int) -> None:
         stage = decision.plan.pipeline.stages[index]
@@ -135,7 +135,11 @@ def ramp_counts_who_is_known(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, ramping, "_since", lambda _: since)
 
 
-@planted("Who waits for another try when a hold is lifted is accepted as failed, and forgiven later.", RampsHold)
+@planted(
+    "Who waits for another try when a hold is lifted is accepted as failed, and forgiven later.",
+    RampsHold,
+    first_seed=50,
+)
 def accepted_devices_make_up_for_others(patch: pytest.MonkeyPatch) -> None:
     def around(accepted: Any) -> Any:
         return lambda stage, at: accepted(stage, replace(at, tally=replace(at.tally, waiting=0)))

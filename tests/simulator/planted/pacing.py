@@ -59,7 +59,7 @@ def end_of_a_freeze_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, run, "next_freeze_change", lambda _: lambda _run, _at: None)
 
 
-@planted("What is unsent when a freeze is added is sent.", FreezesHold)
+@planted("What is unsent when a freeze is added is sent.", FreezesHold, first_seed=60)
 def freeze_voids_nothing(patch: pytest.MonkeyPatch) -> None:
     def suspended(self: Advance, run_id: int) -> tuple[()]:
         self._step(run_id, self.tx.targets.in_flight(run_id), Suspended())

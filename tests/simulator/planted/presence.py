@@ -36,7 +36,7 @@ def nobody_is_asked_for_a_hello(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, presence, "_ask", lambda _: silent)
 
 
-@planted("Devices are asked for a hello first, and are void after that.", WhoIsThereIsKnown, first_seed=100)
+@planted("Devices are asked for a hello first, and are void after that.", WhoIsThereIsKnown, first_seed=130)
 def asked_before_they_are_void(patch: pytest.MonkeyPatch) -> None:
     async def lost_sight(self: Inbox, partitions: Collection[int]) -> None:
         controller = self._controller

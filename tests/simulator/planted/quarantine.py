@@ -97,7 +97,9 @@ def quarantined_devices_join(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, membership, "barred", lambda _: lambda _run: Barred())
 
 
-@planted("A device of a quarantined model joins an open stage by what it comes to be.", QuarantinedStayOut)
+@planted(
+    "A device of a quarantined model joins an open stage by what it comes to be.", QuarantinedStayOut, first_seed=50
+)
 def quarantined_newcomer_joins(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, joining, "barred", lambda _: lambda _run: Barred())
 
@@ -149,7 +151,11 @@ def model_readmits_itself(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, quarantine, "counted", around)
 
 
-@planted("A readmission accepts nothing, and the same failures quarantine the model again.", QuarantinesAreDeserved)
+@planted(
+    "A readmission accepts nothing, and the same failures quarantine the model again.",
+    QuarantinesAreDeserved,
+    first_seed=20,
+)
 def readmission_accepts_nothing(patch: pytest.MonkeyPatch) -> None:
     def around(readmitted: Any) -> Any:
         def strict(run: Run, model: str) -> Run:

@@ -70,7 +70,7 @@ def hello_outlives_the_removal(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, hello, "_refusal", around)
 
 
-@planted("A new enrolment forgets which hello was the newest.", DuplicatesChangeNothing)
+@planted("A new enrolment forgets which hello was the newest.", DuplicatesChangeNothing, first_seed=260)
 def enrolment_forgets_the_newest_hello(patch: pytest.MonkeyPatch) -> None:
     def around(enrolled_anew: Any) -> Any:
         return lambda *given: replace(enrolled_anew(*given), incarnation="", hello_seq=0)

@@ -57,7 +57,7 @@ def floor_of_a_device_is_ignored(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, membership, "unfit", around)
 
 
-@planted("A run is rolled back as often as somebody asks for it.", BackToWhatWasThere)
+@planted("A run is rolled back as often as somebody asks for it.", BackToWhatWasThere, first_seed=70)
 def run_is_rolled_back_twice(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, reruns, "_require_not_rolled_back", lambda _: lambda *_given: None)
 
@@ -80,7 +80,7 @@ def rollback_begins_before_the_run_has_ended(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, whole, "_end", around)
 
 
-@planted("A stage that fails takes nobody back, though it says that it does.", BackToWhatWasThere)
+@planted("A stage that fails takes nobody back, though it says that it does.", BackToWhatWasThere, first_seed=140)
 def failing_stage_takes_nobody_back(patch: pytest.MonkeyPatch) -> None:
     def around(fail: Any) -> Any:
         return lambda self, stage, reason: fail(self, replace(stage, on_failure=OnFailure.STOP_RUN), reason)

@@ -56,7 +56,7 @@ def fence_is_raised_after_the_answer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dispatcher, "_send", send_first)
 
 
-@planted("Bytes are sent again though their command has expired.", CommittedBeforeSent)
+@planted("Bytes are sent again though their command has expired.", CommittedBeforeSent, first_seed=40)
 def expired_bytes_are_sent_again(patch: pytest.MonkeyPatch) -> None:
     def around(may_send: Any) -> Any:
         return lambda self, command: may_send(self, _fresh(command))

@@ -42,7 +42,7 @@ def _before_recovery(patch: pytest.MonkeyPatch, change: Callable[[Controller, Tr
 
 
 @planted(
-    "After a death the schedule begins again where it was, and an instant comes twice.", StartsOnce, first_seed=300
+    "After a death the schedule begins again where it was, and an instant comes twice.", StartsOnce, first_seed=370
 )
 def schedule_comes_twice_after_a_death(patch: pytest.MonkeyPatch) -> None:
     def put_back(controller: Controller, tx: Transaction) -> None:
@@ -67,9 +67,9 @@ def start_that_waited_begins_again(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, triggers, "_begin", around)
 
 
-@planted("A delivery that comes again starts another run.", StartsOnce)
+@planted("A delivery that comes again starts another run.", StartsOnce, first_seed=220)
 def delivery_counts_twice(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, hooks, "_once", lambda _: lambda *_given: None)
+    wrap(patch, hooks, "require_new", lambda _: lambda *_given: None)
 
 
 @planted("A run goes by the newest revision of its pipeline as soon as that has as many stages.", PlansStay)
@@ -135,7 +135,7 @@ def unknown_number_is_zero(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Figure, "of", lambda of: lambda self, told: of(self, told) or 0.0)
 
 
-@planted("The average is that of all devices, also of those that told nothing.", ConditionsAreObeyed)
+@planted("The average is that of all devices, also of those that told nothing.", ConditionsAreObeyed, first_seed=30)
 def average_counts_the_silent(patch: pytest.MonkeyPatch) -> None:
     def around(summed: Any) -> Any:
         def diluted(summaries: Any, told: Any, names: Any) -> Any:
