@@ -78,6 +78,11 @@ def test_every_other_end_has_its_code_and_says_where_the_logs_are(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def interrupted(_: float) -> None:
+    """Do what Python makes of Ctrl-C, also where the tests run with SIGINT ignored."""
+    raise KeyboardInterrupt
+
+
 def test_staying_up_prints_what_to_type_and_ends_at_an_interrupt(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -85,7 +90,7 @@ def test_staying_up_prints_what_to_type_and_ends_at_an_interrupt(
         installation = Installation(tmp_path, processes)
         installation.online.mkdir()
         (installation.online / "admin.token").write_text("tgp_secret\n")
-        monkeypatch.setattr("time.sleep", lambda _: signal.raise_signal(signal.SIGINT))
+        monkeypatch.setattr("time.sleep", interrupted)
         program._stay(installation, processes, Screen(program._console(Options(cast=CAST))))
     said = capsys.readouterr().out
     assert f"export TIDEGATE_URL=https://localhost:{installation.http_port}" in said
