@@ -34,7 +34,7 @@ def _tell(decision: Decision, index: int, check: Check, verdict: Verdict) -> Non
 
 
 def _breach(decision: Decision, index: int, check: Check) -> None:
-    """Keep the failure of a check, and do what the gate says of breaches; a stage that has its verdict keeps that."""
+    """Keep the failure of a check, and do what the gate says of breaches; answers come one by one."""
     stage, at_work = decision.stage(index)
     found = checks.found(check, at_work.checks[check.name])
     failed = checks.breached(at_work.checks[check.name], found, decision.now)
@@ -43,7 +43,7 @@ def _breach(decision: Decision, index: int, check: Check) -> None:
         _note(decision, index, check, Verdict.FAIL)
     elif stage.gate.on_breach is OnBreach.PAUSE:
         decision.pause(checking.failure_of(stage.name, check.name), evidence=found)
-    elif not at_work.state.is_verdict:
+    else:
         decision.verdict(index, StageState.FAILED, f"check {check.name}: {found}")
 
 

@@ -63,8 +63,7 @@ def _succeed(decision: Decision, index: int) -> None:
     decision.effects.append(Note(kind="soaking", stage=stage.name))
     decision.change(index, state=StageState.SOAKING, soak_at=decision.now)
     checks.look(decision, index)
-    if not decision.run.is_paused and not decision.run.stages[index].state.is_verdict:
-        _soaking(decision, index)
+    _soaking(decision, index)
 
 
 def _soaking(decision: Decision, index: int) -> None:

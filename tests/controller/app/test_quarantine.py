@@ -176,6 +176,10 @@ def test_a_device_that_was_called_off_is_told_why_in_words(rig: Rig) -> None:
     assert ended.text == "it was called off in stage all: model_quarantined"
     assert quarantined.text.startswith("its model kiosk-3 is quarantined in this run: 2 of ")
     assert quarantined.change.endswith("retry the run with cancelled devices once it has ended")
+    rig.do(runs.readmit, run=run, model="kiosk-3", reason="a bad batch")
+    [_, readmitted] = rig.do(why.of_run, run=run, device=called_off).facts
+    assert readmitted.text == "its model kiosk-3 was quarantined then, and was readmitted since"
+    assert readmitted.change == "retry the run with cancelled devices once it has ended"
 
 
 def test_a_readmitted_model_takes_part_in_later_stages(rig: Rig) -> None:

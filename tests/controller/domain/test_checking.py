@@ -6,9 +6,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from controller.domain import checking
 from controller.domain.events import Answered, Ask, Paused, Recovered, Resumed, Skipped, Woken
 from controller.domain.gates.checks import UNANSWERED_MS, Answer, AnswerKind, Check, Http, Phase, Verdict, Webhook
-from controller.domain.model import run_changed
+from controller.domain.model import StageRun, run_changed
 from controller.domain.pipeline import FailureLimit, Gate, OnBreach, Timeouts
 from controller.domain.run import next_deadline, step
 from controller.domain.states import RunState, StageState
@@ -330,3 +331,8 @@ def test_whatever_happens_a_stage_never_passes_without_enough_successes_and_sett
     assert going.state(0) is not StageState.PASSED or oks >= needed
     known = going.run.stages[0].checks.get("page")
     assert known is None or going.state(0) is not StageState.PASSED or known.told is Verdict.PASS
+
+
+def test_nothing_is_due_of_a_check_that_has_not_begun() -> None:
+    stage_ = stage("a", gate=Gate(checks=(check(),)))
+    assert list(checking.dues(stage_, StageRun(state=StageState.SOAKING))) == []

@@ -535,3 +535,7 @@ def test_a_bad_model_costs_about_five_devices_and_the_rest_goes_on() -> None:
     assert 4 <= sum(bad) / len(bad) <= 7
     assert sum(len(kept_out) - 1 for _, kept_out, _ in drawn) <= 1
     assert not any(stopped for _, _, stopped in drawn)
+
+
+def test_newcomers_of_a_stage_that_knows_no_models_are_counted_by_none() -> None:
+    assert quarantine.joined({}, {"good": 2}) == {}
