@@ -5,6 +5,7 @@ from collections.abc import Callable
 from agent.clock import boottime_ms, new_incarnation
 from agent.config import Config
 from agent.connection import Settings
+from agent.core.events import Ailed
 from agent.core.model import Profile
 from agent.enrol import renew
 from agent.facts import AGENT_VERSION, CAPABILITIES, boot_id, facts
@@ -21,7 +22,8 @@ from agent.mqtt import Link
 from agent.runtime import Runtime
 from agent.steps import Steps
 from agent.trust import TrustStore
-from protocol.ids import Name
+from protocol.health import Mark
+from protocol.ids import AppName, Name
 from protocol.units import Instant
 
 
@@ -95,7 +97,7 @@ def assemble(config: Config) -> Agent:
         profile=enrolment.mqtt_profile,
     )
     link = Link(settings, loop.tell, spread_ms=loop.spread_ms)
-    installers = _installers(config)
+    installers = _installers(config, loop)
     steps = Steps(_fetcher(config, https), installers, loop.tell)
     return Agent(loop, link, steps, installers=installers, name=enrolment.name, close=journal.close)
 
@@ -120,8 +122,11 @@ def _runtime(journal: SqliteJournal, identity: Identity, enrolment: Enrolment, s
     )
 
 
-def _installers(config: Config) -> dict[str, Installer]:
-    services = Services(ports=config.ports, keep_running=config.keep_services)
+def _installers(config: Config, loop: Loop) -> dict[str, Installer]:
+    def ail(app: AppName, mark: Mark, count: int, detail: str) -> None:
+        loop.tell(Ailed(at=boottime_ms(), app=app, mark=mark, count=count, detail=detail))
+
+    services = Services(ports=config.ports, keep_running=config.keep_services, ail=ail)
     archive = ArchiveInstaller(
         config.apps,
         services,

@@ -6,9 +6,10 @@ from typing import Final
 
 from agent.errors import EnvironmentFault
 from agent.files import disk_free_bytes
+from protocol.health import HEALTH, WATCH
 
 AGENT_VERSION: Final = "0.1.0"
-CAPABILITIES: Final = ("install", "hold", "go", "cancel")
+CAPABILITIES: Final = ("install", "hold", "go", "cancel", HEALTH, WATCH)
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 

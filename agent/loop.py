@@ -32,6 +32,7 @@ from agent.core.effects import (
     RefreshReleases,
     RollBack,
     Verify,
+    WatchOver,
 )
 from agent.core.events import (
     AnswerReceived,
@@ -206,6 +207,8 @@ class Loop:
                 self._link.publish(kind, payload, qos=qos)
             case Download() | Install() | Inspect() | Verify() | Commit() | RollBack() | Clean():
                 self._steps.ask(effect)
+            case WatchOver(apps=apps):
+                self._steps.attend(frozenset(apps))
             case Abort():
                 self._steps.abort()
             case RefreshReleases():

@@ -42,6 +42,7 @@ from agent.core.effects import (
     SayHello,
     SendTick,
     Verify,
+    WatchOver,
 )
 from agent.core.effects import Effect as CoreEffect
 from agent.core.events import AnyEvent, Connected, Disconnected
@@ -78,6 +79,7 @@ Effect = (
     | Commit
     | RollBack
     | Clean
+    | WatchOver
     | Abort
     | Alarm
 )

@@ -18,6 +18,7 @@ from agent.errors import Aborted, OutputsRefused, StepFailed
 from agent.fetch import Fetcher
 from agent.installers.port import Installer, Job
 from agent.logs import fields
+from protocol.ids import AppName
 from protocol.outputs import OutputValue, check_size
 from protocol.reasons import Reason
 
@@ -72,6 +73,11 @@ class Steps:
         with self._lock:
             self._open.append(task)
         self._tasks.put(task)
+
+    def attend(self, apps: frozenset[AppName]) -> None:
+        """Have the installers look after the health of *apps*, and of no others; does not wait for a step."""
+        for installer in self._installers.values():
+            installer.attend(apps)
 
     def abort(self) -> None:
         """Call off every step that was asked for so far."""

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from protocol.health import Mark
 from protocol.ids import Digest, Name
 from protocol.lifecycle import AttemptState, Left
 from protocol.outputs import Outputs, check_size
@@ -33,12 +34,13 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Op(StrEnum):
-    """What a command asks for; the last three act on work in hand."""
+    """What a command asks for; `watch` touches nothing, and the last three act on work in hand."""
 
     INSTALL = "install"
     UNINSTALL = "uninstall"
     RUN = "run"
     CONFIGURE = "configure"
+    WATCH = "watch"
     HOLD = "hold"
     GO = "go"
     CANCEL = "cancel"
@@ -79,7 +81,9 @@ class Command(Message, frozen=True, kw_only=True):
 
     `exp` bounds acceptance, `not_after` the start of the irreversible step. For control commands `attempt` is 0,
     `releases` is empty, and a ``go`` renews `epoch` and `not_after` of the run's work in hand. URLs in `urls` are
-    hints only: what is fetched is checked against the release file.
+    hints only: what is fetched is checked against the release file. `watch_ms` is how long the device watches the
+    releases after their success, 0 for not at all. For a ``watch``, `releases` is empty and `apps` are
+    the installed ones that are watched; for all else `apps` is empty.
     """
 
     tenant: Word
@@ -99,6 +103,8 @@ class Command(Message, frozen=True, kw_only=True):
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
     steps: StepLimits = StepLimits()
+    watch_ms: Span = Millis(0)
+    apps: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
     traceparent: str = ""
 
 
@@ -214,7 +220,25 @@ class RefusalReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="r
     detail: Text = ""
 
 
-Report = StateReport | RefusalReport
+class HealthReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="health"):
+    """What became of a release that the device watched; `command` is the SHA-256 of the command's payload bytes.
+
+    `count` is how often it was seen, 0 for ``well``. A device tells one of these for an attempt (`protocol.health`).
+    """
+
+    device: Name
+    incarnation: Incarnation
+    report_seq: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
+    at: Time
+    command: Hash
+    run: Word
+    attempt: Count
+    mark: Mark
+    count: Count = 0
+    detail: Text = ""
+
+
+Report = StateReport | RefusalReport | HealthReport
 
 
 class Refused(Message, frozen=True, kw_only=True):

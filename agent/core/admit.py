@@ -24,7 +24,7 @@ from protocol.reasons import REISSUED, Reason, RejectCode
 from protocol.trust import ReleaseInfo
 from protocol.units import DAY, Instant
 
-OPS: Final = frozenset({Op.INSTALL, Op.HOLD, Op.GO, Op.CANCEL})
+OPS: Final = frozenset({Op.INSTALL, Op.WATCH, Op.HOLD, Op.GO, Op.CANCEL})
 """What this agent can do; any other operation is refused as unknown."""
 
 
@@ -62,13 +62,13 @@ class Taken(Outcome, frozen=True, kw_only=True):
 
 
 class Admitted(Taken, frozen=True, kw_only=True):
-    """An install command to be carried out, with its releases as the release key signed them."""
+    """A command to be carried out: an install with releases as the release key signed them, or a watch with none."""
 
     releases: tuple[ReleaseInfo, ...]
 
 
 class Inapplicable(Taken, frozen=True, kw_only=True):
-    """A good install command that does not fit this device: it ends at once as rejected."""
+    """A good install or watch command that does not fit this device: it ends at once as rejected."""
 
     reason: Reason
     detail: str
@@ -137,9 +137,12 @@ def admit(
         op = _supported(verified)
         _current_epoch(verified, durable)
         taken: tuple[Command, Digest, int] = (verified.value, verified.digest, generation)
-        if op is not Op.INSTALL:
+        if op.is_control:
             return Controlled(command=taken[0], digest=taken[1], generation=taken[2], op=op)
+        _about_something(taken, op)
         _not_busy(taken, durable)
+        if op is Op.WATCH:
+            return _installed(taken, durable)
         return _released(taken, durable, trust, profile, now, is_refreshed=is_refreshed)
     except _Stop as stop:
         return stop.outcome
@@ -219,13 +222,25 @@ def _current_epoch(verified: Verified[Command], durable: Durable) -> None:
         raise _refuse(verified.digest, RejectCode.STALE_EPOCH, detail)
 
 
+def _about_something(taken: tuple[Command, Digest, int], op: Op) -> None:
+    """Let an install be about releases, and a watch about apps; what else an install needs is seen last."""
+    command, digest, _ = taken
+    if op is Op.INSTALL and command.apps:
+        raise _refuse(digest, RejectCode.MALFORMED, "install: expected releases and no apps")
+    if op is Op.WATCH and (command.releases or not command.apps or not command.watch_ms or command.attempt < 1):
+        detail = "watch: expected apps, no releases, a span above 0 and an attempt from 1 on"
+        raise _refuse(digest, RejectCode.MALFORMED, detail)
+    if len(set(command.apps)) < len(command.apps):
+        raise _refuse(digest, RejectCode.MALFORMED, "watch: expected each app once")
+
+
 def _not_busy(taken: tuple[Command, Digest, int], durable: Durable) -> None:
     """Let one unit of work be in hand, and each attempt run once."""
     command, digest, generation = taken
     work = durable.work
     if work is not None and work.is_of(command.run, command.attempt):
-        if command.releases != work.refs:
-            raise _refuse(digest, RejectCode.BUSY, "the attempt in hand is about other releases")
+        if (command.op, command.releases, command.apps) != (work.op, work.refs, work.apps):
+            raise _refuse(digest, RejectCode.BUSY, "the attempt in hand is about something else")
         raise _Stop(Renewed(command=command, digest=digest, generation=generation))
     if any((ended.run, ended.attempt) == (command.run, command.attempt) for ended in durable.finals):
         raise _Stop(Repeated(command=command, digest=digest, generation=generation))
@@ -237,6 +252,17 @@ def _not_busy(taken: tuple[Command, Digest, int], durable: Durable) -> None:
         raise _refuse(digest, RejectCode.BUSY, f"attempt {work.attempt} of run {work.run} is in hand")
     if len(durable.filed) >= REPORTS_OPEN_MAX:
         raise _refuse(digest, RejectCode.BUSY, f"{len(durable.filed)} reports are not acknowledged")
+
+
+def _installed(taken: tuple[Command, Digest, int], durable: Durable) -> AnyOutcome:
+    """Check the apps of a watch against what is installed."""
+    command, digest, generation = taken
+    installed = {release.app for release in durable.installed}
+    missing = next((app for app in command.apps if app not in installed), None)
+    if missing is not None:
+        reason, detail = Reason.UNSUPPORTED, f"{missing} is not installed, and cannot be watched"
+        return Inapplicable(command=command, digest=digest, generation=generation, reason=reason, detail=detail)
+    return Admitted(command=command, digest=digest, generation=generation, releases=())
 
 
 def _released(

@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from agent.core.model import Work
+from protocol.ids import AppName
 from protocol.messages import Hello, Report, Tick
 
 
@@ -82,6 +83,12 @@ class Clean(Asked, frozen=True, kw_only=True):
     """Remove staged files of every work; asked when none is in hand. Reports nothing."""
 
 
+class WatchOver(Asked, frozen=True, kw_only=True):
+    """Look after the health of these apps from now on, and after that of no others; what is bad becomes `Ailed`."""
+
+    apps: tuple[AppName, ...]
+
+
 class Abort(Asked, frozen=True, kw_only=True):
     """Ask the step that is being carried out to end soon."""
 
@@ -120,6 +127,7 @@ Effect = (
     | Commit
     | RollBack
     | Clean
+    | WatchOver
     | Abort
     | Alarm
 )

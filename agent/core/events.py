@@ -5,7 +5,8 @@ from enum import StrEnum
 import msgspec
 
 from agent.core.model import NOTHING_TOLD, Fault, Phase, Told
-from protocol.ids import RunId
+from protocol.health import Mark
+from protocol.ids import AppName, RunId
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,15 @@ class Inspected(Event, frozen=True, kw_only=True):
     found: Found
 
 
+class Ailed(Event, frozen=True, kw_only=True):
+    """An app that is active is not well, `mark` says how; `count` is how often that was seen."""
+
+    app: AppName
+    mark: Mark
+    count: int = 1
+    detail: str = ""
+
+
 class Woke(Event, frozen=True, kw_only=True):
     """A deadline may have passed; `nonce` is a fresh one, for the hello that may be due."""
 
@@ -97,5 +107,6 @@ AnyEvent = (
     | Progressed
     | Finished
     | Inspected
+    | Ailed
     | Woke
 )

@@ -24,6 +24,7 @@ from agent.core.answers import (
 )
 from agent.core.effects import AlarmKind, Effect, RefreshReleases, SendTick
 from agent.core.events import (
+    Ailed,
     AnswerReceived,
     AnyEvent,
     CommandReceived,
@@ -50,6 +51,7 @@ from agent.core.model import (
 )
 from agent.core.reports import repeat, report_end, report_noted, report_refusal, report_work
 from agent.core.turn import Turn
+from agent.core.watch import resume_watch, settle_watch, take_ailed
 from agent.core.work import (
     REVERSIBLE,
     begin,
@@ -87,6 +89,7 @@ def step(state: State, event: AnyEvent, *, trust: Trust, profile: Profile) -> St
     _learn(turn)
     _fold(turn, event)
     settle_waiting(turn)
+    settle_watch(turn)
     return Stepped(turn.state, turn.effects)
 
 
@@ -95,6 +98,7 @@ def _fold(turn: Turn, event: AnyEvent) -> None:
         case Started(boot=boot):
             turn.session = Session(boot=boot, started_at=turn.at)
             resume(turn)
+            resume_watch(turn)
         case Connected(nonce=nonce):
             turn.note(is_connected=True, connection=nonce)
             say_hello(turn, nonce)
@@ -112,6 +116,8 @@ def _fold(turn: Turn, event: AnyEvent) -> None:
             take_finished(turn, event)
         case Inspected():
             take_inspected(turn, event)
+        case Ailed():
+            take_ailed(turn, event)
         case Woke(nonce=nonce):
             check_limit(turn)
             keep_in_touch(turn, nonce)
@@ -123,7 +129,7 @@ def _fold(turn: Turn, event: AnyEvent) -> None:
 def next_deadline(state: State) -> int | None:
     """Return the boot-time clock's reading at which a `Woke` is due, or None where nothing waits."""
     session = state.session
-    times = [session.deadline_at, _permission_ends_at(state)]
+    times = [session.deadline_at, _permission_ends_at(state), _watch_ends_at(state)]
     if not session.is_stale:
         times.append(state.silent_at + 1)
     if session.is_connected:
@@ -138,6 +144,12 @@ def _permission_ends_at(state: State) -> int | None:
     if work is None or work.phase not in REVERSIBLE:
         return None
     return state.at(work.not_after)
+
+
+def _watch_ends_at(state: State) -> int | None:
+    """Return when the watch over what was installed ends, where the time is known."""
+    watch = state.durable.watch
+    return None if watch is None or watch.until is None else state.at(watch.until)
 
 
 def _learn(turn: Turn) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from protocol.ids import AppName, Digest, KeyId, Name, RunId
 from protocol.lifecycle import AttemptState, Left
-from protocol.messages import Command, InstalledRelease, Mode, ReleaseRef, StepLimits, WorkInHand
+from protocol.messages import Command, InstalledRelease, Mode, Op, ReleaseRef, StepLimits, WorkInHand
 from protocol.outputs import Outputs
 from protocol.reasons import Reason, RejectCode
 from protocol.trust import FleetRoot, ReleaseFile, ReleaseInfo
@@ -76,10 +76,11 @@ NOTHING_TOLD: Final = Told()
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """The one unit of work: an admitted install command and how far it is.
+    """The one unit of work: an admitted install or watch command and how far it is.
 
-    `digest`, `epoch` and `not_after` are those of the newest command for the same attempt; `verdict` is why
-    it is being rolled back; `told` is what its releases told; `transitions` counts saved transitions.
+    `digest`, `epoch` and `not_after` are those of the newest command for the same attempt; `apps` are those that a
+    watch command names, which has no releases; `verdict` is why it is being rolled back; `told` is what its releases
+    told; `transitions` counts saved transitions.
     """
 
     digest: Digest
@@ -94,6 +95,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
     steps: StepLimits = StepLimits()
+    watch_ms: Millis = Millis(0)
+    apps: tuple[AppName, ...] = ()
     phase: Phase = Phase.DOWNLOADING
     state: AttemptState = AttemptState.ACCEPTED
     verdict: Fault | None = None
@@ -103,6 +106,34 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     def is_of(self, run: str, attempt: int) -> bool:
         """Say whether this is the work of that attempt."""
         return (self.run, self.attempt) == (run, attempt)
+
+    @property
+    def op(self) -> Op:
+        """What its command asks for: a watch names apps, and nothing else does."""
+        return Op.WATCH if self.apps else Op.INSTALL
+
+    @property
+    def watched(self) -> tuple[AppName, ...]:
+        """The apps that are watched once it has succeeded, where its command asks for that."""
+        return self.apps or tuple(release.app for release in self.releases)
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt whose apps are watched after its success, for `span_ms`; see `agent.core.watch`.
+
+    `digest` is that of the attempt's command. `until` is a trusted time; None until one was heard since the success.
+    """
+
+    digest: Digest
+    run: RunId
+    attempt: int
+    apps: tuple[AppName, ...]
+    span_ms: Millis
+    until: Instant | None = None
+
+    def is_of(self, other: "Watch") -> bool:
+        """Say whether both are of the same attempt."""
+        return (self.run, self.attempt) == (other.run, other.attempt)
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +221,7 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     installed: tuple[InstalledRelease, ...] = ()
     is_broken: bool = False
     work: Work | None = None
+    watch: Watch | None = None
     runs: Mapping[RunId, RunNote] = {}
     noted: tuple[Noted, ...] = ()
     finals: tuple[Ended, ...] = ()
@@ -297,7 +329,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def work_of(command: Command, digest: Digest, releases: tuple[ReleaseInfo, ...]) -> Work:
-    """Return the work that an admitted install *command* asks for."""
+    """Return the work that an admitted install or watch *command* asks for."""
     return Work(
         digest=digest,
         run=RunId(command.run),
@@ -311,4 +343,6 @@ def work_of(command: Command, digest: Digest, releases: tuple[ReleaseInfo, ...])
         env=command.env,
         secrets=command.secrets,
         steps=command.steps,
+        watch_ms=command.watch_ms,
+        apps=tuple(AppName(app) for app in command.apps),
     )

@@ -26,12 +26,14 @@ from agent.core.model import (
     FiledKind,
     Noted,
     RefusedNote,
+    Watch,
     Work,
 )
 from agent.core.turn import Turn
+from protocol.health import Mark
 from protocol.ids import Digest
 from protocol.lifecycle import AttemptState
-from protocol.messages import Mode, RefusalReport, StateReport
+from protocol.messages import HealthReport, Mode, RefusalReport, StateReport
 from protocol.reasons import RejectCode
 from protocol.units import MINUTE, Instant
 
@@ -98,6 +100,23 @@ def report_end(turn: Turn, digest: Digest, ended: Ended) -> None:
     before = tuple(replace(final, outputs={}) if final.outputs else final for final in turn.durable.finals)
     turn.keep(finals=(*before, ended)[-FINALS_MAX:])
     _file_state(turn, digest, ended, mode=turn.durable.run(ended.run).mode)
+
+
+def report_health(turn: Turn, watch: Watch, mark: Mark, *, count: int, detail: str) -> None:
+    """Report what became of apps that are watched."""
+    report = HealthReport(
+        device=turn.durable.name,
+        incarnation=turn.durable.incarnation,
+        report_seq=_file(turn, FiledKind.STATE, watch.digest),
+        at=_time(turn),
+        command=watch.digest,
+        run=watch.run,
+        attempt=watch.attempt,
+        mark=mark,
+        count=count,
+        detail=detail[:DETAIL_LENGTH_MAX],
+    )
+    turn.do(FileReport(report=report))
 
 
 def _answer(turn: Turn, noted: Noted) -> Ended:

@@ -11,6 +11,8 @@ DOWNLOADING ─ok→ WAITING ─permitted→ INSTALLING ─ok→ VERIFYING ─ok
                  failed, old                                          ─fault→ failed, left broken
 ```
 
+A watch command begins at WAITING. Permitted, it succeeds, and has touched nothing.
+
 The rules this module keeps:
 
 1. The phase is journalled before its effect is carried out. After a restart the phase alone says what to do.
@@ -41,9 +43,10 @@ from agent.core.events import Finished, Found, Inspected
 from agent.core.model import TRANSITIONS_MAX, Ended, Fault, Phase, RunNote, Work
 from agent.core.reports import report_end, report_work
 from agent.core.turn import Turn
+from agent.core.watch import begin_watch, give_way
 from protocol.ids import AppName
 from protocol.lifecycle import AttemptState, Left
-from protocol.messages import InstalledRelease, Mode
+from protocol.messages import InstalledRelease, Mode, Op
 from protocol.reasons import Reason
 
 AFTER: Final[Mapping[Phase, Phase]] = {
@@ -111,11 +114,18 @@ def _limit_ms(work: Work) -> int | None:
 
 def begin(turn: Turn, work: Work) -> None:
     """Take admitted *work* in hand; what is installed already is asked for first, and then left alone."""
+    give_way(turn)
     turn.keep(work=work)
     report_work(turn, work)
+    _enter(turn, work, _first_phase(turn, work))
+
+
+def _first_phase(turn: Turn, work: Work) -> Phase:
+    if work.op is Op.WATCH:
+        return Phase.WAITING
     installed = {(release.app, release.sha256) for release in turn.durable.installed}
     is_listed = all((release.app, release.sha256) in installed for release in work.releases)
-    _enter(turn, work, Phase.INSPECTING if is_listed else Phase.DOWNLOADING)
+    return Phase.INSPECTING if is_listed else Phase.DOWNLOADING
 
 
 def _is_asked_first(work: Work) -> bool:
@@ -180,7 +190,8 @@ def _end(turn: Turn, work: Work, state: AttemptState, *, fault: Fault | None, le
         outputs=work.told.outputs,
     )
     report_end(turn, work.digest, ended)
-    turn.do(Clean())
+    if work.op is not Op.WATCH:
+        turn.do(Clean())
 
 
 def settle_waiting(turn: Turn) -> None:
@@ -197,6 +208,15 @@ def settle_waiting(turn: Turn) -> None:
         detail = f"permission ended at {work.not_after}, the time is {now}"
         fail(turn, work, Fault(reason=Reason.PERMISSION_ENDED, detail=detail), left=turn.durable.untouched)
     elif work.phase is Phase.WAITING and now is not None and note.mode is Mode.GO and work.epoch >= note.epoch:
+        _go_on(turn, work)
+
+
+def _go_on(turn: Turn, work: Work) -> None:
+    """Do what the permission is for: begin the irreversible step, or a watch, which touches nothing."""
+    if work.op is Op.WATCH:
+        _end(turn, work, AttemptState.SUCCEEDED, fault=None, left=turn.durable.untouched)
+        begin_watch(turn, work)
+    else:
         _enter(turn, work, Phase.INSTALLING)
 
 
@@ -258,6 +278,7 @@ def _take_commit(turn: Turn, work: Work) -> None:
         )
     turn.keep(floors={AppName(app): floor for app, floor in floors.items()}, installed=tuple(installed.values()))
     _end(turn, work, AttemptState.SUCCEEDED, fault=None, left=Left.NEW)
+    begin_watch(turn, work)
 
 
 def take_inspected(turn: Turn, event: Inspected) -> None:

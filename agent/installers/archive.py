@@ -232,6 +232,10 @@ class ArchiveInstaller:
         for path in self._apps.glob(f"*/{_STAGED}*"):
             remove(path)
 
+    def attend(self, apps: frozenset[AppName]) -> None:
+        """Probe the services of these apps."""
+        self._services.attend(apps)
+
     def start(self) -> None:
         """Adopt or start the service of every app's current release."""
         for link in sorted(self._apps.glob("*/current")):

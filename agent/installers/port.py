@@ -8,6 +8,7 @@ import msgspec
 
 from agent.core.events import Found
 from agent.core.model import Work
+from protocol.ids import AppName
 from protocol.outputs import Outputs
 from protocol.trust import ReleaseInfo
 
@@ -76,6 +77,9 @@ class Installer(Protocol):
 
     def clean(self) -> None:
         """Remove what no work needs."""
+
+    def attend(self, apps: frozenset[AppName]) -> None:
+        """Probe these apps now and then from now on, and no others; tell of those that are not well."""
 
     def start(self) -> None:
         """Begin to watch over what is installed, at the agent's start."""

@@ -58,6 +58,17 @@ def probe(target: Target, manifest: Manifest, *, called_off: Event) -> None:
             raise Aborted("the probe was called off")
 
 
+def complaint(target: Target, manifest: Manifest) -> str | None:
+    """Look once at a release that was healthy; return what is wrong with it, None where nothing is, or it has ended."""
+    if target.ended() is not None:
+        return None
+    try:
+        unwell = _look(target, manifest)
+    except StepFailed:
+        return None  # it has ended meanwhile
+    return None if unwell is None else str(unwell)
+
+
 def _look(target: Target, manifest: Manifest) -> _Unwell | None:
     """Look once; a service that has ended is looked at no more."""
     ended = target.ended()

@@ -31,10 +31,13 @@ from agent.clock import boottime_ms
 from agent.core.backoff import full_jitter
 from agent.files import write_whole
 from agent.installers import outputs
+from agent.installers.checkups import Ail, Checkups, Patient
 from agent.installers.manifest import Manifest
 from agent.installers.probe import Target
 from agent.logs import fields
 from agent.ports import free_port
+from protocol.health import Mark
+from protocol.ids import AppName
 from protocol.units import MINUTE, SECOND
 
 log = logging.getLogger(__name__)
@@ -74,15 +77,22 @@ class _Watched(msgspec.Struct, kw_only=True):
     folder: str
     manifest: Manifest
     try_count: int = 0
+    end_count: int = 0
     started_at: int = 0
     due_at: int | None = None
+
+
+def _nobody(app: AppName, mark: Mark, count: int, detail: str) -> None:
+    """Tell nobody who is not well."""
 
 
 class Services:
     """All services of this device."""
 
-    def __init__(self, *, ports: Mapping[str, int], keep_running: bool) -> None:
-        """Take the assigned ports, and whether services outlive the agent."""
+    def __init__(self, *, ports: Mapping[str, int], keep_running: bool, ail: Ail = _nobody) -> None:
+        """Take the assigned ports, whether services outlive the agent, and who is told of those that are not well."""
+        self._ail = ail
+        self._checkups = Checkups(self._patients, ail)
         self._ports = ports
         self._keep_running = keep_running
         self._children: dict[int, subprocess.Popen[bytes]] = {}
@@ -236,17 +246,23 @@ class Services:
         """Adopt or start the service of this release, and start it again whenever it ends.
 
         Raises:
-            OSError: when it cannot be started.
+            OSError: when it cannot be started now; that is tried again.
         """
         if not manifest.start:
             return
         with self._lock:
-            self.ensure(home, folder, manifest)
-            self._homes.add(home)
-            self._watched[home.name] = _Watched(home=home, folder=folder, manifest=manifest, started_at=boottime_ms())
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._look_on, name="services", daemon=True)
-                self._thread.start()
+            watched = _Watched(home=home, folder=folder, manifest=manifest, started_at=boottime_ms())
+            try:
+                self.ensure(home, folder, manifest)
+            finally:
+                self._homes.add(home)
+                self._watched[home.name] = watched
+                self._begin_looking()
+
+    def _begin_looking(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look_on, name="services", daemon=True)
+            self._thread.start()
 
     def _look_on(self) -> None:
         while not self._closing.wait(LOOK_SECONDS):
@@ -270,15 +286,36 @@ class Services:
                 cap_ms=RESTART_CAP_MS,
                 seed=f"{watched.home}/{now}",
             )
-            log.warning("service_ended", extra=fields(app=watched.home.name, said=_tail(watched.home / "service.log")))
+            self._tell_of_end(watched, _tail(watched.home / "service.log"))
         elif now >= watched.due_at:
             watched.due_at, watched.started_at = None, now
-            self.start(watched.home, watched.folder, watched.manifest)
-            self._watched[watched.home.name] = watched
+            try:
+                self.start(watched.home, watched.folder, watched.manifest)
+            finally:
+                self._watched[watched.home.name] = watched
+
+    def _tell_of_end(self, watched: _Watched, said: str) -> None:
+        watched.end_count += 1
+        log.warning("service_ended", extra=fields(app=watched.home.name, said=said))
+        detail = f"the service has ended; its last words: {said}"
+        self._ail(AppName(watched.home.name), Mark.CRASHED, watched.end_count, detail)
+
+    def attend(self, apps: frozenset[AppName]) -> None:
+        """Probe these apps now and then, as long as they are watched."""
+        self._checkups.attend(apps)
+
+    def _patients(self) -> dict[AppName, Patient]:
+        with self._lock:
+            watched = list(self._watched.values())
+        return {
+            AppName(one.home.name): Patient(self.target(one.home, one.folder, one.manifest), one.manifest)
+            for one in watched
+        }
 
     def close(self) -> None:
         """Stop watching; stop the services too, also those that are still on probation, unless they are to be kept."""
         self._closing.set()
+        self._checkups.close()
         if self._thread is not None:
             self._thread.join()
         with self._lock:

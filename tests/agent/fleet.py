@@ -15,7 +15,7 @@ import http.server, json, os
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = json.dumps({"version": VERSION, "colour": os.environ.get("COLOUR", "")}).encode()
-        self.send_response(200 if HEALTHY else 500)
+        self.send_response(200 if HEALTHY and not os.path.exists("ill") else 500)
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *args): pass
@@ -66,6 +66,11 @@ def install(run: str, *refs: ReleaseRef, **changes: Any) -> Command:
         "releases": refs,
     }
     return Command(**{**fields, **changes})
+
+
+def watch(run: str, *apps: str, **changes: Any) -> Command:
+    """Return a command to watch apps that are there, for an hour."""
+    return install(run, **{"op": "watch", "apps": apps, "watch_ms": HOUR, **changes})
 
 
 def ends(hub: Hub, run: str) -> StateReport:

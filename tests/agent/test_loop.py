@@ -1,6 +1,8 @@
 """The loop with all its parts in one process: permission from afar, storage that fails, errands, restarts."""
 
 import json
+import os
+import signal
 import sqlite3
 import threading
 import time
@@ -21,16 +23,19 @@ from agent.core.model import NOTHING_TOLD, Durable, Told, work_of
 from agent.enrol import Claim, enrol
 from agent.errors import OutputsRefused, StepFailed, StorageFull
 from agent.identity import Identity
+from agent.installers import checkups
 from agent.installers.port import Job
 from agent.journal import Row, SqliteJournal
 from agent.steps import Steps
-from protocol.ids import Digest
+from protocol.codec import encode
+from protocol.health import Mark
+from protocol.ids import AppName, Digest, digest_of
 from protocol.lifecycle import AttemptState
-from protocol.messages import RefusalReport, StateReport
+from protocol.messages import HealthReport, RefusalReport, StateReport
 from protocol.outputs import Outputs
 from protocol.reasons import Reason
-from protocol.units import Instant
-from tests.agent.fleet import app, ends, install, offer
+from protocol.units import HOUR, Instant
+from tests.agent.fleet import app, ends, install, offer, watch
 from tests.agent.hub import Hub, wall_ms
 from tests.agent.world import SHOP_1, SHOP_2, command
 
@@ -107,6 +112,106 @@ def test_a_bundle_is_held_from_afar_goes_on_and_ends(device: Device, hub: Hub) -
     hub.send(install("run-1", ref, epoch=3, seq=seq + 3))
     hub.until(lambda: states(hub).count(AttemptState.SUCCEEDED) == 2)
     assert hub.ticks == [] or hub.ticks[0].progress[0].run == "run-1"
+
+
+def marks(hub: Hub) -> list[HealthReport]:
+    return [report for report in hub.reports if isinstance(report, HealthReport)]
+
+
+def crash(device: Device, hub: Hub) -> None:
+    """End the service of the shop by force, and wait until it is started again."""
+    record = device.config.apps / "shop" / "service.json"
+    pid = json.loads(record.read_text())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    hub.until(lambda: record.exists() and json.loads(record.read_text())["pid"] != pid)
+
+
+def test_a_service_that_crashes_after_its_success_is_told_of_once(device: Device, hub: Hub) -> None:
+    agent = device.start()
+    hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
+    wanted = install("run-1", offer(hub, "1.0", app("1.0"), counter=1), watch_ms=HOUR)
+    hub.send(wanted)
+    assert ends(hub, "run-1").state == "succeeded"
+    crash(device, hub)
+    crash(device, hub)
+    [told] = hub.until(lambda: marks(hub))
+    assert (told.mark, told.count, told.run, told.attempt) == (Mark.CRASHED, 1, "run-1", 1)
+    assert told.command == digest_of(encode(wanted))
+
+
+def test_a_watch_that_ends_well_is_told_of(device: Device, hub: Hub) -> None:
+    agent = device.start()
+    hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
+    hub.send(install("run-1", offer(hub, "1.0", app("1.0"), counter=1), watch_ms=200))
+    [told] = hub.until(lambda: marks(hub))
+    assert (told.mark, told.count) == (Mark.WELL, 0)
+
+
+def restarted(device: Device, hub: Hub) -> int:
+    """Install the shop, start the agent anew, and return the number of the service that the agent then looks after."""
+    agent = device.start()
+    hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
+    hub.send(install("run-1", offer(hub, "1.0", app("1.0"), counter=1)))
+    assert ends(hub, "run-1").state == "succeeded"
+    device.stop()
+    agent = device.start()
+    hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
+    return service(device)
+
+
+def service(device: Device) -> int:
+    """Return the process of the shop's service."""
+    record: dict[str, int] = json.loads((device.config.apps / "shop" / "service.json").read_text())
+    return record["pid"]
+
+
+def test_a_crash_of_what_was_there_before_the_agent_began_is_told(device: Device, hub: Hub) -> None:
+    pid = restarted(device, hub)
+    wanted = watch("run-2", "shop")
+    hub.send(wanted)
+    end = ends(hub, "run-2")
+    assert (end.state, end.left, [release.version for release in end.installed]) == ("succeeded", "old", ["1.0"])
+    assert service(device) == pid, "nothing was touched"
+    crash(device, hub)
+    [told] = hub.until(lambda: marks(hub))
+    assert (told.mark, told.run, told.command) == (Mark.CRASHED, "run-2", digest_of(encode(wanted)))
+
+
+def test_harm_to_what_was_there_before_the_agent_began_is_told(
+    device: Device, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkups, "LOOK_SECONDS", 0.02)
+    restarted(device, hub)
+    hub.send(watch("run-2", "shop"))
+    assert ends(hub, "run-2").state == "succeeded"
+    (device.config.apps / "shop" / "current" / "ill").touch()
+    [told] = hub.until(lambda: marks(hub))
+    assert (told.mark, told.count, told.run) == (Mark.UNWELL, checkups.BAD_MAX, "run-2")
+    assert "answers 500" in told.detail
+
+
+def test_what_is_watched_is_told_of_as_ended_before_newer_work_is(device: Device, hub: Hub) -> None:
+    restarted(device, hub)
+    hub.send(watch("run-2", "shop"))
+    assert ends(hub, "run-2").state == "succeeded"
+    hub.send(install("run-3", offer(hub, "2.0", app("2.0"), counter=2), watch_ms=200))
+    assert ends(hub, "run-3").state == "succeeded"
+    hub.until(lambda: len(marks(hub)) == 2)
+    assert [(told.run, told.mark) for told in marks(hub)] == [("run-2", Mark.ENDED), ("run-3", Mark.WELL)]
+    ended, begun = marks(hub)[0], min(report.report_seq for report in hub.reports if told_of(report) == "run-3")
+    assert ended.report_seq < begun
+
+
+def told_of(report: StateReport | RefusalReport | HealthReport) -> str:
+    return "" if isinstance(report, RefusalReport) else report.run
+
+
+def test_an_app_that_is_not_there_cannot_be_watched(device: Device, hub: Hub) -> None:
+    agent = device.start()
+    hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
+    hub.send(watch("run-1", "shop"))
+    end = ends(hub, "run-1")
+    assert (end.state, end.reason, end.left) == ("rejected", "unsupported", "old")
 
 
 def test_garbage_and_refusals_come_back_as_reports(device: Device, hub: Hub) -> None:
@@ -274,6 +379,9 @@ class Installer:
 
     def clean(self) -> None:
         raise OSError("no such folder")
+
+    def attend(self, apps: frozenset[AppName]) -> None:
+        self.asked.append(f"attend {','.join(sorted(apps))}")
 
     def start(self) -> None:
         pass

@@ -96,6 +96,11 @@ def control(op: str, *, seq: int, epoch: int, **changes: Any) -> Command:
     return command(op=op, seq=seq, epoch=epoch, attempt=0, releases=(), **changes)
 
 
+def watching(**changes: Any) -> Command:
+    """Return a command to watch the shop that is there, for an hour; *changes* replace fields."""
+    return command(**{"op": "watch", "releases": (), "apps": ("shop",), "watch_ms": HOUR, **changes})
+
+
 def signed(wanted: Command, *, key: SigningKey = DIRECTOR) -> bytes:
     return seal(encode(wanted), PayloadType.COMMAND, key)
 
@@ -152,6 +157,8 @@ def _kind(effect: Any) -> str:
     report = getattr(effect, "report", None)
     if report is None:
         return type(effect).__name__
+    if hasattr(report, "mark"):
+        return f"health:{report.mark}"
     if hasattr(report, "code"):
         return f"refused:{report.code}"
     return f"report:{report.state}" + (f":{report.reason or 'ok'}:{report.left}" if report.left else "")

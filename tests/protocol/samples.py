@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from protocol.health import Mark
 from protocol.ids import Digest, Name, digest_of
 from protocol.keys import Ed25519Signing
 from protocol.lifecycle import AttemptState, Left
@@ -12,6 +13,7 @@ from protocol.messages import (
     Command,
     DeviceRequest,
     Gone,
+    HealthReport,
     Hello,
     HelloReply,
     InstalledRelease,
@@ -79,7 +81,23 @@ MESSAGES: Final[dict[str, Message]] = {
         env={"LANG": "de_DE", "GREETING": 'grüß dich \\ "you" \u2028'},
         secrets={"token": "c2VhbGVk"},
         steps=StepLimits(download_ms=Millis(1), install_ms=Millis(2), verify_ms=Millis(3)),
+        watch_ms=Millis(4),
         traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
+    "watch-command": Command(
+        tenant="acme",
+        device="kiosk-17",
+        seq=10,
+        op="watch",
+        run="r-1",
+        stage="canary",
+        attempt=1,
+        epoch=3,
+        iat=AT,
+        exp=Instant(AT + 600_000),
+        not_after=Instant(AT + 3_600_000),
+        watch_ms=Millis(7_200_000),
+        apps=("shop",),
     ),
     "hello": Hello(
         device=NAME,
@@ -131,6 +149,18 @@ MESSAGES: Final[dict[str, Message]] = {
         code=RejectCode.STALE_EPOCH,
         detail="epoch 3 of 4",
     ),
+    "health-report": HealthReport(
+        device=NAME,
+        incarnation=INCARNATION,
+        report_seq=4,
+        at=AT,
+        command=DIGEST,
+        run="r-1",
+        attempt=2,
+        mark=Mark.CRASHED,
+        count=1,
+        detail="shop: the service has ended; its last words: out of memory",
+    ),
     "ack": Ack(device=NAME, incarnation=INCARNATION, stored=(1, 2), refused=(Refused(report_seq=3, code="untrusted"),)),
     "tick": Tick(progress=(Progress(run="r-1", attempt=2, state=AttemptState.DOWNLOADING, done=512, total=1_024),)),
     "gone": Gone(connection="c-1"),
@@ -146,10 +176,12 @@ MESSAGES: Final[dict[str, Message]] = {
 
 SIGNED: Final[dict[str, PayloadType]] = {
     "command": PayloadType.COMMAND,
+    "watch-command": PayloadType.COMMAND,
     "hello": PayloadType.HELLO,
     "hello-reply": PayloadType.HELLO_REPLY,
     "state-report": PayloadType.REPORT,
     "refusal-report": PayloadType.REPORT,
+    "health-report": PayloadType.REPORT,
     "ack": PayloadType.ACK,
     "request": PayloadType.REQUEST,
 }

@@ -13,6 +13,7 @@ from protocol.ids import Name
 from protocol.messages import (
     MESSAGE_BYTES_MAX,
     Command,
+    HealthReport,
     Hello,
     Message,
     Op,
@@ -60,7 +61,8 @@ def test_reports_round_trip(report: StateReport) -> None:
 
 
 def test_a_report_is_told_by_its_kind() -> None:
-    for name, kind in (("state-report", StateReport), ("refusal-report", RefusalReport)):
+    kinds = {"state-report": StateReport, "refusal-report": RefusalReport, "health-report": HealthReport}
+    for name, kind in kinds.items():
         assert isinstance(decode(encode(MESSAGES[name]), Report), kind)  # type: ignore[arg-type]
     with pytest.raises(MalformedMessage, match="a message"):
         decode(b'{"kind":"other"}', Report)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from protocol.envelope import seal
 from protocol.ids import AppName, Digest, RunId, digest_of
 from protocol.keys import ring_of
 from protocol.lifecycle import AttemptState
-from protocol.messages import Mode, PayloadType, RefusalReport
+from protocol.messages import InstalledRelease, Mode, PayloadType, RefusalReport
 from protocol.reasons import Reason
 from protocol.reasons import RejectCode as Code
 from protocol.units import DAY, HOUR, Instant
@@ -44,6 +44,7 @@ from tests.agent.world import (
     ref,
     run,
     signed,
+    watching,
 )
 
 BEFORE = command(seq=T0 - 10, run="run-0", releases=(ref(SHOP_2),))
@@ -115,6 +116,15 @@ REFUSALS: dict[str, tuple[bytes, Code, bool]] = {
         Code.DIRECTOR_RELEASE_MISMATCH,
         True,
     ),
+    "apps to install": (signed(command(apps=("shop",))), Code.MALFORMED, True),
+    "a watch over releases": (signed(watching(releases=(ref(SHOP_2),))), Code.MALFORMED, True),
+    "a watch over nothing": (signed(watching(apps=())), Code.MALFORMED, True),
+    "a watch over one app twice": (signed(watching(apps=("shop", "shop"))), Code.MALFORMED, True),
+    "a watch without a span": (signed(watching(watch_ms=0)), Code.MALFORMED, True),
+    "a watch by attempt zero": (signed(watching(attempt=0)), Code.MALFORMED, True),
+    "a watch by an old number": (signed(watching(seq=T0 - 100)), Code.REPLAY, True),
+    "a watch of an old epoch": (signed(watching(run="run-9", epoch=6)), Code.STALE_EPOCH, True),
+    "a watch that has expired": (signed(watching(exp=T0)), Code.EXPIRED, True),
     "below the floor": (signed(command(releases=(ref(SHOP_1),))), Code.RELEASE_ROLLBACK, True),
 }
 
@@ -288,6 +298,7 @@ def test_a_hold_or_go_is_taken_and_told() -> None:
 
 GOOD = signed(command())
 READY = ready()
+READY_TO_WATCH = ready(installed=(InstalledRelease(app="shop", version="1.0"),))
 
 
 @given(st.integers(min_value=0, max_value=len(GOOD) * 8 - 1))
@@ -314,18 +325,21 @@ def test_a_signed_command_with_any_fields_never_raises(data: st.DataObject) -> N
     ints = st.integers(min_value=0, max_value=2**53 - 1)
     wanted = command(
         seq=data.draw(ints),
-        op=data.draw(st.sampled_from(["install", "hold", "go", "cancel", "run", "\x00"])),
+        op=data.draw(st.sampled_from(["install", "watch", "hold", "go", "cancel", "run", "\x00"])),
         run=data.draw(st.text(min_size=1, max_size=20)),
         attempt=data.draw(ints),
         epoch=data.draw(ints),
         exp=data.draw(ints),
         not_after=data.draw(ints),
+        releases=data.draw(st.sampled_from([(), (ref(SHOP_2),)])),
+        apps=data.draw(st.sampled_from([(), ("shop",), ("till",)])),
+        watch_ms=data.draw(ints),
     )
     try:
         raw = signed(wanted)
     except UnicodeEncodeError:
         return
-    run(READY, replace(received(command()), raw=raw), ReleasesRefreshed(at=2_001))
+    run(READY_TO_WATCH, replace(received(command()), raw=raw), ReleasesRefreshed(at=2_001))
 
 
 def test_a_flood_of_garbage_is_bounded_in_number_and_rate() -> None:

@@ -1,17 +1,20 @@
 """Services of apps, when the agent dies at the worst moment."""
 
+import contextlib
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.installers import service
 from agent.installers.manifest import Manifest
 from agent.installers.service import RunAs, Services
+from protocol.health import Mark
 
 APP = "shop"
 FOLDER = "1.0-0123456789ab"
@@ -105,3 +108,34 @@ def test_a_service_gets_its_arguments_as_they_are_and_nothing_to_read(home: Path
     assert await_none(home) == []
     assert (home / "data" / "told").read_text() == repr((arguments, ""))
     services.close()
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_watched_service_that_cannot_be_started_is_told_of_and_tried_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """The first start may fail, as the agent begins, or the next one, after the service has ended."""
+    for name, value in {"LOOK_SECONDS": 0.01, "RESTART_BASE_MS": 1, "RESTART_CAP_MS": 1}.items():
+        monkeypatch.setattr(service, name, value)
+    told: list[tuple[str, Mark]] = []
+    services = Services(ports={}, keep_running=False, ail=lambda app, mark, *_: told.append((app, mark)))
+    services.prepare(home, FOLDER, RunAs())
+    begun, begin = [0], Services._begin
+
+    def sometimes(self: Services, *what: Any) -> "subprocess.Popen[bytes]":
+        begun[0] += 1
+        if begun[0] == failing:
+            raise OSError(28, "No space left on device")
+        return begin(self, *what)
+
+    monkeypatch.setattr(Services, "_begin", sometimes)
+    with contextlib.suppress(OSError):
+        services.watch(home, FOLDER, manifest("sh", "-c", f"echo begun >> $APP_DATA/begun; sleep {2 - failing}0"))
+    begun_at, until = home / "data" / "begun", time.monotonic() + 10
+    while (begun[0] <= failing or not begun_at.exists()) and time.monotonic() < until:
+        threading.Event().wait(0.01)
+    assert begun[0] > failing, "it is tried again"
+    assert begun_at.exists()
+    assert told[0] == (APP, Mark.CRASHED)
+    services.close()
+    assert await_none(home) == []
