@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
+from structlog.typing import EventDict, Processor
 
 
 def counted(prefix: str, counts: object, *, plain: Mapping[str, str], by_reason: Mapping[str, str]) -> Iterator[Metric]:
@@ -67,12 +68,21 @@ class Meters:
         return generate_latest(self.registry)
 
 
+def without_escapes(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Replace what a terminal would act on in the texts of a log line: devices chose some of them."""
+    return {key: _printable(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def set_up_logs(*, as_json: bool, level: str = "info") -> None:
     """Send structured log lines to standard error: JSON for machines, columns for people."""
-    renderer = (
-        structlog.processors.JSONRenderer()
+    render: list[Processor] = (
+        [structlog.processors.JSONRenderer()]
         if as_json
-        else structlog.dev.ConsoleRenderer(pad_event_to=28, colors=sys.stderr.isatty())
+        else [without_escapes, structlog.dev.ConsoleRenderer(pad_event_to=28, colors=sys.stderr.isatty())]
     )
     structlog.configure(
         processors=[
@@ -80,7 +90,7 @@ def set_up_logs(*, as_json: bool, level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),

@@ -14,10 +14,16 @@ from controller.app.zones import zone_of
 from controller.domain.admission import Applicant, Blocked, BlockReason, Restraints, Rules, judge
 from controller.domain.query import Described
 from controller.domain.trigger import UTC
+from protocol.health import WATCH
 from protocol.units import Instant
 
 TIMEZONE: Final = "timezone"
 """The label, or else the fact, that names a device's time zone."""
+
+
+Kind = tuple[str | None, bool]
+"""What tells the rules for devices of one stage apart: the version that they go to, where it is not the run's, and
+whether they are held back."""
 
 
 class Judged(NamedTuple):
@@ -33,12 +39,12 @@ class Admitting:
     def __init__(self, tx: Transaction, at: Instant) -> None:
         self._tx = tx
         self._at = at
-        self._rules: dict[tuple[int, int, str | None], Rules] = {}
+        self._rules: dict[tuple[int, int, Kind], Rules] = {}
 
     def judge(self, record: RunRecord, rows: Sequence[TargetRecord], *, room: int) -> Judged:
         """Judge queued rows of one stage in their order, until *room* of them may go."""
-        stage, versions = rows[0].stage, {row.wanted for row in rows}
-        is_empty = all(self._rules_of(record, stage, wanted).is_empty for wanted in versions)
+        stage, kinds = rows[0].stage, {_kind(row) for row in rows}
+        is_empty = all(self._rules_of(record, stage, kind).is_empty for kind in kinds)
         restrained = self._tx.restraints.of([row.device_id for row in rows])
         if is_empty and not restrained:
             return Judged([*rows[:room]], [])
@@ -48,9 +54,9 @@ class Admitting:
     def refused(self, record: RunRecord, rows: Sequence[TargetRecord]) -> dict[int, Blocked]:
         """Return which rows at work, of any stages, might not begin now, by id; each keeps its place at its site."""
         found: dict[int, Blocked] = {}
-        for stage, wanted in {(row.stage, row.wanted) for row in rows}:
-            mine = [row for row in rows if (row.stage, row.wanted) == (stage, wanted)]
-            rules = msgspec.structs.replace(self._rules_of(record, stage, wanted), per_site=None)
+        for stage, kind in {(row.stage, _kind(row)) for row in rows}:
+            mine = [row for row in rows if (row.stage, _kind(row)) == (stage, kind)]
+            rules = msgspec.structs.replace(self._rules_of(record, stage, kind), per_site=None)
             restrained = self._tx.restraints.of([row.device_id for row in mine])
             if rules.is_empty and not restrained:
                 continue
@@ -79,7 +85,7 @@ class Admitting:
                 continue
             site = applicant.site
             told = msgspec.structs.replace(applicant, at_site=at_site.get(site, 0))
-            blocked = judge(told, self._rules_of(record, row.stage, row.wanted), self._at)
+            blocked = judge(told, self._rules_of(record, row.stage, _kind(row)), self._at)
             if blocked is None:
                 at_site[site] = at_site.get(site, 0) + 1
                 judged.admitted.append(msgspec.structs.replace(row, site=site))
@@ -87,20 +93,20 @@ class Admitting:
                 judged.refused.append(_kept_out(row, blocked, site, self._at))
         return judged
 
-    def _rules_of(self, record: RunRecord, stage: int, wanted: str | None) -> Rules:
-        """Return what is asked of devices of a stage that go to the version *wanted*, or to the run's."""
-        key = record.id, stage, wanted
+    def _rules_of(self, record: RunRecord, stage: int, kind: Kind) -> Rules:
+        """Return what is asked of devices of a stage, of one kind; those that are only watched take nobody's place."""
+        key = record.id, stage, kind
         if key not in self._rules:
-            plan = record.plan
+            (wanted, is_control), plan = kind, record.plan
             definition, version = plan.pipeline.stages[stage], wanted or plan.operation.version
             self._rules[key] = Rules(
                 app=plan.operation.app,
                 version=version,
-                requires=plan.operation.requires,
+                requires=(*plan.operation.requires, WATCH) if is_control else plan.operation.requires,
                 path=None if plan.goes_back else self._tx.restraints.path(plan.operation.app, version),
                 preconditions=definition.preconditions,
                 windows=definition.windows,
-                per_site=definition.pace.per_site,
+                per_site=None if is_control else definition.pace.per_site,
             )
         return self._rules[key]
 
@@ -115,7 +121,7 @@ class Admitting:
         default = record.plan.pipeline.timezone or UTC
         found: dict[int, Applicant] = {}
         for row in rows:
-            rules = self._rules_of(record, row.stage, row.wanted)
+            rules = self._rules_of(record, row.stage, _kind(row))
             restraints = restrained.get(row.device_id, Restraints())
             found[row.id] = self._applicant(devices[row.name], rules, restraints, default)
         return found
@@ -142,6 +148,10 @@ class Admitting:
             apps=tuple((one.app, one.version) for one in device.installed),
             groups=frozenset(self._tx.groups.groups_of(device.id)) if with_groups else frozenset(),
         )
+
+
+def _kind(row: TargetRecord) -> Kind:
+    return row.wanted, row.target.is_control
 
 
 def _kept_out(row: TargetRecord, blocked: Blocked, site: str, at: Instant) -> TargetRecord:

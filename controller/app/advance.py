@@ -1,7 +1,7 @@
 """Carrying runs forward: the pure machines decide, this module carries their effects out in the same transaction.
 
 >>> round_of([Release(stage=0, count=2), Note(kind="opened")])
-([Note(kind='opened', stage=None, text='', by='', evidence='')], [Release(stage=0, count=2)])
+([Note(kind='opened', stage=None, text='', by='', evidence='')], [Release(stage=0, count=2, is_control=False)])
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Final, assert_never
 import msgspec
 import structlog
 
-from controller.app import audit, heartbeat, holds, rerun_plans
+from controller.app import audit, heartbeat, held_back, holds, rerun_plans
 from controller.app.access import Actor, Role
 from controller.app.commands import Maker
 from controller.app.consequences import Consequences, Question
@@ -31,6 +31,7 @@ from controller.domain.events import (
     Cancel,
     Conclude,
     Continue,
+    Discharge,
     Effect,
     Ending,
     Event,
@@ -56,10 +57,12 @@ from controller.domain.target import CancelRequested, Continued, Suspended, Targ
 from controller.domain.trigger import ACTOR_PREFIX
 from protocol.messages import Mode
 from protocol.reasons import Reason
-from protocol.units import Instant
+from protocol.units import DAY, Instant, Millis
 
 log = structlog.get_logger()
 
+MOMENTS_KEPT_MS: Final = Millis(90 * DAY)
+"""How long after the end of a run another gate can judge it."""
 ON_FAILURE: Final = f"{ACTOR_PREFIX}on_failure"
 """Who takes devices back where a stage says so and nobody has asked."""
 
@@ -192,6 +195,8 @@ class Advance:
         match effect:
             case Freeze():
                 return (self._freeze(run_id, effect.stage),)
+            case Discharge():
+                return (held_back.discharge(self.tx, self.record(run_id), effect.stage, at=self.at),)
             case Cancel() | Expire() | CallOff():
                 return self._end(run_id, effect)
             case Hold():
@@ -218,11 +223,22 @@ class Advance:
     def _freeze(self, run_id: int, stage: int) -> Frozen:
         record = self.record(run_id)
         found = joining(self.tx, record, stage)
-        self.enlist(record, stage, found.members, first_id=record.stage_ids[stage] << 32)
-        models = Counter(member.model for member in found.members)
-        return Frozen(at=self.at, stage=stage, targets=len(found.members), models=models, left_out=found.left_out)
+        held, others = held_back.first(record, stage, found.members)
+        first_id = record.stage_ids[stage] << 32
+        self.enlist(record, stage, held, first_id=first_id, is_control=True)
+        self.enlist(record, stage, others, first_id=first_id + len(held))
+        return Frozen(
+            at=self.at,
+            stage=stage,
+            targets=len(others),
+            models=held_back.counts(held, others),
+            control=Counter(member.model for member in held) if held else None,
+            left_out=found.left_out,
+        )
 
-    def enlist(self, record: RunRecord, stage: int, chosen: Sequence[Member], *, first_id: int) -> None:
+    def enlist(
+        self, record: RunRecord, stage: int, chosen: Sequence[Member], *, first_id: int, is_control: bool = False
+    ) -> None:
         """Make devices members of a stage, in this order from *first_id* on; the run is yet to be told."""
         rows = [
             TargetRecord(
@@ -231,7 +247,7 @@ class Advance:
                 stage=stage,
                 device_id=member.id,
                 name=member.name,
-                target=Target(),
+                target=Target(is_control=is_control),
                 ready=member.instance,
                 updated_at=self.at,
                 previous=member.previous,
@@ -383,6 +399,7 @@ class Advance:
 
     def _conclude(self, run_id: int) -> Sequence[Event]:
         self._records[run_id] = msgspec.structs.replace(self.record(run_id), ended_at=self.at)
+        self.tx.log.forget_moments(ended_before=Instant(self.at - MOMENTS_KEPT_MS))
         return ()
 
 

@@ -10,15 +10,17 @@ from controller.app.repositories import Transaction
 from controller.domain.freeze import next_start
 from controller.domain.pipeline import Timeouts
 from protocol.codec import encode
-from protocol.ids import TenantId, digest_of, split_name
+from protocol.health import HEALTH
+from protocol.ids import Name, TenantId, digest_of, split_name
 from protocol.messages import Command, Mode, Op, StepLimits
 from protocol.units import HOUR, Instant, Millis, later
 
 CONTROL_MS: Final = HOUR
 """How long a control command may be accepted."""
 
-Kind = tuple[int, str | None]
-"""What tells the commands of one run apart: the stage, and the version where that is the device's own."""
+Kind = tuple[int, str | None, bool]
+"""What tells the commands of one run apart: the stage, the version where that is the device's own, and whether the
+device is held back."""
 
 
 class Maker:
@@ -30,10 +32,12 @@ class Maker:
         self.at = at
         self._base_url = base_url
 
-    def install(self, record: RunRecord, targets: Sequence[TargetRecord], *, delay_ms: int = 0) -> list[CommandRecord]:
-        """Return unsaved commands for the given attempt of each target, by its `target.attempt`; seqs are taken."""
-        kinds = {_kind(target) for target in targets}
-        drafts = {(stage, wanted): self._install(record, stage, wanted) for stage, wanted in kinds}
+    def begin(self, record: RunRecord, targets: Sequence[TargetRecord], *, delay_ms: int = 0) -> list[CommandRecord]:
+        """Return unsaved commands for the given attempt of each target, by its `target.attempt`; seqs are taken.
+
+        They ask for an installation, or, of a device that is held back, to watch what it has.
+        """
+        drafts = {kind: self._begin(record, kind) for kind in {_kind(target) for target in targets}}
         return self._made(record, targets, drafts, send_at=later(self.at, delay_ms))
 
     def control(self, record: RunRecord, targets: Sequence[TargetRecord], mode: Mode) -> list[CommandRecord]:
@@ -41,13 +45,15 @@ class Maker:
         drafts = {kind: self._control(record, kind[0], mode) for kind in {_kind(target) for target in targets}}
         return self._made(record, targets, drafts, send_at=self.at)
 
-    def _install(self, record: RunRecord, stage_index: int, wanted: str | None) -> Command:
-        """Return what is the same in all install commands for one stage that lead to one version.
+    def _begin(self, record: RunRecord, kind: Kind) -> Command:
+        """Return what is the same in all commands of one kind that begin an attempt."""
+        stage_index, wanted, is_control = kind
+        watch = self._watch(record, stage_index)
+        return watch if is_control else self._install(watch, record, stage_index, wanted)
 
-        None is for after a freeze has begun.
-        """
+    def _watch(self, record: RunRecord, stage_index: int) -> Command:
+        """Return what asks devices of a stage to watch what they have, for as long as it may take; not in a freeze."""
         plan = record.plan
-        release = plan.release if wanted is None else plan.releases[wanted]
         stage = plan.pipeline.stages[stage_index]
         last = later(self.at, stage.timeouts.accept_ms)
         frozen_at = next_start(record.run.freezes, self.at)
@@ -55,18 +61,32 @@ class Maker:
             tenant=self._tenant,
             device="",
             seq=0,
-            op=Op.INSTALL.value,
+            op=Op.WATCH.value,
             run=record.uid,
             stage=stage.name,
             epoch=record.run.epoch,
             iat=self.at,
             exp=last if frozen_at is None else min(last, frozen_at),
             not_after=later(last, stage.timeouts.lease_ms),
+            apps=(plan.operation.app,),
+            watch_ms=Millis(stage.timeouts.stage_ms + stage.gate.soak_ms),
+        )
+
+    def _install(self, begun: Command, record: RunRecord, stage_index: int, wanted: str | None) -> Command:
+        """Return what asks devices of a stage to install one version, and to watch that for the soak."""
+        plan = record.plan
+        release = plan.release if wanted is None else plan.releases[wanted]
+        stage = plan.pipeline.stages[stage_index]
+        return msgspec.structs.replace(
+            begun,
+            op=Op.INSTALL.value,
             releases=(release,),
             urls=(f"{self._base_url}/v1/artifacts/{release.sha256}",),
+            apps=(),
             params=plan.operation.params,
             env=plan.operation.env,
             steps=_steps(stage.timeouts),
+            watch_ms=stage.gate.watch_ms,
         )
 
     def _control(self, record: RunRecord, stage_index: int, mode: Mode) -> Command:
@@ -88,22 +108,37 @@ class Maker:
         self, record: RunRecord, targets: Sequence[TargetRecord], drafts: Mapping[Kind, Command], *, send_at: Instant
     ) -> list[CommandRecord]:
         seqs = self._tx.devices.allocate_seqs([target.device_id for target in targets], at=self.at)
+        blind = self._blind(targets) if any(draft.watch_ms for draft in drafts.values()) else set()
         return [
-            _addressed(drafts[_kind(target)], record, target, seq=seqs[target.device_id], send_at=send_at)
+            _addressed(
+                drafts[_kind(target)],
+                record,
+                target,
+                seq=seqs[target.device_id],
+                send_at=send_at,
+                is_blind=target.name in blind,
+            )
             for target in targets
         ]
 
+    def _blind(self, targets: Sequence[TargetRecord]) -> set[Name]:
+        """Return the names of devices whose agents cannot watch what they install."""
+        devices = self._tx.devices.by_names({target.name for target in targets})
+        return {name for name, device in devices.items() if HEALTH not in device.capabilities}
+
 
 def _kind(target: TargetRecord) -> Kind:
-    return target.stage, target.wanted
+    return target.stage, target.wanted, target.target.is_control
 
 
-def _addressed(draft: Command, record: RunRecord, target: TargetRecord, *, seq: int, send_at: Instant) -> CommandRecord:
-    """Return one device's command: the draft with what is the device's own."""
+def _addressed(
+    draft: Command, record: RunRecord, target: TargetRecord, *, seq: int, send_at: Instant, is_blind: bool
+) -> CommandRecord:
+    """Return one device's command: the draft with what is the device's own; a blind one is not asked to watch."""
     op = Op(draft.op)
     attempt = 0 if op.is_control else target.target.attempt
-    device = split_name(target.name)[1]
-    payload = encode(msgspec.structs.replace(draft, device=device, seq=seq, attempt=attempt))
+    device, watch_ms = split_name(target.name)[1], Millis(0) if is_blind else draft.watch_ms
+    payload = encode(msgspec.structs.replace(draft, device=device, seq=seq, attempt=attempt, watch_ms=watch_ms))
     return CommandRecord(
         run_id=record.id,
         target_id=None if op.is_control else target.id,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from controller.app import audit, cursors, tokens
+from controller.app import audit, cursors, silence, tokens
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
 from controller.app.changes import notice
@@ -84,6 +84,7 @@ async def enrol(
             tx.devices.set_blocked(record.device, is_blocked=False)
         tx.targets.set_ready([device_id], OFFLINE)
         advance = Advance(controller, tx, after)
+        silence.shut_out(advance, device_id)
         notice(advance, [device_id])
         advance.finish()
 
@@ -276,6 +277,8 @@ async def _set_blocked(controller: Controller, actor: Actor, device: str, reason
         advance = Advance(controller, tx, after)
         verb = "device.block" if is_blocked else "device.unblock"
         audit.record(tx, actor, verb, device, at=advance.at, reason=reason)
+        if is_blocked:
+            silence.shut_out(advance, found.id)
         notice(advance, [found.id])
         advance.finish()
 

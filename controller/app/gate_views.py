@@ -1,14 +1,25 @@
 """The gate of a stage as people see it: what it knows, what it has breached, and how its models fare."""
 
+import math
 from collections.abc import Iterator
 
 import msgspec
 
 from controller.app.records import RunRecord
-from controller.app.views import BreachView, DryRunView, EvidenceView, GateView, ModelView
-from controller.domain import dry_runs, quarantine
+from controller.app.views import (
+    ArmView,
+    BreachView,
+    ControlView,
+    DryRunView,
+    EvidenceView,
+    GateView,
+    ModelView,
+    ProofView,
+)
+from controller.domain import control, dry_runs, quarantine, waves
 from controller.domain.gates import judgement
-from controller.domain.model import Breach
+from controller.domain.model import Breach, StageRun
+from controller.domain.pipeline import Stage
 from controller.domain.quarantine import Barred
 
 
@@ -30,6 +41,47 @@ def gate_view(record: RunRecord, index: int) -> GateView:
         models=tuple(_models(record, index, out)),
         closest=quarantine.closest(record.plan, record.run, index, out),
         dry_runs=tuple(_dry_runs(record, index)),
+        proof=_proof(pipeline.stages[index], at_work, excepted),
+        control=_control(record, index),
+    )
+
+
+def _control(record: RunRecord, index: int) -> ControlView | None:
+    group, rules = record.run.stages[index].control, record.plan.pipeline.stages[index].gate.control
+    if group is None or rules is None:
+        return None
+    alpha, breach = judgement.control_alpha_of(record.plan.pipeline, index), group.breach
+    return ControlView(
+        said=control.said(group, alpha=alpha),
+        held=group.held,
+        left=group.tally.targets - group.tally.removed,
+        updated=ArmView(watched=group.updated.watched, crashed=group.updated.crashed),
+        control=ArmView(watched=group.control.watched, crashed=group.control.crashed),
+        value=control.value(group),
+        threshold=1 / alpha,
+        tolerated=rules.tolerated,
+        alpha_percent=alpha * 100,
+        is_breached=control.is_breached(group, alpha=alpha),
+        accepted=group.accepted,
+        breached_at=None if breach is None else record.wall(breach.at),
+        evidence="" if breach is None else breach.evidence,
+    )
+
+
+def _proof(stage: Stage, at_work: StageRun, excepted: judgement.Excepted) -> ProofView | None:
+    proof = stage.gate.proof
+    if proof is None:
+        return None
+    prefix = waves.shown(proof, at_work.waves, excepted.rest(at_work.tally))
+    return ProofView(
+        said=waves.said(prefix, proof),
+        counted=prefix.counted,
+        failed=prefix.failed,
+        value=math.exp(min(prefix.log, judgement.LOG_SHOWN_MAX)),
+        threshold=100 / proof.beta_percent,
+        below_percent=proof.below,
+        beta_percent=proof.beta_percent,
+        is_proved=waves.is_proved(prefix, proof),
     )
 
 

@@ -18,6 +18,7 @@ from controller.app.views import GroupChange, GroupView
 from controller.domain.group import SEPARATOR, is_within, lineage
 from controller.domain.query import Formula
 from controller.domain.query.tree import InGroup
+from controller.domain.wording import counted
 from protocol.ids import DeviceId
 
 GROUPS_MAX: Final = 10_000
@@ -78,10 +79,10 @@ async def remove(controller: Controller, actor: Actor, *, path: str, recursive: 
 
     def work(tx: Transaction, after: Consequences) -> None:
         _require(tx, path)
-        counted = next(record for record in tx.groups.counted() if record.path == path)
+        record = next(record for record in tx.groups.counted() if record.path == path)
         below = sum(is_within(one, path) for one in tx.groups.paths()) - 1
-        if not recursive and (below or counted.devices):
-            held = f"{counted.devices_below} devices and {below} groups below it"
+        if not recursive and (below or record.devices):
+            held = f"{counted(record.devices_below, 'device')} and {counted(below, 'group')} below it"
             raise Conflict(f"group {path!r} is not empty ({held}): empty it, or remove it recursively")
         members = tx.devices.ids(InGroup(path))
         tx.groups.remove(path)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from controller.app import silence
 from controller.app.advance import Advance
 from controller.app.changes import notice
 from controller.app.commands import outdated
@@ -46,6 +47,7 @@ def greet(
     replies = [_reply(advance, device, hello) for device, hello in fresh]
     ids = [device.id for device, _ in fresh]
     changed = [device.id for device, _ in fresh if _is_news(known[device.name], device)]
+    silence.came(advance, ids)
     notice(advance, changed, online=ids)
     advance.finish()
     return replies
@@ -118,7 +120,7 @@ def _tell_again(advance: Advance, fresh: Sequence[tuple[DeviceRecord, Hello]]) -
     unheard = advance.tx.commands.controls_for(heard)
     over = outdated(advance.tx, unheard, advance.at) | {c.id for c in unheard if c.seq <= heard[c.device_id]}
     advance.tx.commands.drop(over)
-    advance.after.commands += [c for c in unheard if c.id not in over]
+    advance.releasing.send_again([c for c in unheard if c.id not in over])
 
 
 def _reply(advance: Advance, device: DeviceRecord, hello: Hello) -> Answer:
@@ -213,7 +215,7 @@ def _send_again(advance: Advance, at_work: TargetRecord | None, hello: Hello, pe
         advance.control(record, [at_work], Mode.GO)
         advance.releasing.reissue(record, [at_work])
     elif usable:
-        advance.after.commands += usable
+        advance.releasing.send_again(usable)
     elif not any(c.seq <= hello.seq for c in owed):
         advance.releasing.reissue(record, [at_work])
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from controller.app import hello, presence, reports
+from controller.app import hello, presence, reports, silence
 from controller.app.consequences import Answer, Consequences
 from controller.app.controller import Controller
 from controller.app.errors import ControllerError
@@ -111,7 +111,7 @@ class Inbox:
         controller = self._controller
         if controller.transport.session(name) in {0, session}:
             await controller.write(
-                lambda tx, _after: presence.went(controller, tx, name), priority=Priority.HOUSEKEEPING
+                lambda tx, after: presence.went(controller, tx, after, name), priority=Priority.HOUSEKEEPING
             )
 
     async def lost_sight(self, partitions: Collection[int]) -> None:
@@ -238,7 +238,11 @@ def _fold(
     acks = reports.fold(controller, tx, after, signed_reports)
     replies = hello.greet(controller, tx, after, _hellos(stored))
     wills = [(sender, content) for sender, content in stored if isinstance(content, Gone)]
-    stale = [(d.name, will.connection) for d, will in wills if not presence.gone(controller, tx, d.id, will)]
+    were_here = presence.here(controller, tx, {d.name for d, _ in wills})
+    is_current = [presence.gone(controller, tx, d.id, will) for d, will in wills]
+    went = {d.id for (d, _), is_so in zip(wills, is_current, strict=True) if is_so}
+    silence.went(controller, tx, after, went & were_here)
+    stale = [(d.name, will.connection) for (d, will), is_so in zip(wills, is_current, strict=True) if not is_so]
     return Folded([*replies, *acks], Stale(stale))
 
 

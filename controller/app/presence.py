@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from controller.app import silence
 from controller.app.consequences import Consequences
 from controller.app.controller import Controller
 from controller.app.hello import SPREAD_MS
@@ -45,6 +46,12 @@ def gone(controller: Controller, tx: Transaction, device_id: int, will: Gone) ->
     return is_current
 
 
+def here(controller: Controller, tx: Transaction, names: Collection[Name]) -> set[int]:
+    """Return who of some devices is online."""
+    devices = tx.devices.senders(names) if names else {}
+    return {device.id for device in devices.values() if device.instance == controller.transport.instance}
+
+
 def freed(controller: Controller, tx: Transaction, rows: Collection[TargetRecord]) -> list[int]:
     """Note of devices that are no longer at work whether they are online; return the runs that wait for one that is.
 
@@ -61,11 +68,13 @@ def freed(controller: Controller, tx: Transaction, rows: Collection[TargetRecord
     return tx.targets.set_ready(online, instance)
 
 
-def went(controller: Controller, tx: Transaction, name: Name) -> None:
+def went(controller: Controller, tx: Transaction, after: Consequences, name: Name) -> None:
     """Note that a device has no session any more, unless it has come back in the meantime."""
     device = tx.devices.by_names([name]).get(name)
     if device is not None and controller.transport.session(name) == OFFLINE:
         gone(controller, tx, device.id, Gone(connection=device.connection))
+        if device.instance == controller.transport.instance:
+            silence.went(controller, tx, after, [device.id])
 
 
 async def lost_sight(controller: Controller, partitions: Collection[int]) -> None:
@@ -79,7 +88,7 @@ async def lost_sight(controller: Controller, partitions: Collection[int]) -> Non
     within = hello_within_ms(await controller.read(lambda tx: tx.devices.count()))
     wanted, after = frozenset(partitions), 0
     while page := await controller.read(_page(wanted, after=after)):
-        await controller.write(_void([device.id for device in page]), priority=Priority.HOUSEKEEPING)
+        await controller.write(_void(controller, page), priority=Priority.HOUSEKEEPING)
         await _ask(controller, page, within=within)
         after = page[-1].id
 
@@ -100,10 +109,14 @@ def _page(partitions: frozenset[int], *, after: int) -> Callable[[Transaction], 
     return lambda tx: tx.devices.sighted(partitions, after=after, limit=PAGE)
 
 
-def _void(ids: Sequence[int]) -> Callable[[Transaction, Consequences], None]:
-    def work(tx: Transaction, _after: Consequences) -> None:
+def _void(controller: Controller, devices: Sequence[Sighted]) -> Callable[[Transaction, Consequences], None]:
+    ids, names = [device.id for device in devices], [device.name for device in devices]
+
+    def work(tx: Transaction, after: Consequences) -> None:
+        were_here = here(controller, tx, names)
         tx.devices.set_gone(ids)
         tx.targets.set_ready(ids, OFFLINE)
+        silence.lost(controller, tx, after, were_here)
 
     return work
 

@@ -20,6 +20,7 @@ from controller.app.pipelines import check
 from controller.app.records import RunRecord
 from controller.app.repositories import Transaction
 from controller.app.views import LeftOutView, Page, PreviewDevice, PreviewStage, PreviewView
+from controller.domain import control
 from controller.domain.parameters import Given, Need, Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.placement import Fleet, Placement, Reason, placements
@@ -238,9 +239,9 @@ def _fleet(tx: Transaction) -> Fleet:
 
 def _stage(placement: Placement, fleet: Fleet, salt: str, first: int) -> PreviewStage:
     names: Mapping[int, str] = fleet.names
-    earliest = (
-        nsmallest(first, placement.members, key=lambda id_: position(fleet.names[id_], salt=salt)) if first else []
-    )
+    held = _held_back(placement, fleet, salt)
+    others = placement.members - held
+    earliest = nsmallest(first, others, key=lambda id_: position(fleet.names[id_], salt=salt)) if first else []
     return PreviewStage(
         name=placement.stage.name,
         needs=placement.stage.needs,
@@ -250,7 +251,17 @@ def _stage(placement: Placement, fleet: Fleet, salt: str, first: int) -> Preview
             LeftOutView(reason=out.reason.value, stage=out.stage or "", devices=len(out.devices))
             for out in placement.left_out
         ),
+        control=len(held),
     )
+
+
+def _held_back(placement: Placement, fleet: Fleet, salt: str) -> set[int]:
+    rules = placement.stage.gate.control
+    if rules is None:
+        return set()
+    names = [fleet.names[id_] for id_ in placement.members]
+    held = control.chosen(names, share_percent=rules.share_percent, salt=salt)
+    return {id_ for id_ in placement.members if fleet.names[id_] in held}
 
 
 def _device(outcome: _Outcome, device: int) -> PreviewDevice:

@@ -15,12 +15,14 @@ from controller.app.controller import Controller
 from controller.app.dispatch import RESEND_FIRST_MS
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
+from controller.domain import control, waves
 from controller.domain import target as targets
 from controller.domain.admission import BlockReason
 from controller.domain.events import Issued, Release
 from controller.domain.freeze import in_force
-from controller.domain.target import Delta, Policy, Reissued, Released, Returned
-from protocol.messages import Mode
+from controller.domain.target import Delta, Policy, Reissued, Released, Returned, Target
+from protocol.codec import decode
+from protocol.messages import Command, Mode
 from protocol.units import Instant, later
 
 REFUSED_MAX: Final = 1_000
@@ -31,8 +33,28 @@ REFUSED_PAGE: Final = 100
 
 def policy_of(record: RunRecord, target: TargetRecord) -> Policy:
     """Return what of the plan governs one device."""
-    stage = record.plan.pipeline.stages[target.stage]
-    return Policy(timeouts=stage.timeouts, retry=stage.retry, jitter_key=f"{record.uid}\0{target.name}")
+    stage, at_work = record.plan.pipeline.stages[target.stage], record.run.stages[target.stage]
+    return Policy(
+        timeouts=stage.timeouts,
+        retry=stage.retry,
+        watch_ms=stage.gate.watch_ms,
+        jitter_key=f"{record.uid}\0{target.name}",
+        wave=None if stage.gate.proof is None or target.target.is_control else waves.current(at_work.waves),
+        silent_after_ms=None if target.target.is_control else stage.gate.silent_after_ms,
+        soak_ms=stage.gate.soak_ms,
+    )
+
+
+def _is_compared(record: RunRecord, command: CommandRecord, row: TargetRecord) -> bool:
+    """Say whether what a device tells is to be compared, and whether a command asks it to watch at all."""
+    group = record.run.stages[row.stage].control
+    is_meant = control.is_compared(group, row.model, is_control=row.target.is_control)
+    return is_meant and decode(command.payload, Command).watch_ms > 0
+
+
+def _is_new_here(target: Target) -> bool:
+    """Say whether a device begins for the first time since it was held back; it may have been called back then."""
+    return 0 < target.watches == target.attempt
 
 
 class Releasing:
@@ -55,9 +77,9 @@ class Releasing:
         cut: set[int] = set()
         for release in releases:
             limit = min(release.count, self._left)
-            issued, is_all = self._release(record, release.stage, now, limit)
+            issued, is_all = self._release(record, release, now, limit)
             self._left -= len(issued)
-            deltas[release.stage] = issued
+            deltas[release.stage] = (*deltas.get(release.stage, ()), *issued)
             if not is_all and len(issued) < release.count:
                 cut.add(release.stage)
         return Issued(at=self._at, deltas=deltas, cut=frozenset(cut))
@@ -77,7 +99,7 @@ class Releasing:
         devices = self._tx.devices.by_names({row.name for row in rows})
         wanted = [row for row in rows if row.id not in refused]
         fit = [row for row in wanted if not (devices[row.name].is_blocked or devices[row.name].is_broken)]
-        commands = self._maker.install(record, fit, delay_ms=delay_ms)
+        commands = self._maker.begin(record, fit, delay_ms=delay_ms)
         changed: list[TargetRecord] = []
         for row, command in zip(fit, commands, strict=True):
             after, _ = targets.step(row.target, Reissued(command=command.digest), policy_of(record, row))
@@ -107,12 +129,19 @@ class Releasing:
         self._after.commands += self._tx.commands.add(due)
         self._tx.commands.add([command for command in commands if command.send_at > self._at])
 
-    def _release(self, record: RunRecord, stage: int, now: int, limit: int) -> tuple[tuple[Delta, ...], bool]:
+    def send_again(self, commands: Sequence[CommandRecord]) -> None:
+        """Send stored commands, and look at them again when that should be marked, which a full disk may forbid."""
+        if not commands:
+            return
+        self._after.commands += commands
+        self._tx.commands.postpone([one.id for one in commands], until=later(self._at, RESEND_FIRST_MS))
+
+    def _release(self, record: RunRecord, release: Release, now: int, limit: int) -> tuple[tuple[Delta, ...], bool]:
         """Release up to *limit* devices of a stage; say also whether all that are ready were looked at."""
         issued: list[Delta] = []
         page = limit
         while len(issued) < limit and self._refusals_left > 0:
-            rows = self._ready(record, stage, now, page)
+            rows = self._ready(record, release, now, page)
             if not rows:
                 return tuple(issued), True
             judged = self._admitting.judge(record, rows, room=limit - len(issued))
@@ -123,9 +152,11 @@ class Releasing:
             page = max(limit - len(issued), REFUSED_PAGE)
         return tuple(issued), False
 
-    def _ready(self, record: RunRecord, stage: int, now: int, limit: int) -> Sequence[TargetRecord]:
+    def _ready(self, record: RunRecord, release: Release, now: int, limit: int) -> Sequence[TargetRecord]:
         instance = self._controller.transport.instance
-        return self._tx.targets.ready(record.stage_ids[stage], instance=instance, now=now, limit=limit)
+        places = control.places(record.run.stages[release.stage].control, is_control=release.is_control)
+        stage_id = record.stage_ids[release.stage]
+        return self._tx.targets.ready(stage_id, instance=instance, now=now, limit=limit, places=places)
 
     def _refuse(self, refused: Sequence[TargetRecord]) -> None:
         self._refusals_left -= len(refused)
@@ -136,13 +167,13 @@ class Releasing:
         next_attempts = [
             row.became(msgspec.structs.replace(row.target, attempt=row.target.attempt + 1), self._at) for row in ready
         ]
-        first = [row.id for row in ready if row.previous is None]
+        first = [row.id for row in ready if row.previous is None and not row.target.is_control]
         self._tx.targets.note_previous(first, app=record.plan.operation.app)
-        commands = self._maker.install(record, next_attempts)
+        commands = self._maker.begin(record, next_attempts)
         deltas: list[Delta] = []
         changed: list[TargetRecord] = []
         for row, command in zip(ready, commands, strict=True):
-            event = Released(at=now, command=command.digest)
+            event = Released(at=now, command=command.digest, is_compared=_is_compared(record, command, row))
             after, _ = targets.step(row.target, event, policy_of(record, row))
             deltas.append(row.delta(after))
             changed.append(row.became(after, self._at))
@@ -152,6 +183,6 @@ class Releasing:
 
     def _lift_recalls(self, record: RunRecord, rows: Sequence[TargetRecord]) -> None:
         """Tell devices that were called back for the queue that the run goes on: they hold to what they heard last."""
-        recalled = [row for row in rows if row.target.recalls]
+        recalled = [row for row in rows if row.target.recalls or _is_new_here(row.target)]
         if recalled:
             self.send(self._maker.control(record, recalled, Mode.GO))

@@ -1,6 +1,6 @@
 """Taking a device out of the fleet for good: nothing of it is believed, counted or waited for any more."""
 
-from controller.app import audit, devices
+from controller.app import audit, devices, silence
 from controller.app.access import Actor, Permission
 from controller.app.advance import Advance
 from controller.app.consequences import Consequences
@@ -44,9 +44,10 @@ def _remove(advance: Advance, device: DeviceRecord, reason: str) -> None:
     tx = advance.tx
     tx.devices.set_removed(device.device, at=advance.at)
     tx.devices.set_gone([device.id])  # the end of its session may go unnoted, and its will is not believed any more
+    silence.shut_out(advance, device.id)
     for path in tx.groups.groups_of(device.id):
         tx.groups.drop_members(path, [device.id])
     for row in tx.targets.of_device(device.id):
-        if not row.target.state.is_terminal:
+        if not row.target.state.is_terminal or row.target.is_control:
             record = advance.record(row.run_id)
             end_at_once(advance, record, row, Removed(at=record.run.clock.run_time(advance.at), detail=reason))

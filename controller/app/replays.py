@@ -2,7 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -17,9 +18,13 @@ from controller.domain import quarantine
 from controller.domain.course import seen as as_seen
 from controller.domain.gates.replay import Judged, with_gate
 from controller.domain.gates.replay import replay as replayed
-from controller.domain.pipeline import Gate, Pipeline
+from controller.domain.pipeline import Gate, OnHealth, Pipeline
 from controller.domain.validation import alpha_faults
 from protocol.ids import StageName
+
+CHECKS: Final = "checks are not judged: none is asked again, and where one stopped a stage is not shown"
+PROOFS: Final = "proofs are not judged: they stop no stage, and when one would have let a stage pass is not told"
+AFTERWARDS: Final = "what came after a success is not judged anew: crashes and silence count where they did in the run"
 
 
 async def replay(controller: Controller, actor: Actor, *, run: str, gate: Gate, stage: str | None = None) -> ReplayView:
@@ -38,9 +43,25 @@ async def replay(controller: Controller, actor: Actor, *, run: str, gate: Gate, 
         seen: defaultdict[int, list[MomentRecord]] = defaultdict(list)
         for moment in tx.log.moments(record.id):
             seen[moment.stage].append(moment)
-        return ReplayView(run=run, stages=tuple(_stage(record, other, index, seen[index]) for index in indexes))
+        gates = [gate, *(record.plan.pipeline.stages[index].gate for index in indexes)]
+        stages = tuple(_stage(record, other, index, seen[index]) for index in indexes)
+        return ReplayView(run=run, stages=stages, notes=tuple(_notes(gates)))
 
     return await controller.read(work)
+
+
+def _notes(gates: Sequence[Gate]) -> Iterator[str]:
+    """Say what of these gates is not judged."""
+    if any(gate.checks for gate in gates):
+        yield CHECKS
+    if any(gate.proof for gate in gates):
+        yield PROOFS
+    if len({_minded_after_success(gate) for gate in gates}) > 1:
+        yield AFTERWARDS
+
+
+def _minded_after_success(gate: Gate) -> tuple[bool, int | None]:
+    return gate.soak_ms > 0 and gate.health is OnHealth.COUNTED, gate.silent_after_ms
 
 
 def _checked(pipeline: Pipeline) -> Pipeline:
@@ -56,11 +77,11 @@ def _stage(record: RunRecord, other: Pipeline, index: int, seen: Sequence[Moment
     now = as_seen(at_work.tally, excepted, at=0, accepted=at_work.accepted)
     found = replayed(record.plan.pipeline, other, index, [one.moment for one in seen], now)
     evidence = found.reading.evidence
-    is_known = bool(seen) or not at_work.tally.blamed
     return ReplayedView(
         stage=found.stage,
-        said=str(found) if is_known else "not known: what its gate saw was not kept",
-        known=is_known,
+        said=str(found),
+        known=not found.unseen,
+        known_from=seen[0].at if found.unseen and seen else None,
         own=_verdict(found.own, seen),
         other=_verdict(found.other, seen),
         spared=found.spared,

@@ -15,7 +15,7 @@ from typing import Final, assert_never
 import msgspec
 import structlog
 
-from controller.app import presence
+from controller.app import presence, silence
 from controller.app.advance import Advance
 from controller.app.changes import notice
 from controller.app.consequences import Answer, Consequences
@@ -25,11 +25,21 @@ from controller.app.releasing import policy_of
 from controller.app.repositories import ReportKey, Transaction
 from controller.domain import target as targets
 from controller.domain.events import Event, Folded, Woken
-from controller.domain.target import Anomaly, Delta, RecallHeard, RefusedCommand, Reissue, Reported, Target, TargetState
+from controller.domain.target import (
+    Anomaly,
+    Delta,
+    Marked,
+    RecallHeard,
+    RefusedCommand,
+    Reissue,
+    Reported,
+    Target,
+    TargetState,
+)
 from protocol.envelope import Verified
 from protocol.ids import Digest, Name
 from protocol.lifecycle import AttemptState, Left
-from protocol.messages import Ack, InstalledRelease, Op, RefusalReport, Report, StateReport
+from protocol.messages import Ack, HealthReport, InstalledRelease, Op, RefusalReport, Report, StateReport
 from protocol.reasons import RejectCode, reason_from
 from protocol.units import SECOND
 
@@ -93,6 +103,7 @@ class _Folding:
         self.tx.log.add_reports(self.reports)
         self.tx.log.add_security(self.security)
         self.tx.devices.save_installed(self.told)
+        self._watch()
         self.tx.targets.save([row for key, row in self.now.items() if row is not self.before[key]])
         self.tx.commands.close(self.heard)
         self._reissue()
@@ -100,6 +111,12 @@ class _Folding:
         self.advance.finish()
         for state, count in self.counts.items():
             self.meters.reports.labels(state=state).inc(count)
+
+    def _watch(self) -> None:
+        """Begin the silence of those that have succeeded and are not connected: a report may come after the will."""
+        done = [row for key, row in self.now.items() if row.target.watched_until is not None]
+        began = [row for row in done if self.before[row.id].target.watched_until is None]
+        self.now |= {row.id: row for row in silence.of_success(self.advance, began)}
 
     def _one(self, device: Sender, report: Report) -> None:
         command = self.commands.get(report.command)
@@ -116,6 +133,12 @@ class _Folding:
                     self._control_heard(device, report, command)
                 else:
                     self._state(device, report, command, row)
+            case HealthReport():
+                self.counts[report.mark.value] += 1
+                if command is None:
+                    self._alarm(device, UNKNOWN_COMMAND, report.command, f"reports {report.mark} of run {report.run}")
+                elif row is not None:
+                    self._health(device, report, command, row)
             case RefusalReport():
                 self.meters.refusals.labels(code=report.code.value).inc()
                 self._alarm(device, report.code.value, report.command, report.detail)
@@ -150,20 +173,32 @@ class _Folding:
             self.heard.add(row.id)
         if is_end or (report.state.is_terminal and after.left is None):
             # Of the current attempt the device has told no end: what an earlier one left it with still holds.
-            self._ended(device, report, is_late=not is_end or row.target.state is not TargetState.IN_PROGRESS)
+            is_late = not is_end or row.target.state is not TargetState.IN_PROGRESS
+            self._ended(device, report, row, is_late=is_late)
 
-    def _ended(self, device: Sender, report: StateReport, *, is_late: bool) -> None:
+    def _ended(self, device: Sender, report: StateReport, row: TargetRecord, *, is_late: bool) -> None:
         if report.left is not None:
             is_broken = report.left is Left.BROKEN
             told = None if is_late and not is_broken else is_broken
             self.told.append((device.id, report.installed, told))
         log.info(
             "attempt_ended",
-            run_id=report.run,
+            run_id=self.advance.record(row.run_id).uid,
             device_id=device.device,
             state=report.state.value,
             reason=report.reason,
             attempt=report.attempt,
+        )
+
+    def _health(self, device: Sender, report: HealthReport, command: GivenCommand, row: TargetRecord) -> None:
+        self._step(row, Marked(attempt=command.attempt, mark=report.mark, detail=report.detail))
+        log.info(
+            "release_watched",
+            run_id=self.advance.record(row.run_id).uid,
+            device_id=device.device,
+            mark=report.mark.value,
+            attempt=report.attempt,
+            count=report.count,
         )
 
     def _refusal(self, report: RefusalReport, row: TargetRecord, command: GivenCommand) -> None:
@@ -232,6 +267,8 @@ def _record(device: Sender, report: Report, row: TargetRecord | None, advance: A
             attempt, state, mode, reason = report.attempt, report.state.value, report.mode.value, report.reason
         case RefusalReport():
             attempt, state, mode, reason = 0, "refused", "", report.code.value
+        case HealthReport():
+            attempt, state, mode, reason = report.attempt, report.mark.value, "", ""
         case _:
             assert_never(report)
     return ReportRecord(

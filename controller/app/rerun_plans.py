@@ -150,9 +150,13 @@ def _pipeline(pipeline: Pipeline) -> Pipeline:
 def _unasked(record: RunRecord, source: Source) -> str:
     """Return in words how many more devices of the earlier run there are that a retry was not asked to take."""
     cancelled = sum(stage.tally.cancelled for stage in record.run.stages)
-    if source.with_cancelled or not cancelled:
+    held = sum(
+        stage.control.tally.targets - stage.control.tally.removed for stage in record.run.stages if stage.control
+    )
+    if source.with_cancelled or not cancelled + held:
         return ""
-    return f"; {cancelled} {'was' if cancelled == 1 else 'were'} cancelled, which are taken when asked for"
+    words = "cancelled or held back" if held else "cancelled"
+    return f"; {cancelled + held} {'was' if cancelled + held == 1 else 'were'} {words}, which are taken when asked for"
 
 
 def _require_members(found: Joining, message: str) -> None:

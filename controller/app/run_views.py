@@ -36,6 +36,7 @@ WAITS: Final = {
     "offline": "the device is offline",
     "retry": "waiting to try again",
     "slot": "waiting for a free slot",
+    "control": "held back until the stage has passed",
 }
 
 
@@ -100,6 +101,7 @@ def _stage_view(record: RunRecord, index: int, blocked: Mapping[str, int]) -> St
         failures=tally.blamed,
         gate=gate_view(record, index),
         bricked=tally.bricked,
+        unwell=tally.unwell,
         outputs={name: _summary_view(summary) for name, summary in at_work.outputs.items()},
         max_in_flight=stage.pace.max_in_flight,
         per_minute=pace.per_minute(stage.pace, succeeded=tally.succeeded),
@@ -167,6 +169,10 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         previous=row.previous or "",
         wanted=row.wanted or "",
         model=row.model or "",
+        is_control=target.is_control,
+        health=target.health.value if target.health else "",
+        health_detail=target.health_detail,
+        is_silent=target.is_silent,
     )
 
 
@@ -176,7 +182,7 @@ def _waits_for(controller: Controller, record: RunRecord, row: TargetRecord) -> 
     if record.run.freeze is not None and (row.target.state is TargetState.QUEUED or is_unaccepted(row.target)):
         return WAITS["freeze"]
     if row.target.state is not TargetState.QUEUED:
-        return ""
+        return WAITS["control"] if row.target.is_control and row.target.state.is_terminal else ""
     if row.ready != controller.transport.instance:
         return WAITS["offline"]
     if row.blocked is not None:

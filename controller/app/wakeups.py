@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from controller.app import checking, heartbeat, once, presence, triggers
+from controller.app import checking, heartbeat, once, presence, silence, triggers
 from controller.app.advance import Advance, let_happen, may_admit
 from controller.app.commands import outdated
 from controller.app.consequences import Consequences
@@ -55,8 +55,9 @@ async def recover(controller: Controller) -> int:
             record = tx.runs.get(run_id)
             after.epochs[run_id] = record.run.epoch
             after.questions += checking.outstanding(record)
-        if gap < 0 or gap >= GAP_MS_MIN:
-            Advance(controller, tx, after, gap_ms=gap).finish()
+        advance = Advance(controller, tx, after, gap_ms=gap if gap < 0 or gap >= GAP_MS_MIN else 0)
+        silence.begun(advance)
+        advance.finish()
         return gap
 
     return await controller.write(work, priority=Priority.HOUSEKEEPING)
@@ -122,8 +123,10 @@ def _due(advance: Advance, run_id: int, known: Mapping[int, Event]) -> dict[int,
     changed: list[TargetRecord] = []
     ended: list[TargetRecord] = []
     longer: list[TargetRecord] = []
-    for row in advance.tx.targets.due(run_id, now, limit=BATCH_MAX):
-        end = _judged(advance, record, row, now)
+    due = advance.tx.targets.due(run_id, now, limit=BATCH_MAX)
+    excused, lost = silence.judge(advance, record, [row for row in due if row.target.state is TargetState.SUCCEEDED])
+    for row in due:
+        end = excused[row.id].target if row.id in excused else _judged(advance, record, row, now)
         changed.append(msgspec.structs.replace(row, target=end, updated_at=advance.at))
         deltas[row.stage].append(row.delta(end))
         if row.target.state is TargetState.IN_PROGRESS:
@@ -133,6 +136,8 @@ def _due(advance: Advance, run_id: int, known: Mapping[int, Event]) -> dict[int,
     advance.tx.targets.save(changed)
     advance.tx.commands.close([row.id for row in changed])
     advance.control(record, longer, Mode.GO)
+    for event in lost:
+        advance.run(run_id, event)
     waiting = presence.freed(advance.controller, advance.tx, ended) if ended else []
     events: dict[int, Event] = {other: Woken(at=advance.at) for other in waiting if other not in known}
     folded = {stage: tuple(changes) for stage, changes in deltas.items()}

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from controller.cli.addresses import quoted
 from controller.cli.client import Tagged
-from controller.cli.commands import counted
 from controller.cli.failures import CliError
 from controller.cli.output import Column, Shape
 from controller.cli.session import Session
+from controller.domain.wording import counted
 
 if TYPE_CHECKING:
     from controller.documents import Definition

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from controller.cli.commands import counted
 from controller.cli.failures import CliError, ExitCode
 from controller.cli.output import Column, Shape
 from controller.cli.session import Session
+from controller.domain.wording import counted
 
 Salt = Annotated[str | None, typer.Option("--salt", help="That of an earlier preview; it fixes shares and order.")]
 StageName = Annotated[str | None, typer.Option("--stage", help="List the devices of this stage.")]
@@ -39,6 +39,7 @@ STAGE: Final = Shape(
     (
         Column("STAGE", "name"),
         Column("DEVICES", "devices"),
+        Column("HELD BACK", lambda stage: stage["control"] or ""),
         Column("LEFT OUT", _left_out),
         Column("FIRST", lambda stage: list(stage["first"]), is_wide=True),
     ),

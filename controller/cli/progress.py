@@ -10,14 +10,17 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from controller.app.views import CheckView, Counters, GateView, RunView, StageView
+from controller.app.views import CheckView, ControlView, Counters, GateView, RunView, StageView
 from controller.cli.pulse import Pulse, total_of
 from controller.cli.reasons import told_reasons
 from controller.documents.units import render_span
 from controller.domain.quarantine import said
+from controller.domain.wording import are, counted
 from protocol.units import HOUR, MINUTE, SECOND
 
 BAR_WIDTH: Final = 32
+RESTRAINTS: Final = ("held", "pinned")
+"""Why a device does not begin before a person lets it."""
 
 
 class Class(NamedTuple):
@@ -91,9 +94,21 @@ def state_of(run: RunView) -> str:
         words.append(f"frozen until {_moment(run.frozen.ends_at)} by {run.frozen.name}: {run.frozen.reason}")
     if run.ended_at is None and run.waiting:
         words.append("waiting for a promotion")
+    held = 0 if run.paused or run.frozen is not None else _restrained(run)
+    if held:
+        words.append(f"waiting for {counted(held, 'device')} that {are(held)} held or pinned")
     if run.reason:
         words.append(run.reason)
     return ", ".join(words)
+
+
+def _restrained(run: RunView) -> int:
+    """Return how many devices wait for an operator to let them go, where all others of the stages so far are done."""
+    opened = [stage for stage in run.stages if stage.opened_at is not None]
+    queued = sum(stage.counters.queued for stage in opened)
+    held = sum(stage.blocked.get(reason, 0) for stage in opened for reason in RESTRAINTS)
+    is_busy = any(stage.counters.in_progress or stage.state == "soaking" for stage in opened)
+    return 0 if is_busy or held != queued else held
 
 
 def _header(run: RunView) -> Text:
@@ -132,13 +147,15 @@ def _approvals(stage: StageView) -> str:
 def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
     line = bar(stage.counters)
     total = total_of(stage.counters)
-    line.append(f"  {total} device{'' if total == 1 else 's'}{': ' if total else ''}")
+    line.append(f"  {counted(total, 'device')}{': ' if total else ''}")
     for index, (name, kind) in enumerate(_present(stage.counters)):
         line.append(", " if index else "").append(f"{getattr(stage.counters, name)} {kind.words}", kind.style)
     if stage.per_minute is not None and stage.ended_at is None:
         line.append(f"  at most {stage.per_minute:,} a minute", "bright_black")
     if stage.bricked:
         line.append(f", {stage.bricked} broken", "bold red")
+    if stage.unwell:
+        line.append(f", {stage.unwell} unwell or silent since", "bold red")
     rate = pulse.rate(stage) if pulse else None
     if rate is not None and stage.ended_at is None:
         line.append(f"  {rate.per_minute:,.0f}/min", "bright_black")
@@ -152,9 +169,19 @@ def gate_lines(stage: StageView) -> list[Text]:
     gate = stage.gate
     style = "bold red" if gate.is_breached else "yellow" if gate.failed else "bright_black"
     lines = [Text(f"gate: {gate.said}", style), *_model_lines(gate)]
+    if gate.proof is not None:
+        lines.append(Text(f"proof: {gate.proof.said}", "bright_black"))
+    if gate.control is not None:
+        lines.append(_control_line(gate.control))
     lines += [Text(f"{rule.name}, on trial, {rule.said}", "bright_black") for rule in gate.dry_runs if rule.breach]
     lines += [Text(f"ramp: {stage.ramp}", "bright_black")] if stage.ramp else []
     return [*lines, *map(_check_line, stage.checks)]
+
+
+def _control_line(group: ControlView) -> Text:
+    style = "bold red" if group.is_breached else "yellow" if group.updated.crashed else "bright_black"
+    held = f"; {group.left} held back" if group.left else ""
+    return Text(f"control: {group.said}{held}", style)
 
 
 def _check_line(check: CheckView) -> Text:

@@ -8,7 +8,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from controller.cli.commands import counted
+from controller.domain.wording import counted
 
 VERSIONS_SHOWN_MAX: Final = 8
 _WHY: Final[Mapping[str, str]] = {

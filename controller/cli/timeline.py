@@ -13,8 +13,10 @@ from controller.cli.reasons import OPERATOR
 
 BREACH: Final = "breach:"
 RAMP: Final = "ramp:"
+CRASHES: Final = "crashes:"
 CHECK: Final = "check:"
 NO_DATA: Final = "no_data:"
+TELEMETRY: Final = "telemetry:"
 STOPPED: Final = "stop-everything"
 WITHDRAWN: Final = "withdrawn:"
 
@@ -31,6 +33,9 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "cancelled": "stage {stage} was cancelled: {text}",
     "timed_out": "stage {stage} ran out of time: {text}",
     "breached": "the gate of stage {stage} was breached: {evidence}; the run goes on",
+    "crashes": "updated devices of stage {stage} crash more than those held back: {evidence}; the run goes on",
+    "discharged": "stage {stage} updates those that it held back: {text}",
+    "silent": "stage {stage}: {text}",
     "check_pass": "check {text} of stage {stage} passes: {evidence}",
     "check_fail": "check {text} of stage {stage} fails: {evidence}",
     "check_no_data": "nobody answers check {text} of stage {stage}: {evidence}",
@@ -82,10 +87,15 @@ def _paused(data: Mapping[str, Any]) -> str:
         return f"the gate of stage {text.removeprefix(BREACH)} was breached{evidence}; the run is paused"
     if text.startswith(RAMP):
         return f"the ramp of stage {text.removeprefix(RAMP)} has nothing left to risk{evidence}; the run is paused"
+    if text.startswith(CRASHES):
+        stage = text.removeprefix(CRASHES)
+        return f"updated devices of stage {stage} crash more than those held back{evidence}; the run is paused"
     if text.startswith(CHECK):
         return f"check {text.removeprefix(CHECK)} failed{evidence}; the run is paused"
     if text.startswith(NO_DATA):
         return f"nobody answers check {text.removeprefix(NO_DATA)}{evidence}; the run is paused"
+    if text.startswith(TELEMETRY):
+        return f"what stage {text.removeprefix(TELEMETRY)} does is out of sight{evidence}; the run is paused"
     if text.startswith(WITHDRAWN):
         return f"{_by(data)} withdrew version {text.removeprefix(WITHDRAWN)}; the run is held and cannot be resumed"
     if text == STOPPED:

@@ -79,6 +79,8 @@ LongerSpan = Annotated[int, BeforeValidator(parse_span), AfterValidator(_positiv
 Percent = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, le=100), _percent(0, 100, "95%", 5)]
 Probability = Annotated[float, BeforeValidator(parse_percent), Field(ge=0.0001, le=50), _percent(0.0001, 50, "1%", 0.5)]
 Tolerated = Annotated[float, BeforeValidator(parse_percent), Field(ge=0.01, le=50), _percent(0.01, 50, "2%", 5)]
+HeldBack = Annotated[float, BeforeValidator(parse_percent), Field(gt=0, le=50), _percent(0.0001, 50, "5%", 10)]
+Ratio = Annotated[float, Field(ge=1, le=100)]
 Limit = Annotated[Share, BeforeValidator(_share), WithJsonSchema(_LIMIT)]
 Enumerated = Field(strict=False)
 """Says of an enumeration that its member may be written as text."""

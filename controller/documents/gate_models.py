@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from controller.documents.checks import CheckPart
@@ -11,22 +11,38 @@ from controller.documents.faults import RULES_TYPE
 from controller.documents.fields import (
     Count,
     Enumerated,
+    HeldBack,
     Limit,
+    LongerSpan,
     Name,
     Percent,
     Probability,
+    Ratio,
     Span,
     Tolerated,
     percent_field,
     span_field,
 )
 from controller.documents.part import Part
+from controller.documents.units import parse_percent, render_span, shown
 from controller.domain import pipeline as domain
 from controller.domain.gates.checks import CHECKS_MAX
-from controller.domain.pipeline import Denominator, OnBreach, OnModel
+from controller.domain.pipeline import Denominator, OnBreach, OnHealth, OnModel
+from protocol.units import MINUTE
 
+HELD_BACK_MAX: Final = 50
+"""The largest share of a stage that may be held back, in percent."""
+SILENT_AFTER_MS_MIN: Final = 20 * MINUTE
+"""The shortest silence that may count: who is well and idle says hello every 15 minutes, or dials for up to 5."""
 IGNORED: Final = "ignored"
 """What a gate says for which no number of failures is too many."""
+
+
+def _silent_after(span_ms: int) -> int:
+    if span_ms < SILENT_AFTER_MS_MIN:
+        least = render_span(SILENT_AFTER_MS_MIN)
+        raise ValueError(f"expected at least {least}: a device that is well and idle may say nothing for 15m")
+    return span_ms
 
 
 class FailuresPart(Part):
@@ -70,6 +86,40 @@ class FailuresPart(Part):
         return domain.FailureLimit(count=count, percent=percent, of=self.of, min_sample=self.min_sample)
 
 
+class ProofPart(Part):
+    """What must be evident for a stage to pass. Who is not heard of counts as failed."""
+
+    below: Tolerated = percent_field(domain.Proof().below)
+    """The share of failures that would be too many: the stage passes once it is evident that fewer fail."""
+    beta: Probability = percent_field(domain.Proof().beta_percent)
+    """With what probability a build may pass of which as many fail as that, however often one looks."""
+    renamed: ClassVar[dict[str, str]] = {"beta": "beta_percent"}
+
+    def to_domain(self) -> domain.Proof:
+        """Return the domain's own."""
+        return self.into(domain.Proof)
+
+
+class ControlPart(Part):
+    """A share of the stage's devices is held back on what it has, and only watched, while the others are updated.
+
+    Updated devices that crash more than those of their model that are held back stop the stage. What befalls all alike
+    does not. Once the stage has passed, those that were held back are updated, too.
+    """
+
+    share: HeldBack = percent_field(domain.Control().share_percent)
+    """The share that is held back at most; of two devices it is one. `control: 5%` says only that."""
+    tolerated: Ratio = domain.Control().tolerated
+    """How many times as often updated devices may crash: 1 is no more than those held back."""
+    alpha: Probability | None = None
+    """How likely the comparison may be wrong. When left out, its share of the pipeline's `alpha`."""
+    renamed: ClassVar[dict[str, str]] = {"share": "share_percent", "alpha": "alpha_percent"}
+
+    def to_domain(self) -> domain.Control:
+        """Return the domain's own."""
+        return self.into(domain.Control)
+
+
 class DryRunPart(Part):
     """A rule of failures on trial: judged beside the gate, as if in its place, it tells when it would have stopped."""
 
@@ -87,11 +137,19 @@ def _failures_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"const": IGNORED}, *(one for one in schema["anyOf"] if one.get("type") != "null")]
 
 
+def _control_schema(schema: dict[str, Any]) -> None:
+    share = ControlPart.model_json_schema()["properties"]["share"]
+    schema["anyOf"] = [{"anyOf": share["anyOf"], "examples": share["examples"]}, *schema["anyOf"]]
+
+
 class GatePart(Part):
     """When a stage passes, and when it must stop."""
 
     success: Percent = percent_field(domain.Gate().success_percent)
     """The share of the devices that must have succeeded for the stage to pass."""
+    proof: ProofPart | None = None
+    """Pass as soon as it is evident that few enough fail, whoever is still at work or queued. It stands in the place of
+    `success`, and a stage in which it is not there when all devices are done has failed."""
     straggler_after: Span | None = None
     """Pass with devices still at work or queued, once the share is reached and this long has gone by since the stage
     opened. Without it the stage waits for all of them."""
@@ -106,6 +164,17 @@ class GatePart(Part):
     """`quarantine`: where the stage has devices of several models, each model has a test of its own beside that of all
     together. One that fails too often is kept out of the run, and the rest goes on. They share the alpha: half of it is
     for the test of all together, half for those of the models. `ignored`: there is only the test of all together."""
+    health: Annotated[OnHealth, Enumerated] = domain.Gate().health
+    """`counted`: each device watches its release for as long as the soak, from its success on. One whose service
+    crashes, or whose probe fails again and again, counts as failed by the build, and no longer as a success. `ignored`:
+    nobody watches."""
+    control: Annotated[ControlPart | None, Field(json_schema_extra=_control_schema)] = None
+    """Compare updated devices with some that are held back, instead of counting each crash against the build: a share
+    such as `5%`, or rules. It needs a soak, in which devices watch."""
+    silent_after: Annotated[LongerSpan, AfterValidator(_silent_after)] | None = None
+    """A device that is offline for so long within the soak, counted from its own success, counts as failed by the
+    build. It must be at least `20m`, and no longer than the soak. Where most other devices are gone as well, the run is
+    held instead: then it is the way to them, and not the build. Without it nobody's silence counts."""
     dry_run: Annotated[list[DryRunPart], Field(max_length=domain.DRY_RUNS_MAX)] = []
     """Rules on trial. They never stop anything: the run's timeline says once when each would have, and sums it up."""
     checks: Annotated[list[CheckPart], Field(max_length=CHECKS_MAX)] = []
@@ -114,6 +183,7 @@ class GatePart(Part):
         "success": "success_percent",
         "straggler_after": "straggler_after_ms",
         "soak": "soak_ms",
+        "silent_after": "silent_after_ms",
     }
 
     @field_validator("failures", mode="before")
@@ -123,12 +193,25 @@ class GatePart(Part):
             raise PydanticCustomError(RULES_TYPE, "expected rules")
         return None if value == IGNORED else value
 
+    @field_validator("control", mode="before")
+    @classmethod
+    def _short_control(cls, value: object) -> object:
+        if value is None or isinstance(value, Mapping):
+            return value
+        share = parse_percent(value)
+        if not 0 < share <= HELD_BACK_MAX:
+            raise ValueError(f"expected a share above 0% and at most 50%, found {shown(value)}")
+        return {"share": value}
+
     def to_domain(self) -> domain.Gate:
         """Return the domain's own."""
         test, limit = (self.failures.sequential(), self.failures.limit()) if self.failures else (None, None)
         tried = tuple(rule.to_domain() for rule in self.dry_run)
         checks = tuple(check.to_domain() for check in self.checks)
-        return self.into(domain.Gate, sequential=test, failures=limit, dry_run=tried, checks=checks)
+        proof = self.proof and self.proof.to_domain()
+        parts = {"dry_run": tried, "checks": checks, "proof": proof}
+        control = self.control and self.control.to_domain()
+        return self.into(domain.Gate, sequential=test, failures=limit, control=control, **parts)
 
 
 class RollbackGatePart(GatePart):

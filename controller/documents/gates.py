@@ -8,6 +8,7 @@ from controller.documents.gate_models import GatePart
 from controller.documents.source import FAULTS_MAX
 from controller.domain.pipeline import Gate
 from controller.domain.validation import Fault, gate_faults
+from controller.domain.wording import counted
 
 
 def load_gate(raw: bytes | str) -> Gate:
@@ -36,5 +37,5 @@ def load_gate(raw: bytes | str) -> Gate:
 
 
 def _invalid(found: list[Fault]) -> InvalidDefinition:
-    count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+    count = counted(len(found), "fault")
     return InvalidDefinition(f"the gate has {count}", found)

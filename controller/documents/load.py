@@ -17,6 +17,7 @@ from controller.domain.parameters import Value as ParameterValue
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.trigger import JobTrigger
 from controller.domain.validation import Fault, validate
+from controller.domain.wording import counted
 
 __all__ = ["BYTES_MAX", "Definition", "Job", "Kind", "load", "load_one"]
 
@@ -83,7 +84,7 @@ def _all_or_faults(loaded: Sequence[Loaded]) -> tuple[Definition, ...]:
     prefixes = [f"documents[{index}]" if len(loaded) > 1 else "" for index in range(len(loaded))]
     found = [_prefixed(fault, prefix) for prefix, (_, own) in zip(prefixes, loaded, strict=True) for fault in own]
     if found:
-        count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+        count = counted(len(found), "fault")
         if len(found) > FAULTS_MAX:
             count = f"more than {FAULTS_MAX} faults; these are the first"
         raise InvalidDefinition(f"the definition has {count}", found[:FAULTS_MAX])

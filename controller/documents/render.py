@@ -30,6 +30,7 @@ _SPANS: Mapping[str, str] = {
     "backoff_ms": "backoff",
     "lease_ms": "lease",
     "queued_ms": "queued",
+    "silent_after_ms": "silent_after",
     "soak_ms": "soak",
     "stage_ms": "stage",
     "straggler_after_ms": "straggler_after",
@@ -37,11 +38,14 @@ _SPANS: Mapping[str, str] = {
 }
 _RULES = frozenset({"sequential", "failures"})
 """What of a gate a file writes as one."""
+_RATIOS = frozenset({"tolerated"})
 _BREAKS = "\x85\u2028\u2029"
 _OTHERS: Mapping[str, str] = {
     "alpha_percent": "alpha",
     "attempts_max": "attempts",
+    "beta_percent": "beta",
     "delta_percent": "delta",
+    "share_percent": "share",
     "success_percent": "success",
 }
 
@@ -139,7 +143,7 @@ def _plain(name: str, now: Any, before: Any) -> Any:
     if isinstance(now, msgspec.Struct):
         return _changed(now, type(now)() if before is None else before)
     if isinstance(now, float):
-        return render_percent(now)
+        return now if name in _RATIOS else render_percent(now)
     if name in _SPANS:
         return render_span(now)
     return list(now) if isinstance(now, tuple) else msgspec.to_builtins(now)

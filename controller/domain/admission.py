@@ -27,6 +27,7 @@ from controller.domain.pipeline import PerSite
 from controller.domain.query import Described, Formula, version_key
 from controller.domain.ranges import fits, parse_range
 from controller.domain.window import Window
+from controller.domain.wording import are, counted
 from protocol.units import Instant
 
 FORMULAS_MAX: Final = 256
@@ -146,7 +147,8 @@ def _blocks(applicant: Applicant, rules: Rules, at: Instant) -> Iterator[Blocked
         yield from _closed(applicant, rules.windows, at)
     site = rules.per_site
     if site is not None and applicant.site and applicant.at_site >= site.max:
-        text = f"{applicant.at_site} of at most {site.max} devices are at work where {site.label} is {applicant.site}"
+        at_work = f"{applicant.at_site} of at most {counted(site.max, 'device')} {are(applicant.at_site)} at work"
+        text = f"{at_work} where {site.label} is {applicant.site}"
         yield Blocked(reason=BlockReason.SITE_FULL, text=text)
 
 

@@ -4,7 +4,7 @@ What answers come to is said by `controller.domain.gates.checks`. Here is no eff
 to the stage and the run is for `controller.domain.settle`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -76,9 +76,14 @@ def dues(stage: Stage, at_work: StageRun) -> Iterator[int]:
             yield from checks.dues(check, at_work.checks[check.name])
 
 
-def accepted(at_work: StageRun, now: int) -> Mapping[str, CheckRun]:
-    """Return the checks of a stage over which a person lets the run go on."""
-    return {name: checks.accepted(at, now) for name, at in at_work.checks.items()}
+def resumed(stage: Stage, at_work: StageRun, held: Container[str], now: int) -> Mapping[str, CheckRun]:
+    """Return the checks of a stage when a person lets a run go on that was *held* for these reasons."""
+    return {
+        name: checks.resumed(
+            at, now, has_failed=failure_of(stage.name, name) in held, is_silent=no_data_of(stage.name, name) in held
+        )
+        for name, at in at_work.checks.items()
+    }
 
 
 def with_check(at_work: StageRun, name: str, at: CheckRun) -> Mapping[str, CheckRun]:

@@ -12,11 +12,12 @@ from controller.domain.target import Delta
 class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A stage in numbers, or the devices of one model in it.
 
-    The last seven are no states: they say what became of devices, whatever state they are in now.
+    The last eight are no states: they say what became of devices, whatever state they are in now.
 
     `started` is without those that no share counts. `exposed` are all that ever began and did not turn the work down,
     `resolved` are those of them of which it is known how it went, `spared` those of the latter that ended without a
-    word on the build, and `waiting` those that are queued for another attempt. `blamed` only ever grows.
+    word on the build, and `waiting` those that are queued for another attempt. `blamed` only ever grows. `unwell` are
+    those of `succeeded` that told a bad mark afterwards or fell silent; they are `blamed`, too.
     """
 
     queued: int = 0
@@ -34,11 +35,17 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     waiting: int = 0
     blamed: int = 0
     bricked: int = 0
+    unwell: int = 0
 
     @property
     def unresolved(self) -> int:
         """The devices that began and may yet prove to have failed."""
         return self.exposed - self.resolved
+
+    @property
+    def well(self) -> int:
+        """The devices that succeeded, told of no harm since, and did not fall silent."""
+        return self.succeeded - self.unwell
 
     @property
     def targets(self) -> int:
@@ -103,5 +110,6 @@ def folded(tally: Tally, deltas: Iterable[Delta]) -> Tally:
         counts["waiting"] += delta.waiting
         counts["blamed"] += delta.blamed
         counts["bricked"] += delta.bricked
+        counts["unwell"] += delta.unwell
     assert all(count >= 0 for count in counts.values()), f"a counter fell below zero: {counts}"
     return Tally(**counts)

@@ -2,13 +2,16 @@
 
 A gate is nearer to its stop only where one more device has failed, or where a share that it limits is of fewer devices.
 These *turning points* are kept, with the whole tally of each; what lies between them stops no gate that did not stop
-before. They are as many as there are failures, and not as there are devices.
+before. They are as many as there are failures, and not as there are devices. The record of a stage begins with its
+membership, so that one sees where it begins later: the controller that began the run kept none.
 
 >>> is_turn(Tally(failed=1, started=8, exposed=8, blamed=1), Tally(failed=1, started=9, exposed=9, blamed=1))
 False
 >>> is_turn(Tally(failed=1, started=8, exposed=8, blamed=1), Tally(failed=2, started=9, exposed=9, blamed=2))
 True
 """
+
+from collections.abc import Sequence
 
 import msgspec
 
@@ -57,3 +60,20 @@ def is_turn(before: Tally, now: Tally) -> bool:
     if not now.blamed:
         return False
     return now.blamed > before.blamed or any(now.of(share) < before.of(share) for share in Denominator)
+
+
+def is_beginning(before: Tally, now: Tally) -> bool:
+    """Say whether devices belong to a stage for the first time."""
+    return before.targets == 0 < now.targets
+
+
+def unseen(moments: Sequence[Moment], now: Tally) -> int:
+    """Return how many failures of a stage, which stands at *now*, came before the record of it begins; at most.
+
+    Before the first turning point is one failure less than at it, unless a transaction brought more than one.
+
+    >>> moment = Moment(at=9, accepted=0, tally=Tally(failed=3, started=8, exposed=8, blamed=3))
+    >>> unseen([moment], moment.tally), unseen([], moment.tally), unseen([], Tally(queued=8))
+    (2, 3, 0)
+    """
+    return max(0, moments[0].tally.blamed - 1) if moments else now.blamed

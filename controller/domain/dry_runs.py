@@ -12,6 +12,7 @@ from controller.domain.gates import judgement
 from controller.domain.gates.replay import with_gate
 from controller.domain.model import Breach, Run, StageRun, stage_changed
 from controller.domain.pipeline import DryRun, Gate, Pipeline
+from controller.domain.wording import counted
 
 Looked = tuple[Run, tuple[Note, ...]]
 
@@ -58,8 +59,8 @@ def said(rule: DryRun, at_work: StageRun) -> str:
         return "would not have stopped"
     stopped = f"would have stopped on failure {tried.failed} of {tried.exposed} started"
     if real is None or real.at < tried.at:
-        return f"{stopped}; {at_work.tally.exposed - tried.exposed} devices began after that"
-    return f"{stopped}, {real.exposed - tried.exposed} devices earlier than the gate"
+        return f"{stopped}; {counted(at_work.tally.exposed - tried.exposed, 'device')} began after that"
+    return f"{stopped}, {counted(real.exposed - tried.exposed, 'device')} earlier than the gate"
 
 
 def _breach(pipeline: Pipeline, index: int, moment: Moment) -> Breach | None:

@@ -23,13 +23,14 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     """The membership of a stage was fixed: that many devices, all queued.
 
     Of devices of quarantined models and of an earlier run, some may be `left_out`. `models` says how many there are of
-    each model.
+    each model; `control` says the same of devices that are held back beside them, if any can be.
     """
 
     at: Instant
     stage: int
     targets: int
     models: Mapping[str, int] = {}
+    control: Mapping[str, int] | None = None
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -39,6 +40,15 @@ class Joined(msgspec.Struct, frozen=True, kw_only=True):
     at: Instant
     counts: Mapping[int, int]
     models: Mapping[int, Mapping[str, int]] = {}
+
+
+class Discharged(msgspec.Struct, frozen=True, kw_only=True):
+    """Control devices of a stage joined its tail, all queued: how each changed, and how many are of each model."""
+
+    at: Instant
+    stage: int
+    deltas: tuple[Delta, ...]
+    models: Mapping[str, int] = {}
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +78,7 @@ class Paused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator lifts every pause reason and accepts the failures counted so far."""
+    """An operator lifts every pause reason, and accepts the failures of the stages whose gate holds the run."""
 
     at: Instant
     reason: str = ""
@@ -157,6 +167,14 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     is_decision: bool = False
 
 
+class TelemetryLost(msgspec.Struct, frozen=True, kw_only=True):
+    """So many devices beside those of a stage are out of sight that its silent ones say nothing of the build."""
+
+    at: Instant
+    stage: int
+    evidence: str
+
+
 class Woken(msgspec.Struct, frozen=True, kw_only=True):
     """A deadline passed, or a device came online."""
 
@@ -173,7 +191,10 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
 Order = Paused | Resumed | Readmitted | Lifted | Terminated | RollbackAsked | Approved | Promoted | Skipped
 """What people, or a broken gate in their place, decide."""
 
-Event = Started | Frozen | Joined | Folded | Issued | Order | Answered | CalendarChanged | Woken | Recovered
+Counted = Frozen | Joined | Discharged | Folded | Issued
+"""What became of devices."""
+
+Event = Started | Counted | Order | Answered | CalendarChanged | TelemetryLost | Woken | Recovered
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,10 +204,20 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """Commit commands for up to `count` devices of a stage that are ready, then say `Issued`."""
+    """Commit commands for up to `count` devices of a stage that are ready, then say `Issued`.
+
+    Those are devices that are held back, to be watched (`is_control`), or all others.
+    """
 
     stage: int
     count: int
+    is_control: bool = False
+
+
+class Discharge(msgspec.Struct, frozen=True, kw_only=True):
+    """Put the control devices of a stage that are not at work into its queue, then say `Discharged`."""
+
+    stage: int
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,4 +292,7 @@ class RollBack(msgspec.Struct, frozen=True, kw_only=True):
 Ending = Cancel | Expire | CallOff
 """What ends devices of a stage."""
 
-Effect = Freeze | Release | Ending | Hold | Go | Suspend | Continue | Ask | Note | Keep | Conclude | RollBack
+Membership = Freeze | Discharge
+"""What brings devices into the numbers of a stage."""
+
+Effect = Membership | Release | Ending | Hold | Go | Suspend | Continue | Ask | Note | Keep | Conclude | RollBack

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from controller.domain.clock import RunClock
+from controller.domain.control import ControlRun
 from controller.domain.counters import Tally
 from controller.domain.freeze import Freeze, in_force
 from controller.domain.gates.checks import CheckRun
@@ -16,6 +17,7 @@ from controller.domain.parameters import Value
 from controller.domain.pipeline import Operation, Pipeline
 from controller.domain.rerun import LeftOut, RollbackOrder, Source
 from controller.domain.states import RUN_TRANSITIONS, STAGE_TRANSITIONS, RunState, StageState
+from controller.domain.waves import Waves
 from protocol.ids import StageName
 from protocol.messages import ReleaseRef
 from protocol.units import Instant
@@ -78,7 +80,8 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     its ramp stands, `checks` where those stand that were asked, by name; `is_soaked` once its soak is over while a
     check has not passed. `frozen_ms` is that of the run when the stage opened. `left_out` are devices of quarantined
     models, or of an earlier run, that this stage did not take. `models` are its devices by model, none where that is
-    not known; see `controller.domain.quarantine`.
+    not known; see `controller.domain.quarantine`. `waves` are they in the order in which they began, if the gate asks
+    for proof. `control` are those that are held back, which no other number here counts.
     """
 
     state: StageState = StageState.BLOCKED
@@ -98,6 +101,8 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     ramp: RampRun | None = None
     checks: Mapping[str, CheckRun] = {}
     models: Mapping[str, ModelRun] = {}
+    waves: Waves = ()
+    control: ControlRun | None = None
     left_out: tuple[LeftOut, ...] = ()
     met_at: int | None = None
     opened_at: int | None = None
@@ -110,7 +115,29 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
     def is_over(self) -> bool:
         """Say whether it has a verdict and no device left; one that was opened is first told who belongs to it."""
         is_known = self.is_frozen or self.opened_at is None
-        return self.state.is_verdict and is_known and self.tally.is_settled
+        return self.state.is_verdict and is_known and self.is_settled
+
+    @property
+    def is_settled(self) -> bool:
+        """Say whether no device of it is queued or at work, nor held back if it is to be updated after all."""
+        group = self.control
+        return self.tally.is_settled and (group is None or (group.tally.is_settled and not self.may_discharge))
+
+    @property
+    def may_discharge(self) -> bool:
+        """Say whether devices are held back that are to be updated now: it has passed."""
+        is_over = self.state is not StageState.PASSED or self.is_recalled
+        return not is_over and self.control is not None and self.control.dischargeable > 0
+
+    @property
+    def queued(self) -> int:
+        """How many devices wait for their turn, those that are held back included."""
+        return self.tally.queued + (0 if self.control is None else self.control.tally.queued)
+
+    @property
+    def tail_ms(self) -> int:
+        """For how long it had been open when its tail was given its time: that begins anew with control devices."""
+        return 0 if self.control is None else self.control.discharged_at or 0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +216,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         """Return for how long a stage has been open, less freezes, at run time *now*."""
         at_work = self.stages[stage]
         return now - (at_work.opened_at or 0) - (self.frozen_for(now) - at_work.frozen_ms)
+
+    def tail_for(self, stage: int, now: int) -> int:
+        """Return for how much of its time the tail of a stage has been waited for, less freezes, at run time *now*."""
+        return self.open_for(stage, now) - self.stages[stage].tail_ms
 
     @property
     def is_waiting(self) -> bool:

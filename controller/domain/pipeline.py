@@ -155,6 +155,37 @@ class FailureLimit(msgspec.Struct, frozen=True, kw_only=True):
     min_sample: Positive = 1
 
 
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage passes on evidence that fewer than `below` percent of the devices that begin do not end well.
+
+    Of builds of which as many as that fail, it lets pass no more than `beta_percent`, however often one looks and
+    however late devices report: who is not heard of counts as failed (`controller.domain.gates.mirror`).
+    """
+
+    below: Annotated[float, Meta(ge=0.01, le=50)] = 5.0
+    beta_percent: Alpha = 1.0
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """A share of the stage's devices is held back and only watched, at the same time as those that are updated.
+
+    The stage breaches on evidence that updated devices crash more than `tolerated` times as often as those of the same
+    model that are held back. Where they do not, it is stopped with a probability of `alpha_percent` at most, whatever
+    befalls all devices alike (`controller.domain.gates.logrank`). Without an alpha it has its share of the pipeline's.
+    """
+
+    share_percent: Annotated[float, Meta(gt=0, le=50)] = 5.0
+    tolerated: Annotated[float, Meta(ge=1, le=100)] = 1.0
+    alpha_percent: Alpha | None = None
+
+
+class OnHealth(StrEnum):
+    """What a gate makes of the health of devices after their success."""
+
+    COUNTED = "counted"
+    IGNORED = "ignored"
+
+
 class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     """A rule of failures on trial, which is judged beside the gate and never acts; see `controller.domain.dry_runs`."""
 
@@ -167,14 +198,20 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """When a stage passes, and when it must stop.
 
     The success condition holds once at least `success_percent` of its targets succeeded and none is left at work or
-    queued, or, with `straggler_after_ms`, once that share is reached and that long has passed since the stage
-    opened. Then the stage soaks for `soak_ms`, in which failures still count. It must stop as soon as its `sequential`
-    test or its limit of `failures` is breached, or one of its `checks` fails, whichever is first. It passes only when
-    all checks do. Where devices of several models belong to it, each model has a test of its own, too, unless `models`
-    are ignored (`controller.domain.quarantine`). The rules of `dry_run` only tell when they would have stopped it.
+    queued, or, with `straggler_after_ms`, once that share is reached and that long has passed since the stage opened.
+    With a `proof` it holds as soon as that is there, instead, whoever is still at work or queued. Then the stage soaks
+    for `soak_ms`, in which failures still count. It must stop as soon as its `sequential` test or its limit of
+    `failures` is breached, or one of its `checks` fails, whichever is first. It passes only when all checks do. Each
+    device watches its release for as long as the soak, from its success on; one that crashes or is unwell counts as
+    failed, unless `health` is ignored. With a `control` group it counts as nothing of that, and is compared. With
+    `silent_after_ms` one counts as failed, too, that is offline for that long within its soak
+    (`controller.domain.target.silence`). Where devices of several models belong to it, each model has a test of its
+    own, too, unless `models` are ignored (`controller.domain.quarantine`). The rules of `dry_run` only tell when they
+    would have stopped it.
     """
 
     success_percent: Percent = 90.0
+    proof: Proof | None = None
     straggler_after_ms: Annotated[int, Meta(ge=0)] | None = None
     soak_ms: Annotated[int, Meta(ge=0)] = 0
     sequential: Sequential | None = Sequential()
@@ -182,7 +219,15 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     on_breach: OnBreach = OnBreach.FAIL
     checks: tuple[Check, ...] = ()
     models: OnModel = OnModel.QUARANTINE
+    health: OnHealth = OnHealth.COUNTED
+    control: Control | None = None
+    silent_after_ms: Positive | None = None
     dry_run: tuple[DryRun, ...] = ()
+
+    @property
+    def watch_ms(self) -> Millis:
+        """How long a device watches its release after its success."""
+        return Millis(self.soak_ms if self.health is OnHealth.COUNTED else 0)
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,7 +77,7 @@ def begun(counts: Mapping[str, int], *, takes_new: bool) -> dict[str, ModelRun]:
     ranked = sorted(counts, key=lambda model: (-counts[model], model))
     models = {model: _of(counts[model]) for model in ranked[:MODELS_MAX]}
     rest = sum(counts[model] for model in ranked[MODELS_MAX:])
-    return models | {OTHERS: _of(rest)} if rest or takes_new else models
+    return models | {OTHERS: _of(rest)} if ranked[MODELS_MAX:] or takes_new else models
 
 
 def joined(models: Models, counts: Mapping[str, int]) -> Models:
@@ -163,23 +163,24 @@ def kept_out(at_work: StageRun, out: Barred, model: str) -> list[str]:
 
 
 def returned(models: Models, deltas: Iterable[Delta], out: Barred) -> set[str]:
-    """Return the models of devices that came back to the queue, stand among others, and may not begin any more."""
-    came = {delta.model for delta in deltas if delta.after is TargetState.QUEUED and delta.model is not None}
-    return {model for model in came if model not in models and out.has(model)}
+    """Return the models of devices that came back to the queue, are not counted by name, and may not begin any more."""
+    came = (delta for delta in deltas if delta.after is TargetState.QUEUED)
+    uncounted = {delta.model for delta in came if delta.is_control or delta.model not in models}
+    return {model for model in uncounted if model is not None and out.has(model)}
 
 
-def accepted(run: Run) -> Run:
-    """Return a run in which all failures counted so far are accepted, by all tests of all stages."""
-    for index, stage in enumerate(run.stages):
-        models = {model: _changed(one, accepted=one.tally.blamed) for model, one in stage.models.items()}
-        run = stage_changed(run, index, accepted=stage.tally.blamed, models=models)
-    return run
+def accepted(run: Run, index: int) -> Run:
+    """Return a run in which all failures of a stage that are counted so far are accepted, by all of its tests."""
+    at_work = run.stages[index]
+    models = {model: _changed(one, accepted=one.tally.blamed) for model, one in at_work.models.items()}
+    return stage_changed(run, index, accepted=at_work.tally.blamed, models=models)
 
 
 def readmitted(run: Run, model: str) -> Run:
     """Return a run that keeps a model out no more, and in which what has failed so far is accepted."""
-    run = accepted(run)
-    for index, stage in enumerate(run.stages):
+    for index in range(len(run.stages)):
+        run = accepted(run, index)
+        stage = run.stages[index]
         entry = stage.models.get(model)
         if entry is not None and entry.breach is not None:
             run = stage_changed(run, index, models={**stage.models, model: _changed(entry, breach=None)})

@@ -12,6 +12,7 @@ import msgspec
 from controller.domain.gates.ramp import next_batch, risk_of
 from controller.domain.model import RampRun, StageRun
 from controller.domain.pipeline import Ramp, Stage
+from controller.domain.wording import are, counted
 
 
 def begun(stage: Stage, *, targets: int) -> RampRun | None:
@@ -92,8 +93,9 @@ def said(stage: Stage, at_work: StageRun) -> str:
     at, ramp, test = at_work.ramp, stage.pace.ramp, stage.gate.sequential
     if at is None or ramp is None or test is None:
         return ""
-    going = f"{at.left} more may begin, {at_work.tally.in_progress} are at work"
-    return f"round {at.round} of {ramp.rounds}: {going}; at most {at.risk} failures above {test.above:g} % are risked"
+    going = f"{at.left} more may begin, {at_work.tally.in_progress} {are(at_work.tally.in_progress)} at work"
+    risked = f"at most {counted(at.risk, 'failure')} above {test.above:g} % {are(at.risk)} risked"
+    return f"round {at.round} of {ramp.rounds}: {going}; {risked}"
 
 
 def _since(at: RampRun, at_work: StageRun) -> tuple[int, int]:

@@ -15,18 +15,20 @@ The rules this module and `controller.domain.settle` keep:
 9. A stage with a rate keeps it by what is stored of it (`controller.domain.pace`), whatever happened in between.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 import msgspec
 
-from controller.domain import approval, checking, pace, quarantine, ramping
+from controller.domain import approval, checking, control, pace, quarantine, ramping, waves
 from controller.domain.counters import Tally, folded
 from controller.domain.events import (
     Answered,
     Approved,
     CalendarChanged,
     CallOff,
+    Counted,
+    Discharged,
     Effect,
     Event,
     Folded,
@@ -45,6 +47,7 @@ from controller.domain.events import (
     RollbackAsked,
     Skipped,
     Started,
+    TelemetryLost,
     Terminated,
     Woken,
 )
@@ -54,8 +57,20 @@ from controller.domain.model import Approval, Plan, Run, StageRun, run_changed, 
 from controller.domain.outputs import summed
 from controller.domain.pipeline import Stage, outputs_asked
 from controller.domain.rerun import RollbackOrder, said
-from controller.domain.settle import breach_of, hold_of, paused, queue_limit, room, settle, slots
+from controller.domain.settle import (
+    breach_of,
+    control_room,
+    crashes_of,
+    hold_of,
+    paused,
+    queue_limit,
+    room,
+    settle,
+    slots,
+    telemetry_of,
+)
 from controller.domain.states import RunState, StageState
+from controller.domain.target import Delta
 from protocol.units import Instant
 
 Outcome = tuple[Run, tuple[Effect, ...]]
@@ -81,10 +96,15 @@ def next_deadline(plan: Plan, run: Run) -> Instant | None:
             assert at_work.soak_at is not None
             over_at = at_work.soak_at + stage.gate.soak_ms
             dues.append(over_at + (stage.timeouts.stage_ms if at_work.is_soaked else 0))
+            dues += [at_work.soak_at] if run.freeze is None and _is_cut(stage, at_work) else []
         elif run.freeze is None:
             dues += _dues(stage, at_work, out, frozen_ms=run.frozen_ms - at_work.frozen_ms)
         dues += checking.dues(stage, at_work)
     return run.clock.wall(min(dues)) if dues else None
+
+
+def _is_cut(stage: Stage, at_work: StageRun) -> bool:
+    return at_work.is_cut and bool(room(stage, at_work) or control_room(stage, at_work))
 
 
 def next_freeze_change(run: Run, at: Instant) -> Instant | None:
@@ -100,7 +120,7 @@ def next_freeze_change(run: Run, at: Instant) -> Instant | None:
 def _dues(stage: Stage, at_work: StageRun, out: quarantine.Barred, *, frozen_ms: int) -> Iterator[int]:
     """Yield when something of a stage is due; it has stood in freezes for *frozen_ms* since it opened."""
     rest = quarantine.excepted(stage, at_work, out).rest(at_work.tally)
-    if at_work.is_cut and room(stage, at_work):
+    if _is_cut(stage, at_work):
         assert at_work.opened_at is not None
         yield at_work.opened_at
     if at_work.paced_until is not None and slots(stage, at_work):
@@ -109,7 +129,7 @@ def _dues(stage: Stage, at_work: StageRun, out: quarantine.Barred, *, frozen_ms:
         yield ramping.due(stage, at_work)
     limit = queue_limit(stage, at_work)
     if limit is not None and at_work.opened_at is not None:
-        yield at_work.opened_at + limit + frozen_ms
+        yield at_work.opened_at + at_work.tail_ms + limit + frozen_ms
     match at_work.state:
         case StageState.BLOCKED if at_work.met_at is not None:
             yield at_work.met_at + stage.delay_ms
@@ -119,9 +139,9 @@ def _dues(stage: Stage, at_work: StageRun, out: quarantine.Barred, *, frozen_ms:
             straggler = stage.gate.straggler_after_ms
             if straggler is not None and judgement.is_success(stage.gate, rest):
                 yield at_work.opened_at + straggler + frozen_ms
-        case StageState.PASSED if not at_work.is_recalled and not at_work.tally.is_settled:
+        case StageState.PASSED if not at_work.is_recalled and not at_work.is_settled:
             assert at_work.opened_at is not None
-            yield at_work.opened_at + stage.timeouts.stage_ms + frozen_ms
+            yield at_work.opened_at + at_work.tail_ms + stage.timeouts.stage_ms + frozen_ms
         case _:
             return
 
@@ -130,24 +150,36 @@ def _apply(plan: Plan, run: Run, event: Event) -> Outcome:
     match event:
         case Started():
             return _start(plan, run, event)
-        case Frozen():
-            return _freeze(plan, run, event)
-        case Joined():
-            return _join(run, event), ()
-        case Folded():
-            return _fold(plan, run, event), tuple(_not_again(run, event))
-        case Issued():
-            return _issue(plan, run, event), ()
+        case Frozen() | Joined() | Discharged() | Folded() | Issued():
+            return _count(plan, run, event)
         case Recovered():
             return run_changed(run, clock=run.clock.skipped(event.gap_ms)), ()
         case CalendarChanged():
             return run_changed(run, freezes=event.freezes), ()
         case Answered():
             return _answer(plan, run, event)
+        case TelemetryLost():
+            return _lose_sight(plan, run, event)
         case Woken():
             return run, ()
         case _:
             return _obey(plan, run, event)
+
+
+def _count(plan: Plan, run: Run, event: Counted) -> Outcome:
+    match event:
+        case Frozen():
+            return _freeze(plan, run, event)
+        case Joined():
+            return _join(run, event.counts, event.models), ()
+        case Discharged():
+            return _discharge(plan, run, event)
+        case Folded():
+            return _fold(plan, run, event), tuple(_not_again(run, event.deltas))
+        case Issued():
+            return _issue(plan, run, event), ()
+        case _:
+            assert_never(event)
 
 
 def _obey(plan: Plan, run: Run, order: Order) -> Outcome:
@@ -189,36 +221,56 @@ def _freeze(plan: Plan, run: Run, event: Frozen) -> Outcome:
     stage = plan.pipeline.stages[event.stage]
     ramp = ramping.begun(stage, targets=event.targets)
     models = quarantine.begun(event.models, takes_new=stage.targets.include_new)
-    frozen = stage_changed(
-        run, event.stage, is_frozen=True, tally=tally, ramp=ramp, models=models, left_out=event.left_out
-    )
+    held = None if event.control is None else control.begun(event.control)
+    known = {"tally": tally, "ramp": ramp, "models": models, "control": held, "left_out": event.left_out}
+    frozen = stage_changed(run, event.stage, is_frozen=True, **known)
     return frozen, (Note(kind="left_out", stage=stage.name, text=said(event.left_out)),) if event.left_out else ()
 
 
-def _join(run: Run, event: Joined) -> Run:
-    for index, count in event.counts.items():
+def _join(run: Run, counts: Mapping[int, int], by_model: Mapping[int, Mapping[str, int]]) -> Run:
+    for index, count in counts.items():
         tally = run.stages[index].tally
-        models = quarantine.joined(run.stages[index].models, event.models.get(index, {}))
+        models = quarantine.joined(run.stages[index].models, by_model.get(index, {}))
         tally = msgspec.structs.replace(tally, queued=tally.queued + count)
         run = stage_changed(run, index, tally=tally, models=models)
     return run
 
 
+def _discharge(plan: Plan, run: Run, event: Discharged) -> Outcome:
+    """Let devices that were held back join the tail of their stage, which has its time anew."""
+    group, index = run.stages[event.stage].control, event.stage
+    if group is None or not event.deltas:
+        return run, ()
+    open_for = run.open_for(index, run.clock.run_time(event.at))
+    run = stage_changed(run, index, control=control.discharged(group, event.deltas, open_for=open_for))
+    run = _join(run, {index: len(event.deltas)}, {index: event.models})
+    text = f"{len(event.deltas)} device{'' if len(event.deltas) == 1 else 's'}"
+    note = Note(kind="discharged", stage=plan.pipeline.stages[index].name, text=text)
+    return run, (note, *_not_again(run, {index: event.deltas}))
+
+
 def _issue(plan: Plan, run: Run, event: Issued) -> Run:
     now = run.clock.run_time(event.at)
     for index, deltas in event.deltas.items():
-        ramp = ramping.issued(run.stages[index].ramp, count=len(deltas))
+        begun = sum(not delta.is_control for delta in deltas)
+        ramp = ramping.issued(run.stages[index].ramp, count=begun)
         run = stage_changed(run, index, is_cut=index in event.cut, ramp=ramp)
         rate = pace.per_minute(plan.pipeline.stages[index].pace, succeeded=run.stages[index].tally.succeeded)
-        if rate is not None and deltas:
-            run = stage_changed(run, index, paced_until=now + pace.span_ms(rate, released=len(deltas)))
+        if rate is not None and begun:
+            run = stage_changed(run, index, paced_until=now + pace.span_ms(rate, released=begun))
     return _fold(plan, run, event)
 
 
 def _fold(plan: Plan, run: Run, event: Folded | Issued) -> Run:
-    for index, deltas in event.deltas.items():
+    for index, changes in event.deltas.items():
+        run = _compare(plan, run, index, changes)
+        deltas = [delta for delta in changes if not delta.is_control]
         models = quarantine.counted(run.stages[index].models, deltas)
-        run = stage_changed(run, index, tally=folded(run.stages[index].tally, deltas), models=models)
+        began = waves.counted(
+            run.stages[index].waves, ((delta.wave, delta.exposed, delta.faultless) for delta in deltas)
+        )
+        tally = folded(run.stages[index].tally, deltas)
+        run = stage_changed(run, index, tally=tally, models=models, waves=began)
         told = [delta.outputs for delta in deltas if delta.outputs]
         if told:
             names = outputs_asked(plan.pipeline, plan.pipeline.stages[index].name)
@@ -226,22 +278,33 @@ def _fold(plan: Plan, run: Run, event: Folded | Issued) -> Run:
     return run
 
 
-def _not_again(run: Run, event: Folded) -> Iterator[CallOff]:
+def _compare(plan: Plan, run: Run, index: int, changes: Sequence[Delta]) -> Run:
+    rules, group = plan.pipeline.stages[index].gate.control, run.stages[index].control
+    if rules is None or group is None:
+        return run
+    return stage_changed(run, index, control=control.counted(group, changes, tolerated=rules.tolerated))
+
+
+def _not_again(run: Run, changes: Mapping[int, Sequence[Delta]]) -> Iterator[CallOff]:
     """Yield whom a quarantine keeps from another attempt where the stage does not count their model by itself."""
     out = quarantine.barred(run)
     if out.stages:
-        for index, deltas in event.deltas.items():
+        for index, deltas in changes.items():
             for model in sorted(quarantine.returned(run.stages[index].models, deltas, out)):
                 yield CallOff(stage=index, model=model)
 
 
 def _resume(plan: Plan, run: Run, event: Resumed) -> Outcome:
+    """Lift every pause reason, and accept what those of them stand for that are of the run's own rules."""
     if run.state is not RunState.RUNNING or not run.is_paused:
         return run, ()
-    run = quarantine.accepted(run)
     for index, (stage, at_work) in enumerate(zip(plan.pipeline.stages, run.stages, strict=True)):
-        asked_anew = checking.accepted(at_work, run.clock.run_time(event.at))
+        asked_anew = checking.resumed(stage, at_work, run.pause_reasons, run.clock.run_time(event.at))
         run = stage_changed(run, index, checks=asked_anew)
+        if breach_of(stage.name) in run.pause_reasons:
+            run = quarantine.accepted(run, index)
+        if crashes_of(stage.name) in run.pause_reasons and at_work.control is not None:
+            run = stage_changed(run, index, control=control.accepted(at_work.control))
         if hold_of(stage.name) in run.pause_reasons:
             run = stage_changed(run, index, ramp=ramping.accepted(stage, at_work))
     return _going(run, event.at, Note(kind="resumed", text=event.reason, by=event.by))
@@ -272,6 +335,14 @@ def _answer(plan: Plan, run: Run, event: Answered) -> Outcome:
     lifted = Lifted(at=event.at, reason=checking.no_data_of(stage.name, check.name), by=event.by)
     going, effects = _lift(run, lifted)
     return going, (*notes, *effects)
+
+
+def _lose_sight(plan: Plan, run: Run, event: TelemetryLost) -> Outcome:
+    """Hold a run until a person has looked; what nobody could see was no soak, which begins anew."""
+    held, effects = paused(run, telemetry_of(plan.pipeline.stages[event.stage].name), event.at, evidence=event.evidence)
+    if held.stages[event.stage].state is StageState.SOAKING:
+        held = stage_changed(held, event.stage, soak_at=held.clock.run_time(event.at), is_soaked=False)
+    return held, effects
 
 
 def _told(stage: Stage, event: Answered) -> Note:
@@ -353,7 +424,7 @@ def _skip(plan: Plan, run: Run, event: Skipped) -> Outcome:
     skipped = stage_changed(run, event.stage, skipped=event.reason)
     told: tuple[Effect, ...] = (Note(kind="skipping", stage=name, text=event.reason, by=event.by),)
     of_checks = checking.holds_of(plan.pipeline.stages[event.stage])
-    for reason in (breach_of(name), hold_of(name), *of_checks):
+    for reason in (breach_of(name), crashes_of(name), hold_of(name), telemetry_of(name), *of_checks):
         skipped, effects = _lift(skipped, Lifted(at=event.at, reason=reason, by=event.by))
         told = (*told, *effects)
     return skipped, told

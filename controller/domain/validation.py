@@ -7,6 +7,7 @@ import msgspec
 from controller.domain import condition as conditions
 from controller.domain import graph, query
 from controller.domain.gates.checks import CHECKS_MAX, Check
+from controller.domain.gates.judgement import Test, tests_of
 from controller.domain.gates.spending import Overspent, shares
 from controller.domain.group import parse_path
 from controller.domain.pipeline import (
@@ -16,13 +17,14 @@ from controller.domain.pipeline import (
     FailureLimit,
     Gate,
     Growth,
+    OnHealth,
     Pace,
     Pipeline,
-    Sequential,
     Stage,
     Targets,
     Trigger,
 )
+from controller.domain.wording import counted
 from protocol.errors import InvalidName
 from protocol.ids import StageName
 
@@ -64,7 +66,7 @@ def _stage_faults(place: str, stage: Stage, names: set[StageName]) -> Iterator[F
             message = f"no stage is named {need!r}; there are {_some(names)}"
             yield Fault(place=f"{place}.needs[{index}]", message=message)
     if stage.approvals and stage.trigger is not Trigger.MANUAL:
-        message = f"{stage.approvals} approvals of a stage that nobody promotes: expected the type 'manual'"
+        message = f"{counted(stage.approvals, 'approval')} of a stage that nobody promotes: expected the type 'manual'"
         yield Fault(place=f"{place}.trigger.approvals", message=message)
     yield from _when_faults(f"{place}.when", stage)
     yield from gate_faults(f"{place}.gate", stage.gate)
@@ -85,6 +87,12 @@ def gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
     """Yield what is wrong with a gate that stands at *place*."""
     at = f"{place}." if place else ""
     yield from _limit_faults(f"{at}failures", gate.failures)
+    if gate.proof is not None and gate.straggler_after_ms is not None:
+        message = "a proof waits for no stragglers: expected it without straggler_after"
+        yield Fault(place=f"{at}straggler_after", message=message)
+    if gate.silent_after_ms is not None and gate.silent_after_ms > gate.soak_ms:
+        message = "nobody falls silent after the soak: expected a soak at least as long"
+        yield Fault(place=f"{at}silent_after", message=message)
     if len(gate.dry_run) > DRY_RUNS_MAX:
         yield Fault(place=f"{at}dry_run", message=f"{len(gate.dry_run)} rules: expected at most {DRY_RUNS_MAX}")
     seen: set[str] = set()
@@ -94,6 +102,14 @@ def gate_faults(place: str, gate: Gate) -> Iterator[Fault]:
             yield Fault(place=f"{at}dry_run[{index}].name", message=f"rule {rule.name!r} is defined twice")
         seen.add(rule.name)
     yield from _check_faults(f"{at}checks", gate.checks)
+    yield from _control_faults(f"{at}control", gate)
+
+
+def _control_faults(place: str, gate: Gate) -> Iterator[Fault]:
+    if gate.control is not None and gate.soak_ms == 0:
+        yield Fault(place=place, message="control needs a soak: nothing is watched without one")
+    if gate.control is not None and gate.health is OnHealth.IGNORED:
+        yield Fault(place=place, message="control compares the health of devices: expected it without health: ignored")
 
 
 def _check_faults(place: str, checks: Sequence[Check]) -> Iterator[Fault]:
@@ -116,6 +132,9 @@ def _rollback_faults(pipeline: Pipeline) -> Iterator[Fault]:
     yield from gate_faults("rollback.gate", rules.gate)
     if rules.gate.dry_run:
         yield Fault(place="rollback.gate.dry_run", message="rules are tried in stages, not in a rollback")
+    if rules.gate.control is not None:
+        message = "nobody is held back in a rollback: expected it in stages"
+        yield Fault(place="rollback.gate.control", message=message)
     yield from _spending_faults("rollback.gate", pipeline, [rules.gate.sequential])
     if rules.pace is not None:
         yield from _ramp_faults("rollback.pace", rules.pace, rules.gate)
@@ -132,7 +151,7 @@ def alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:
 
     A rule on trial must fit in as well, in place of the test of its stage.
     """
-    tests = [stage.gate.sequential for stage in pipeline.stages]
+    tests = tests_of(pipeline)
     yield from _spending_faults("alpha", pipeline, tests)
     for index, stage in enumerate(pipeline.stages):
         for number, rule in enumerate(stage.gate.dry_run):
@@ -140,7 +159,7 @@ def alpha_faults(pipeline: Pipeline) -> Iterator[Fault]:
             yield from _spending_faults(f"stages[{index}].gate.dry_run[{number}].failures", pipeline, tried)
 
 
-def _spending_faults(place: str, pipeline: Pipeline, tests: Sequence[Sequential | None]) -> Iterator[Fault]:
+def _spending_faults(place: str, pipeline: Pipeline, tests: Sequence[Test | None]) -> Iterator[Fault]:
     named = [test.alpha_percent and test.alpha_percent / 100 for test in tests if test is not None]
     try:
         shares(pipeline.alpha_percent / 100, named)

@@ -79,6 +79,7 @@ class PreviewStage(Answer):
     devices: int
     first: list[str]
     left_out: list[LeftOut]
+    control: int
 
 
 class Preview(Answer):

@@ -19,7 +19,7 @@ from controller.app.repositories import ReportKey
 from controller.domain.counters import Tally
 from controller.domain.course import Moment
 from controller.store.columns import Bulk
-from controller.store.tables import TALLY, answer, audit, event, heartbeat, moment, report, security_event
+from controller.store.tables import TALLY, answer, audit, event, heartbeat, moment, report, run, security_event
 from protocol.units import Instant
 
 HEARTBEAT_ID: Final = 1
@@ -52,6 +52,9 @@ MOMENTS: Final = (
     sa.select(*(moment.c[name] for name in _MOMENT[1:]))
     .where(moment.c.run_id == sa.bindparam("run_id"))
     .order_by(moment.c.id)
+)
+FORGET_MOMENTS: Final = sa.delete(moment).where(
+    moment.c.run_id.in_(sa.select(run.c.id).where(run.c.ended_at < sa.bindparam("b_at")))
 )
 SECURITY: Final = (
     sa.select(security_event).where(security_event.c.id > _after).order_by(security_event.c.id).limit(_limit)
@@ -93,6 +96,9 @@ class SqlLog:
 
     def moments(self, run_id: int) -> list[MomentRecord]:
         return [_moment(run_id, row) for row in self._connection.execute(MOMENTS, {"run_id": run_id})]
+
+    def forget_moments(self, *, ended_before: Instant) -> None:
+        self._connection.execute(FORGET_MOMENTS, {"b_at": ended_before})
 
     def add_security(self, events: Sequence[SecurityRecord]) -> None:
         self._insert(INSERT_SECURITY, events)

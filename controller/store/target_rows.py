@@ -7,6 +7,7 @@ import msgspec
 from controller.app.records import TargetRecord
 from controller.domain.admission import BlockReason
 from controller.domain.target import Target, TargetState
+from protocol.health import Mark
 from protocol.lifecycle import AttemptState, Left
 from protocol.outputs import Outputs
 from protocol.reasons import Reason
@@ -28,6 +29,14 @@ SAVED: Final = (
     "returns",
     "recalls",
     "late_success_at",
+    "health",
+    "health_detail",
+    "wave",
+    "watched_until",
+    "is_silent",
+    "is_control",
+    "is_compared",
+    "watches",
     "site",
     "updated_at",
 )
@@ -79,6 +88,14 @@ def to_saved(record: TargetRecord) -> tuple[object, ...]:
         target.returns,
         target.recalls,
         target.late_success_at,
+        target.health and target.health.value,
+        target.health_detail,
+        target.wave,
+        target.watched_until,
+        target.is_silent,
+        target.is_control,
+        target.is_compared,
+        target.watches,
         record.site,
         record.updated_at,
     )
@@ -113,6 +130,14 @@ def to_record(  # noqa: PLR0917 - one argument for each column, in the table's o
     returns: bool,  # noqa: FBT001
     recalls: int,
     late_success_at: int | None,
+    health: str | None,
+    health_detail: str,
+    wave: int | None,
+    watched_until: int | None,
+    is_silent: bool,  # noqa: FBT001
+    is_control: bool,  # noqa: FBT001
+    is_compared: bool,  # noqa: FBT001
+    watches: int,
     previous: str | None,
     wanted: str | None,
     model: str | None,
@@ -136,6 +161,14 @@ def to_record(  # noqa: PLR0917 - one argument for each column, in the table's o
         returns=returns,
         recalls=recalls,
         late_success_at=late_success_at,
+        health=None if health is None else Mark(health),
+        health_detail=health_detail,
+        wave=wave,
+        watched_until=watched_until,
+        is_silent=is_silent,
+        is_control=is_control,
+        is_compared=is_compared,
+        watches=watches,
     )
     return TargetRecord(
         id=id_,

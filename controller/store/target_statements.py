@@ -131,9 +131,14 @@ _past = (
     .order_by(_t.id)
 )
 _UNSUCCESSFUL: Final = (TargetState.FAILED.value, TargetState.TIMED_OUT.value)
-UNSUCCESSFUL: Final = _past.where(is_exactly(_t.state, *_UNSUCCESSFUL))
-UNSUCCESSFUL_OR_CANCELLED: Final = _past.where(is_exactly(_t.state, *_UNSUCCESSFUL, TargetState.CANCELLED.value))
-REACHED: Final = _past.where(_t.attempt > 0)
+_is_held_back = sa.and_(_t.is_control, _t.state != TargetState.REMOVED.value)
+UNSUCCESSFUL: Final = _past.where(is_exactly(_t.state, *_UNSUCCESSFUL), ~_t.is_control)
+UNSUCCESSFUL_OR_CANCELLED: Final = _past.where(
+    sa.or_(is_exactly(_t.state, *_UNSUCCESSFUL, TargetState.CANCELLED.value), _is_held_back)
+)
+was_reached: Final = sa.and_(_t.attempt > _t.watches, ~_t.is_control)
+"""The device was sent what the run brings; one that is held back is sent to watch what it has."""
+REACHED: Final = _past.where(was_reached)
 
 _app = device_app.c
 _has_app = sa.and_(_app.device_id == _t.device_id, _app.app == sa.bindparam("app"))

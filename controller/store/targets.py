@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from controller.app.records import OfModel, PastTarget, TargetRecord
 from controller.domain.admission import BlockReason
+from controller.domain.control import EVERYWHERE, Places
 from controller.domain.query import highest
 from controller.domain.target import TargetState
 from controller.store import target_statements as sql
@@ -38,7 +39,7 @@ class SqlTargets:
         return set(self._connection.scalars(sql.MEMBERS_AMONG, values))
 
     def next_id(self, stage_id: int) -> int:
-        last: int | None = self._connection.execute(sql.LAST_IN_STAGE, _of_stage(stage_id)).scalar_one()
+        last: int | None = self._connection.execute(sql.LAST_IN_STAGE, of_stage(stage_id)).scalar_one()
         return stage_id << STAGE_SHIFT if last is None else last + 1
 
     def placed(self, run_id: int) -> dict[int, int]:
@@ -48,16 +49,19 @@ class SqlTargets:
     def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
         return {target.id: target for target in self._all(sql.BY_IDS, {"ids": list(ids)})}
 
-    def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
-        return self._all(sql.READY, {**_of_stage(stage_id), "instance": instance, "now": now, "limit": limit})
+    def ready(
+        self, stage_id: int, *, instance: int, now: int, limit: int, places: Places = EVERYWHERE
+    ) -> list[TargetRecord]:
+        values = {"instance": instance, "now": now, "limit": limit}
+        return self._all(sql.READY, {**of_stage(stage_id, places), **values})
 
     def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
-        return self._all(sql.IN_STAGE[state], _of_stage(stage_id))
+        return self._all(sql.IN_STAGE[state], of_stage(stage_id))
 
     def of_model(self, stage_id: int, state: TargetState, meant: OfModel) -> list[TargetRecord]:
         if meant.apart_from:
-            return self._all(sql.OF_OTHERS[state], {**_of_stage(stage_id), "apart_from": list(meant.apart_from)})
-        return self._all(sql.OF_MODEL[state], {**_of_stage(stage_id), "model": meant.model})
+            return self._all(sql.OF_OTHERS[state], {**of_stage(stage_id), "apart_from": list(meant.apart_from)})
+        return self._all(sql.OF_MODEL[state], {**of_stage(stage_id), "model": meant.model})
 
     def in_flight(self, run_id: int) -> list[TargetRecord]:
         return self._all(sql.IN_FLIGHT, {"run_id": run_id})
@@ -114,6 +118,9 @@ class SqlTargets:
         self._unblock([row.id for row in rows])
         return sorted({row.run_id for row in rows})
 
+    def unblock_rows(self, ids: Collection[int]) -> None:
+        self._unblock(list(ids))
+
     def unblock_checked(self, run_id: int, at: Instant, *, limit: int) -> None:
         values = {"run_id": run_id, "at": at, "limit": limit}
         self._unblock(list(self._connection.scalars(sql.CHECKED, values)))
@@ -129,7 +136,7 @@ class SqlTargets:
         return self._connection.execute(sql.NEXT_CHECK, {"run_id": run_id}).scalar_one()
 
     def at_site(self, stage_id: int, sites: Collection[str]) -> dict[str, int]:
-        rows: Sequence[Any] = self._connection.execute(sql.AT_SITE, {**_of_stage(stage_id), "sites": list(sites)}).all()
+        rows: Sequence[Any] = self._connection.execute(sql.AT_SITE, {**of_stage(stage_id), "sites": list(sites)}).all()
         return dict(rows)
 
     def blocked_counts(self, run_id: int) -> dict[tuple[int, BlockReason], int]:
@@ -143,14 +150,14 @@ class SqlTargets:
         wanted = stage_ids if stage is None else stage_ids[stage : stage + 1]
         if not wanted:
             return []
-        low, high = _of_stage(wanted[0])["low"], _of_stage(wanted[-1])["high"]
+        low, high = of_stage(wanted[0])["low"], of_stage(wanted[-1])["high"]
         values = {"low": max(after, low), "high": high, "limit": limit}
         if state is None:
             return self._all(sql.PAGE, values)
         return self._all(sql.PAGE_IN[state], {**values, "run_id": run_id})
 
     def _past(self, statement: sa.Select[Any], stage_ids: Sequence[int]) -> list[PastTarget]:
-        first, last = _of_stage(stage_ids[0]), _of_stage(stage_ids[-1])
+        first, last = of_stage(stage_ids[0]), of_stage(stage_ids[-1])
         rows = self._connection.execute(statement, {"low": first["low"], "high": last["high"]}).all()
         return list(starmap(PastTarget, rows))
 
@@ -169,6 +176,8 @@ class SqlTargets:
         return found
 
 
-def _of_stage(stage_id: int) -> dict[str, int]:
-    """Return the open range of the ids of a stage's targets."""
-    return {"low": (stage_id << STAGE_SHIFT) - 1, "high": (stage_id + 1) << STAGE_SHIFT}
+def of_stage(stage_id: int, places: Places = EVERYWHERE) -> dict[str, int]:
+    """Return the open range of the ids of a stage's targets at some positions."""
+    first, end = places
+    base, last = stage_id << STAGE_SHIFT, (stage_id + 1) << STAGE_SHIFT
+    return {"low": base + first - 1, "high": last if end is None else base + end}

@@ -14,6 +14,7 @@ from controller.store.restraints import SqlRestraints
 from controller.store.runs import PlanCache, SqlRuns
 from controller.store.targets import SqlTargets
 from controller.store.tenant import SqlTenant
+from controller.store.watches import SqlWatches
 
 
 class SqlTransaction:
@@ -25,6 +26,7 @@ class SqlTransaction:
         self.restraints: Final = SqlRestraints(connection)
         self.runs: Final = SqlRuns(connection, plans)
         self.targets: Final = SqlTargets(connection)
+        self.watches: Final = SqlWatches(connection)
         self.commands: Final = SqlCommands(connection)
         self.catalog: Final = SqlCatalog(connection)
         self.tenant: Final = SqlTenant(connection)

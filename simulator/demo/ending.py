@@ -11,6 +11,7 @@ from rich.text import Text
 from controller.app.views import StageView, TargetView
 from controller.cli.progress import gate_lines
 from controller.cli.pulse import total_of
+from controller.domain.wording import counted
 from simulator.demo.story import Asked, Played, Story
 from simulator.demo.verdict import faults
 
@@ -103,7 +104,7 @@ class Ending:
 
 
 def _devices(count: int) -> str:
-    return f"{count} device" if count == 1 else f"{count} devices"
+    return counted(count, "device")
 
 
 def _names(targets: tuple[TargetView, ...]) -> str:

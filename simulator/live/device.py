@@ -24,6 +24,7 @@ from agent.core.effects import (
     RefreshReleases,
     RollBack,
     Verify,
+    WatchOver,
 )
 from agent.core.events import (
     AnswerReceived,
@@ -35,7 +36,7 @@ from agent.core.events import (
     Started,
     Woke,
 )
-from agent.core.model import Fault, Profile, Trust, Work
+from agent.core.model import Durable, Fault, Profile, Trust, Work
 from agent.journal import MemoryJournal
 from agent.runtime import Effect, Publish, Runtime
 from protocol.ids import AppName
@@ -190,13 +191,16 @@ class Device:
             self._host.record(deeds(before, runtime.state.durable, effects, at=event.at))
         for effect in effects:
             self._carry_out(effect)
-        if before.work is not None and runtime.state.durable.work is None:
-            self._count_end(runtime)
+        if runtime.state.durable.finals is not before.finals:
+            self._count_ends(before, runtime.state.durable)
         self._settle()
 
-    def _count_end(self, runtime: Runtime) -> None:
-        ended = runtime.state.durable.finals[-1]
-        self._host.counts[f"{ended.state}:{ended.reason}" if ended.reason else ended.state.value] += 1
+    def _count_ends(self, before: Durable, after: Durable) -> None:
+        """Count how attempts ended in a step; one that is rejected, or only watches, was never work in hand."""
+        known = {(ended.run, ended.attempt) for ended in before.finals}
+        for ended in after.finals:
+            if (ended.run, ended.attempt) not in known:
+                self._host.counts[f"{ended.state}:{ended.reason}" if ended.reason else ended.state.value] += 1
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -212,7 +216,7 @@ class Device:
                 self._steps.call_off()
             case Alarm(kind=kind):
                 self._host.counts[f"alarm:{kind}"] += 1
-            case Clean():
+            case Clean() | WatchOver():
                 pass
 
     async def _fetch(self, work: Work) -> Fault | None:

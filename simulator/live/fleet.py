@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from agent.core.model import Fault, Profile, Trust
+from agent.facts import CAPABILITIES
 from controller.edge.acceptor import shrink_tls_buffers
 from protocol.trust import ReleaseInfo
 from simulator.live.behaviour import Character
@@ -175,6 +176,6 @@ def _profile(model: str) -> Profile:
         model=model,
         agent=AGENT_VERSION,
         installers=frozenset({"archive"}),
-        capabilities=("install", "hold", "go", "cancel"),
+        capabilities=CAPABILITIES,
         facts={"model": model, "simulated": "true"},
     )

@@ -136,6 +136,10 @@ class MemoryDevices:
         known = {device: self._named[device] for device in devices if device in self._named}
         return {device: id_ for device, id_ in known.items() if self._rows[id_].removed_at is None}
 
+    def last_id(self) -> int:
+        """Return the id of the device that was enrolled last, 0 where there is none."""
+        return len(self._rows)
+
     def is_known(self, device_id: int) -> bool:
         """Say whether there is such a device."""
         return device_id in self._rows

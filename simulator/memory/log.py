@@ -53,11 +53,19 @@ class MemoryLog:
     def add_moments(self, moments: Sequence[MomentRecord]) -> None:
         for moment in moments:
             assert self._runs.is_known(moment.run_id), f"run {moment.run_id} does not exist"
-            kept = self._moments.setdefault(moment.run_id, [])
+            if moment.run_id not in self._moments:
+                self._journal.put(self._moments, moment.run_id, [])
+            kept = self._moments[moment.run_id]
             self._journal.insert(kept, len(kept), moment)
 
     def moments(self, run_id: int) -> list[MomentRecord]:
         return list(self._moments.get(run_id, ()))
+
+    def forget_moments(self, *, ended_before: Instant) -> None:
+        for run_id in list(self._moments):
+            ended_at = self._runs.get(run_id).ended_at
+            if ended_at is not None and ended_at < ended_before:
+                self._journal.drop(self._moments, run_id)
 
     def add_security(self, events: Sequence[SecurityRecord]) -> None:
         for event in events:

@@ -2,14 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Final
 
 import msgspec
 
 from controller.app.records import OfModel, PastTarget, TargetRecord
 from controller.domain.admission import BlockReason
-from controller.domain.target import TargetState
+from controller.domain.control import EVERYWHERE, Places
+from controller.domain.target import Target, TargetState
 from protocol.ids import AppName
 from protocol.units import Instant
 from simulator.memory.deadlines import Deadlines
@@ -71,8 +72,11 @@ class MemoryTargets:
     def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
         return {id_: self._rows[id_] for id_ in sorted(set(ids)) if id_ in self._rows}
 
-    def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
-        queued = self._queued[stage_id, instance].ascending()
+    def ready(
+        self, stage_id: int, *, instance: int, now: int, limit: int, places: Places = EVERYWHERE
+    ) -> list[TargetRecord]:
+        first, end = places
+        queued = takewhile(lambda place: end is None or place < end, self._queued[stage_id, instance].ascending(first))
         rows = (self._rows[stage_id << STAGE_SHIFT | position] for position in queued)
         return list(islice((row for row in rows if self._may_go(row, now)), limit))
 
@@ -87,10 +91,11 @@ class MemoryTargets:
 
     def unsuccessful(self, stage_ids: Sequence[int], *, with_cancelled: bool) -> list[PastTarget]:
         ends = {TargetState.FAILED, TargetState.TIMED_OUT, *([TargetState.CANCELLED] if with_cancelled else [])}
-        return [self._past(row) for id_ in stage_ids for row in self._in_order(id_) if row.target.state in ends]
+        rows = (row for id_ in stage_ids for row in self._in_order(id_))
+        return [self._past(row) for row in rows if _is_missed(row, ends, with_held_back=with_cancelled)]
 
     def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:
-        return [self._past(row) for id_ in stage_ids for row in self._in_order(id_) if row.target.attempt > 0]
+        return [self._past(row) for id_ in stage_ids for row in self._in_order(id_) if is_reached(row.target)]
 
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         return self._rows.get(self._members[run_id].get(device_id, 0))
@@ -137,6 +142,9 @@ class MemoryTargets:
         rows = self._blocked(lambda row: row.device_id in wanted)
         self._unblock(rows)
         return sorted({row.run_id for row in rows})
+
+    def unblock_rows(self, ids: Collection[int]) -> None:
+        self._unblock(self._blocked(lambda row: row.id in ids))
 
     def unblock_checked(self, run_id: int, at: Instant, *, limit: int) -> None:
         self._unblock([self._rows[id_] for id_ in self._checks[run_id].until(at, limit=limit)])
@@ -250,6 +258,17 @@ class MemoryTargets:
 
 def _is_at_work(row: TargetRecord) -> bool:
     return row.target.state is TargetState.IN_PROGRESS
+
+
+def _is_missed(row: TargetRecord, ends: Collection[TargetState], *, with_held_back: bool) -> bool:
+    if row.target.is_control:
+        return with_held_back and row.target.state is not TargetState.REMOVED
+    return row.target.state in ends
+
+
+def is_reached(target: Target) -> bool:
+    """Say whether a device was sent what the run brings; one that is held back is sent to watch what it has."""
+    return target.attempt > target.watches and not target.is_control
 
 
 def _queue(row: TargetRecord) -> tuple[int, int] | None:

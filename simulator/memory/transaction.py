@@ -13,6 +13,7 @@ from simulator.memory.restraints import MemoryRestraints
 from simulator.memory.runs import MemoryRuns
 from simulator.memory.targets import MemoryTargets
 from simulator.memory.tenant import MemoryTenant
+from simulator.memory.watches import MemoryWatches
 
 
 class MemoryTransaction:
@@ -25,6 +26,7 @@ class MemoryTransaction:
         self.restraints: Final = MemoryRestraints(journal)
         self.runs: Final = MemoryRuns(journal, job_ids)
         self.targets: Final = MemoryTargets(journal, self.devices, self.runs)
+        self.watches: Final = MemoryWatches(self.devices, self.runs, self.targets)
         self.commands: Final = MemoryCommands(journal, self.runs)
         self.catalog: Final = MemoryCatalog(journal, job_ids, self.runs)
         self.tenant: Final = MemoryTenant(journal)

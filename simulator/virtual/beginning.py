@@ -129,10 +129,19 @@ def labels_of(draws: Draws, number: int) -> dict[str, str]:
 def profile_of(draws: Draws, number: int, *, model: str) -> Profile:
     """Return what a device is, and tells of itself, at the beginning."""
     places = draws.places
-    if places is None:
-        return msgspec.structs.replace(PROFILE, model=model)
-    profile = NEW_PROFILE if places.are_new[number] else PROFILE
-    return msgspec.structs.replace(profile, model=model, facts=places.facts[number])
+    is_new = places is not None and places.are_new[number]
+    profile = NEW_PROFILE if is_new else PROFILE
+    return msgspec.structs.replace(
+        profile,
+        model=model,
+        facts={} if places is None else places.facts[number],
+        capabilities=_capabilities(draws, number, profile.capabilities),
+    )
+
+
+def _capabilities(draws: Draws, number: int, others: tuple[str, ...]) -> tuple[str, ...]:
+    able = (*others, *draws.health.capabilities(number), *draws.control.capabilities(number))
+    return tuple(dict.fromkeys(able))
 
 
 def _enrolled(device: DeviceId, model: str, labels: Mapping[str, str], keys: Keys) -> DeviceRecord:

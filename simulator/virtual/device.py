@@ -27,6 +27,7 @@ from agent.core.effects import (
     RefreshReleases,
     RollBack,
     Verify,
+    WatchOver,
 )
 from agent.core.events import (
     AnswerReceived,
@@ -46,6 +47,7 @@ from protocol.ids import Name
 from protocol.messages import Gone
 from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import SECOND
+from simulator.virtual.ailments import Ailments
 from simulator.virtual.connection import NOTICE_MS_MAX, Connection
 from simulator.virtual.installer import NOTHING, Installer
 from simulator.virtual.journal import MortalJournal
@@ -101,6 +103,7 @@ class Device:
         self._trusts = trusts
         self._profile = profile
         self._chance = world.chance(f"{label}/device")
+        self._cuts = world.chance(f"{label}/silence")
         drift = world.draws.device.drift_ppm
         self._drift_ppm = self._chance.randint(min(0, drift), max(0, drift))
         self._booted_at = 0
@@ -118,6 +121,7 @@ class Device:
         self.installer = Installer(
             world, label, model=profile.model, active=active, feed=self._feed_later, silence=self._fall_silent
         )
+        self._ailments = Ailments(world, label, self._feed_later)
         if kept is not None:
             self.journal.begin_with(kept)
 
@@ -195,6 +199,18 @@ class Device:
         self._world.sometimes(Sometimes.FELL_SILENT)
         self.crash(off_ms=max(1, self._world.draws.chaos_ms - self._world.elapsed_ms))
 
+    def _may_be_cut_off(self, before: Durable, after: Durable) -> None:
+        """Where the build that it has from now on cuts devices off, be gone before long, until the world heals."""
+        draw = self._world.draws.silence
+        is_new = any(one not in before.installed and draw.version in {"", one.version} for one in after.installed)
+        if is_new and self._world.strikes(draw.cuts, self._cuts):
+            self._in_this_life(self._cuts.randint(1, 2 * draw.cuts_ms), self._be_cut_off)
+
+    def _be_cut_off(self) -> None:
+        if not self._world.is_healed:
+            self._world.sometimes(Sometimes.CUT_OFF_LATER)
+            self.crash(off_ms=max(1, self._world.draws.chaos_ms - self._world.elapsed_ms))
+
     # --- what it is ---------------------------------------------------------------------------------------------
 
     @property
@@ -210,7 +226,8 @@ class Device:
     def renew_agent(self) -> None:
         """Run a newer agent, which keeps the journal of the old one."""
         self._world.say(self.label, "gets a newer agent")
-        self._become(replace(NEW_PROFILE, facts=self._profile.facts))
+        kept = tuple(one for one in self._profile.capabilities if one != CAPABILITY)
+        self._become(replace(NEW_PROFILE, facts=self._profile.facts, capabilities=(*NEW_PROFILE.capabilities, *kept)))
         self.crash()
 
     def _become(self, profile: Profile) -> None:
@@ -350,6 +367,7 @@ class Device:
         if has_ended and self._world.strikes(self._world.draws.device.hangs_up, self._chance):
             self._in_this_life(ANSWER_MS_MAX, self._hang_up)
         self._oracle.stepped(self.label, self.name, before, after, active=self.installer.active)
+        self._may_be_cut_off(before.durable, after.durable)
 
     def _carry_out(self, effect: Effect, state: State) -> None:
         match effect:
@@ -366,6 +384,8 @@ class Device:
                 self.installer.begin(effect)
             case Download() | Inspect() | Verify() | Commit() | RollBack():
                 self.installer.begin(effect)
+            case WatchOver(apps=apps):
+                self._ailments.attend(apps, state.durable)
             case Abort():
                 self.installer.call_off()
             case Alarm(kind=kind, detail=detail):

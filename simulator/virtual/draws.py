@@ -18,16 +18,19 @@ import msgspec
 from controller.domain.pipeline import Pipeline, Stage, Targets, Trigger
 from protocol.ids import DeviceId, device_id
 from protocol.units import MINUTE, SECOND
-from simulator.virtual import builds, checks, faults, models, people, pipelines
+from simulator.virtual import builds, checks, control, faults, health, models, people, pipelines, proofs, silence
 from simulator.virtual.builds import BuildsDraw
 from simulator.virtual.checks import ChecksDraw
+from simulator.virtual.control import ControlDraw
 from simulator.virtual.faults import BrokerDraw, ClocksDraw, ControllerDraw, DeviceDraw, NetworkDraw
 from simulator.virtual.gates import AdmissionDraw, asking, crowded, draw_admission
+from simulator.virtual.health import HealthDraw
 from simulator.virtual.models import ModelsDraw
 from simulator.virtual.people import ConsentDraw, KeysDraw, OperatorDraw, PathsDraw, RemovalsDraw
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS, QUERIES
 from simulator.virtual.places import PlacesDraw, draw_places, placed
 from simulator.virtual.shapes import ShapeDraw, draw_shape
+from simulator.virtual.silence import SilenceDraw
 
 REAL_KEYS_EVERY: Final = 50
 RINGS: Final = ("canary", "main")
@@ -69,8 +72,11 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeysDraw = KeysDraw()
     removals: RemovalsDraw = RemovalsDraw()
     builds: BuildsDraw = BuildsDraw()
+    health: HealthDraw = HealthDraw()
+    silence: SilenceDraw = SilenceDraw()
     checks: ChecksDraw | None = None
     models: ModelsDraw = ModelsDraw()
+    control: ControlDraw = ControlDraw()
     installed: str = ""
     """The version that every device has from the beginning, nothing where they have none."""
 
@@ -289,6 +295,58 @@ def _builds(chance: random.Random, world: Draws) -> Draws:
     return _with(bad, pipelines=tuple(builds.tested(chance, pipeline) for pipeline in bad.pipelines))
 
 
+def _health(chance: random.Random, world: Draws) -> Draws:
+    """Let the bad version of some worlds crash later, and devices tell of it."""
+    drawn = None if world.builds == BuildsDraw() else health.draw_health(chance)
+    if drawn is None:
+        return world
+    build, soaked = health.later(chance, world.builds), tuple(health.soaked(chance, one) for one in world.pipelines)
+    return _with(world, health=drawn, builds=build, pipelines=world.pipelines if world.shape is not None else soaked)
+
+
+def _proofs(chance: random.Random, world: Draws) -> Draws:
+    """Let stages pass by proof in some worlds, where there is no shape with stages of its own."""
+    if chance.randrange(proofs.PROOFS_EVERY) or world.shape is not None:
+        return world
+    return _with(world, pipelines=tuple(proofs.proved(chance, pipeline) for pipeline in world.pipelines))
+
+
+def _control(chance: random.Random, world: Draws) -> Draws:
+    """Let stages hold devices back in some worlds, where there is no shape with stages of its own."""
+    if chance.randrange(control.CONTROL_EVERY) or world.shape is not None:
+        return world
+    weights = {**world.operator.weights, "start": builds.START, "terminate": 0}
+    hasty = {"gap_ms": min(world.operator.gap_ms, builds.GAP_MS_MAX), "decide_gap_ms": 0, "weights": weights}
+    larger = _of_size(chance, _calm(world) if chance.randrange(models.WILD_EVERY) else world, control.FLEET)
+    bad = msgspec.structs.replace(world.builds, version=VERSIONS[-1])
+    return _with(
+        larger,
+        control=control.draw_control(chance),
+        installed=VERSIONS[0],
+        builds=world.builds if world.builds.version else bad,
+        operator=msgspec.structs.replace(larger.operator, **hasty),
+        pipelines=tuple(control.held_back(chance, pipeline) for pipeline in world.pipelines),
+        chaos_ms=max(world.chaos_ms, models.CHAOS_MS),
+    )
+
+
+def _silence(chance: random.Random, world: Draws) -> Draws:
+    """Let stages mind who is offline in some worlds, where there is no shape with stages of its own."""
+    if chance.randrange(silence.SILENCE_EVERY) or world.shape is not None:
+        return world
+    larger = world if world.models.of_devices else _larger(chance, world)
+    calm = _calm(larger) if chance.randrange(models.WILD_EVERY) else larger
+    weights = {**world.operator.weights, "start": builds.START, "terminate": 0}
+    gap_ms = min(world.operator.gap_ms, builds.GAP_MS_MAX)
+    return _with(
+        calm,
+        silence=silence.draw_silence(chance, world.builds.version),
+        pipelines=tuple(silence.minded(chance, pipeline) for pipeline in world.pipelines),
+        operator=msgspec.structs.replace(calm.operator, gap_ms=gap_ms, weights=weights),
+        chaos_ms=max(world.chaos_ms, silence.CHAOS_MS),
+    )
+
+
 def _larger(chance: random.Random, world: Draws) -> Draws:
     """Return a world with more devices in every other case."""
     count = chance.choice(builds.FLEETS)
@@ -398,8 +456,12 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/keys": _keys,
     "draws/removals": _removals,
     "draws/builds": _builds,
+    "draws/health": _health,
     "draws/crossings": _crossings,
     "draws/checks": _checks,
     "draws/models": _models,
+    "draws/proofs": _proofs,
+    "draws/control": _control,
+    "draws/silence": _silence,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

@@ -35,15 +35,12 @@ class Intake:
         self._spawn = spawn
         self._queue: deque[tuple[Uplinked, Answer | None]] = deque()
         self._is_storing = False
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether all that came is stored."""
-        return not self._queue and not self._is_storing
+        self._came = self._stored = 0
 
     def put(self, message: Uplinked, answer: Answer | None) -> None:
         """Queue a message for the next batch."""
         self._queue.append((message, answer))
+        self._came += 1
         if not self._is_storing:
             self._is_storing = True
             self._spawn(self._store_all())
@@ -54,7 +51,8 @@ class Intake:
 
     async def note_end(self, name: Name, number: int) -> None:
         """Tell that a session ended, once all is stored that it said; not for ever, as presence is soft."""
-        while not self.is_idle:
+        last = self._came
+        while self._stored < last:
             await suspend(lambda go_on: self._world.scheduler.after(RETRY_MS, go_on))
         try:
             await self._inbox.disconnected(name, number)
@@ -70,6 +68,7 @@ class Intake:
                 self._count(disposition)
                 if answer is not None:
                     answer(disposition)
+            self._stored += count
         self._is_storing = False
 
     def _count(self, disposition: Disposition) -> None:

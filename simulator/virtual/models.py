@@ -66,7 +66,7 @@ class ModelsDraw(msgspec.Struct, frozen=True, kw_only=True):
 
     def of(self, number: int) -> str:
         """Return the model of a device by its number."""
-        return self.of_devices[number] if self.of_devices else self.names[0]
+        return self.of_devices[number % len(self.of_devices)] if self.of_devices else self.names[0]
 
 
 def draw_models(chance: random.Random, devices: Sequence[DeviceId]) -> ModelsDraw:

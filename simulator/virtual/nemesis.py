@@ -34,6 +34,7 @@ class Nemesis:
         self._every(draws.controller.jump_gap_ms, self._jump)
         self._every(draws.controller.endpoint_gap_ms, self._restart_endpoint)
         self._every(draws.builds.outage_gap_ms, self._cut_downloads)
+        self._every(draws.silence.outage_gap_ms, self._cut_all_off)
         if draws.broker is not None:
             self._every(draws.broker.restart_gap_ms, self._restart_broker)
             self._every(draws.broker.lane_gap_ms, self._break_lane)
@@ -58,6 +59,13 @@ class Nemesis:
         self._network.cut_off(device.name, until=self._world.now + span_ms)
         if device.connection is not None:
             device.connection.cut(notice_ms_max=self._chance.choice((100, NOTICE_MS_MAX)))
+
+    def _cut_all_off(self) -> None:
+        self._world.say("network", "everybody is cut off")
+        for device in self._devices:
+            self._network.cut_off(device.name, until=self._world.now + self._world.draws.silence.outage_ms)
+            if device.connection is not None:
+                device.connection.cut()
 
     def _cut_downloads(self) -> None:
         span_ms = self._world.draws.builds.outage_ms

@@ -63,6 +63,12 @@ class Commit:
     removed: list[int]
     enrolled: list[int]
 
+    @property
+    def updated(self) -> list[Moved]:
+        """The rows that are not held back. One that was discharged joins its stage."""
+        moves = [(before, row) for before, row in self.targets if not row.target.is_control]
+        return [(None if before is not None and before.target.is_control else before, row) for before, row in moves]
+
 
 @dataclass(slots=True)
 class Picture:
@@ -98,7 +104,9 @@ class Picture:
     """What any agent of a device has ever been able to do."""
     members: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     rows: dict[tuple[int, int], dict[int, TargetRecord]] = field(default_factory=lambda: defaultdict(dict))
-    """The rows of each stage, by id."""
+    """The rows of each stage, by id, without those that are held back."""
+    held: dict[tuple[int, int], dict[int, TargetRecord]] = field(default_factory=lambda: defaultdict(dict))
+    """The rows of each stage that are held back, by id."""
     counts: dict[tuple[int, int], dict[TargetState, int]] = field(
         default_factory=lambda: defaultdict(lambda: dict.fromkeys(TargetState, 0))
     )
@@ -198,11 +206,13 @@ class Picture:
     def _take_target(self, row: TargetRecord) -> Moved:
         before = self.targets.get(row.id)
         counts = self.counts[row.run_id, row.stage]
-        if before is not None:
+        if before is not None and not before.target.is_control:
             counts[before.target.state] -= 1
-        counts[row.target.state] += 1
+        if not row.target.is_control:
+            counts[row.target.state] += 1
         self.targets[row.id] = row
-        self.rows[row.run_id, row.stage][row.id] = row
+        self.held[row.run_id, row.stage].pop(row.id, None)
+        (self.held if row.target.is_control else self.rows)[row.run_id, row.stage][row.id] = row
         self.members[row.run_id].add(row.device_id)
         return before, row
 

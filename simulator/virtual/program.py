@@ -13,6 +13,8 @@ from simulator.virtual.trial import Outcome
 
 BROKEN: Final = 1
 SHOWN_MAX: Final = 10
+NAMED_MAX: Final = 5
+"""So many broken seeds are named while it goes on, so that one can be looked at at once."""
 SHOW_SECONDS: Final = 0.5
 
 
@@ -64,7 +66,8 @@ def _many(options: Options) -> Report:
 
 
 def _progress(report: Report, seeds: int) -> str:
-    return f"seeds {report.seeds}/{seeds}  {report.seeds_per_minute:,.0f} a minute  broken {len(report.failed)}"
+    broken = " ".join(map(str, [len(report.failed), *(f"#{seed}" for seed in list(report.failed)[-NAMED_MAX:])]))
+    return f"seeds {report.seeds}/{seeds}  {report.seeds_per_minute:,.0f} a minute  broken {broken}"
 
 
 def in_words(report: Report, backend: Backend) -> str:

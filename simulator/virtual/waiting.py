@@ -7,6 +7,7 @@ from controller.app.records import RunRecord, TargetRecord
 from controller.domain.pipeline import Stage, Targets
 from controller.domain.states import StageState
 from controller.domain.target import TargetState
+from protocol.health import WATCH
 from protocol.units import MINUTE
 from simulator.virtual.laws.admission import is_on_path, is_open
 from simulator.virtual.laws.selection import mismatch
@@ -35,19 +36,28 @@ class Waiting:
     def _may_begin(self, row: TargetRecord) -> bool:
         run = self._picture.runs[row.run_id]
         stage, at_work = run.plan.pipeline.stages[row.stage], run.run.stages[row.stage]
-        has_room = self._picture.counts[row.run_id, row.stage][TargetState.IN_PROGRESS] == 0
+        is_control = row.target.is_control
+        has_room = self._has_room(row)
         is_going = at_work.state in {StageState.ROLLING_OUT, StageState.PASSED} and not at_work.is_recalled
         is_asked_for = row.target.state is TargetState.QUEUED and row.target.due is None
         if not (has_room and is_going and is_asked_for and self._is_free(row)):
             return False
-        if self._is_frozen(run) or self._is_paced(row, stage):
+        if self._is_frozen(run) or (not is_control and self._is_paced(row, stage)):
             return False
         described = self._picture.described[row.device_id]
         is_fit = not stage.preconditions or not mismatch(Targets(query=stage.preconditions), described)
-        is_able = set(run.plan.operation.requires) <= self._picture.capabilities[row.device_id]
+        needed = {*run.plan.operation.requires, *([WATCH] if is_control else [])}
+        is_able = needed <= self._picture.capabilities[row.device_id]
         path = self._picture.paths.get(run.plan.operation.version)
         leads = self._picture.goes_back(run) or is_on_path(path, described)
         return is_fit and is_able and leads and is_open(run, stage, described, self._picture.wall_now())
+
+    def _has_room(self, row: TargetRecord) -> bool:
+        """Say whether nobody of its stage is at work, of those that are held back where it is so as well."""
+        where = row.run_id, row.stage
+        if not row.target.is_control:
+            return self._picture.counts[where][TargetState.IN_PROGRESS] == 0
+        return not any(one.target.state is TargetState.IN_PROGRESS for one in self._picture.held[where].values())
 
     def _is_frozen(self, run: RunRecord) -> bool:
         now, name = self._picture.wall_now(), run.plan.pipeline.name

@@ -270,6 +270,7 @@ class Watched:
         "runs",
         "targets",
         "tenant",
+        "watches",
     )
 
     def __init__(self, inner: Transaction, changes: Changes) -> None:
@@ -283,6 +284,7 @@ class Watched:
         self.log = _Log(inner.log, changes)
         self.runs = _Runs(inner.runs, changes)
         self.targets = _Targets(inner.targets, changes)
+        self.watches = inner.watches
 
 
 def _apps(installed: Sequence[InstalledRelease]) -> tuple[tuple[str, str], ...]:

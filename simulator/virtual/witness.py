@@ -7,11 +7,13 @@ from msgspec.structs import replace
 from agent.core.model import Phase, Work
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
 from controller.domain.admission import BlockReason
+from controller.domain.control import ControlRun
 from controller.domain.model import StageRun
 from controller.domain.pipeline import OnBreach
 from controller.domain.rerun import Purpose, Unfit
 from controller.domain.states import RunState
 from controller.domain.target import TargetState
+from protocol.health import Mark
 from protocol.ids import Name
 from protocol.lifecycle import AttemptState, Left
 from protocol.messages import Ack, HelloReply, Mode
@@ -113,6 +115,7 @@ class Witness(Observer):
         if new.attempt_state is AttemptState.TIMED_OUT and old.attempt_state is not AttemptState.TIMED_OUT:
             sometimes(Sometimes.IDLE_ENDED if old.is_idle else Sometimes.LEASE_ENDED)
         self._timed(before, row)
+        self._silent(before, row)
         if new.state is TargetState.REMOVED is not old.state:
             is_at_work = old.state is TargetState.IN_PROGRESS
             sometimes(Sometimes.REMOVED_AT_WORK if is_at_work else Sometimes.REMOVED_QUEUED)
@@ -140,6 +143,14 @@ class Witness(Observer):
         shown = f"attempt {new.attempt} {new.attempt_state}{end} due {new.due}"
         self._world.say("row", f"{row.name} {old.state} → {new.state}: {shown}")
 
+    def _silent(self, before: TargetRecord, row: TargetRecord) -> None:
+        """Notice who was away after a success."""
+        old, new = before.target, row.target
+        if new.is_silent and not old.is_silent:
+            self._world.sometimes(Sometimes.WENT_SILENT)
+        if old.watched_until is not None and old.due is not None and new.due is None and not new.is_blamed:
+            self._world.sometimes(Sometimes.CAME_BACK_IN_TIME)
+
     def _timed(self, before: TargetRecord, row: TargetRecord) -> None:
         """Notice what clocks do that most worlds do not have."""
         old, new = before.target, row.target
@@ -164,6 +175,8 @@ class Witness(Observer):
         breaches = {reason for reason in run.run.pause_reasons if reason.startswith("breach:")}
         if breaches - set(before.run.pause_reasons):
             self._world.sometimes(Sometimes.GATE_BREACHED)
+        if any(one.startswith("telemetry:") for one in set(run.run.pause_reasons) - set(before.run.pause_reasons)):
+            self._world.sometimes(Sometimes.TELEMETRY_LOST)
         self._held(before, run)
         self._quarantined(before, run)
         for index, (was, now) in enumerate(zip(before.run.stages, run.run.stages, strict=True)):
@@ -197,10 +210,24 @@ class Witness(Observer):
         is_passed = now.state == "passed" != was.state
         if is_passed and gate.sequential is not None and now.tally.blamed and now.breach is None:
             self._world.sometimes(Sometimes.TOLERATED)
+        is_early = was.state == "rolling_out" and now.state in {"soaking", "passed"} and not now.tally.is_settled
+        if gate.proof is not None and is_early:
+            self._world.sometimes(Sometimes.PROVED)
+        if now.control is not None:
+            self._compared(was.control, now.control, is_passed=is_passed)
         if was.ramp is not None and now.ramp is not None and was.ramp.round != now.ramp.round:
             self._world.say("stage", f"{run.uid}/{index} goes into round {now.ramp.round}")
             if now.ramp.round == was.ramp.round + 1 == SECOND_ROUND:
                 self._world.sometimes(Sometimes.RAMPED_ON)
+
+    def _compared(self, was: ControlRun | None, now: ControlRun, *, is_passed: bool) -> None:
+        """Notice what a stage makes of its control group."""
+        if was is not None and now.breach != was.breach:
+            self._world.sometimes(Sometimes.CRASHES_STOPPED)
+        if is_passed and now.updated.crashed and now.control.crashed and now.breach is None:
+            self._world.sometimes(Sometimes.CRASHES_COMPARED)
+        if was is not None and now.discharged_at != was.discharged_at:
+            self._world.sometimes(Sometimes.DISCHARGED_LATE if now.tally.in_progress else Sometimes.DISCHARGED)
 
     def _held(self, before: RunRecord, run: RunRecord) -> None:
         """Notice ramps that hold the run, and those that go on."""
@@ -287,6 +314,10 @@ class Witness(Observer):
         self._world.say("stage", f"{run.uid}/{index} {stage.state} {stage.reason}")
 
     def _reported(self, report: ReportRecord) -> None:
+        if report.state == Mark.WELL:
+            self._world.sometimes(Sometimes.STAYED_WELL)
+        if report.state == Mark.ENDED:
+            self._world.sometimes(Sometimes.WATCH_ENDED_EARLY)
         command = self._picture.commands.get(report.command)
         if command is None or command.target_id is None:
             return

@@ -169,6 +169,7 @@ async def busy_controller(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asyn
                 structlog.reset_defaults()
 
 
+@pytest.mark.no_cover
 async def test_no_command_follows_a_pause_and_devices_at_work_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ WHEN_ASKED: dict[str, sa.Select[tuple[object]]] = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(900)
 def test_forty_stages_go_through_a_large_fleet_by_index_alone() -> None:
     with rollout(SIZE) as played, _watched(played.store) as statements:

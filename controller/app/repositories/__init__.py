@@ -17,3 +17,4 @@ from controller.app.repositories.store import Store as Store
 from controller.app.repositories.store import Transaction as Transaction
 from controller.app.repositories.tenant import Credentials as Credentials
 from controller.app.repositories.tenant import Tenant as Tenant
+from controller.app.repositories.watches import Watches as Watches

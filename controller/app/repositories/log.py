@@ -38,6 +38,9 @@ class Log(Protocol):
     def moments(self, run_id: int) -> list[MomentRecord]:
         """Return the turning points of a run, in the order in which they were."""
 
+    def forget_moments(self, *, ended_before: Instant) -> None:
+        """Delete those of runs that ended before an instant."""
+
     def add_security(self, events: Sequence[SecurityRecord]) -> None:
         """Insert security events."""
 

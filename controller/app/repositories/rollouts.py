@@ -12,6 +12,7 @@ from controller.app.records import (
     TargetRecord,
 )
 from controller.domain.admission import BlockReason
+from controller.domain.control import EVERYWHERE, Places
 from controller.domain.target import TargetState
 from protocol.ids import AppName, Digest
 from protocol.units import Instant
@@ -73,8 +74,10 @@ class Targets(Protocol):
     def get(self, ids: Collection[int]) -> dict[int, TargetRecord]:
         """Return those that exist, by id."""
 
-    def ready(self, stage_id: int, *, instance: int, now: int, limit: int) -> list[TargetRecord]:
-        """Return up to *limit* queued devices of a stage in dispatch order that may go now.
+    def ready(
+        self, stage_id: int, *, instance: int, now: int, limit: int, places: Places = EVERYWHERE
+    ) -> list[TargetRecord]:
+        """Return up to *limit* queued devices of a stage at some *places* in dispatch order that may go now.
 
         They are online in *instance*, their `due` (run time) is None or not after *now*, and they are at work in no
         run, neither shut out nor broken, and nothing blocks their row.
@@ -92,11 +95,11 @@ class Targets(Protocol):
     def unsuccessful(self, stage_ids: Sequence[int], *, with_cancelled: bool) -> list[PastTarget]:
         """Return the devices that failed or timed out in adjacent stages of a run, in dispatch order.
 
-        Those that were cancelled are among them *with_cancelled*.
+        Those that were cancelled are among them *with_cancelled*, and those that were held back to the end.
         """
 
     def reached(self, stage_ids: Sequence[int]) -> list[PastTarget]:
-        """Return the devices for which a command was committed in adjacent stages of a run, in dispatch order."""
+        """Return the devices of adjacent stages of a run that were commanded more than to watch, in dispatch order."""
 
     def find(self, run_id: int, device_id: int) -> TargetRecord | None:
         """Return a device's row in a run, or None where it is no member."""
@@ -129,6 +132,9 @@ class Targets(Protocol):
 
     def unblock(self, device_ids: Collection[int]) -> list[int]:
         """Let the rows of devices be judged anew; return the ids of the runs that had any blocked."""
+
+    def unblock_rows(self, ids: Collection[int]) -> None:
+        """Let these rows be judged anew."""
 
     def unblock_checked(self, run_id: int, at: Instant, *, limit: int) -> None:
         """Let up to *limit* rows of a run whose `check_at` has come be judged anew, the earliest first."""

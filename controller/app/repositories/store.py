@@ -10,6 +10,7 @@ from controller.app.repositories.log import Log
 from controller.app.repositories.restraints import RestraintsKept
 from controller.app.repositories.rollouts import Commands, Runs, Targets
 from controller.app.repositories.tenant import Credentials, Tenant
+from controller.app.repositories.watches import Watches
 
 T = TypeVar("T")
 
@@ -36,6 +37,10 @@ class Transaction(Protocol):
     @property
     def targets(self) -> Targets:
         """Devices in runs."""
+
+    @property
+    def watches(self) -> Watches:
+        """Devices in runs that are watched after their success."""
 
     @property
     def commands(self) -> Commands:

@@ -18,8 +18,9 @@ from controller.app.views import RunView
 from controller.domain import approval, quarantine
 from controller.domain.checking import FAILURE
 from controller.domain.events import Event, Paused, Promoted, Readmitted, Resumed, Skipped, Terminated
-from controller.domain.settle import BREACH, RAMP
+from controller.domain.settle import BREACH, CRASHES, RAMP
 from controller.domain.states import StageState
+from controller.domain.wording import counted
 
 Check = Callable[[RunRecord], Event]
 
@@ -80,6 +81,7 @@ def _require_unbroken(record: RunRecord) -> None:
     """Refuse a run that its own rules hold: going on over them is a decision that somebody answers for."""
     said = {
         BREACH: "the gate of stage {} was breached",
+        CRASHES: "updated devices of stage {} crash more than those held back",
         FAILURE: "check {} failed",
         RAMP: "the ramp of stage {} has nothing left to risk",
     }
@@ -173,8 +175,9 @@ def _require_approved(record: RunRecord, index: int) -> None:
     count = approval.missing(record.plan, record.run, index)
     if count:
         wanted = record.plan.pipeline.stages[index]
+        approvals = counted(wanted.approvals, "approval")
         hint = f"`tidegate run approve {record.uid} {wanted.name}`, by people who neither wrote nor started it"
-        raise ApprovalsMissing(f"stage {wanted.name!r} lacks {count} of {wanted.approvals} approvals: {hint}", count)
+        raise ApprovalsMissing(f"stage {wanted.name!r} lacks {count} of {approvals}: {hint}", count)
 
 
 async def skip(

@@ -25,14 +25,17 @@ from controller.app.views.releases import ChannelView as ChannelView
 from controller.app.views.releases import ReleaseView as ReleaseView
 from controller.app.views.releases import UpgradePathView as UpgradePathView
 from controller.app.views.runs import ApprovalView as ApprovalView
+from controller.app.views.runs import ArmView as ArmView
 from controller.app.views.runs import BreachView as BreachView
 from controller.app.views.runs import CheckView as CheckView
+from controller.app.views.runs import ControlView as ControlView
 from controller.app.views.runs import DryRunView as DryRunView
 from controller.app.views.runs import EventView as EventView
 from controller.app.views.runs import EvidenceView as EvidenceView
 from controller.app.views.runs import GateView as GateView
 from controller.app.views.runs import ModelView as ModelView
 from controller.app.views.runs import NotTakenView as NotTakenView
+from controller.app.views.runs import ProofView as ProofView
 from controller.app.views.runs import ReplayedView as ReplayedView
 from controller.app.views.runs import ReplayView as ReplayView
 from controller.app.views.runs import RollbackView as RollbackView

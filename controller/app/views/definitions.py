@@ -39,13 +39,17 @@ class LeftOutView(View, frozen=True, kw_only=True):
 
 
 class PreviewStage(View, frozen=True, kw_only=True):
-    """What one stage would get: how many devices, the first ones to be released, and why not the others."""
+    """What one stage would get: how many devices, the first ones to be released, and why not the others.
+
+    Of its devices, `control` would be held back until the stage has passed.
+    """
 
     name: str
     needs: tuple[str, ...]
     devices: int
     first: tuple[str, ...]
     left_out: tuple[LeftOutView, ...]
+    control: int = 0
 
 
 class PreviewView(View, frozen=True, kw_only=True):

@@ -79,12 +79,60 @@ class DryRunView(View, frozen=True, kw_only=True):
     breach: BreachView | None = None
 
 
+class ProofView(View, frozen=True, kw_only=True):
+    """The proof by which a stage passes: of the first `counted` devices to begin, `failed` are not well, or not yet.
+
+    The stage passes once `value` is `threshold`: a build of which `below_percent` fail gets there with a probability of
+    `beta_percent`. `said` says it in words.
+    """
+
+    said: str
+    counted: int
+    failed: int
+    value: float
+    threshold: float
+    below_percent: float
+    beta_percent: float
+    is_proved: bool
+
+
+class ArmView(View, frozen=True, kw_only=True):
+    """Of one kind of devices: how many were ever `watched`, and how many of them `crashed`."""
+
+    watched: int
+    crashed: int
+
+
+class ControlView(View, frozen=True, kw_only=True):
+    """The control group of a stage: `held` devices were held back, and `left` of them still are.
+
+    The stage stops where `value` is `threshold`. `accepted` crashes of updated devices were accepted by whoever resumed
+    the run; `breached_at` is when it was breached last, and `evidence` what was known then. `said` says it in words.
+    """
+
+    said: str
+    held: int
+    left: int
+    updated: ArmView
+    control: ArmView
+    value: float
+    threshold: float
+    tolerated: float
+    alpha_percent: float
+    is_breached: bool
+    accepted: int = 0
+    breached_at: Instant | None = None
+    evidence: str = ""
+
+
 class GateView(View, frozen=True, kw_only=True):
     """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and `stops_on` so many it stops.
 
     `said` says it in words. `accepted` failures were accepted by whoever resumed the run, and `breach` is the newest
-    breach. Quarantined models do not count; `models` are those of the stage, and `closest` is the one that is next to
-    be quarantined, None while none has failed. `dry_runs` are the rules on trial.
+    breach. Quarantined models do not count, and where they alone exceed a fixed limit `stops_on` is 0; `models` are
+    those of the stage, and `closest` is the one that is next to be quarantined, None while none has failed. `dry_runs`
+    are the rules on trial. `proof` is that by which it passes, `control` the group with which its updated devices are
+    compared.
     """
 
     said: str
@@ -99,6 +147,8 @@ class GateView(View, frozen=True, kw_only=True):
     models: tuple[ModelView, ...] = ()
     closest: str | None = None
     dry_runs: tuple[DryRunView, ...] = ()
+    proof: ProofView | None = None
+    control: ControlView | None = None
 
 
 class CheckView(View, frozen=True, kw_only=True):
@@ -125,6 +175,7 @@ class CheckView(View, frozen=True, kw_only=True):
 class StageView(View, frozen=True, kw_only=True):
     """One stage of a run. `started` devices have begun, and `failures` are those that failed by the build's fault.
 
+    `unwell` are those that succeeded, and told of harm or fell silent afterwards.
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go; None where nothing does.
     `ramp` says where its ramp stands, if it has one, and `checks` what others say that are asked.
@@ -143,6 +194,7 @@ class StageView(View, frozen=True, kw_only=True):
     failures: int
     gate: GateView
     bricked: int
+    unwell: int = 0
     outputs: Mapping[str, SummaryView] = {}
     max_in_flight: int
     per_minute: int | None = None
@@ -220,7 +272,10 @@ class TargetView(View, frozen=True, kw_only=True):
 
     `outputs` are what the release told of itself at the end of the last attempt.
     `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's. `model` is
-    what it was when it joined.
+    what it was when it joined. While `is_control` it is held back, and its attempts are watches of what it has.
+    `health` is the mark that it told after its success (`ended`: newer work began first), `health_detail` what it said
+    to that.
+    `is_silent` says that it was offline for too long after its success, and counts as failed for that.
     `blocked` is the reason why it may not begin, empty where none is known, and `check_at` when that is judged anew.
     """
 
@@ -242,6 +297,10 @@ class TargetView(View, frozen=True, kw_only=True):
     previous: str = ""
     wanted: str = ""
     model: str = ""
+    is_control: bool = False
+    health: str = ""
+    health_detail: str = ""
+    is_silent: bool = False
 
 
 class EventView(View, frozen=True, kw_only=True):
@@ -266,12 +325,13 @@ class ReplayedView(View, frozen=True, kw_only=True):
     """A stage of a run judged by its own gate and by another; see `controller.domain.gates.replay.Replayed`.
 
     `said` says it in words, and `now` what the other gate says of the stage as it stands. What earlier versions of the
-    controller ran is not `known`, but for that.
+    controller ran is not `known`, but for that and for what came from `known_from` on; nor is what was long ago.
     """
 
     stage: str
     said: str
     known: bool
+    known_from: Instant | None = None
     own: VerdictView
     other: VerdictView
     spared: int
@@ -281,7 +341,8 @@ class ReplayedView(View, frozen=True, kw_only=True):
 
 
 class ReplayView(View, frozen=True, kw_only=True):
-    """A run judged again by another gate, stage by stage."""
+    """A run judged again by another gate, stage by stage; `notes` say what of the gates is not judged."""
 
     run: str
     stages: tuple[ReplayedView, ...]
+    notes: tuple[str, ...] = ()

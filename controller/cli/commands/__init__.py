@@ -65,15 +65,6 @@ def moment_of(text: str) -> str:
     return text if "-" in text else time_after(text)
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a count of things in words.
-
-    >>> counted(1, "device"), counted(2, "device")
-    ('1 device', '2 devices')
-    """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def show_list(session: Session, path: str, params: dict[str, Any], *, shape: Shape, limit: int) -> None:
     """Print the first items of a paged list, and on standard error whether there are more."""
 

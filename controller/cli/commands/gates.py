@@ -98,6 +98,8 @@ def replay_run(
     session.printer.items(found["stages"], REPLAYED)
     for one in found["stages"]:
         session.printer.raw(f"{one['stage']}: {one['said']}")
+    for note in found["notes"]:
+        session.printer.say(note)
 
 
 command(group, "plot", is_local=True)(plots.draw_plot)

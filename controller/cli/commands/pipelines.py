@@ -7,11 +7,12 @@ import typer
 
 from controller.cli import previews
 from controller.cli.addresses import quoted
-from controller.cli.commands import DryRun, Limit, Values, counted, pairs_of, show_list
+from controller.cli.commands import DryRun, Limit, Values, pairs_of, show_list
 from controller.cli.failures import CliError
 from controller.cli.files import line_of, read_file
 from controller.cli.output import Column, Output, Shape
 from controller.cli.session import Session, command
+from controller.domain.wording import counted
 
 if TYPE_CHECKING:
     from controller.documents import Definition
@@ -183,6 +184,6 @@ def _load_all(files: list[Path]) -> "list[Definition]":
         except InvalidDefinition as error:
             faults += [line_of(file, fault) for fault in error.faults]
     if faults:
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        count = counted(len(faults), "fault")
         raise CliError(f"{count} found; nothing was changed", details=faults)
     return loaded

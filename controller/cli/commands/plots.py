@@ -10,6 +10,7 @@ from controller.cli.output import Output, Printer, Shape
 from controller.cli.session import Session
 from controller.cli.shares import rates as rates_of
 from controller.cli.shares import share
+from controller.domain.wording import counted
 
 if TYPE_CHECKING:
     from controller.cli.chart import Chart
@@ -103,10 +104,11 @@ def _ramp(rates: tuple[float, ...], *, tolerated: float, chance: float, devices:
     from controller.cli.chart import Chart, even, powers
     from controller.domain.gates import curves
 
+    failures = counted(risk, "failure")
     ramped = curves.Ramped(devices=devices, risk=risk, above=tolerated, alpha=chance)
     return Chart(
         title="Devices exposed by a ramp, by how often the build fails",
-        description=f"It risks {risk} failures above {100 * tolerated:g}% in a stage of {devices:,} devices.",
+        description=f"It risks {failures} above {100 * tolerated:g}% in a stage of {devices:,} devices.",
         x=even("round", high=ramped.rounds),
         y=powers("devices exposed", low=1, high=devices),
         curves=tuple(curve for curve in curves.ramps(rates, ramped) if curve.points),

@@ -12,7 +12,6 @@ from controller.cli.commands import (
     Limit,
     Reason,
     Values,
-    counted,
     pairs_of,
     show_list,
     show_log,
@@ -23,6 +22,7 @@ from controller.cli.output import Column, Shape
 from controller.cli.reasons import told_reasons
 from controller.cli.session import Session, command
 from controller.cli.timeline import said
+from controller.domain.wording import are, counted
 
 group = typer.Typer()
 checks = typer.Typer()
@@ -47,6 +47,11 @@ def _devices(run: Any) -> str:
     counters = [stage["counters"] for stage in run["stages"]]
     total, ended = sum(sum(c.values()) for c in counters), sum(c["succeeded"] for c in counters)
     return f"{ended}/{total}"
+
+
+def _since(target: Any) -> str:
+    """Say what became of a device after its success: the mark that it told, and whether it fell silent."""
+    return ", ".join(word for word in (target["health"], "silent" if target["is_silent"] else "") if word)
 
 
 def _blocked(run: Any) -> str:
@@ -87,6 +92,7 @@ TARGET = Shape(
         Column("ATTEMPT", "attempt"),
         Column("STEP", "attempt_state"),
         Column("REASON", "reason"),
+        Column("SINCE", _since),
         Column("WAITS FOR", "waits_for"),
         Column("BLOCKED", "blocked", is_wide=True),
         Column("ASKED AGAIN", "check_at", is_wide=True),
@@ -97,6 +103,7 @@ TARGET = Shape(
         Column("DONE", lambda target: f"{target['done']}/{target['total']}", is_wide=True),
         Column("OUTPUTS", "outputs", is_wide=True),
         Column("DETAIL", "detail", is_wide=True),
+        Column("SAID SINCE", "health_detail", is_wide=True),
         Column("UPDATED", "updated_at", is_wide=True),
     ),
 )
@@ -388,7 +395,7 @@ def _not_ended(run: Any) -> Any:
 def _consequence(run: Any) -> str:
     counters = [stage["counters"] for stage in run["stages"]]
     queued, at_work = sum(c["queued"] for c in counters), sum(c["in_progress"] for c in counters)
-    called_back = f"{at_work} at work {'is' if at_work == 1 else 'are'} called back"
+    called_back = f"{at_work} at work {are(at_work)} called back"
     return f"run {run['id']} ends for good: {counted(queued, 'device')} will not start, {called_back}"
 
 

@@ -25,6 +25,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from controller.domain.wording import counted
 from protocol.units import MINUTE, SECOND, Millis
 
 CHECKS_MAX: Final = 16
@@ -222,9 +223,14 @@ def breached(at: CheckRun, evidence: str, now: int) -> CheckRun:
     return msgspec.structs.replace(at, breach=Failure(at=now, evidence=evidence))
 
 
-def accepted(at: CheckRun, now: int) -> CheckRun:
-    """Return a check over which a person lets the run go on: it must still pass, and is asked anew at once."""
-    return msgspec.structs.replace(at, failures=0, heard_at=now, due_at=now, told=None)
+def resumed(at: CheckRun, now: int, *, has_failed: bool, is_silent: bool) -> CheckRun:
+    """Return a check of a run that a person lets go on: it must still pass, and is asked at once.
+
+    One that *is_silent*, which held the run, is waited for anew. What has failed so far counts on, unless the check
+    *has_failed*, and so held the run: then a person has gone on over that.
+    """
+    asked_anew = msgspec.structs.replace(at, due_at=now, failures=0 if has_failed else at.failures)
+    return msgspec.structs.replace(asked_anew, heard_at=now, told=None) if has_failed or is_silent else asked_anew
 
 
 def dues(check: Check, at: CheckRun) -> list[int]:
@@ -252,5 +258,5 @@ def found(check: Check, at: CheckRun) -> str:
     last = "no answer yet" if at.last is None else f"the last: {at.last.evidence or at.last.kind.value}"
     if at.is_settled:
         return f"passes by a person's word; {last}"
-    count = f"{at.failures} of {check.fails_after} failures" if at.failures else f"{at.oks} of {check.needed} successes"
-    return f"{count} in a row; {last}"
+    wanted = counted(check.fails_after, "failure") if at.failures else counted(check.needed, "success", "successes")
+    return f"{at.failures or at.oks} of {wanted} in a row; {last}"

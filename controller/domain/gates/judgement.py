@@ -24,7 +24,11 @@ import msgspec
 from controller.domain.counters import Tally, without
 from controller.domain.gates import odds, spending
 from controller.domain.gates.interval import interval
-from controller.domain.pipeline import FailureLimit, Gate, Pipeline, Sequential
+from controller.domain.pipeline import Control, FailureLimit, Gate, Pipeline, Sequential
+from controller.domain.wording import counted
+
+Test = Sequential | Control
+"""What may be wrong about a good build, and so has a part of alpha."""
 
 SHOWN_MAX: Final = 1_000_000.0
 LOG_SHOWN_MAX: Final = 700.0
@@ -74,18 +78,30 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """A gate in numbers: k of n, the number of failures on which it stops, and the evidence where it is tested."""
+    """A gate in numbers: k of n, the number of failures on which it stops, and the evidence where it is tested.
+
+    None of these devices is quarantined; `excepted` others have failed that are. A fixed limit counts them, too: where
+    they exceed it alone, the gate stops on failure 0.
+    """
 
     exposed: int
     failed: int
     stops_on: int | None
     evidence: Evidence | None
+    excepted: int = 0
+
+    @property
+    def is_stopped_by_others(self) -> bool:
+        """Whether no failure of these devices is needed for a stop."""
+        return self.stops_on == 0
 
     def __str__(self) -> str:
         said = f"{self.failed} of {self.exposed} started failed"
         if self.stops_on is None:
             return said
         seen = f" (evidence {shown(self.evidence.value)} of {shown(self.evidence.threshold)})" if self.evidence else ""
+        if self.is_stopped_by_others:
+            return f"{said}; stopped by {counted(self.excepted, 'failure')} of quarantined models{seen}"
         return f"{said}; stops on failure {self.stops_on}{seen}"
 
 
@@ -102,9 +118,24 @@ def shown(evidence: float) -> str:
 
 def alpha_of(pipeline: Pipeline, index: int) -> float:
     """Return how likely the sequential test of a stage may stop a build that it should tolerate: its share of alpha."""
-    tests = [stage.gate.sequential for stage in pipeline.stages]
-    place = sum(test is not None for test in tests[:index])
-    return _shares(pipeline.alpha_percent, tuple(test.alpha_percent for test in tests if test is not None))[place]
+    return _share(pipeline, index)
+
+
+def control_alpha_of(pipeline: Pipeline, index: int) -> float:
+    """Return how likely the comparison of a stage with its control group may be wrong: its share of alpha."""
+    return _share(pipeline, len(pipeline.stages) + index)
+
+
+def tests_of(pipeline: Pipeline) -> tuple[Test | None, ...]:
+    """Return what divides the alpha of a run: the test of each stage, then the comparison of each; None for none."""
+    gates = [stage.gate for stage in pipeline.stages]
+    return (*(gate.sequential for gate in gates), *(gate.control for gate in gates))
+
+
+def _share(pipeline: Pipeline, place: int) -> float:
+    tests = tests_of(pipeline)
+    before = sum(test is not None for test in tests[:place])
+    return _shares(pipeline.alpha_percent, tuple(test.alpha_percent for test in tests if test is not None))[before]
 
 
 @lru_cache(maxsize=1_024)
@@ -155,8 +186,8 @@ def exceeds(limit: FailureLimit, tally: Tally) -> bool:
 
 
 def is_success(gate: Gate, tally: Tally) -> bool:
-    """Say whether the demanded share of the stage's devices has succeeded."""
-    return tally.counted > 0 and tally.succeeded * 100 >= gate.success_percent * tally.counted
+    """Say whether the demanded share of the stage's devices has succeeded, and told of no harm since."""
+    return tally.counted > 0 and tally.well * 100 >= gate.success_percent * tally.counted
 
 
 def read(pipeline: Pipeline, index: int, tally: Tally, excepted: Excepted = NOBODY, *, accepted: int = 0) -> Reading:
@@ -166,8 +197,9 @@ def read(pipeline: Pipeline, index: int, tally: Tally, excepted: Excepted = NOBO
     return Reading(
         exposed=rest.exposed,
         failed=rest.blamed,
-        stops_on=None if allowed is None else max(0, allowed) + 1,
+        stops_on=None if allowed is None else max(0, allowed + 1),
         evidence=None if test is None else evidence(test, rest, alpha=alpha_of(pipeline, index) * excepted.share),
+        excepted=excepted.blamed,
     )
 
 

@@ -19,10 +19,11 @@ from typing import Final
 import msgspec
 
 from controller.domain.counters import Tally
-from controller.domain.course import Moment
+from controller.domain.course import Moment, unseen
 from controller.domain.gates import judgement, odds
 from controller.domain.gates.judgement import LOG_SHOWN_MAX, Reading
 from controller.domain.pipeline import Gate, Pipeline
+from controller.domain.wording import counted
 from protocol.ids import StageName
 
 ALPHA_MAX: Final = 1 - 1e-9
@@ -63,7 +64,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     `spared` devices began after the other gate would have stopped: so many would not have, but for those whose command
     was on its way. Where the other gate stops nowhere and the run's own did, `exposed_more` are those that never began:
     at most so many more would have. `reading` is what the other gate says of the stage as it stands, with reports that
-    came when no gate was looking any more.
+    came when no gate was looking any more. So many failures as are `unseen` came before the record begins: either gate
+    may have stopped on them.
     """
 
     stage: StageName
@@ -72,14 +74,24 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     spared: int
     exposed_more: int
     reading: Reading
+    unseen: int = 0
+    begins: Moment | None = None
 
     def __str__(self) -> str:
+        if not self.unseen:
+            return self._said()
+        if self.begins is None:
+            return "not known: what its gate saw is not kept"
+        first = self.begins.tally
+        return f"not known before failure {first.blamed} of {first.exposed} started; since then: {self._said()}"
+
+    def _said(self) -> str:
         own, other = self.own.stop, self.other.stop
         if other is None and own is None:
             return "does not stop; nor did the run's own"
         if other is None:
             assert own is not None
-            more = f"at most {self.exposed_more} more devices would have begun"
+            more = f"at most {counted(self.exposed_more, 'more device')} would have begun"
             return f"does not stop; the run's own did on failure {own.failed} of {own.exposed} started, and {more}"
         return f"stops on failure {other.failed} of {other.exposed} started, {_compared(own, other, self.spared)}"
 
@@ -139,16 +151,19 @@ def replay(pipeline: Pipeline, other: Pipeline, index: int, moments: Sequence[Mo
         spared=0 if found.stop is None else now.tally.exposed - moments[found.stop.number].tally.exposed,
         exposed_more=max(0, now.tally.counted + now.tally.cancelled - now.tally.exposed) if is_looser else 0,
         reading=judgement.read(other, index, now.tally, now.excepted),
+        unseen=unseen(moments, now.tally),
+        begins=moments[0] if moments else None,
     )
 
 
 def _compared(own: Stop | None, other: Stop, spared: int) -> str:
     if own is None:
-        return f"which the run's own does not; {spared} devices began after that"
+        return f"which the run's own does not; {counted(spared, 'device')} began after that"
     if own.exposed == other.exposed:
         return "where the run's own does"
     is_earlier = other.exposed < own.exposed
-    return f"{abs(own.exposed - other.exposed)} devices {'earlier' if is_earlier else 'later'} than the run's own"
+    apart = counted(abs(own.exposed - other.exposed), "device")
+    return f"{apart} {'earlier' if is_earlier else 'later'} than the run's own"
 
 
 def _stop(pipeline: Pipeline, index: int, number: int, moment: Moment) -> Stop:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from math import fsum
 from typing import Final
 
+from controller.domain.wording import counted
+
 ROUNDING: Final = 1e-9
 """By which part shares written as decimals may exceed their total in binary, and no more."""
 
@@ -40,7 +42,7 @@ def shares(total: float, explicit: Sequence[float | None]) -> tuple[float, ...]:
         raise Overspent(f"shares of {_shown(spent)} in all: expected at most the total of {_shown(total)}")
     left = total - spent
     if others and left <= total * ROUNDING:
-        more = f"{others} more gate{'s' if others > 1 else ''} to have a share"
+        more = f"{counted(others, 'more gate')} to have a share"
         raise Overspent(
             f"shares of {_shown(spent)} in all: expected less than the total of {_shown(total)}, for {more}"
         )

@@ -66,7 +66,7 @@ class Decision:
         stage = self.plan.pipeline.stages[index]
         at_work = self.change(index, state=verdict, reason=reason, ended_at=self.now)
         self.effects.append(Note(kind=verdict.value, stage=stage.name, text=reason))
-        if verdict in CALLED_BACK and not at_work.tally.is_settled:
+        if verdict in CALLED_BACK and not at_work.is_settled:
             self.recall(index, timed_out=verdict is StageState.TIMED_OUT)
         if verdict is StageState.FAILED and stage.on_failure in STOPPING:
             self._fail(stage, f"stage {stage.name} failed: {reason}")
@@ -87,7 +87,7 @@ class Decision:
             if not self.run.stages[index].state.is_verdict:
                 self.verdict(index, verdict, reason)
             at_work = self.run.stages[index]
-            if not at_work.is_recalled and not at_work.tally.is_settled:
+            if not at_work.is_recalled and not at_work.is_settled:
                 self.recall(index, timed_out=verdict is StageState.TIMED_OUT)
         if not self.run.is_stopped:
             clock = self.run.clock.started(self.at)

@@ -1,7 +1,7 @@
 """What the gate of an open stage makes of the failures there are: of each model, of all together, of a ramp."""
 
 from controller.domain import dry_runs, quarantine, ramping
-from controller.domain.course import is_turn, seen
+from controller.domain.course import is_beginning, is_turn, seen
 from controller.domain.events import Keep, Note
 from controller.domain.gates import judgement
 from controller.domain.model import Breach
@@ -10,6 +10,7 @@ from controller.domain.settle.decision import Decision
 from controller.domain.settle.reasons import breach_of, hold_of
 from controller.domain.settle.releases import OPEN
 from controller.domain.states import StageState
+from controller.domain.wording import counted
 
 
 def models(decision: Decision, index: int) -> None:
@@ -52,7 +53,7 @@ def _look(decision: Decision, index: int) -> None:
     """Keep what the gate of a stage sees, if it turns anything; twice in one settling is once."""
     at_work, before = decision.run.stages[index], decision.unseen.pop(index, None)
     is_other = decision.out != decision.was_out and at_work.tally.blamed > 0
-    if before is not None and (is_other or is_turn(before, at_work.tally)):
+    if before is not None and (is_other or is_beginning(before, at_work.tally) or is_turn(before, at_work.tally)):
         moment = seen(at_work.tally, decision.excepted(index), at=decision.now, accepted=at_work.accepted)
         decision.effects.append(Keep(stage=index, moment=moment))
         decision.run, notes = dry_runs.look(decision.plan.pipeline, decision.run, index, moment)
@@ -73,7 +74,9 @@ def breach(decision: Decision, index: int, *, is_tail: bool = False) -> None:
     elif stage.gate.on_breach is OnBreach.PAUSE or is_tail:
         decision.pause(breach_of(stage.name), evidence=evidence)
     else:
-        decision.verdict(index, StageState.FAILED, f"{reading.failed} of {reading.exposed} started devices failed")
+        started = counted(reading.exposed, "started device")
+        others = f", and {reading.excepted} of quarantined models" if reading.is_stopped_by_others else ""
+        decision.verdict(index, StageState.FAILED, f"{reading.failed} of {started} failed{others}")
 
 
 def ramp(decision: Decision, index: int) -> None:

@@ -2,9 +2,12 @@
 
 from typing import Final
 
-from controller.domain import checking
+from controller.domain import checking, waves
+from controller.domain.counters import Tally
 from controller.domain.events import Note
 from controller.domain.gates import judgement
+from controller.domain.model import StageRun
+from controller.domain.pipeline import Gate
 from controller.domain.rerun import Unfit
 from controller.domain.settle import checks
 from controller.domain.settle.decision import Decision
@@ -44,15 +47,38 @@ def _rolling_out(decision: Decision, index: int) -> None:
     straggler = stage.gate.straggler_after_ms
     may_leave_tail = is_overdue or (straggler is not None and open_for >= straggler)
     is_settled, rest = at_work.tally.is_settled, decision.excepted(index).rest(at_work.tally)
-    if judgement.is_success(stage.gate, rest) and (is_settled or may_leave_tail):
+    if _is_success(stage.gate, at_work, rest, is_late=is_settled or may_leave_tail):
         _succeed(decision, index)
     elif is_settled and rest.targets == 0 and not any(one.breach for one in at_work.models.values()):
         decision.verdict(index, StageState.SKIPPED, ALL_QUARANTINED)
     elif is_settled:
-        share = f"{rest.succeeded} of {rest.counted} succeeded"
-        decision.verdict(index, StageState.FAILED, f"{share}, {stage.gate.success_percent:g} % needed")
+        decision.verdict(index, StageState.FAILED, _shortfall(stage.gate, at_work, rest))
     elif is_overdue:
         decision.verdict(index, StageState.TIMED_OUT, "the stage's time was over")
+
+
+def _is_success(gate: Gate, at_work: StageRun, rest: Tally, *, is_late: bool) -> bool:
+    """Say whether enough is known to pass: a proof at any time, or, where it *is_late* enough, the share."""
+    if gate.proof is not None:
+        return waves.is_proved(waves.shown(gate.proof, at_work.waves, rest), gate.proof)
+    return is_late and judgement.is_success(gate, rest)
+
+
+def _shortfall(gate: Gate, at_work: StageRun, rest: Tally) -> str:
+    if gate.proof is not None:
+        said = waves.said(waves.shown(gate.proof, at_work.waves, rest), gate.proof)
+        return f"not proved: {said}"
+    return _share(rest, gate)
+
+
+def _share(tally: Tally, gate: Gate) -> str:
+    """Return how many devices succeeded, and how many should have.
+
+    >>> _share(Tally(succeeded=9, failed=1), Gate(success_percent=95)), _share(Tally(succeeded=9, unwell=2), Gate())
+    ('9 of 10 succeeded, 95 % needed', '7 of 9 succeeded and stayed well, 90 % needed')
+    """
+    words = "succeeded and stayed well" if tally.unwell else "succeeded"
+    return f"{tally.well} of {tally.counted} {words}, {gate.success_percent:g} % needed"
 
 
 def _succeed(decision: Decision, index: int) -> None:
@@ -67,12 +93,19 @@ def _succeed(decision: Decision, index: int) -> None:
 
 
 def _soaking(decision: Decision, index: int) -> None:
-    """Pass a stage whose soak is over once all its checks do; they may take as long as the stage itself."""
+    """Pass a stage whose soak is over once all its checks do; they may take as long as the stage itself.
+
+    The success that began the soak must hold without the devices that are unwell, or quarantined since. Those whom a
+    person has readmitted since, and who were called off, take no success away.
+    """
     stage, at_work = decision.stage(index)
+    rest = decision.excepted(index).rest(at_work.tally)
     over_for = decision.now - (at_work.soak_at or 0) - stage.gate.soak_ms
     if over_for < 0:
         return
-    if checking.has_passed(stage, at_work, decision.now):
+    if (rest.unwell or not rest.counted) and not _is_success(stage.gate, at_work, rest, is_late=True):
+        decision.verdict(index, StageState.FAILED, _shortfall(stage.gate, at_work, rest))
+    elif checking.has_passed(stage, at_work, decision.now):
         decision.verdict(index, StageState.PASSED, "")
     elif over_for >= stage.timeouts.stage_ms:
         decision.verdict(index, StageState.TIMED_OUT, "its checks had not passed in time")

@@ -10,6 +10,8 @@ from protocol.units import Instant
 
 BREACH: Final = "breach:"
 RAMP: Final = "ramp:"
+CRASHES: Final = "crashes:"
+TELEMETRY: Final = "telemetry:"
 STOP_EVERYTHING: Final = "stop-everything"
 """The pause reason of every run while everything is stopped."""
 NOBODY_LEFT: Final = "no device of the earlier run is left for it"
@@ -20,9 +22,19 @@ def breach_of(stage: StageName) -> str:
     return f"{BREACH}{stage}"
 
 
+def crashes_of(stage: StageName) -> str:
+    """Return the pause reason of a stage whose updated devices crash more than those that are held back."""
+    return f"{CRASHES}{stage}"
+
+
 def hold_of(stage: StageName) -> str:
     """Return the pause reason of a ramp that has nothing left to risk."""
     return f"{RAMP}{stage}"
+
+
+def telemetry_of(stage: StageName) -> str:
+    """Return the pause reason of a stage whose silence says more of us than of its devices."""
+    return f"{TELEMETRY}{stage}"
 
 
 def paused(run: Run, reason: str, at: Instant, *, by: str = "", evidence: str = "") -> tuple[Run, tuple[Effect, ...]]:

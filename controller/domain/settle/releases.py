@@ -21,6 +21,9 @@ def releases(plan: Plan, run: Run) -> Iterator[Release]:
         count = room(stage, at_work)
         if count:
             yield Release(stage=index, count=count)
+        watched = control_room(stage, at_work)
+        if watched:
+            yield Release(stage=index, count=watched, is_control=True)
 
 
 def room(stage: Stage, at_work: StageRun) -> int:
@@ -41,7 +44,16 @@ def slots(stage: Stage, at_work: StageRun) -> int:
     return max(0, free if at_work.ramp is None else min(free, at_work.ramp.left))
 
 
+def control_room(stage: Stage, at_work: StageRun) -> int:
+    """Return how many control devices of a stage may begin to be watched, beside those that are updated."""
+    is_open = at_work.state in {StageState.ROLLING_OUT, StageState.SOAKING}
+    if not is_open or at_work.control is None or at_work.is_recalled:
+        return 0
+    tally = at_work.control.tally
+    return max(0, min(stage.pace.max_in_flight - tally.in_progress, tally.queued))
+
+
 def queue_limit(stage: Stage, at_work: StageRun) -> int | None:
     """Return how long after the stage's opening its queued devices go without, or None where nothing says so."""
     is_open = at_work.state in OPEN
-    return stage.timeouts.queued_ms if is_open and not at_work.is_recalled and at_work.tally.queued else None
+    return stage.timeouts.queued_ms if is_open and not at_work.is_recalled and at_work.queued else None

@@ -1,10 +1,10 @@
 """Deciding what should hold now, by looking at the whole run; see the rules in `controller.domain.run`."""
 
 from controller.domain import dry_runs, graph
-from controller.domain.events import Conclude, Continue, Effect, Expire, Note, RollBack, Suspend
+from controller.domain.events import Conclude, Continue, Discharge, Effect, Expire, Note, RollBack, Suspend
 from controller.domain.freeze import in_force
 from controller.domain.model import Plan, Run, run_changed, thawed
-from controller.domain.settle import checks, evidence, judging, opening
+from controller.domain.settle import checks, comparison, evidence, judging, opening
 from controller.domain.settle.decision import CALLED_BACK, Decision
 from controller.domain.settle.releases import queue_limit, releases
 from controller.domain.states import RunState, StageState
@@ -85,8 +85,9 @@ def _stage(decision: Decision, index: int) -> None:
     _queue(decision, index)
     at_work = decision.run.stages[index]
     if at_work.state is StageState.PASSED:
-        _tail(decision, index)
-    elif at_work.state in CALLED_BACK and not at_work.is_recalled and not at_work.tally.is_settled:
+        if not comparison.discharge(decision, index):
+            _tail(decision, index)
+    elif at_work.state in CALLED_BACK and not at_work.is_recalled and not at_work.is_settled:
         decision.recall(index, timed_out=at_work.state is StageState.TIMED_OUT)
 
 
@@ -95,6 +96,7 @@ def _open_stage(decision: Decision, index: int) -> None:
         return
     if evidence.is_breached(decision, index):
         evidence.breach(decision, index)
+    comparison.judge(decision, index)
     evidence.ramp(decision, index)
     checks.look(decision, index)
     if not decision.run.is_paused and not decision.run.stages[index].state.is_verdict:
@@ -104,7 +106,7 @@ def _open_stage(decision: Decision, index: int) -> None:
 def _queue(decision: Decision, index: int) -> None:
     """Let devices go without that have waited for too long."""
     limit = queue_limit(*decision.stage(index))
-    if limit is not None and decision.may_open and decision.run.open_for(index, decision.now) >= limit:
+    if limit is not None and decision.may_open and decision.run.tail_for(index, decision.now) >= limit:
         decision.effects.append(Expire(stage=index))
 
 
@@ -114,8 +116,8 @@ def _tail(decision: Decision, index: int) -> None:
     if not decision.run.is_stopped and evidence.is_breached(decision, index):
         evidence.breach(decision, index, is_tail=True)
     evidence.ramp(decision, index)
-    is_overdue = decision.run.open_for(index, decision.now) >= stage.timeouts.stage_ms
-    if is_overdue and not at_work.is_recalled and not at_work.tally.is_settled:
+    is_overdue = decision.run.tail_for(index, decision.now) >= stage.timeouts.stage_ms
+    if is_overdue and not at_work.is_recalled and not at_work.is_settled:
         decision.recall(index, timed_out=True)
 
 
@@ -130,7 +132,8 @@ def _end(decision: Decision) -> None:
     """Conclude a run in which every stage has a verdict and no device is left."""
     run = decision.run
     is_open = run.state in {RunState.RUNNING, RunState.TERMINATING}
-    if not is_open or not all(stage.is_over for stage in run.stages):
+    is_awaited = any(isinstance(effect, Discharge) for effect in decision.effects)
+    if not is_open or is_awaited or not all(stage.is_over for stage in run.stages):
         return
     decision.run = run = run_changed(thawed(run, decision.now), state=_end_state(run), pause_reasons=())
     decision.effects += dry_runs.summary(decision.plan.pipeline, run)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from protocol.health import Mark
 from protocol.ids import Digest
 from protocol.lifecycle import AttemptState, Left
 from protocol.outputs import Outputs
@@ -9,10 +10,11 @@ from protocol.reasons import Reason, RejectCode
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True):
-    """A command for a new attempt was committed."""
+    """A command for a new attempt was committed; `is_compared` if it asks to watch in a stage that compares crashes."""
 
     at: int
     command: Digest
+    is_compared: bool = False
 
 
 class Reissued(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +105,10 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class Discharged(msgspec.Struct, frozen=True, kw_only=True):
+    """A control device is held back no more: it waits for its turn as all others do, and has not begun anything."""
+
+
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
     """The device was taken out of the fleet."""
 
@@ -110,10 +116,57 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked
+class Marked(msgspec.Struct, frozen=True, kw_only=True):
+    """The device told, signed, what became of the release of an attempt after its success."""
+
+    attempt: int
+    mark: Mark
+    detail: str = ""
+
+
+class WentOffline(msgspec.Struct, frozen=True, kw_only=True):
+    """The device is not connected any more, or was not when it succeeded."""
+
+    at: int
+
+
+class CameOnline(msgspec.Struct, frozen=True, kw_only=True):
+    """The device is connected again, or nobody asks for it any more."""
+
+    at: int
+
+
+class Unseen(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing is known of where the device is: the controller has just begun, or its transport has lost sight of it."""
+
+    at: int
+
+
+class Excused(msgspec.Struct, frozen=True, kw_only=True):
+    """It says nothing of the build that the device is offline: others are as well. It is given as much time again."""
+
+    at: int
+
+
+class ShutOut(msgspec.Struct, frozen=True, kw_only=True):
+    """People have shut the device out, or are setting it up anew: that it is offline says nothing of the build."""
+
+    at: int
+
+
+Seeing = WentOffline | CameOnline | Unseen | Excused | ShutOut
+"""Whether the device is connected, where it matters after its success."""
+
+Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked | Marked
 """What a device says."""
 
-Event = Released | Reissued | Suspended | Continued | Told | DueReached | CancelRequested | Returned | GivenUp | Removed
+ByHand = GivenUp | Removed
+"""What people do about one device."""
+
+Order = Released | Reissued | Suspended | Continued | CancelRequested | Returned | Discharged | ByHand
+"""What the run and its people decide about a device."""
+
+Event = Order | Told | Seeing | DueReached
 
 
 class Reissue(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,14 +6,19 @@ from typing import Final, assert_never
 
 import msgspec
 
+from controller.domain.target import silence
 from controller.domain.target.events import (
     Anomaly,
+    CameOnline,
     CancelRequested,
     Continued,
+    Discharged,
     DueReached,
     Effect,
     Event,
+    Excused,
     GivenUp,
+    Marked,
     RecallHeard,
     RefusedCommand,
     Reissue,
@@ -23,10 +28,14 @@ from controller.domain.target.events import (
     Reported,
     Returned,
     Seen,
+    ShutOut,
     Suspended,
     Ticked,
     Told,
+    Unseen,
+    WentOffline,
 )
+from controller.domain.target.health import marked
 from controller.domain.target.model import Policy, Target, TargetState
 from protocol.lifecycle import AttemptState, Left, may_follow
 from protocol.reasons import BLAME, REISSUED, Blame, Reason, is_retried
@@ -74,10 +83,14 @@ def step(target: Target, event: Event, policy: Policy) -> Outcome:
             return _continued(target, event, policy), ()
         case DueReached():
             return _due_reached(target, event, policy)
+        case WentOffline() | CameOnline() | Unseen() | Excused() | ShutOut():
+            return silence.seen(target, event, policy), ()
         case CancelRequested():
             return _cancel_requested(target, event)
         case Returned():
             return _returned(target, event), ()
+        case Discharged():
+            return _discharged(target), ()
         case GivenUp():
             return _ended_by_hand(target, TargetState.FAILED, Reason.GIVEN_UP, event.detail), ()
         case Removed():
@@ -98,6 +111,8 @@ def _told(target: Target, event: Told, policy: Policy) -> Outcome:
             return _seen(target, event, policy), ()
         case Ticked():
             return _ticked(target, event, policy), ()
+        case Marked():
+            return marked(target, event, policy)
         case _:
             assert_never(event)
 
@@ -115,6 +130,7 @@ def _changed(target: Target, **changes: object) -> Target:
 
 def _released(target: Target, event: Released, policy: Policy) -> Outcome:
     assert target.state is TargetState.QUEUED, f"only a queued device is released, not one {target.state}"
+    is_compared = target.is_compared or event.is_compared
     return Target(
         state=TargetState.IN_PROGRESS,
         attempt=target.attempt + 1,
@@ -123,7 +139,13 @@ def _released(target: Target, event: Released, policy: Policy) -> Outcome:
         due=event.at + policy.timeouts.accept_ms,
         is_started=target.is_started,
         is_blamed=target.is_blamed,
+        health=None if is_compared and not target.is_unwell else target.health,
+        health_detail=target.health_detail,
         recalls=target.recalls,
+        wave=target.wave,
+        is_control=target.is_control,
+        is_compared=is_compared,
+        watches=target.watches,
     ), ()
 
 
@@ -150,9 +172,10 @@ def _reported(target: Target, event: Reported, policy: Policy) -> Outcome:
     is_repeat = event.state is target.attempt_state is not AttemptState.SENT
     if not is_repeat and not may_follow(target.attempt_state, event.state):
         return target, (Anomaly(kind="out_of_order"),)
-    started = _changed(target, is_started=True, is_idle=False)
+    wave = target.wave if target.is_started else policy.wave
+    started = _changed(target, is_started=True, is_idle=False, wave=wave)
     if event.state.is_terminal:
-        return _ended(started, event, policy), ()
+        return silence.watched(_ended(started, event, policy), event.at, policy), ()
     accepted = _changed(started, attempt_state=event.state, accepted_at=_first(target.accepted_at, event.at))
     return _changed(accepted, due=_lease_end(accepted, event.at, policy)), ()
 
@@ -197,9 +220,9 @@ def _ended(target: Target, end: Reported, policy: Policy) -> Target:
     if target.cancel_requested and not target.returns:
         return closed if not _is_lease_end(end) else _changed(closed, state=TargetState.CANCELLED)
     may_retry = is_failure and reason is not None and is_retried(reason) and end.left is not Left.BROKEN
-    if not may_retry or target.attempt >= policy.retry.attempts_max + target.recalls:
+    if not may_retry or target.attempt >= policy.retry.attempts_max + target.recalls + target.watches:
         return closed
-    return _changed(closed, state=TargetState.QUEUED, due=end.at + backoff_ms(policy, target.attempt))
+    return _changed(closed, state=TargetState.QUEUED, due=end.at + backoff_ms(policy, target.attempt - target.watches))
 
 
 def _is_never_begun(target: Target, end: Reported) -> bool:
@@ -233,6 +256,8 @@ def _refused(target: Target, event: RefusedCommand, policy: Policy) -> Outcome:
 def _due_reached(target: Target, event: DueReached, policy: Policy) -> Outcome:
     if target.due is None or target.due > event.at:
         return target, ()
+    if target.state is TargetState.SUCCEEDED:
+        return silence.fallen_silent(target), ()
     if target.state is TargetState.QUEUED:
         return _changed(target, due=None), ()
     assert target.attempt_state is not None
@@ -265,6 +290,12 @@ def _returned(target: Target, event: Returned) -> Target:
         return target
     due = event.at + RECALL_MS if target.due is None else min(target.due, event.at + RECALL_MS)
     return _changed(target, cancel_requested=True, returns=True, recalls=target.recalls + 1, due=due)
+
+
+def _discharged(target: Target) -> Target:
+    assert target.is_control, "only a control device is discharged"
+    assert target.state is not TargetState.IN_PROGRESS, "a device at work is discharged when that has ended"
+    return Target(attempt=target.attempt, watches=target.attempt)
 
 
 def _queued_again(target: Target) -> Target:
@@ -314,8 +345,12 @@ def _called_off(target: Target) -> Target:
 
 
 def _ended_by_hand(target: Target, state: TargetState, reason: Reason, detail: str) -> Target:
-    """End the device's part at once; what it may still report of its attempt comes late."""
-    if target.state.is_terminal:
+    """End the device's part at once; what it may still report of its attempt comes late.
+
+    One that is held back would be updated after its end, unless it has left.
+    """
+    is_out = target.is_control and state is TargetState.REMOVED
+    if target.state.is_terminal and not is_out:
         return target
     ended = AttemptState.FAILED if state is TargetState.FAILED else AttemptState.CANCELLED
     attempt_state = ended if target.state is TargetState.IN_PROGRESS else target.attempt_state

@@ -14,7 +14,7 @@ from controller.domain.why.case import Subject as Subject
 from controller.domain.why.circumstances import shut_out
 from controller.domain.why.fact import Code as Code
 from controller.domain.why.fact import Fact as Fact
-from controller.domain.why.members import at_work, ended, quarantined, queued
+from controller.domain.why.members import at_work, ended, held_back, quarantined, queued
 from controller.domain.why.strangers import stranger
 
 
@@ -22,6 +22,8 @@ def why(case: Case) -> tuple[Fact, ...]:
     """Return why the device is not updated by the run; never nothing."""
     if case.part is None:
         return (*shut_out(case), *stranger(case))
+    if case.part.is_control:
+        return (held_back(case), *quarantined(case, case.part), *shut_out(case))
     match case.part.state:
         case TargetState.QUEUED:
             return tuple(queued(case, case.part))

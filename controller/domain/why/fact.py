@@ -44,6 +44,7 @@ class Code(StrEnum):
     NO_MEMBER = "no_member"
     RUN_ENDED = "run_ended"
     QUARANTINED = "quarantined"
+    CONTROL = "control"
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):

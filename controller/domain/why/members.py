@@ -11,6 +11,8 @@ from controller.domain.target import Target, TargetState, is_suspended
 from controller.domain.why.case import Case, stage_of, wall
 from controller.domain.why.circumstances import frozen, held, shut_out
 from controller.domain.why.fact import Code, Fact, span
+from controller.domain.wording import are
+from protocol.health import Mark
 from protocol.lifecycle import Left
 from protocol.reasons import Reason
 
@@ -26,6 +28,16 @@ _ADMITTED: Final[Mapping[BlockReason, str]] = {
 """What lets a device in that is refused for each reason."""
 
 
+def held_back(case: Case) -> Fact:
+    """Return that a device is held back, and what will become of it."""
+    stage, at_work = stage_of(case), case.run.stages[case.stage]
+    text = f"held back as control group of stage {stage.name}"
+    if at_work.is_recalled or (at_work.state.is_verdict and at_work.state is not StageState.PASSED):
+        change = "retry the run with cancelled devices once it has ended"
+        return Fact(code=Code.CONTROL, text=f"it was {text}, which did not come to update it", change=change)
+    return Fact(code=Code.CONTROL, text=f"it is {text}: updated once the stage has passed", change="the stage passes")
+
+
 def ended(case: Case, part: Target) -> Fact:
     """Return how the part of a device in the run ended."""
     stage = stage_of(case).name
@@ -34,8 +46,18 @@ def ended(case: Case, part: Target) -> Fact:
     text = f"it {_ENDED[part.state]} in stage {stage}{reason}{detail}"
     if part.late_success_at is not None:
         text += "; its success came later"
+    if part.is_unwell:
+        text += f"; then it told that it {_AILS[part.health]}: {part.health_detail}"
+    if part.health is Mark.ENDED:
+        text += "; the watch ended early, as newer work began"
+    if part.is_silent:
+        text += f"; then it was offline for {span(stage_of(case).gate.silent_after_ms or 0)}: counted as failed"
     if part.left is Left.BROKEN:
         text += "; it was left broken"
+    if part.watched_until is not None and part.due is not None:
+        text += "; it is offline now, and counts as failed if that lasts"
+        until = wall(case.run.clock, part.due, 0)
+        return Fact(code=Code.ENDED, text=text, change="it comes back", until=until)
     change = "" if part.state is TargetState.SUCCEEDED else "start another run that has it"
     return Fact(code=Code.ENDED, text=text, change=change)
 
@@ -53,6 +75,7 @@ def quarantined(case: Case, part: Target) -> Iterator[Fact]:
     yield Fact(code=Code.QUARANTINED, text=text, change=change)
 
 
+_AILS: Final[Mapping[Mark | None, str]] = {Mark.CRASHED: "crashed", Mark.UNWELL: "is unwell"}
 _ENDED = {
     TargetState.SUCCEEDED: "succeeded",
     TargetState.FAILED: "failed",
@@ -112,7 +135,8 @@ def _turn(case: Case, part: Target) -> Iterator[Fact]:
         )
     elif not slots(stage, at_work):
         limit = stage.pace.max_in_flight
-        text = f"it is queued in stage {stage.name}: {at_work.tally.in_progress} of {limit} are at work"
+        taken = at_work.tally.in_progress
+        text = f"it is queued in stage {stage.name}: {taken} of {limit} {are(taken)} at work"
         yield Fact(code=Code.SLOT, text=text, change="one of them ends, or another run has a greater pace")
     elif at_work.paced_until is not None:
         until = case.run.clock.wall(at_work.paced_until)

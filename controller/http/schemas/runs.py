@@ -104,12 +104,58 @@ class DryRun(Answer):
     breach: Breach | None
 
 
+class Proof(Answer):
+    """The proof by which a stage passes: of the first `counted` devices to begin, `failed` are not well, or not yet.
+
+    The stage passes once `value` is `threshold`, which is 1 / beta. `said` says it in words.
+    """
+
+    said: str
+    counted: int
+    failed: int
+    value: float
+    threshold: float
+    below_percent: float
+    beta_percent: float
+    is_proved: bool
+
+
+class Arm(Answer):
+    """Of one kind of devices: how many were ever `watched`, and how many of them `crashed`."""
+
+    watched: int
+    crashed: int
+
+
+class Control(Answer):
+    """The control group of a stage: `held` devices were held back, and `left` of them still are.
+
+    The stage stops where `value` is `threshold`, which is 1 / alpha, if more crashed of the updated devices than were
+    `accepted`. `breached_at` is when that was last, and `evidence` what was known then. `said` says it in words.
+    """
+
+    said: str
+    held: int
+    left: int
+    updated: Arm
+    control: Arm
+    value: float
+    threshold: float
+    tolerated: float
+    alpha_percent: float
+    is_breached: bool
+    accepted: int
+    breached_at: Time | None
+    evidence: str
+
+
 class Gate(Answer):
     """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and with `stops_on` it stops.
 
     `said` says it in words. `accepted` failures were accepted by whoever resumed the run; `breach` is the newest one.
-    Quarantined models do not count. `closest` is the model that is next to be quarantined. `dry_runs` are the rules on
-    trial.
+    Quarantined models do not count; where they alone exceed a fixed limit, `stops_on` is 0. `closest` is the model that
+    is next to be quarantined. `dry_runs` are the rules on trial. `proof` is that by which it passes, where it asks for
+    one, `control` the group that it compares with.
     """
 
     said: str
@@ -124,6 +170,8 @@ class Gate(Answer):
     models: list[Model]
     closest: str | None
     dry_runs: list[DryRun] = Field(default_factory=list)
+    proof: Proof | None = None
+    control: Control | None = None
 
 
 class Check(Answer):
@@ -150,6 +198,7 @@ class Check(Answer):
 class Stage(Answer):
     """One stage of a run. `started` devices have begun, and `failures` are those that failed by the build's fault.
 
+    `unwell` are those that succeeded, and told of harm or fell silent afterwards.
     `outputs` sums up what its devices told, by name, as far as conditions of other stages ask for it.
     `per_minute` is its present rate, and before `paced_until` that lets nobody go.
     `ramp` says where its ramp stands, if it has one, and `checks` what others say that are asked.
@@ -167,6 +216,7 @@ class Stage(Answer):
     failures: int
     gate: Gate
     bricked: int
+    unwell: int
     outputs: dict[str, Summary]
     max_in_flight: int
     per_minute: int | None
@@ -243,6 +293,10 @@ class Target(Answer):
 
     `outputs` are what the release told of itself at the end of the last attempt.
     `previous` is the version that it had before, `wanted` the one it goes to where that is not the run's.
+    `health` is the mark that it told after its success: `crashed`, `unwell`, `well`, or `ended` where newer work ended
+    the watch early; empty where it told none.
+    While `is_control` it is held back, and its attempts are watches of what it has.
+    `is_silent` says that it was offline for too long after its success, and counts as failed for that.
     """
 
     device: str
@@ -263,6 +317,10 @@ class Target(Answer):
     previous: str
     wanted: str
     model: str
+    is_control: bool
+    health: str
+    health_detail: str
+    is_silent: bool
 
 
 class Event(Answer):
@@ -385,12 +443,14 @@ class Replayed(Answer):
 
     `spared` devices began after the other gate would have stopped. Where it stops nowhere and the own one did, at most
     `exposed_more` others would have begun. `now` is what it says of the stage as it stands. A stage of a run of an
-    earlier version of the controller is not `known`: only `now` says something of it.
+    earlier version of the controller is not `known`, nor is one that ended more than 90 days ago: only `now` says
+    something of it, and the rest what came from `known_from` on.
     """
 
     stage: str
     said: str
     known: bool
+    known_from: Time | None = None
     own: Verdict
     other: Verdict
     spared: int
@@ -400,7 +460,8 @@ class Replayed(Answer):
 
 
 class Replay(Answer):
-    """A run judged again by another gate, stage by stage."""
+    """A run judged again by another gate, stage by stage; `notes` say what of the gates is not judged."""
 
     run: str
     stages: list[Replayed]
+    notes: list[str] = Field(default_factory=list)

@@ -50,6 +50,7 @@ from controller.store.tables.targets import is_open as is_open
 from controller.store.tables.targets import is_open_control as is_open_control
 from controller.store.tables.targets import is_queued as is_queued
 from controller.store.tables.targets import is_unsent as is_unsent
+from controller.store.tables.targets import is_watched as is_watched
 from controller.store.tables.targets import target_run as target_run
 from controller.store.tables.tenant import freeze as freeze
 from controller.store.tables.tenant import standstill as standstill

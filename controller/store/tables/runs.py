@@ -79,6 +79,7 @@ moment = sa.Table(
     integer("accepted"),
     *(integer(f"out_{name}") for name in ("exposed", "blamed", "accepted")),
     sa.Column("share", sa.Float, nullable=False),
-    *(integer(counter) for counter in TALLY),
+    *(integer(counter) for counter in TALLY if counter != "unwell"),
+    sa.Column("unwell", sa.BigInteger, nullable=False, server_default="0"),
 )
 sa.Index("ix_moment_run", moment.c.run_id, moment.c.id)

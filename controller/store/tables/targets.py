@@ -38,6 +38,14 @@ target_run = sa.Table(
     sa.Column("returns", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("recalls", sa.BigInteger, nullable=False, server_default="0"),
     integer("late_success_at", nullable=True),
+    sa.Column("health", sa.Text),
+    sa.Column("health_detail", sa.Text, nullable=False, server_default=""),
+    integer("wave", nullable=True),
+    integer("watched_until", nullable=True),
+    sa.Column("is_silent", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_control", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_compared", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("watches", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("previous", sa.Text),
     sa.Column("wanted", sa.Text),
     sa.Column("model", sa.Text),
@@ -48,6 +56,7 @@ is_at_work = is_exactly(target_run.c.state, TargetState.IN_PROGRESS.value)
 partial("uq_target_run_at_work", target_run.c.device_id, where=is_at_work, unique=True)
 is_admissible = sa.and_(is_queued, target_run.c.blocked.is_(None))
 is_at_site = sa.and_(is_at_work, target_run.c.site > sa.literal_column("''"))
+is_watched = target_run.c.watched_until.is_not(None)
 is_kept_out = target_run.c.blocked.is_not(None)
 partial("ix_target_run_queued", target_run.c.ready, target_run.c.id, where=is_admissible)
 partial("ix_target_run_blocked", target_run.c.run_id, target_run.c.stage, target_run.c.blocked, where=is_kept_out)
@@ -56,6 +65,7 @@ partial("ix_target_run_check", target_run.c.run_id, target_run.c.check_at, where
 partial("ix_target_run_site", target_run.c.site, target_run.c.id, where=is_at_site)
 partial("ix_target_run_in_flight", target_run.c.run_id, target_run.c.id, where=is_at_work)
 partial("ix_target_run_due", target_run.c.run_id, target_run.c.due, where=target_run.c.due.is_not(None))
+partial("ix_target_run_watched", target_run.c.device_id, where=is_watched)
 partial(
     "ix_target_run_bad_ends",
     target_run.c.run_id,

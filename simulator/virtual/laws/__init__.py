@@ -14,6 +14,7 @@ from simulator.virtual.laws.checks import ChecksHold
 from simulator.virtual.laws.clocks import AttemptsHaveAnEnd, WaitingHasAnEnd
 from simulator.virtual.laws.conditions import ConditionsAreObeyed, OutputsAreTheDevices
 from simulator.virtual.laws.consent import ApprovedByOthers, NothingWithdrawnIsSent
+from simulator.virtual.laws.control import ComparisonsHold, HeldBackAreApart, HeldBackOnlyWatch
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.fence import FencedIsNeverSent, NothingAfterThePause
 from simulator.virtual.laws.freezes import FreezesHold
@@ -21,11 +22,13 @@ from simulator.virtual.laws.idle import IdleIsNoticed
 from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, NeverBelowTheFloor, WholeOrOld
 from simulator.virtual.laws.joining import NewcomersJoin
 from simulator.virtual.laws.law import Law
+from simulator.virtual.laws.marks import MarksCount, WatchesEndInAWord
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
 from simulator.virtual.laws.once import HappensOnce
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
 from simulator.virtual.laws.presence import WhoIsThereIsKnown
+from simulator.virtual.laws.proofs import ProofsAreThere
 from simulator.virtual.laws.quarantine import QuarantinedStayOut, QuarantinesAreDeserved
 from simulator.virtual.laws.ramps import RampsHold
 from simulator.virtual.laws.recalls import StopsAreTold
@@ -35,6 +38,7 @@ from simulator.virtual.laws.restart import RestartsWhereItWas
 from simulator.virtual.laws.retries import RetriesWhatFailed
 from simulator.virtual.laws.rollbacks import BackToWhatWasThere
 from simulator.virtual.laws.sequence import SequenceRises
+from simulator.virtual.laws.silence import SilenceCounts
 from simulator.virtual.laws.stages import GatesHold, StagesOpenInOrder
 from simulator.virtual.laws.starts import PlansStay, StartsOnce
 from simulator.virtual.laws.tables import StatesFollowTables
@@ -69,17 +73,24 @@ LAWS: Final[tuple[type[Law], ...]] = (
     ConditionsAreObeyed,
     ApprovedByOthers,
     GatesHold,
+    ProofsAreThere,
     NobodyBeginsBeyond,
     BreachesAreKept,
     QuarantinesAreDeserved,
     RampsHold,
     ChecksHold,
     BlameIsDeserved,
+    MarksCount,
+    WatchesEndInAWord,
+    HeldBackOnlyWatch,
+    ComparisonsHold,
+    SilenceCounts,
     SequenceRises,
     StatesFollowTables,
     PlansStay,
     OnlyByHand,
     CountersAddUp,
+    HeldBackAreApart,
     CommittedBeforeSent,
     StartsOnce,
     HappensOnce,

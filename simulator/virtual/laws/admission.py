@@ -10,6 +10,8 @@ from controller.domain.admission import UpgradePath
 from controller.domain.pipeline import Stage, Targets
 from controller.domain.query import Described
 from controller.domain.target import TargetState
+from protocol.health import WATCH
+from protocol.lifecycle import AttemptState
 from protocol.messages import Op
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law
 from simulator.virtual.laws.selection import mismatch, order
@@ -34,10 +36,10 @@ class OnlyAdmitted(Law):
 
     def committed(self, commit: Commit) -> Complaints:
         """Judge each new command for work, and who is at work at each site."""
-        for before, row in commit.targets:
+        for before, row in commit.updated:
             self._note(before, row)
         for command in commit.commands:
-            if command.op is Op.INSTALL and command.target_id is not None:
+            if command.op in {Op.INSTALL, Op.WATCH} and command.target_id is not None:
                 yield from self._commanded(command, self.picture.targets[command.target_id], commit)
         for (run_id, stage), sites in self._sites.items():
             yield from self._crowded(self.picture.runs[run_id].plan.pipeline.stages[stage], list(sites.values()))
@@ -69,7 +71,8 @@ class OnlyAdmitted(Law):
         turns = commit.described.get(row.device_id) or [self.picture.described[row.device_id]]
         if not any(is_open(run, stage, turn, command.created_at) for turn in turns):
             yield f"a command for {row.name} outside the windows of stage {stage.name} where it is"
-        missing = set(run.plan.operation.requires) - self.picture.capabilities[row.device_id]
+        needed = {*run.plan.operation.requires, *([WATCH] if command.op is Op.WATCH else [])}
+        missing = needed - self.picture.capabilities[row.device_id]
         if missing:
             yield f"a command for {row.name}, whose agent has never been able to do {sorted(missing)}"
         version = run.plan.operation.version
@@ -80,9 +83,11 @@ class OnlyAdmitted(Law):
             yield f"a command for {row.name} against the precondition {stage.preconditions}"
 
     def handed(self, handed: Handed) -> Complaints:
-        """Judge what goes to a device whose hold was answered."""
+        """Judge what goes to a device whose hold was answered; one that has begun may be told again what it does."""
         command, device = handed.command, self.picture.names[handed.name]
-        if command is not None and command.op is Op.INSTALL and device.device in self._held:
+        if command is None or command.target_id is None or device.device not in self._held:
+            return
+        if self.picture.targets[command.target_id].target.attempt_state is AttemptState.SENT:
             yield f"a command was handed to {handed.name} after its hold was answered"
 
     def asked(self, asked: Asked) -> Complaints:

@@ -52,24 +52,28 @@ class AttemptsFollowEachOther(Law):
     def __init__(self, picture: Picture) -> None:
         super().__init__(picture)
         self._returns: dict[int, int] = defaultdict(int)
+        self._watched: dict[int, int] = {}
+        """Of who was held back: the attempts until its discharge, which cost nothing of what it has then."""
 
     def committed(self, commit: Commit) -> Complaints:
         """Compare each row with what it was."""
         for before, row in commit.targets:
+            if before is not None and before.target.is_control and not row.target.is_control:
+                self._watched[row.id], self._returns[row.id] = before.target.attempt, 0
             yield from self._judge(before, row)
             if before is not None and row.target.returns and not before.target.returns:
                 self._returns[row.id] += 1
         released = {row.target.command for _, row in commit.targets if row.target.attempt_state is AttemptState.SENT}
         for command in commit.commands:
-            if command.op is Op.INSTALL and command.digest not in released:
-                yield f"an install command for {command.name}, whose attempt {command.attempt} is not to be begun"
+            if command.op in {Op.INSTALL, Op.WATCH} and command.digest not in released:
+                yield f"a command for {command.name}, whose attempt {command.attempt} is not to be begun"
 
     def _judge(self, before: TargetRecord | None, row: TargetRecord) -> Iterator[str]:
         attempt = 0 if before is None else before.target.attempt
         if row.target.attempt == attempt:
             return
         retry = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage].retry
-        budget = retry.attempts_max + self._returns[row.id]
+        budget = retry.attempts_max + self._returns[row.id] + self._watched.get(row.id, 0)
         if row.target.attempt != attempt + 1:
             yield f"{row.name} goes from attempt {attempt} to {row.target.attempt}"
         if row.target.attempt > budget:

@@ -13,7 +13,7 @@ _LOOPS: Final = "transitions_exhausted"
 
 
 class BlameIsDeserved(Law):
-    """Who counts as a failure of the build had gone beyond the download, by its own journal."""
+    """Who counts as a failure of the build had gone beyond the download, by its own journal, or watched it."""
 
     number = 7
 
@@ -26,12 +26,18 @@ class BlameIsDeserved(Law):
         work = stepped.after.durable.work
         if work is not None and work.phase in _BEYOND:
             self._beyond.add((stepped.name, work.run, work.attempt))
+        watch = stepped.after.durable.watch  # of a release that may have been active before, and nothing was installed
+        if watch is not None:
+            self._beyond.add((stepped.name, watch.run, watch.attempt))
         return ()
 
     def committed(self, commit: Commit) -> Complaints:
         """Judge every device that a build is blamed for from now on."""
         for before, row in commit.targets:
             is_new = row.target.is_blamed and (before is None or not before.target.is_blamed)
-            key = (row.name, self.picture.runs[row.run_id].uid, row.target.attempt)
-            if is_new and key not in self._beyond and row.target.reason != _LOOPS:
+            run, last = self.picture.runs[row.run_id].uid, row.target.attempt
+            first = 1 if row.target.is_unwell else last  # harm is told of any attempt, also of one taken for lost
+            is_beyond = any((row.name, run, attempt) in self._beyond for attempt in range(first, last + 1))
+            is_beyond = is_beyond or row.target.is_silent  # which follows a success, and that is told by the device
+            if is_new and not is_beyond and row.target.reason != _LOOPS:
                 yield f"{row.name} is blamed on the build for {row.target.reason}, and has never begun to install it"

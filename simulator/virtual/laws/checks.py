@@ -3,7 +3,7 @@
 Answers are taken from those who gave them; which of them the controller has stored is told by their words.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,6 +38,9 @@ class ChecksHold(Law):
     """A stage passes by enough successes in a row or a person's word; failures in a row breach; silence holds the run.
 
     An answer counts once, and only to the question that is asked. What a check on trial finds has no effect.
+
+    Silence is judged as often as something happens to a run. A transaction that only changes its rows, as devices come
+    and go or a controller begins, may leave that to the wake-up of the run, if it stores one that is due for it.
     """
 
     number = 7
@@ -66,10 +69,11 @@ class ChecksHold(Law):
                 was = StageRun() if before is None else before.run.stages[index]
                 for check in stage.gate.checks:
                     yield from self._hear(run, index, check, was.checks.get(check.name))
-                    if run.id in resumed:
-                        self._begin_anew(run, index, check)
+                    if run.id in resumed and before is not None:
+                        self._begin_anew(run, index, check, held=before.run.pause_reasons)
                     is_told = (run.id, stage.name, check.name) in told
                     yield from self._judge(run, index, check, was, is_told=is_told)
+                    yield from self._silence(run, index, check, before)
 
     # --- what was answered --------------------------------------------------------------------------------------
 
@@ -101,11 +105,16 @@ class ChecksHold(Law):
         if now.last is not None and now.last.kind != "no_data":
             yield f"check {check.name} of stage {index} of run {run.uid} was never told {now.last.evidence!r}"
 
-    def _begin_anew(self, run: RunRecord, index: int, check: Check) -> None:
-        """Forgive what has failed so far, as whoever resumes a run does, and wait for data anew."""
+    def _begin_anew(self, run: RunRecord, index: int, check: Check, *, held: Container[str]) -> None:
+        """Wait anew for a check that held its run until somebody resumed it, and forgive it what it held it for."""
         heard = self._heard.get((run.id, index, check.name))
-        if heard is not None:
-            heard.failures, heard.since = 0, max(heard.since, self._now(run))
+        place = f"{run.plan.pipeline.stages[index].name}/{check.name}"
+        if heard is None:
+            return
+        if f"check:{place}" in held:
+            heard.failures = 0
+        if f"check:{place}" in held or f"no_data:{place}" in held:
+            heard.since = max(heard.since, self._now(run))
 
     # --- what comes of it ---------------------------------------------------------------------------------------
 
@@ -120,20 +129,35 @@ class ChecksHold(Law):
             return
         if now.state == "passed" != was.state:
             yield from _passed(heard, check, now, place)
-        is_judged = now.state in _OPEN and now.tally.targets and run.run.state == "running" and not run.run.reason
-        if heard is None or not is_judged or heard.is_decided:
+        heard = self._judged(run, index, check)
+        if heard is None:
+            return
+        if heard.failures < check.fails_after:
+            heard.is_told = False
             return
         heard.is_told = heard.is_told or is_told
-        if heard.failures >= check.fails_after:
-            on_breach = run.plan.pipeline.stages[index].gate.on_breach
-            if on_breach is OnBreach.FAIL or (on_breach is OnBreach.PAUSE and not reasons["check"]):
-                yield f"{place} has failed {heard.failures} times in a row, and the stage goes on"
-            elif on_breach is OnBreach.ALERT and not heard.is_told:
-                yield f"{place} has failed {heard.failures} times in a row, and nobody is told"
+        on_breach = run.plan.pipeline.stages[index].gate.on_breach
+        if on_breach is OnBreach.FAIL or (on_breach is OnBreach.PAUSE and not reasons["check"]):
+            yield f"{place} has failed {heard.failures} times in a row, and the stage goes on"
+        elif on_breach is OnBreach.ALERT and not heard.is_told:
+            yield f"{place} has failed {heard.failures} times in a row, and nobody is told"
+
+    def _silence(self, run: RunRecord, index: int, check: Check, before: RunRecord | None) -> Iterator[str]:
+        """Look whether a run goes on though nothing is known of a check for too long."""
+        heard = self._judged(run, index, check)
+        if heard is None or heard.failures >= check.fails_after or run.run.is_paused:
             return
-        heard.is_told = False
-        if not reasons["no_data"] and not run.run.is_paused and _is_silent(heard, check, self._now(run)):
+        is_left = _is_left(before, run, due=heard.since + check.no_data_after_ms)
+        if not is_left and _is_silent(heard, check, self._now(run)):
+            place = f"check {check.name} of stage {index} of run {run.uid}"
             yield f"{place} has had no answer since {heard.since}, and the run goes on"
+
+    def _judged(self, run: RunRecord, index: int, check: Check) -> _Heard | None:
+        """Return what was heard of a check by which a stage is judged now; None where it is not."""
+        heard, stage = self._heard.get((run.id, index, check.name)), run.run.stages[index]
+        is_open = stage.state in _OPEN and stage.tally.targets and run.run.state == "running" and not run.run.reason
+        is_undecided = heard is not None and not heard.is_decided
+        return heard if is_open and is_undecided and not check.dry_run else None
 
     def _now(self, run: RunRecord) -> int:
         return run.run.clock.run_time(self.picture.wall_now())
@@ -165,3 +189,10 @@ def _is_silent(heard: _Heard, check: Check, now: int) -> bool:
     """Say whether nothing was known for too long; who tells by itself need not say again that it is well."""
     is_lasting = isinstance(check.source, Webhook) and heard.oks >= check.needed
     return not is_lasting and now >= heard.since + check.no_data_after_ms
+
+
+def _is_left(before: RunRecord | None, run: RunRecord, *, due: int) -> bool:
+    """Say whether nothing has happened to a run, which is stored to be looked at no later than run time *due*."""
+    due_at = run.run.clock.wall(due)
+    is_known = run.wake_at is not None and due_at is not None and run.wake_at <= due_at
+    return is_known and before is not None and before.run == run.run

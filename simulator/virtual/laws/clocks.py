@@ -55,6 +55,7 @@ class WaitingHasAnEnd(Law):
         super().__init__(picture)
         self._times = RunTimes(picture)
         self._opened: dict[tuple[int, int], tuple[int, int]] = {}
+        self._discharged: set[tuple[int, int]] = set()
 
     def committed(self, commit: Commit) -> Complaints:
         """Look who began or was ended while it waited, and who waits on."""
@@ -64,11 +65,19 @@ class WaitingHasAnEnd(Law):
                 if stage.opened_at is not None:
                     self._opened.setdefault((run.id, index), (self._times.of(run.id), self.picture.true_now()))
         for before, row in commit.targets:
+            if before is not None and before.target.is_control and not row.target.is_control:
+                self._begin_anew(row.run_id, row.stage)
             if before is not None and before.target.state == "queued":
                 yield from self._left_the_queue(row)
         for _, run in commit.runs:
             yield from self._waits(run)
         self._times.end(commit)
+
+    def _begin_anew(self, run_id: int, stage: int) -> None:
+        """Give a stage its time once more from its first discharge on: those that were held back have all of it."""
+        if (run_id, stage) not in self._discharged:
+            self._discharged.add((run_id, stage))
+            self._opened[run_id, stage] = (self._times.of(run_id), self.picture.true_now())
 
     def _open_for(self, row: TargetRecord | tuple[int, int]) -> tuple[int, int]:
         """Return for how long a stage has been open, and by how much that may be wrong."""

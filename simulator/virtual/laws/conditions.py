@@ -46,13 +46,13 @@ class ConditionsAreObeyed(Law):
             if not any(_holds(stage, run, rows) is is_open for rows in moments[run.id]):
                 how = "opened, and its condition does not hold" if is_open else "skipped, and its condition holds"
                 yield f"stage {stage.name} of run {run.uid} was {how}: {stage.when}"
-        for _, row in commit.targets:
+        for _, row in commit.updated:
             self._rows[row.run_id][row.id] = row
 
     def _moments(self, run: RunRecord, commit: Commit) -> Iterator[Rows]:
         rows = dict(self._rows[run.id])
         yield dict(rows)
-        for _, row in commit.targets:
+        for _, row in commit.updated:
             if row.run_id == run.id:
                 rows[row.id] = row
                 yield dict(rows)
@@ -123,7 +123,7 @@ class OutputsAreTheDevices(Law):
 
     def committed(self, commit: Commit) -> Complaints:
         """Judge every row that has just succeeded."""
-        for before, row in commit.targets:
+        for before, row in commit.updated:
             target = row.target
             if target.state != "succeeded" or (before is not None and before.target.state == "succeeded"):
                 continue

@@ -32,7 +32,7 @@ class NothingWithdrawnIsSent(Law):
     def handed(self, handed: Handed) -> Complaints:
         """Judge a command by the release that it names, or that its run installs."""
         command = decode(handed.payload, Command)
-        if command.op not in {Op.INSTALL, Op.GO}:
+        if command.op not in {Op.INSTALL, Op.WATCH, Op.GO}:
             return
         named = {release.path.split("/")[1] for release in command.releases}
         run = self.picture.runs[self.picture.run_ids[command.run]]

@@ -25,11 +25,12 @@ class CountersAddUp(Law):
         self._known: dict[tuple[int, int], set[int]] = defaultdict(set)
         self._spared: dict[tuple[int, int], set[int]] = defaultdict(set)
         self._waiting: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._unwell: dict[tuple[int, int], set[int]] = defaultdict(set)
 
     def committed(self, commit: Commit) -> Complaints:
         """Compare the counters of every run that the commit touched with the rows."""
         touched = {row.run_id for _, row in commit.targets} | {run.id for _, run in commit.runs}
-        for before, row in commit.targets:
+        for before, row in commit.updated:
             if before is not None and before.target.is_blamed and not row.target.is_blamed:
                 yield f"{row.name} was a failure of the build, and is forgiven"
             place = (row.run_id, row.stage)
@@ -40,6 +41,9 @@ class CountersAddUp(Law):
             (self._spared[place].add if is_spared else self._spared[place].discard)(row.id)
             is_waiting = is_exposed(row.target) and row.target.state is TargetState.QUEUED
             (self._waiting[place].add if is_waiting else self._waiting[place].discard)(row.id)
+            is_harmed = (row.target.is_unwell and not row.target.is_compared) or row.target.is_silent
+            is_unwell = row.target.state is TargetState.SUCCEEDED and is_harmed
+            (self._unwell[place].add if is_unwell else self._unwell[place].discard)(row.id)
         for run_id in sorted(touched):
             yield from self._judge(self.picture.runs[run_id])
 
@@ -56,6 +60,7 @@ class CountersAddUp(Law):
                 "resolved": self._known,
                 "spared": self._spared,
                 "waiting": self._waiting,
+                "unwell": self._unwell,
             }
             yield from self._models(run, index)
             for name, found in counted.items():

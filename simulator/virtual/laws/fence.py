@@ -8,7 +8,7 @@ from protocol.messages import Ack, HelloReply, Mode, Op
 from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Stepped
 from simulator.virtual.picture import Commit, Picture
 
-_STARTS = frozenset({Op.INSTALL, Op.GO})
+_STARTS = frozenset({Op.INSTALL, Op.WATCH, Op.GO})
 _PAUSES = frozenset({"pause", "stop"})
 _RESUMES = frozenset({"resume", "lift"})
 

@@ -50,7 +50,7 @@ class FreezesHold(Law):
     def handed(self, handed: Handed) -> Complaints:
         """Judge a command of a run in scope, unless it was on its way when a freeze began by itself."""
         command, now = handed.command, self.picture.wall_now()
-        if command is None or command.op is not Op.INSTALL or command.created_at > now:
+        if command is None or command.op not in {Op.INSTALL, Op.WATCH} or command.created_at > now:
             return
         for freeze in self._holding(command.run_id):
             answered_at = self._answered_at[freeze.name]

@@ -8,7 +8,7 @@ from math import floor
 from typing import Final
 
 from controller.app.records import RunRecord, TargetRecord
-from controller.domain.pipeline import Denominator, FailureLimit
+from controller.domain.pipeline import Control, Denominator, FailureLimit, Sequential
 from controller.domain.target import Target
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.laws.models import accepted_of_rest, part_of_all, rest
@@ -81,10 +81,16 @@ def numbers(rows: Sequence[TargetRecord]) -> tuple[int, int]:
 
 
 def _alpha(run: RunRecord, index: int) -> float:
-    tests = [stage.gate.sequential for stage in run.plan.pipeline.stages if stage.gate.sequential is not None]
-    named = [test.alpha_percent for test in tests if test.alpha_percent is not None]
     own = run.plan.pipeline.stages[index].gate.sequential
     assert own is not None
+    return share_of(run, own)
+
+
+def share_of(run: RunRecord, own: Sequential | Control) -> float:
+    """Return the part of alpha that one test of a run has: what it names, or as much as each other that names none."""
+    gates = [stage.gate for stage in run.plan.pipeline.stages]
+    tests = [test for gate in gates for test in (gate.sequential, gate.control) if test is not None]
+    named = [test.alpha_percent for test in tests if test.alpha_percent is not None]
     if own.alpha_percent is not None:
         return own.alpha_percent / 100
     return (run.plan.pipeline.alpha_percent - sum(named)) / (len(tests) - len(named)) / 100

@@ -35,7 +35,7 @@ class RatesHold(Law):
 
     def committed(self, commit: Commit) -> Complaints:
         """Count the releases of the last minute at each one."""
-        for before, row in commit.targets:
+        for before, row in commit.updated:
             limit = self._limit(row)
             if limit is None or before is None or row.target.attempt <= before.target.attempt:
                 continue

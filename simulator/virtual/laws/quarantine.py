@@ -89,7 +89,7 @@ class QuarantinesAreDeserved(Law):
                 if now.models != was.models:
                     yield from self._changed(commit, run, index, was)
             yield from self._told(commit, before, run)
-        places = {(row.run_id, row.stage) for _, row in commit.targets}
+        places = {(row.run_id, row.stage) for _, row in commit.updated}
         places |= {(run.id, index) for _, run in commit.runs for index in range(len(run.run.stages))}
         for run_id, index in sorted(places):
             yield from self._missing(self.picture.runs[run_id], index)
@@ -140,7 +140,7 @@ class QuarantinesAreDeserved(Law):
         at_work = run.run.stages[index]
         breach = at_work.models[name].breach
         assert breach is not None
-        moves = [(before, row) for before, row in commit.targets if (row.run_id, row.stage) == (run.id, index)]
+        moves = [(before, row) for before, row in commit.updated if (row.run_id, row.stage) == (run.id, index)]
         for stand in turns(self.picture.rows[run.id, index], moves):
             rows = [row for row in stand if name_of(at_work.models, row.model) == name]
             if numbers(rows) == (breach.failed, breach.exposed) and self._is_enough(run, index, rows, was.accepted):

@@ -137,7 +137,7 @@ class RampsHold(Law):
         for _, run in commit.runs:
             self._run_time(run.id, self.picture.wall_now())
             yield from self._go_on(run)
-        for before, row in commit.targets:
+        for before, row in commit.updated:
             stage = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage]
             if stage.pace.ramp is not None:
                 yield from self._move(stage, stage.pace.ramp, before, row)

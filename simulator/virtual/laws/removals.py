@@ -8,7 +8,7 @@ from simulator.virtual.laws.law import Asked, Complaints, Handed, Law
 from simulator.virtual.picture import Commit, Picture
 
 _LEFT = frozenset({"queued", "in_progress"})
-_BEGINS = frozenset({Op.INSTALL, Op.GO})
+_BEGINS = frozenset({Op.INSTALL, Op.WATCH, Op.GO})
 
 
 class RemovedIsGone(Law):

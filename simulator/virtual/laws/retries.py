@@ -5,6 +5,7 @@ from typing import Final
 
 from controller.app.records import RunRecord, TargetRecord
 from controller.domain.rerun import Source
+from controller.domain.target import Target
 from simulator.virtual.laws.law import Asked, Complaints, Law
 from simulator.virtual.laws.limits import Wishes
 from simulator.virtual.laws.models import is_kept_out
@@ -56,7 +57,7 @@ class RetriesWhatFailed(Law):
     def _joined(self, row: TargetRecord, source: Source) -> Iterator[str]:
         known = [one for one in self._rows(source.run_id) if one.device_id == row.device_id]
         ended = [f"{one.target.state} in stage {one.stage}" for one in known]
-        if not any(one.stage == row.stage and one.target.state in _meant(source) for one in known):
+        if not any(one.stage == row.stage and _is_meant(one.target, source) for one in known):
             yield f"{row.name} is tried again in stage {row.stage}, and had ended {ended or 'nowhere'}"
 
     def _missed(self, commit: Commit, before: RunRecord | None, run: RunRecord) -> Iterator[str]:
@@ -71,7 +72,7 @@ class RetriesWhatFailed(Law):
                 continue
             for one in self._rows(source.run_id):
                 is_out = one.device_id in barred or self._is_unfit(commit, run, one)
-                if one.stage == index and one.target.state in _meant(source) and not is_out:
+                if one.stage == index and _is_meant(one.target, source) and not is_out:
                     yield f"{one.name} {one.target.state} in stage {index}, and {run.uid} does not try it again"
 
     def _is_unfit(self, commit: Commit, run: RunRecord, past: TargetRecord) -> bool:
@@ -88,6 +89,13 @@ class RetriesWhatFailed(Law):
 
     def _rows(self, run_id: int) -> list[TargetRecord]:
         return [row for row in self.picture.targets.values() if row.run_id == run_id]
+
+
+def _is_meant(target: Target, source: Source) -> bool:
+    """Say whether a retry is for a device; who was held back to the end was missed, however its watch ended."""
+    if target.is_control:
+        return source.with_cancelled and target.state != "removed"
+    return target.state in _meant(source)
 
 
 def _meant(source: Source) -> frozenset[str]:

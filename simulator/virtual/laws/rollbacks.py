@@ -7,7 +7,7 @@ from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.domain.model import StageRun
 from controller.domain.pipeline import OnFailure
 from protocol.codec import decode
-from protocol.messages import Command
+from protocol.messages import Command, Op
 from simulator.virtual.laws.law import Complaints, Law
 from simulator.virtual.picture import Commit, Picture
 
@@ -48,7 +48,7 @@ class BackToWhatWasThere(Law):
     # --- what a device had, and what it goes to -------------------------------------------------------------------
 
     def _commanded(self, commit: Commit, command: CommandRecord) -> Iterator[str]:
-        if command.target_id is None:
+        if command.target_id is None or command.op is Op.WATCH:
             return
         run = self.picture.runs[command.run_id]
         self._had.setdefault((run.id, command.device_id), self._has(commit, command.device_id))

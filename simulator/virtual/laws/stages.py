@@ -5,6 +5,7 @@ from typing import Final
 
 from controller.app.records import RunRecord, TargetRecord
 from controller.domain.pipeline import Gate, OnBreach, OnFailure, Stage, Trigger
+from controller.domain.target import Target
 from simulator.virtual.laws.law import Asked, Complaints, Law
 from simulator.virtual.laws.limits import is_counted, is_crossed
 from simulator.virtual.laws.models import rest
@@ -61,19 +62,26 @@ class GatesHold(Law):
         for before, run in commit.runs:
             for index, stage in enumerate(run.plan.pipeline.stages):
                 was = "blocked" if before is None else before.run.stages[index].state
-                if run.run.stages[index].state != was != "soaking":
-                    yield from self._decided(before, run, index)
+                if run.run.stages[index].state != was and stage.gate.proof is None:
+                    yield from self._decided(commit, before, run, index)
                 yield from self._judge(run, index, stage.gate)
 
-    def _decided(self, before: RunRecord | None, run: RunRecord, index: int) -> Iterator[str]:
+    def _decided(self, commit: Commit, before: RunRecord | None, run: RunRecord, index: int) -> Iterator[str]:
         """Judge who has succeeded of those that count; whom a person readmits in a soak counted as none before it.
 
-        What the same commit quarantines may have counted yet.
+        What the same commit quarantines may have counted yet, and who joins the tail after the verdict counts not. At
+        the end of a soak only harm that was told since can take away what it began with, or that nobody is left.
         """
-        now, rows = run.run.stages[index], list(self.picture.rows[run.id, index].values())
+        late = {row.id for was, row in commit.targets if was is not None and was.target.is_control}
+        now = run.run.stages[index]
+        rows = [row for row in self.picture.rows[run.id, index].values() if row.id not in late]
         percent = run.plan.pipeline.stages[index].gate.success_percent
         sides = [rest(run, index, rows), rows if before is None else rest(before, index, rows)]
-        if now.state in {"soaking", "passed"} and not any(_is_enough(side, percent) for side in sides):
+        has_soaked = before is not None and before.run.stages[index].state == "soaking"
+        targets = [row.target for side in sides for row in side if is_counted(row.target)]
+        is_as_before = has_soaked and targets != [] and not any(map(_is_counted_out, targets))
+        is_good = is_as_before or any(_is_enough(side, percent) for side in sides)
+        if now.state in {"soaking", "passed"} and not is_good:
             yield f"stage {index} of run {run.uid} is {now.state} without {percent} % of successes"
 
     def _judge(self, run: RunRecord, index: int, gate: Gate) -> Iterator[str]:
@@ -90,5 +98,10 @@ class GatesHold(Law):
 def _is_enough(rows: Sequence[TargetRecord], percent: float) -> bool:
     """Say whether so many have succeeded; at 0 % the commit in which it passed may then have called everybody back."""
     counted = [row for row in rows if is_counted(row.target)]
-    succeeded = sum(row.target.state == "succeeded" for row in counted)
+    succeeded = sum(row.target.state == "succeeded" and not _is_counted_out(row.target) for row in counted)
     return succeeded * 100 >= percent * len(counted) and (bool(counted) or percent == 0)
+
+
+def _is_counted_out(target: Target) -> bool:
+    """Say whether a device told of harm that is not only compared, or fell silent."""
+    return (target.is_unwell and not target.is_compared) or target.is_silent

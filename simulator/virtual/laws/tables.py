@@ -43,6 +43,10 @@ class StatesFollowTables(Law):
 
     def _target(self, before: TargetRecord, row: TargetRecord) -> Iterator[str]:
         old, new = before.target.state, row.target.state
+        if before.target.is_control and not row.target.is_control:
+            return  # who was held back begins anew, which is a law of its own
+        if before.target.is_control and new == "removed":
+            return  # it would have been updated after its end
         if old is not new and new not in _TARGET.get(old, ()):
             yield f"{row.name} goes from {old} to {new}"
         if old not in _TARGET and (before.target.reason, before.target.left) != (row.target.reason, row.target.left):

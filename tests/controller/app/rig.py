@@ -23,6 +23,7 @@ from controller.app.access import Actor, Role
 from controller.app.controller import Controller
 from controller.app.dispatch import Dispatcher
 from controller.app.errors import InvalidRequest
+from controller.app.heartbeat import BEAT_MS
 from controller.app.inbox import Inbox
 from controller.app.ports import Disposition, IssuedCertificate, Priority, Transport, Uplinked
 from controller.app.progress import ProgressBoard
@@ -36,6 +37,7 @@ from controller.store.inline_store import InlineStore
 from controller.store.sql_store import SqlStore
 from protocol.codec import encode
 from protocol.envelope import SigningKey, parse, seal, verify
+from protocol.health import Mark
 from protocol.ids import AppName, Digest, Name, StageName, device_id, digest_of, name_of, tenant_id
 from protocol.keys import Ed25519Signing, ring_of
 from protocol.lifecycle import AttemptState, Left
@@ -43,6 +45,7 @@ from protocol.messages import (
     Ack,
     Command,
     Gone,
+    HealthReport,
     Hello,
     HelloReply,
     InstalledRelease,
@@ -330,14 +333,28 @@ class Rig:
             device.replies.append(reply.value)
 
     def sleep(self, span_ms: int) -> None:
-        """Let time pass, and everything that falls due in it happen in its order."""
+        """Let time pass, and everything that falls due in it happen in its order.
+
+        Heartbeats with nothing else to do are left out: there are 17,000 of them in a day.
+        """
         end = later(self.clock.time, span_ms)
         while self.clock.time < end:
-            next_at = self.wait(wakeups.look(self.controller))
+            self.wait(wakeups.look(self.controller))
             self.pump()
-            self.clock.time = min(end, max(later(self.clock.time, 1), next_at))
+            self.clock.time = min(end, max(later(self.clock.time, 1), self._next_due(end)))
+            self._beat(later(self.clock.time, -BEAT_MS))
         self.wait(wakeups.look(self.controller))
         self.pump()
+
+    def _next_due(self, end: Instant) -> Instant:
+        """Return when something is due other than a heartbeat, *end* at the latest."""
+        due = self.wait(
+            self.store.read(lambda tx: (tx.catalog.next_start(), tx.runs.next_wake(), tx.commands.next_due()))
+        )
+        return min((at for at in due if at is not None), default=end)
+
+    def _beat(self, at: Instant) -> None:
+        self.wait(self.store.write(lambda tx: tx.log.beat(at), priority=Priority.HOUSEKEEPING))
 
     # --- devices ------------------------------------------------------------------------------------------------
 
@@ -460,8 +477,8 @@ class Rig:
         return seal(encode(StateReport(**(fields | changes))), PayloadType.REPORT, device.key)
 
     def last_install(self, name: str) -> tuple[Digest, Command]:
-        """Return the newest install command a device was sent."""
-        return next(c for c in reversed(self.devices[name].commands) if c[1].op == "install")
+        """Return the newest command a device was sent that begins work: to install, or to watch what it has."""
+        return next(c for c in reversed(self.devices[name].commands) if c[1].op in {"install", "watch"})
 
     def refuse(self, name: str, code: RejectCode, *, command: tuple[Digest, Command] | None = None) -> Disposition:
         """Let a device refuse the newest command."""
@@ -478,6 +495,27 @@ class Rig:
         )
         return self.say(name, UplinkKind.REPORT, seal(encode(message), PayloadType.REPORT, device.key))
 
+    def ail(
+        self, name: str, mark: Mark, *, detail: str = "", command: tuple[Digest, Command] | None = None
+    ) -> Disposition:
+        """Let a device tell what became of the release of its newest install."""
+        device = self.devices[name]
+        digest, content = command or self.last_install(name)
+        device.report_seq += 1
+        message = HealthReport(
+            device=device.name,
+            incarnation=INCARNATION,
+            report_seq=device.report_seq,
+            at=self.clock.time,
+            command=digest,
+            run=content.run,
+            attempt=content.attempt,
+            mark=mark,
+            count=int(mark.is_bad),
+            detail=detail,
+        )
+        return self.say(name, UplinkKind.REPORT, seal(encode(message), PayloadType.REPORT, device.key))
+
     def succeed(self, *names: str) -> None:
         """Let devices install what they were told to."""
         for name in names:
@@ -487,6 +525,13 @@ class Rig:
             installed = InstalledRelease(app=APP, version=version, sha256=release.sha256, counter=release.counter)
             self.report(name, AttemptState.ACCEPTED)
             self.report(name, AttemptState.SUCCEEDED, left=Left.NEW, installed=(installed,))
+
+    def watch(self, *names: str) -> None:
+        """Let devices watch what they have, as they were told to."""
+        for name in names:
+            assert self.last_install(name)[1].op == "watch"
+            self.report(name, AttemptState.ACCEPTED)
+            self.report(name, AttemptState.SUCCEEDED)
 
     def fail(self, *names: str, reason: Reason = Reason.VERIFY_FAILED) -> None:
         """Let devices fail and go back to what they had."""

@@ -217,6 +217,27 @@ def test_a_command_for_a_device_that_left_waits_for_its_hello(rig: Rig) -> None:
     assert open_commands(rig)[0].send_at == command.expires_at
 
 
+def test_a_hello_whose_command_could_not_be_sent_or_marked_is_not_forgotten(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = held_back(rig)
+    rig.lose("a")
+    rig.sleep(MINUTE)
+    assert open_commands(rig)[0].send_at > later(rig.clock.time, MINUTE), "nobody is there"
+
+    async def fails(sent: object, kept: object) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.controller.dispatcher, "_mark", fails)
+        rig.wire.is_full = True
+        rig.connect("a")
+    rig.wire.is_full = False
+    rig.sleep(RESEND_FIRST_MS)
+
+    assert [digest for digest, _ in rig.devices["a"].commands] == [command.digest]
+
+
 def test_a_command_is_queued_once_however_often_it_is_asked_for(rig: Rig) -> None:
     command = held_back(rig)
 

@@ -63,7 +63,7 @@ def test_blocked_devices_are_members_like_others(rig: Rig) -> None:
 
 def test_a_group_that_is_not_empty_is_removed_only_recursively(rig: Rig) -> None:
     rig.do(groups.create, path="eu/berlin")
-    with pytest.raises(Conflict, match="0 devices and 1 groups below"):
+    with pytest.raises(Conflict, match="0 devices and 1 group below"):
         rig.do(groups.remove, path="eu")
     rig.do(groups.add_devices, path="eu/berlin", devices=["a"])
     with pytest.raises(Conflict, match="recursively"):

@@ -134,7 +134,7 @@ def test_failures_beyond_the_limit_stop_the_run_and_call_devices_back(rig: Rig) 
     for name in at_work[1:]:
         rig.report(name, AttemptState.CANCELLED, reason=Reason.CANCELLED, left=Left.OLD)
     assert rig.view(run).state == "failed"
-    assert rig.view(run).reason == "stage all failed: 1 of 1 started devices failed"
+    assert rig.view(run).reason == "stage all failed: 1 of 1 started device failed"
 
 
 def test_a_recalled_device_that_never_accepted_says_so_and_is_done(rig: Rig) -> None:

@@ -707,6 +707,22 @@ def test_a_diff_is_of_revisions_or_of_a_file(tidegate: Invoke, tmp_path: Path) -
     assert tidegate("pipeline", "diff", "other", "--file", str(file)).exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("health", "is_silent", "said"),
+    [("crashed", False, "crashed"), ("", True, "silent"), ("ended", True, "ended, silent")],
+)
+def test_the_devices_of_a_run_show_who_is_unwell_or_silent_since(
+    tidegate: Invoke, fake: FakeApp, health: str, is_silent: bool, said: str
+) -> None:
+    from controller.app.views import Page
+    from tests.controller.http.fake import TARGET
+
+    target = replace(TARGET, health=health, health_detail="shop: out of memory", is_silent=is_silent)
+    fake.answers["runs.targets"] = Page(items=(target,))
+    assert f" {said} " in tidegate("run", "targets", "run-1").stdout
+    assert "shop: out of memory" in tidegate("run", "targets", "run-1", "-o", "wide").stdout
+
+
 def test_hostile_text_does_not_reach_the_terminal(tidegate: Invoke, fake: FakeApp) -> None:
     from controller.app.views import Page
     from tests.controller.http.fake import TARGET

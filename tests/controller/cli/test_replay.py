@@ -25,6 +25,7 @@ def test_people_see_both_gates_beside_each_other(tidegate: Invoke, fake: FakeApp
     assert "4 of 59" in done.stdout
     assert "2 of 10" in done.stdout
     assert "rest: stops on failure 2 of 10 started, 49 devices earlier than the run's own" in done.stdout
+    assert "checks are not judged" in done.stderr
 
 
 def test_programs_get_all_of_it(tidegate: Invoke, strict: Path) -> None:

@@ -53,6 +53,21 @@ WORDS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("check_answered", {"stage": "eu", "by": "ann", "text": "e2e: ok"}, "ann answered a check of stage eu, e2e: ok"),
     ("paused", {"text": "check:eu/shop", "evidence": "x"}, "check eu/shop failed: x; the run is paused"),
     ("paused", {"text": "no_data:eu/shop"}, "nobody answers check eu/shop; the run is paused"),
+    (
+        "paused",
+        {"text": "crashes:eu", "evidence": "9 of 95 updated crashed"},
+        "updated devices of stage eu crash more than those held back: 9 of 95 updated crashed; the run is paused",
+    ),
+    ("discharged", {"stage": "eu", "text": "5 devices"}, "stage eu updates those that it held back: 5 devices"),
+    (
+        "paused",
+        {"text": "telemetry:eu", "evidence": "3 devices fell silent after their updates, and 5 of 7 others"},
+        (
+            "what stage eu does is out of sight: 3 devices fell silent after their updates, and 5 of 7 others; "
+            "the run is paused"
+        ),
+    ),
+    ("silent", {"stage": "eu", "text": "1 device was offline"}, "stage eu: 1 device was offline"),
     ("paused", {"text": "breach:eu"}, "the gate of stage eu was breached; the run is paused"),
     ("paused", {"text": "stop-everything", "by": "ann"}, "ann stopped everything"),
     ("paused", {"text": "stop-everything"}, "everything is stopped: the run is paused"),

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - the snapshot is as wide as it is drawn
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from controller.app.views import ApprovalView, BreachView, CheckView, Counters, ModelView, RunView
+from controller.app.views import ApprovalView, ArmView, BreachView, CheckView, ControlView, Counters, ModelView, RunView
 from controller.cli.progress import BAR_WIDTH, bar, render_run, state_of
 from controller.cli.pulse import Pulse
 from protocol.units import Instant
 from tests.controller.cli.conftest import Invoke
-from tests.controller.http.fake import AT, COUNTERS, RUN, FakeApp
+from tests.controller.http.fake import AT, COUNTERS, PROOF, RUN, FakeApp
 
 replace = msgspec.structs.replace
 
@@ -66,6 +67,46 @@ def test_a_state_in_words(change: dict[str, object], words: str) -> None:
     assert state_of(replace(RUN, **change)) == words
 
 
+def left(*, queued: int, in_progress: int = 0, **changes: Any) -> RunView:
+    """Return a run of which so many devices are not done."""
+    counters = Counters(succeeded=50, queued=queued, in_progress=in_progress)
+    return replace(RUN, stages=(RUN.stages[0], replace(RUN.stages[1], counters=counters, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (left(queued=1, blocked={"held": 1}), "running, waiting for 1 device that is held or pinned"),
+        (left(queued=3, blocked={"held": 1, "pinned": 2}), "running, waiting for 3 devices that are held or pinned"),
+        (left(queued=2, blocked={"held": 2}, state="passed"), "running, waiting for 2 devices that are held or pinned"),
+        (left(queued=2, blocked={"held": 1}), "running"),
+        (left(queued=2, blocked={"held": 1, "window": 1}), "running"),
+        (left(queued=1, in_progress=1, blocked={"held": 1}), "running"),
+        (left(queued=0, state="soaking"), "running"),
+    ],
+)
+def test_a_run_whose_last_devices_are_held_says_that_it_waits_for_a_person(run: RunView, words: str) -> None:
+    assert state_of(run) == words
+
+
+def test_a_pause_is_told_before_who_is_held() -> None:
+    run = replace(left(queued=1, blocked={"held": 1}), paused=True, pause_reasons=("operator:lunch",))
+    assert state_of(run) == "running, paused (lunch)"
+
+
+def test_a_wait_for_held_devices_ends_in_time_and_says_so(tidegate: Invoke, fake: FakeApp) -> None:
+    fake.answers["runs.get"] = left(queued=1, blocked={"held": 1})
+    done = tidegate("run", "watch", "run-1", "--timeout", "1ms")
+    assert done.exit_code == 3
+    assert "has not ended in time: it is running, waiting for 1 device that is held or pinned" in done.stderr
+
+
+def test_a_stage_that_passes_by_proof_says_how_far_that_has_come() -> None:
+    rest = replace(RUN.stages[1], gate=replace(RUN.stages[1].gate, proof=PROOF))
+    text = drawn(replace(RUN, stages=(rest,)))
+    assert "proof: 70 of the first 70 are well; proved (fewer than 5 % fail, beta 5 %)" in text
+
+
 def test_stages_that_are_not_open_say_what_they_wait_for() -> None:
     blocked = replace(RUN.stages[1], state="blocked", opened_at=None)
     skipped = replace(RUN.stages[1], state="skipped", reason="empty", needs=(), opened_at=None)
@@ -86,6 +127,27 @@ def test_quarantined_models_and_the_one_that_is_next_are_named() -> None:
     assert "model kiosk-3 is quarantined: 5 of 9 started failed" in text
     assert "closest: model kiosk-1, 1 of 50 started failed; stops on failure 7" in text
     assert "each other" not in text
+
+
+def test_a_control_group_says_what_is_known_and_who_is_still_held_back() -> None:
+    known = ControlView(
+        said="2 of 95 updated crashed, 1 of 5 held back; evidence 3.1 of 200",
+        held=5,
+        left=5,
+        updated=ArmView(watched=95, crashed=2),
+        control=ArmView(watched=5, crashed=1),
+        value=3.1,
+        threshold=200,
+        tolerated=1,
+        alpha_percent=0.5,
+        is_breached=False,
+    )
+    rest = RUN.stages[1]
+    held, freed = (replace(rest, gate=replace(rest.gate, control=replace(known, left=left))) for left in (5, 0))
+    line = "control: 2 of 95 updated crashed, 1 of 5 held back; evidence 3.1 of 200"
+    assert f"{line}; 5 held back" in drawn(replace(RUN, stages=(held,)))
+    assert f"{line};" not in drawn(replace(RUN, stages=(freed,)))
+    assert line in drawn(replace(RUN, stages=(freed,)))
 
 
 def test_checks_say_where_they_stand_and_which_are_on_trial() -> None:

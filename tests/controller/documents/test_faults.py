@@ -357,3 +357,11 @@ def test_abusive_files_cost_little_and_are_answered_briefly(name: str) -> None:
     listed = faults_of(text)
     assert 0 < len(listed) <= source.FAULTS_MAX + 1
     assert sum(map(len, listed)) < 1_000_000
+
+
+def test_a_silence_as_short_as_that_of_an_idle_device_is_refused() -> None:
+    with pytest.raises(InvalidDefinition) as refused:
+        load("kind: Pipeline\nname: p\nstages:\n- name: a\n  gate: {soak: 1h, silent_after: 19m}")
+    [fault] = refused.value.faults
+    assert fault.place == "stages[0].gate.silent_after"
+    assert "expected at least 20m" in fault.message

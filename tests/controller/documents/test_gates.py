@@ -3,7 +3,8 @@
 import pytest
 
 from controller.documents import InvalidDefinition, load, load_gate, render
-from controller.domain.pipeline import DryRun, FailureLimit, Gate, OnBreach, Pipeline, Sequential
+from controller.domain.pipeline import DryRun, FailureLimit, Gate, OnBreach, Pipeline, Proof, Sequential, Stage
+from protocol.ids import StageName
 
 
 def test_a_gate_is_what_it_is_in_a_stage() -> None:
@@ -21,6 +22,21 @@ def test_json_is_read_as_well() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "proof"),
+    [
+        ("success: 95%", None),
+        ("proof: {}", Proof(below=5, beta_percent=1)),
+        ("proof: {below: 2.5%, beta: 5%}", Proof(below=2.5, beta_percent=5)),
+    ],
+)
+def test_a_proof_is_read_and_written(text: str, proof: Proof | None) -> None:
+    gate = load_gate(text)
+    assert gate.proof == proof
+    pipeline = Pipeline(name="shop", stages=(Stage(name=StageName("all"), gate=gate),))
+    assert load(render(pipeline)) == (pipeline,)
+
+
+@pytest.mark.parametrize(
     ("text", "faults"),
     [
         ("", [" | 1:1: 0 documents: expected one gate, such as failures: {above: 1%}"]),
@@ -31,6 +47,13 @@ def test_json_is_read_as_well() -> None:
         ("failures: [1]", ["failures | 1:11: expected rules such as {above: 2%}, or 'ignored', found a list"]),
         ("failures: {above: 60%}", ["failures.above | 1:19: expected at most 50, found '60%'"]),
         ("failures: {more_than: 1, alpha: 1%}", ["failures | 1:11: 'alpha' is of the test that 'above' asks for"]),
+        ("proof: 5%", ["proof | 1:8: expected a mapping of fields, found '5%'"]),
+        ("proof: {belo: 5%}", ["proof.belo | 1:9: unknown field; did you mean 'below'?"]),
+        ("proof: {below: 60%}", ["proof.below | 1:16: expected at most 50, found '60%'"]),
+        (
+            "{proof: {}, straggler_after: 1h}",
+            ["straggler_after | 1:30: a proof waits for no stragglers: expected it without straggler_after"],
+        ),
     ],
 )
 def test_faults_have_their_places(text: str, faults: list[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from controller.domain import dry_runs, quarantine
+from controller.domain import control, dry_runs, quarantine, waves
 from controller.domain import run as runs
 from controller.domain import target as targets
 from controller.domain.counters import Tally, folded
@@ -15,6 +15,8 @@ from controller.domain.events import (
     CallOff,
     Cancel,
     Conclude,
+    Discharge,
+    Discharged,
     Effect,
     Event,
     Expire,
@@ -97,7 +99,9 @@ class World:
 
     def happen(self, event: Event) -> None:
         """Let *event* happen, and carry out what follows, releases last."""
-        deltas = {release.stage: self.release(release) for release in self.settle(event)}
+        deltas: dict[int, tuple[Delta, ...]] = {}
+        for release in self.settle(event):
+            deltas[release.stage] = (*deltas.get(release.stage, ()), *self.release(release))
         if deltas:
             self.settle(Issued(at=self.now, deltas=deltas, cut=self.cut & deltas.keys()))
         self.check()
@@ -136,6 +140,8 @@ class World:
                 return self.move(effect.stage, queued, event)
             case CallOff():
                 return self.call_off(effect)
+            case Discharge():
+                return [self.discharge(effect.stage)]
             case Keep():
                 self.moments[effect.stage].append(effect.moment)
             case Note():
@@ -152,10 +158,30 @@ class World:
         size, out = self.sizes[stage], quarantine.barred(self.run)
         wanted = list(self.wanted[stage]) if self.wanted else [None] * size
         self.models[stage] = [model for model in wanted if not out.has(model)]
-        self.devices[stage] = [Target() for _ in self.models[stage]]
+        rules, size = self.plan.pipeline.stages[stage].gate.control, len(self.models[stage])
+        names = [DeviceId(f"d{index:03}") for index in range(size)]
+        held = control.chosen(names, share_percent=rules.share_percent, salt="s") if rules else frozenset()
+        self.devices[stage] = [Target(is_control=index < len(held)) for index in range(size)]
         counts = Counter(model for model in self.models[stage] if model is not None)
+        watched = Counter(model or "" for model in self.models[stage][: len(held)])
+        counts.subtract({model: count for model, count in watched.items() if model})
         rest = grouped((Unfit.QUARANTINED, DeviceId("d")) for _ in range(len(wanted) - len(self.models[stage])))
-        return Frozen(at=self.now, stage=stage, targets=len(self.devices[stage]), models=counts, left_out=rest)
+        return Frozen(
+            at=self.now,
+            stage=stage,
+            targets=size - len(held),
+            models=counts,
+            control=watched if held else None,
+            left_out=rest,
+        )
+
+    def discharge(self, stage: int) -> Discharged:
+        """Put the control devices that are not at work into the queue."""
+        is_out = {TargetState.IN_PROGRESS, TargetState.REMOVED}
+        held = [i for i, one in enumerate(self.devices[stage]) if one.is_control and one.state not in is_out]
+        deltas = tuple(self.moved(stage, index, targets.Discharged()) for index in held)
+        models = Counter(model for model in (self.models[stage][index] for index in held) if model is not None)
+        return Discharged(at=self.now, stage=stage, deltas=deltas, models=models)
 
     def call_off(self, effect: CallOff) -> list[Event]:
         """End the queued devices of a model, and call back what its devices have not accepted."""
@@ -172,11 +198,14 @@ class World:
             index
             for index, target in enumerate(self.devices[release.stage])
             if target.state is TargetState.QUEUED and (target.due is None or target.due <= self.run_time)
+            if target.is_control is release.is_control
         ]
         deltas: list[Delta] = []
         for index in ready[: self.pick(release.count)]:
             self.commands += 1
-            event = targets.Released(at=self.run_time, command=digest(self.commands))
+            group, model = self.run.stages[release.stage].control, self.models[release.stage][index]
+            is_compared = control.is_compared(group, model, is_control=release.is_control)
+            event = targets.Released(at=self.run_time, command=digest(self.commands), is_compared=is_compared)
             deltas.append(self.moved(release.stage, index, event))
         return tuple(deltas)
 
@@ -198,7 +227,15 @@ class World:
 
     def policy(self, stage: int, index: int) -> Policy:
         definition = self.plan.pipeline.stages[stage]
-        return Policy(timeouts=definition.timeouts, retry=definition.retry, jitter_key=f"{stage}/{index}")
+        return Policy(
+            timeouts=definition.timeouts,
+            retry=definition.retry,
+            watch_ms=definition.gate.watch_ms,
+            jitter_key=f"{stage}/{index}",
+            wave=waves.current(self.run.stages[stage].waves) if definition.gate.proof else None,
+            silent_after_ms=definition.gate.silent_after_ms,
+            soak_ms=definition.gate.soak_ms,
+        )
 
     @property
     def run_time(self) -> int:
@@ -211,11 +248,13 @@ class World:
 
     def check(self) -> None:
         for index, (definition, at_work) in enumerate(zip(self.plan.pipeline.stages, self.run.stages, strict=True)):
-            devices = self.devices[index]
+            devices = [one for one in self.devices[index] if not one.is_control]
+            self.check_control(index)
             assert tallied(devices) == at_work.tally
+            assert begun(in_waves(devices)) == begun(at_work.waves)
             self.check_models(index)
             assert at_work.tally.in_progress <= definition.pace.max_in_flight
-            assert all(device.attempt <= definition.retry.attempts_max + device.recalls for device in devices)
+            assert all(device.attempt <= attempts_max(definition, device) for device in self.devices[index])
         self.check_replay()
         assert self.concluded == int(self.run.state.is_terminal)
         wake = runs.next_deadline(self.plan, self.run)
@@ -224,11 +263,23 @@ class World:
 
     def check_models(self, index: int) -> None:
         known, out = self.run.stages[index].models, quarantine.barred(self.run)
-        own = list(zip(self.models[index], self.devices[index], strict=True))
+        rows = zip(self.models[index], self.devices[index], strict=True)
+        own = [(model, one) for model, one in rows if not one.is_control]
         for name, at_work in known.items():
             assert tallied([one for model, one in own if quarantine.covers(known, name, model)]) == at_work.tally
-        queued = {model for model, one in own if one.state is TargetState.QUEUED}
+        queued = {model for model, one in zip(self.models[index], self.devices[index], strict=True) if is_queued(one)}
         assert not any(out.has(model) for model in queued), "a device waits that may never begin"
+
+    def check_control(self, index: int) -> None:
+        group, held = self.run.stages[index].control, [one for one in self.devices[index] if one.is_control]
+        if group is None:
+            assert not held
+            return
+        assert tallied(held) == group.tally
+        rows = list(zip(self.models[index], self.devices[index], strict=True))
+        at_risk = [(model or "", one.is_control) for model, one in rows if targets.is_at_risk(one)]
+        for name, known in group.strata.items():
+            assert (known.updated, known.control) == (at_risk.count((name, False)), at_risk.count((name, True)))
 
     def check_replay(self) -> None:
         """See that a replay by the run's own gates finds the very breaches that the run kept."""
@@ -242,6 +293,15 @@ class World:
                 assert found == _told(self.run.stages[index].dry_runs.get(rule.name))
 
 
+def is_queued(device: Target) -> bool:
+    return device.state is TargetState.QUEUED
+
+
+def attempts_max(definition: Stage, device: Target) -> int:
+    """Return how many attempts a device may have had."""
+    return definition.retry.attempts_max + device.recalls + device.watches
+
+
 def _told(breach: Breach | None) -> tuple[int, int, int, str] | None:
     return None if breach is None else (breach.at, breach.failed, breach.exposed, breach.evidence)
 
@@ -251,6 +311,17 @@ def tallied(devices: Sequence[Target]) -> Tally:
     counted = folded(Tally(queued=len(devices)), (targets.delta(Target(), device) for device in devices))
     assert counted.targets == len(devices)
     return counted
+
+
+def in_waves(devices: Sequence[Target]) -> waves.Waves:
+    """Count devices by the wave in which they began, one by one."""
+    deltas = (targets.delta(Target(), device) for device in devices)
+    return waves.counted((), ((delta.wave, delta.exposed, delta.faultless) for delta in deltas))
+
+
+def begun(known: waves.Waves) -> waves.Waves:
+    """Return waves without last ones of nobody: who turns a later attempt down has not begun after all."""
+    return known[: 1 + max((number for number, wave in enumerate(known) if wave.begun), default=-1)]
 
 
 def uncounted(tally: Tally) -> int:
@@ -276,8 +347,10 @@ def check_releases(plan: Plan, run: Run, effects: Sequence[Effect]) -> None:
             assert run.state is RunState.RUNNING
             assert not run.is_paused
             assert run.freeze is None
-            assert 0 < effect.count <= at_work.tally.queued
-            assert effect.count + at_work.tally.in_progress <= plan.pipeline.stages[effect.stage].pace.max_in_flight
+            group = at_work.control
+            tally = group.tally if effect.is_control and group is not None else at_work.tally
+            assert 0 < effect.count <= tally.queued
+            assert effect.count + tally.in_progress <= plan.pipeline.stages[effect.stage].pace.max_in_flight
     for definition, at_work in zip(plan.pipeline.stages, run.stages, strict=True):
         if at_work.state not in {StageState.BLOCKED, StageState.CANCELLED, StageState.TIMED_OUT}:
             assert all(is_met(plan, run, need) for need in definition.needs)
@@ -290,15 +363,22 @@ def is_met(plan: Plan, run: Run, need: StageName) -> bool:
 
 
 def check_target(before: Target, after: Target) -> None:
-    if after.state is not before.state:
+    if before.is_control and not after.is_control:
+        assert after == Target(attempt=before.attempt, watches=before.attempt)
+        return
+    if after.state is not before.state and not (before.is_control and after.state is TargetState.REMOVED):
         assert after.state in targets.TRANSITIONS[before.state]
     assert after.is_started >= before.is_started
     assert after.is_blamed >= before.is_blamed
     assert after.attempt in {before.attempt, before.attempt + 1}
     if before.state.is_terminal:
-        assert msgspec.structs.replace(after, late_success_at=None) == msgspec.structs.replace(
-            before, late_success_at=None
-        )
+        assert as_it_ended(after) == as_it_ended(before)
+
+
+def as_it_ended(target: Target) -> Target:
+    """Return a device without what may be known after its end: that it succeeded after all, and how that became it."""
+    ended = msgspec.structs.replace(target, health=None, health_detail="", is_blamed=False, is_started=False)
+    return msgspec.structs.replace(ended, late_success_at=None, watched_until=None, is_silent=False, due=None)
 
 
 def may_lead(before: S, after: S, table: Mapping[S, frozenset[S]]) -> bool:

@@ -215,6 +215,32 @@ def test_nothing_is_asked_while_the_run_is_paused_and_an_answer_that_comes_then_
     assert going.state(0) is StageState.PASSED
 
 
+def test_a_resume_from_another_pause_forgives_no_failure() -> None:
+    going = world(check(fails_after=2), on_breach=OnBreach.PAUSE)
+    succeed(going)
+    answer(going, FAILED)
+    going.happen(Paused(at=going.now, reason="operator:tea"))
+    going.happen(Resumed(at=going.now, by="ann"))
+    assert going.run.stages[0].checks["page"].failures == 1
+    answer(going, FAILED)
+    assert going.run.pause_reasons == ("check:a/page",)
+    going.happen(Resumed(at=going.now, reason="known", by="ann"))
+    assert going.run.stages[0].checks["page"].failures == 0
+
+
+def test_a_resume_after_silence_waits_anew_and_forgives_no_failure() -> None:
+    going = world(check(fails_after=2, no_data_after_ms=3 * MINUTE), on_breach=OnBreach.PAUSE)
+    succeed(going)
+    answer(going, FAILED)
+    while not going.run.is_paused:
+        wake_next(going)
+        answer(going, NO_DATA)
+    assert going.run.pause_reasons == ("no_data:a/page",)
+    going.happen(Resumed(at=going.now, by="ann"))
+    assert going.run.stages[0].checks["page"].failures == 1
+    assert not going.run.is_paused
+
+
 def test_time_in_which_nobody_looked_is_no_silence() -> None:
     going = world(check(no_data_after_ms=3 * MINUTE))
     succeed(going)

@@ -13,13 +13,15 @@ from controller.domain.counters import Tally
 from controller.domain.events import CallOff, Folded, Frozen, Joined, Note, Paused, Readmitted, Resumed, Woken
 from controller.domain.gates import exact, judgement, odds
 from controller.domain.model import ModelRun, Plan, Run, StageRun, create, stage_changed
-from controller.domain.pipeline import FailureLimit, Gate, OnBreach, OnModel, Pace, Retry, Targets
+from controller.domain.pipeline import FailureLimit, Gate, OnBreach, OnModel, Pace, Retry, Sequential, Targets
 from controller.domain.quarantine import MODELS_MAX, OTHERS, barred, begun, excepted, is_tested, refuted
 from controller.domain.settle import ALL_QUARANTINED
 from controller.domain.states import RunState, StageState
-from controller.domain.target import Delta, TargetState
+from controller.domain.target import Delta, Marked, TargetState
+from protocol.health import Mark
 from protocol.lifecycle import AttemptState
 from protocol.reasons import Reason
+from protocol.units import Instant
 from tests.controller.domain.kit import World, at, plan, stage
 from tests.controller.domain.test_run import end, fail, succeed
 
@@ -329,6 +331,17 @@ def test_a_fixed_limit_counts_all_devices() -> None:
     assert (reading.failed, reading.stops_on) == (0, 1), "one more, and the limit of two is exceeded"
     fail(world, 0, BAD[2])
     assert world.run.pause_reasons == ("breach:a",)
+    breach = world.run.stages[0].breach
+    assert breach is not None
+    assert breach.evidence.startswith("0 of 12 started failed; stopped by 3 failures of quarantined models (evidence ")
+
+
+def test_what_quarantined_models_break_alone_is_told_at_the_verdict() -> None:
+    gate = Gate(success_percent=0, sequential=Sequential(above=2), failures=FailureLimit(count=2))
+    world = world_of(TWO, gate=gate, in_flight=6)
+    end(world, 0, BAD[2], AttemptState.DOWNLOADING)
+    fail(world, 0, *BAD)
+    assert world.run.stages[0].reason == "0 of 12 started devices failed, and 3 of quarantined models"
 
 
 def test_a_quarantine_is_felt_at_once_by_the_test_of_every_stage() -> None:
@@ -408,6 +421,14 @@ def test_a_resume_lifts_no_quarantine() -> None:
     world.happen(Paused(at=world.now, reason="operator:lunch"))
     world.happen(Resumed(at=world.now, reason="back"))
     assert barred(world.run).has("bad")
+
+
+def test_a_resume_from_another_pause_accepts_no_failure_of_a_model() -> None:
+    world = world_of(TWO)
+    fail(world, 0, BAD[0])
+    world.happen(Paused(at=world.now, reason="operator:lunch"))
+    world.happen(Resumed(at=world.now, reason="back"))
+    assert world.run.stages[0].models["bad"].accepted == 0
 
 
 def test_a_model_that_is_not_quarantined_cannot_be_readmitted() -> None:
@@ -539,3 +560,16 @@ def test_a_bad_model_costs_about_five_devices_and_the_rest_goes_on() -> None:
 
 def test_newcomers_of_a_stage_that_knows_no_models_are_counted_by_none() -> None:
     assert quarantine.joined({}, {"good": 2}) == {}
+
+
+def test_a_soak_in_which_every_model_is_quarantined_leaves_nobody_who_succeeded() -> None:
+    gate = Gate(success_percent=50, soak_ms=60_000, on_breach=OnBreach.ALERT)
+    world = world_of(["k1"] * 4 + ["k2"] * 4, gate=gate, in_flight=8)
+    succeed(world, 0, *range(8))
+    assert world.state(0) is StageState.SOAKING
+    for index in range(8):
+        world.device(0, index, Marked(attempt=1, mark=Mark.CRASHED))
+    assert [barred(world.run).has(model) for model in ("k1", "k2")] == [True, True]
+    world.now = Instant(world.now + 60_000)
+    world.happen(Woken(at=world.now))
+    assert (world.state(0), world.run.stages[0].reason) == (StageState.FAILED, "0 of 0 succeeded, 50 % needed")

@@ -81,7 +81,7 @@ def failed(world: World) -> World:
 def test_a_failed_stage_brings_about_a_rollback_when_all_devices_have_ended() -> None:
     world = World(plan(stage("a", gate=FAILING, on_failure=OnFailure.ROLLBACK), stage("b", "a")), [2, 1]).start()
     failed(world)
-    assert world.run.rollback == RollbackOrder(reason="stage a failed: 1 of 1 started devices failed")
+    assert world.run.rollback == RollbackOrder(reason="stage a failed: 1 of 1 started device failed")
     assert not any(isinstance(effect, RollBack) for effect in world.effects)
     world.device(0, 1, Reported(at=1, attempt=1, state=AttemptState.SUCCEEDED, left=Left.NEW))
     assert world.run.state is RunState.FAILED

@@ -241,7 +241,7 @@ def test_a_gate_breaches_on_the_failure_that_it_names(
     tally = Tally(exposed=exposed + 9, started=exposed + 9, succeeded=exposed + 9, blamed=blamed + out_blamed)
     allowed = failures_allowed(pipeline, 0, tally, excepted, accepted=accepted)
     assert allowed is not None
-    assert read(pipeline, 0, tally, excepted, accepted=accepted).stops_on == max(0, allowed) + 1
+    assert read(pipeline, 0, tally, excepted, accepted=accepted).stops_on == max(0, allowed + 1)
     is_stopped = is_breached(pipeline, 0, tally, accepted=accepted, excepted=excepted)
     assert is_stopped is (blamed > allowed)
 

@@ -165,7 +165,7 @@ def test_a_breach_fails_the_stage_and_calls_its_devices_back() -> None:
     world = begun(stage("a", gate=STRICT, retry=ONCE, pace=Pace(max_in_flight=2)), sizes=[4])
     fail(world, 0, 0)
     assert Cancel(stage=0) in world.effects
-    assert world.run.stages[0].reason == "1 of 1 started devices failed"
+    assert world.run.stages[0].reason == "1 of 1 started device failed"
     kinds = [device.state for device in world.devices[0]]
     assert kinds == [TargetState.FAILED, TargetState.IN_PROGRESS, TargetState.CANCELLED, TargetState.CANCELLED]
     assert world.devices[0][1].cancel_requested
@@ -188,6 +188,29 @@ def test_a_breach_may_pause_and_resuming_accepts_it() -> None:
     world.happen(Resumed(at=world.now))
     succeed(world, 0, 2)
     assert world.run.state is RunState.SUCCEEDED
+
+
+def test_resuming_from_another_pause_accepts_no_failure() -> None:
+    gate = Gate(success_percent=0, failures=FailureLimit(count=1), on_breach=OnBreach.PAUSE)
+    world = begun(stage("a", gate=gate, retry=ONCE, pace=Pace(max_in_flight=1)), sizes=[4])
+    fail(world, 0, 0)
+    world.happen(Paused(at=world.now, reason="operator:lunch"))
+    world.happen(Resumed(at=world.now))
+    assert world.run.stages[0].accepted == 0
+    fail(world, 0, 1)
+    assert world.run.pause_reasons == ("breach:a",)
+    world.happen(Resumed(at=world.now, reason="known"))
+    assert world.run.stages[0].accepted == 2
+
+
+def test_going_on_over_the_breach_of_a_stage_accepts_no_failure_of_another_one() -> None:
+    gate = Gate(success_percent=0, failures=FailureLimit(count=0), on_breach=OnBreach.PAUSE)
+    lax = Gate(success_percent=0, failures=FailureLimit(count=1), on_breach=OnBreach.PAUSE)
+    world = begun(stage("a", gate=gate, retry=ONCE), stage("b", gate=lax, retry=ONCE), sizes=[3, 3])
+    fail(world, 1, 0)
+    fail(world, 0, 0)
+    world.happen(Resumed(at=world.now, reason="known"))
+    assert [at_work.accepted for at_work in world.run.stages] == [1, 0]
 
 
 def test_pausing_twice_for_one_reason_is_once_and_resuming_lifts_all() -> None:

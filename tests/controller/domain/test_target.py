@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controller.domain.pipeline import Retry, Timeouts
 from controller.domain.target import (
@@ -32,6 +34,7 @@ from controller.domain.target import (
     delta,
     step,
 )
+from protocol.health import Mark
 from protocol.lifecycle import AttemptState, Left
 from protocol.reasons import BLAME, REISSUED, Blame, Reason, RejectCode, is_retried
 from tests.controller.domain.kit import digest
@@ -423,3 +426,33 @@ def test_a_device_that_started_and_was_called_back_counts_no_longer() -> None:
 def test_a_device_that_waits_for_another_attempt_still_counts_as_started() -> None:
     waiting = after(INSTALLING, said(AttemptState.FAILED, reason=Reason.INTERRUPTED))
     assert delta(INSTALLING, waiting).started == 0
+
+
+TARGETS = st.builds(
+    Target,
+    state=st.just(TargetState.SUCCEEDED) | st.sampled_from(TargetState),
+    reason=st.none() | st.sampled_from([Reason.LEASE_ENDED, Reason.VERIFY_FAILED]),
+    left=st.none() | st.sampled_from(Left),
+    health=st.none() | st.sampled_from(Mark),
+    attempt=st.integers(0, 2),
+    **dict.fromkeys(("is_started", "is_blamed", "is_idle", "cancel_requested"), st.booleans()),
+)
+SUMMED = ("started", "exposed", "resolved", "spared", "waiting", "blamed", "bricked", "faultless", "unwell")
+
+
+def numbers(before: Target, after: Target) -> list[int]:
+    return [getattr(delta(before, after), name) for name in SUMMED]
+
+
+@given(TARGETS, TARGETS)
+def test_the_changes_of_a_device_add_up_to_how_it_stands(before: Target, after: Target) -> None:
+    began, stands = numbers(Target(), before), numbers(Target(), after)
+    assert numbers(before, after) == [now - then for then, now in zip(began, stands, strict=True)]
+
+
+@pytest.mark.parametrize("name", [one.name for one in msgspec.structs.fields(Target)])
+@given(TARGETS, TARGETS)
+def test_so_do_they_where_only_one_thing_changes(name: str, before: Target, other: Target) -> None:
+    after = msgspec.structs.replace(before, **{name: getattr(other, name)})
+    began, stands = numbers(Target(), before), numbers(Target(), after)
+    assert numbers(before, after) == [now - then for then, now in zip(began, stands, strict=True)]

@@ -108,6 +108,16 @@ ROLLBACK = views.RollbackView(
     versions=(views.VersionView(version="1.9.0", devices=8), views.VersionView(version="2.0.0", devices=50)),
     left_out=(views.NotTakenView(reason="broken", devices=1, first=("kiosk-9",)),),
 )
+PROOF = views.ProofView(
+    said="70 of the first 70 are well; proved (fewer than 5 % fail, beta 5 %)",
+    counted=70,
+    failed=0,
+    value=20.5,
+    threshold=20.0,
+    below_percent=5.0,
+    beta_percent=5.0,
+    is_proved=True,
+)
 REPLAY = views.ReplayView(
     run="run-1",
     stages=(
@@ -133,6 +143,7 @@ REPLAY = views.ReplayView(
             evidence_now=None,
         ),
     ),
+    notes=("checks are not judged",),
 )
 EVENT = views.EventView(id=7, at=AT, kind="stage_opened", data={"stage": "rest", "targets": 100})
 DEVICE = views.DeviceView(
@@ -242,7 +253,7 @@ CHECK = views.CheckView(
     kind="webhook",
     asked=True,
     verdict="pass",
-    said="check e2e: 1 of 1 successes in a row",
+    said="check e2e: 1 of 1 success in a row",
     oks=1,
     last_at=AT,
 )

@@ -77,6 +77,15 @@ async def test_faults_of_a_file_have_line_and_column(client: httpx.AsyncClient, 
     assert fake.calls == []
 
 
+async def test_silence_that_lasts_longer_than_the_soak_is_a_fault(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    text = "kind: Pipeline\nstages:\n- name: a\n  gate: {soak: 20m, silent_after: 30m}"
+    headers = {"Content-Type": "application/yaml", "If-Match": "*"}
+    body = problem(await client.put("/v1/pipelines/shop", content=text, headers=headers))
+    message = "4:35: nobody falls silent after the soak: expected a soak at least as long"
+    assert body["faults"] == [{"place": "stages[0].gate.silent_after", "message": message}]
+    assert fake.calls == []
+
+
 FRAMEWORK: tuple[tuple[str, str, dict[str, Any], int], ...] = (
     ("GET", "/nowhere", {}, 404),
     ("GET", "/v1/runs/", {}, 404),

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from controller.app.conditions import ANYTHING, Expected
 from controller.app.hooks import Delivery
 from controller.app.preview import Asked, Subject
-from controller.app.views import DeliveryView
+from controller.app.views import ArmView, ControlView, DeliveryView
 from controller.domain.parameters import Given
 from controller.domain.pipeline import Gate, Operation, Pace, Pipeline, Sequential, Stage
 from controller.domain.trigger import OnRelease, OnSchedule
 from controller.http.app import STREAMS_MAX
 from protocol.ids import AppName, StageName
-from tests.controller.http.fake import BYTES, CHECK, DIGEST, JOB, PIPELINE, PIPELINE_VIEW, RUN, FakeApp
+from tests.controller.http.fake import BYTES, CHECK, DIGEST, JOB, PIPELINE, PIPELINE_VIEW, PROOF, RUN, FakeApp
 
 SEEN = Expected(tags=("3",))
 TIME = "2026-01-01T00:00:00.123Z"
@@ -710,7 +710,7 @@ async def test_a_stage_tells_where_its_checks_stand(client: httpx.AsyncClient, f
             "kind": "webhook",
             "asked": True,
             "verdict": "pass",
-            "said": "check e2e: 1 of 1 successes in a row",
+            "said": "check e2e: 1 of 1 success in a row",
             "oks": 1,
             "failures": 0,
             "last_at": TIME,
@@ -719,6 +719,56 @@ async def test_a_stage_tells_where_its_checks_stand(client: httpx.AsyncClient, f
             "dry_run": False,
         }
     ]
+
+
+async def test_a_gate_tells_what_it_compares(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    group = ControlView(
+        said="2 of 95 updated crashed, 1 of 5 held back; evidence 3.1 of 200",
+        held=5,
+        left=5,
+        updated=ArmView(watched=95, crashed=2),
+        control=ArmView(watched=5, crashed=1),
+        value=3.1,
+        threshold=200,
+        tolerated=1.5,
+        alpha_percent=0.5,
+        is_breached=False,
+    )
+    canary = RUN.stages[0]
+    fake.answers["runs.get"] = replace(RUN, stages=(replace(canary, gate=replace(canary.gate, control=group)),))
+    told = (await client.get("/v1/runs/run-1")).json()["stages"][0]["gate"]["control"]
+    assert told == {
+        "said": group.said,
+        "held": 5,
+        "left": 5,
+        "updated": {"watched": 95, "crashed": 2},
+        "control": {"watched": 5, "crashed": 1},
+        "value": 3.1,
+        "threshold": 200,
+        "tolerated": 1.5,
+        "alpha_percent": 0.5,
+        "is_breached": False,
+        "accepted": 0,
+        "breached_at": None,
+        "evidence": "",
+    }
+
+
+async def test_a_stage_tells_how_far_its_proof_has_come(client: httpx.AsyncClient, fake: FakeApp) -> None:
+    stages = [replace(RUN.stages[0], gate=replace(RUN.stages[0].gate, proof=one)) for one in (PROOF, None)]
+    fake.answers["runs.get"] = replace(RUN, stages=tuple(stages))
+    proved, asks_for_none = (await client.get("/v1/runs/run-1")).json()["stages"]
+    assert proved["gate"]["proof"] == {
+        "said": "70 of the first 70 are well; proved (fewer than 5 % fail, beta 5 %)",
+        "counted": 70,
+        "failed": 0,
+        "value": 20.5,
+        "threshold": 20.0,
+        "below_percent": 5.0,
+        "beta_percent": 5.0,
+        "is_proved": True,
+    }
+    assert asks_for_none["gate"]["proof"] is None
 
 
 async def test_a_job_tells_what_starts_it_in_the_shape_of_a_file(client: httpx.AsyncClient) -> None:

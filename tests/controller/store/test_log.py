@@ -1,5 +1,6 @@
 """What is only ever added to."""
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -86,3 +87,13 @@ def test_turning_points_of_a_run_in_their_order(tx: SqlTransaction) -> None:
     tx.log.add_moments(kept)
     assert tx.log.moments(first.id) == [kept[0], kept[2]]
     assert tx.log.moments(99) == []
+
+
+def test_turning_points_are_forgotten_of_runs_that_ended_before_an_instant(tx: SqlTransaction) -> None:
+    early, late, going = (add_run(tx, f"r{number}") for number in range(3))
+    moment = Moment(at=1, accepted=0, tally=Tally(queued=4))
+    tx.log.add_moments([MomentRecord(run_id=one.id, stage=0, at=at(1), moment=moment) for one in (early, late, going)])
+    for one, ended_at in ((early, 4), (late, 5)):
+        tx.runs.save(msgspec.structs.replace(one, ended_at=at(ended_at)))
+    tx.log.forget_moments(ended_before=at(5))
+    assert [len(tx.log.moments(one.id)) for one in (early, late, going)] == [0, 1, 1]

@@ -41,6 +41,7 @@ def enrol(tx: SqlTransaction, number: int, described: Described) -> int:
     return added
 
 
+@pytest.mark.no_cover
 @given(st.tuples(*map(devices, NAMES)), st.lists(trees, min_size=1, max_size=6))
 def test_sql_and_memory_agree(store: InlineStore, fleet: tuple[Described, ...], asked: list[Formula]) -> None:
     transaction = store._connection.begin()

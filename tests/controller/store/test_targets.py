@@ -10,6 +10,7 @@ from controller.app.records import OfModel, RunRecord, TargetRecord
 from controller.domain.target import Target, TargetState
 from controller.store.tables import target_run
 from controller.store.transaction import SqlTransaction
+from protocol.health import Mark
 from protocol.ids import DeviceId
 from protocol.lifecycle import AttemptState, Left
 from protocol.reasons import Reason
@@ -51,6 +52,14 @@ FULL = Target(
     is_blamed=True,
     cancel_requested=True,
     late_success_at=2**53 - 1,
+    health=Mark.UNWELL,
+    health_detail="it's “odd”, too",
+    is_control=True,
+    is_compared=True,
+    watches=2,
+    wave=3,
+    watched_until=99,
+    is_silent=True,
 )
 
 

@@ -165,6 +165,27 @@ def test_turning_points_of_a_run_in_their_order(tx: Transaction) -> None:
     assert tx.log.moments(99) == []
 
 
+def test_turning_points_are_forgotten_of_runs_that_ended_before_an_instant(tx: Transaction) -> None:
+    early, late, going = (add_run(tx, f"r{number}") for number in range(3))
+    moment = Moment(at=1, accepted=0, tally=Tally(queued=4))
+    tx.log.add_moments([MomentRecord(run_id=one.id, stage=0, at=at(1), moment=moment) for one in (early, late, going)])
+    for one, ended_at in ((early, 4), (late, 5)):
+        tx.runs.save(msgspec.structs.replace(one, ended_at=at(ended_at)))
+    tx.log.forget_moments(ended_before=at(5))
+    assert [len(tx.log.moments(one.id)) for one in (early, late, going)] == [0, 1, 1]
+
+
+def test_turning_points_of_a_run_that_was_taken_back_are_not_there_to_be_forgotten(store: Either) -> None:
+    def fail(tx: Transaction) -> None:
+        moment = Moment(at=1, accepted=0, tally=Tally(queued=4))
+        tx.log.add_moments([MomentRecord(run_id=add_run(tx, "r1").id, stage=0, at=at(1), moment=moment)])
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        write(store, fail)
+    write(store, lambda tx: tx.log.forget_moments(ended_before=at(5)))
+
+
 def test_security_events(tx: Transaction) -> None:
     one = SecurityRecord(at=NOW, name="acme:kiosk-0001", code="replay", digest="", detail="")
     tx.log.add_security([one, one])

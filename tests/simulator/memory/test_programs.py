@@ -59,6 +59,7 @@ def empty(sql: InlineStore) -> None:
             sql._connection.execute(table.delete())
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(600)
 @given(steps)
 def test_any_program_runs_alike_on_both_stores(sql: InlineStore, program: list[Step]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.app.records import OfModel, RunRecord, TargetRecord
+from controller.app.records import OfModel, PastTarget, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain.states import RunState
 from controller.domain.target import Target, TargetState
@@ -126,6 +126,34 @@ def test_ready_ones_come_in_dispatch_order_up_to_the_limit(tx: Transaction, run:
     tx.targets.add([target(run, place, number, ready=LIFE) for number, place in enumerate(places, 1)])
     ready = tx.targets.ready(run.stage_ids[0], instance=LIFE, now=0, limit=4)
     assert positions(ready) == [5, 7, 1_023, 1_024]
+
+
+def test_ready_ones_are_found_at_some_places_of_the_order(tx: Transaction, run: RunRecord) -> None:
+    add(tx, *(target(run, place, place + 1, ready=LIFE) for place in range(6)))
+
+    def places(first: int, end: int | None) -> list[int]:
+        rows = tx.targets.ready(run.stage_ids[0], instance=LIFE, now=0, limit=3, places=(first, end))
+        return positions(rows)
+
+    assert (places(0, 2), places(2, None), places(5, None), places(0, 0)) == ([0, 1], [2, 3, 4], [5], [])
+
+
+def test_who_was_held_back_was_not_reached_and_is_missed_where_that_is_asked(tx: Transaction, run: RunRecord) -> None:
+    ends = [TargetState.SUCCEEDED, TargetState.FAILED, TargetState.CANCELLED, TargetState.REMOVED]
+    held = [target(run, place, place + 1, state=end, attempt=1, is_control=True) for place, end in enumerate(ends)]
+    freed = [
+        target(run, 4, 5, attempt=2, watches=2),
+        target(run, 5, 6, state=TargetState.FAILED, attempt=3, watches=2),
+        target(run, 6, 7, state=TargetState.CANCELLED),
+    ]
+    add(tx, *held, *freed)
+
+    def found(rows: Sequence[PastTarget]) -> list[int]:
+        return [row.id & 0xFFFFFFFF for row in rows]
+
+    assert found(tx.targets.reached(run.stage_ids)) == [5]
+    assert found(tx.targets.unsuccessful(run.stage_ids, with_cancelled=False)) == [5]
+    assert found(tx.targets.unsuccessful(run.stage_ids, with_cancelled=True)) == [0, 1, 2, 5, 6]
 
 
 def test_ready_leaves_out_who_cannot_go(tx: Transaction, run: RunRecord) -> None:

@@ -16,7 +16,9 @@ from tests.simulator.planted import (
     checks,
     clocks,
     consent,
+    control,
     gates,
+    health,
     intake,
     pacing,
     presence,
@@ -27,11 +29,12 @@ from tests.simulator.planted import (
     rollout,
     sending,
     shapes,
+    silence,
 )
 from tests.simulator.planted.planted import Planted
 
 _MODULES: Final = (
-    *(sending, rollout, gates, checks, quarantine, reruns, admission, consent, shapes),
+    *(sending, rollout, gates, health, control, silence, checks, quarantine, reruns, admission, consent, shapes),
     *(clocks, pacing, intake, repeats, removals, presence, agents),
 )
 

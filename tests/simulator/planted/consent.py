@@ -81,4 +81,4 @@ def labelled_newcomer_is_overlooked(patch: pytest.MonkeyPatch) -> None:
 
 @planted("Newcomers are not counted.", CountersAddUp)
 def newcomers_are_not_counted(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, run, "_join", lambda _: lambda now, _event: now)
+    wrap(patch, run, "_join", lambda _: lambda now, *_: now)

@@ -7,17 +7,20 @@ import msgspec
 import pytest
 
 from controller.app.runs import control
-from controller.domain import ramping
+from controller.domain import quarantine, ramping, waves
+from controller.domain import run as runs
+from controller.domain.counters import Tally
 from controller.domain.gates import judgement
 from controller.domain.gates.judgement import NOBODY
 from controller.domain.model import Breach, Plan, RampRun, Run, StageRun, stage_changed
-from controller.domain.pipeline import OnBreach, Pipeline, Stage
+from controller.domain.pipeline import OnBreach, Pipeline, Proof, Stage
 from controller.domain.settle import breach_of, evidence, whole
 from controller.domain.target import Target, machine, model
 from protocol.reasons import Blame, Reason
 from simulator.virtual.laws.blame import BlameIsDeserved
 from simulator.virtual.laws.breaches import BreachesAreKept, NobodyBeginsBeyond
 from simulator.virtual.laws.counters import CountersAddUp
+from simulator.virtual.laws.proofs import ProofsAreThere
 from simulator.virtual.laws.ramps import RampsHold
 from tests.simulator.planted.planted import planted, wrap
 
@@ -122,6 +125,20 @@ def alert_is_told_again(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, evidence, "is_breached", lambda _: is_breached)
 
 
+# --- proofs -----------------------------------------------------------------------------------------------------
+
+
+@planted("Who is at work speaks for a build as if it had succeeded.", ProofsAreThere)
+def silence_proves_a_build(patch: pytest.MonkeyPatch) -> None:
+    def around(shown: Any) -> Any:
+        def trusting(proof: Proof, known: waves.Waves, rest: Tally) -> Any:
+            return shown(proof, tuple(waves.Wave(wave.begun, wave.begun) for wave in known), rest)
+
+        return trusting
+
+    wrap(patch, waves, "shown", around)
+
+
 # --- ramps ------------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +185,19 @@ def round_does_not_soak(patch: pytest.MonkeyPatch) -> None:
 @planted("Of the commands of one transaction a ramp counts all but one.", RampsHold)
 def ramp_forgets_a_command(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, ramping, "issued", lambda issued: lambda ramp, *, count: issued(ramp, count=max(0, count - 1)))
+
+
+@planted("Whoever goes on after any pause accepts all failures so far.", BreachesAreKept)
+def any_resumption_accepts_failures(patch: pytest.MonkeyPatch) -> None:
+    def around(resume: Any) -> Any:
+        def generous(plan: Plan, run: Run, event: Any) -> Any:
+            for index in range(len(run.stages)):
+                run = quarantine.accepted(run, index)
+            return resume(plan, run, event)
+
+        return generous
+
+    wrap(patch, runs, "_resume", around)
 
 
 @planted("A ramp that holds its run goes on by a plain resumption.", RampsHold)

@@ -101,9 +101,9 @@ def reply_to_a_hello_ignores_the_pause(patch: pytest.MonkeyPatch) -> None:
 @planted("A device that an attempt left broken is not marked as such.", OnlyMembers)
 def broken_device_is_not_marked(patch: pytest.MonkeyPatch) -> None:
     def around(ended: Any) -> Any:
-        def mended(self: Any, device: Sender, report: StateReport, **how: bool) -> None:
+        def mended(self: Any, device: Sender, report: StateReport, row: TargetRecord, **how: bool) -> None:
             is_broken = report.left is Left.BROKEN
-            ended(self, device, msgspec.structs.replace(report, left=Left.OLD) if is_broken else report, **how)
+            ended(self, device, msgspec.structs.replace(report, left=Left.OLD) if is_broken else report, row, **how)
 
         return mended
 

@@ -42,7 +42,8 @@ def asked_before_they_are_void(patch: pytest.MonkeyPatch) -> None:
         controller = self._controller
         found = await controller.read(lambda tx: tx.devices.sighted(set(partitions), after=0, limit=presence.PAGE))
         await presence._ask(controller, found, within=SPREAD_MS)
-        await controller.write(presence._void([device.id for device in found]), priority=Priority.HOUSEKEEPING)
+        void = presence._void(controller, found)
+        await controller.write(void, priority=Priority.HOUSEKEEPING)
 
     wrap(patch, Inbox, "lost_sight", lambda _: lost_sight)
 

@@ -136,7 +136,7 @@ def quarantine_is_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
 
 @planted("Whoever resumes a run lets its quarantined models in.", QuarantinesAreDeserved)
 def resumption_readmits(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, quarantine, "accepted", lambda accepted: lambda run: _forgotten(accepted(run)))
+    wrap(patch, runs, "_resume", lambda resume: lambda plan, run, event: resume(plan, _forgotten(run), event))
 
 
 @planted("A model is readmitted by itself when none of its devices is left at work.", QuarantinesAreDeserved)

@@ -15,6 +15,7 @@ COUNT_MIN = 30
 """So many bugs are promised at least."""
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name)
 def test_the_law_that_forbids_it_finds_the_bug(bug: Planted) -> None:

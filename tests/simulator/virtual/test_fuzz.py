@@ -29,7 +29,7 @@ def test_a_broken_seed_is_shown_with_the_one_command_that_replays_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Dispatcher, "_may_send", lambda self, command: True)
-    code = program.main(Options(first=1, seeds=300, workers=1), as_json=False)
+    code = program.main(Options(first=1, seeds=30, workers=1), as_json=False)
     shown = capsys.readouterr().out
     assert code == program.BROKEN
     assert "invariant" in shown

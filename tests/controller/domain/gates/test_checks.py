@@ -109,6 +109,7 @@ def test_the_word_of_a_person_is_final_where_it_is_ok_and_failure_enough_where_n
     assert checks.verdict(definition, passed, 10_000_000) is Verdict.PASS
     assert checks.answered(definition, passed, FAILED, now=2) == passed
     assert not checks.is_askable(definition, passed, 10_000_000)
+    assert checks.dues(definition, passed) == []
     assert checks.verdict(definition, checks.decided(definition, checks.begin(0), FAILED, now=1), 1) is Verdict.FAIL
 
 

@@ -72,6 +72,7 @@ STANDS: Final = st.integers(0, 400).flatmap(
 ABOVES: Final = st.sampled_from([0.0, 0.005, 0.02, 0.05, 0.3])
 
 
+@pytest.mark.no_cover
 @given(STANDS, ABOVES, st.integers(1, 10**6))
 def test_a_batch_is_paid_for_at_every_rate_that_is_tried_and_one_device_more_is_not(
     stand: tuple[int, int, int], above: float, left: int

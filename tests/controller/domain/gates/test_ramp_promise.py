@@ -7,6 +7,8 @@ import pytest
 
 from tests.controller.domain.gates.ramps import Ended, Rule, ended, ramp
 
+pytestmark = pytest.mark.no_cover
+
 DEVICES: Final = 2_000
 ABOVE: Final = 0.02
 DELTA: Final = 0.01

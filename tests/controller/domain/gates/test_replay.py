@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.domain.counters import Tally
-from controller.domain.course import Moment, is_turn
+from controller.domain.course import Moment, is_beginning, is_turn
 from controller.domain.gates import judgement, odds
 from controller.domain.gates.replay import judge, replay, with_gate
 from controller.domain.pipeline import Denominator, FailureLimit, Gate, Pipeline, Sequential, Stage
@@ -57,8 +57,8 @@ def looks(draw: st.DrawFn) -> list[Tally]:
 def turns(seen: list[Tally]) -> list[Moment]:
     return [
         Moment(at=at, accepted=0, tally=now)
-        for at, (before, now) in enumerate(pairwise(seen), 1)
-        if is_turn(before, now)
+        for at, (before, now) in enumerate(pairwise([Tally(), *seen]))
+        if is_beginning(before, now) or is_turn(before, now)
     ]
 
 
@@ -104,3 +104,18 @@ def test_what_turns_nothing_is_not_kept() -> None:
     assert not is_turn(tally_of(5, 1), tally_of(9, 1))
     assert is_turn(tally_of(5, 1), tally_of(5, 2))
     assert is_turn(tally_of(5, 1), tally_of(5, 1, 1))
+
+
+@given(GATES, looks())
+def test_a_record_that_lacks_its_beginning_says_from_which_failure_on_it_is_known(
+    gate: Gate, seen: list[Tally]
+) -> None:
+    record = turns(seen)[1:]
+    said = str(replay(PLAIN, with_gate(PLAIN, gate), 0, record, at_last(seen)))
+    if record and record[0].tally.blamed > 1:
+        first = record[0].tally
+        assert said.startswith(f"not known before failure {first.blamed} of {first.exposed} started; since then: ")
+    else:
+        assert not said.startswith("not known")
+    if seen[-1].blamed:
+        assert str(replay(PLAIN, PLAIN, 0, [], at_last(seen))) == "not known: what its gate saw is not kept"
