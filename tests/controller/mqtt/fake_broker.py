@@ -34,6 +34,7 @@ class FakeBroker:
         self.leaves: list[mqtt5.DisconnectPacket] = []
         self.filters: dict[str, list[Any]] = {}
         self.writers: dict[str, asyncio.StreamWriter] = {}
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def address(self) -> BrokerAddress:
@@ -51,6 +52,23 @@ class FakeBroker:
         self.writers[client_id].write(packet if isinstance(packet, bytes) else packet.write())
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection until it ends."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving[task] = writer
+        try:
+            await self._read(reader, writer)
+        finally:
+            writer.close()
+            del self._serving[task]
+
+    async def cut(self) -> None:
+        """End every connection, also one that has said nothing yet, and wait until each is closed."""
+        for writer in self._serving.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._serving)
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         rest, client_id = b"", [""]
         with suppress(ConnectionError):
             while data := await reader.read(65_536):
@@ -62,7 +80,6 @@ class FakeBroker:
                         break
                     rest = rest[used:]
                     self._take(packet, writer, client_id)
-        writer.close()
 
     def _take(self, packet: Any, writer: asyncio.StreamWriter, client_id: list[str]) -> None:
         match packet:
@@ -135,5 +152,4 @@ async def fake_broker(pki: Pki | None = None) -> AsyncIterator[FakeBroker]:
         yield fake
     finally:
         server.close()
-        for writer in fake.writers.values():
-            writer.close()
+        await fake.cut()
