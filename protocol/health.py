@@ -8,6 +8,8 @@ The rules this module keeps:
    crashes without end costs one message, and the order in which messages arrive decides nothing.
 3. Newer work ends a watch early, since what happens then says nothing of the old release. The mark of it says so: for
    how long a device was seen to be well is known of each.
+4. While it watches, a device tells the outputs of what it watches as often as its command asks for. Numbers say nothing
+   by themselves: they are compared with those of other devices.
 
 >>> Mark.CRASHED.is_bad, Mark.WELL.is_bad, Mark.ENDED.is_bad
 (True, False, False)
@@ -21,6 +23,9 @@ HEALTH: Final = "health"
 
 WATCH: Final = "watch"
 """The capability of an agent that watches also what it has; no other is asked to. It can do `HEALTH`, too."""
+
+MEASURE: Final = "measure"
+"""The capability of an agent that measures what it watches; no other is asked to. It can do `HEALTH`, too."""
 
 
 class Mark(StrEnum):

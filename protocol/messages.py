@@ -83,7 +83,8 @@ class Command(Message, frozen=True, kw_only=True):
     `releases` is empty, and a ``go`` renews `epoch` and `not_after` of the run's work in hand. URLs in `urls` are
     hints only: what is fetched is checked against the release file. `watch_ms` is how long the device watches the
     releases after their success, 0 for not at all. For a ``watch``, `releases` is empty and `apps` are
-    the installed ones that are watched; for all else `apps` is empty.
+    the installed ones that are watched; for all else `apps` is empty. `measure_ms` is how long after the
+    success the device first tells the outputs of what it watches, and how long after that again; 0 for never.
     """
 
     tenant: Word
@@ -104,6 +105,7 @@ class Command(Message, frozen=True, kw_only=True):
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
     steps: StepLimits = StepLimits()
     watch_ms: Span = Millis(0)
+    measure_ms: Span = Millis(0)
     apps: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
     traceparent: str = ""
 
@@ -238,7 +240,28 @@ class HealthReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="he
     detail: Text = ""
 
 
-Report = StateReport | RefusalReport | HealthReport
+class MeasureReport(Message, frozen=True, kw_only=True, tag_field="kind", tag="measure"):
+    """What the apps that the device watches tell of themselves now; `command` is that of the attempt being watched.
+
+    `detail` says why there are no `outputs` where some are.
+    """
+
+    device: Name
+    incarnation: Incarnation
+    report_seq: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
+    at: Time
+    command: Hash
+    run: Word
+    attempt: Count
+    outputs: Outputs = {}
+    detail: Text = ""
+
+    def __post_init__(self) -> None:
+        """Bound the outputs together; the limits of each are in their type."""
+        check_size(self.outputs)
+
+
+Report = StateReport | RefusalReport | HealthReport | MeasureReport
 
 
 class Refused(Message, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from agent.core.model import Work
-from protocol.ids import AppName
+from protocol.ids import AppName, RunId
 from protocol.messages import Hello, Report, Tick
 
 
@@ -89,6 +89,14 @@ class WatchOver(Asked, frozen=True, kw_only=True):
     apps: tuple[AppName, ...]
 
 
+class Measure(Asked, frozen=True, kw_only=True):
+    """Read what these apps tell of themselves; done: `Measured`, of the attempt that is being watched."""
+
+    run: RunId
+    attempt: int
+    apps: tuple[AppName, ...]
+
+
 class Abort(Asked, frozen=True, kw_only=True):
     """Ask the step that is being carried out to end soon."""
 
@@ -128,6 +136,7 @@ Effect = (
     | RollBack
     | Clean
     | WatchOver
+    | Measure
     | Abort
     | Alarm
 )

@@ -91,6 +91,14 @@ class Ailed(Event, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Measured(Event, frozen=True, kw_only=True):
+    """What the apps that are watched for an attempt tell of themselves."""
+
+    run: RunId
+    attempt: int
+    told: Told = NOTHING_TOLD
+
+
 class Woke(Event, frozen=True, kw_only=True):
     """A deadline may have passed; `nonce` is a fresh one, for the hello that may be due."""
 
@@ -108,5 +116,6 @@ AnyEvent = (
     | Finished
     | Inspected
     | Ailed
+    | Measured
     | Woke
 )

@@ -96,6 +96,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, str] = {}
     steps: StepLimits = StepLimits()
     watch_ms: Millis = Millis(0)
+    measure_ms: Millis = Millis(0)
     apps: tuple[AppName, ...] = ()
     phase: Phase = Phase.DOWNLOADING
     state: AttemptState = AttemptState.ACCEPTED
@@ -122,6 +123,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt whose apps are watched after its success, for `span_ms`; see `agent.core.watch`.
 
     `digest` is that of the attempt's command. `until` is a trusted time; None until one was heard since the success.
+    Every `measure_ms` the apps are measured, next at the trusted time `measure_at`; 0 for never.
     """
 
     digest: Digest
@@ -129,7 +131,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     apps: tuple[AppName, ...]
     span_ms: Millis
+    measure_ms: Millis = Millis(0)
     until: Instant | None = None
+    measure_at: Instant | None = None
 
     def is_of(self, other: "Watch") -> bool:
         """Say whether both are of the same attempt."""
@@ -178,6 +182,7 @@ class FiledKind(StrEnum):
     REPEAT = "repeat"
     REFUSAL = "refusal"
     REFUSAL_UNSIGNED = "refusal_unsigned"
+    MEASURE = "measure"
 
 
 class Filed(msgspec.Struct, frozen=True, kw_only=True):
@@ -344,5 +349,6 @@ def work_of(command: Command, digest: Digest, releases: tuple[ReleaseInfo, ...])
         secrets=command.secrets,
         steps=command.steps,
         watch_ms=command.watch_ms,
+        measure_ms=command.measure_ms,
         apps=tuple(AppName(app) for app in command.apps),
     )
