@@ -1,6 +1,6 @@
 """Making commands: the exact bytes that are stored, and later signed and sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -10,7 +10,7 @@ from controller.app.repositories import Transaction
 from controller.domain.freeze import next_start
 from controller.domain.pipeline import Timeouts
 from protocol.codec import encode
-from protocol.health import HEALTH
+from protocol.health import HEALTH, MEASURE
 from protocol.ids import Name, TenantId, digest_of, split_name
 from protocol.messages import Command, Mode, Op, StepLimits
 from protocol.units import HOUR, Instant, Millis, later
@@ -52,7 +52,10 @@ class Maker:
         return watch if is_control else self._install(watch, record, stage_index, wanted)
 
     def _watch(self, record: RunRecord, stage_index: int) -> Command:
-        """Return what asks devices of a stage to watch what they have, for as long as it may take; not in a freeze."""
+        """Return what asks devices of a stage to watch what they have, for as long as it may take; not in a freeze.
+
+        What is compared they tell again and again, so that there is something as new as what an updated device tells.
+        """
         plan = record.plan
         stage = plan.pipeline.stages[stage_index]
         last = later(self.at, stage.timeouts.accept_ms)
@@ -70,6 +73,7 @@ class Maker:
             not_after=later(last, stage.timeouts.lease_ms),
             apps=(plan.operation.app,),
             watch_ms=Millis(stage.timeouts.stage_ms + stage.gate.soak_ms),
+            measure_ms=stage.gate.measure_ms if _has_control(record, stage_index) else Millis(0),
         )
 
     def _install(self, begun: Command, record: RunRecord, stage_index: int, wanted: str | None) -> Command:
@@ -108,7 +112,7 @@ class Maker:
         self, record: RunRecord, targets: Sequence[TargetRecord], drafts: Mapping[Kind, Command], *, send_at: Instant
     ) -> list[CommandRecord]:
         seqs = self._tx.devices.allocate_seqs([target.device_id for target in targets], at=self.at)
-        blind = self._blind(targets) if any(draft.watch_ms for draft in drafts.values()) else set()
+        known = self._capabilities(targets) if any(draft.watch_ms for draft in drafts.values()) else {}
         return [
             _addressed(
                 drafts[_kind(target)],
@@ -116,15 +120,21 @@ class Maker:
                 target,
                 seq=seqs[target.device_id],
                 send_at=send_at,
-                is_blind=target.name in blind,
+                capabilities=known.get(target.name, ()),
             )
             for target in targets
         ]
 
-    def _blind(self, targets: Sequence[TargetRecord]) -> set[Name]:
-        """Return the names of devices whose agents cannot watch what they install."""
+    def _capabilities(self, targets: Sequence[TargetRecord]) -> dict[Name, Collection[str]]:
+        """Return what the agents of devices can do, by name."""
         devices = self._tx.devices.by_names({target.name for target in targets})
-        return {name for name, device in devices.items() if HEALTH not in device.capabilities}
+        return {name: device.capabilities for name, device in devices.items()}
+
+
+def _has_control(record: RunRecord, stage_index: int) -> bool:
+    """Say whether devices of a stage are held back, with which others can be compared."""
+    group = record.run.stages[stage_index].control
+    return group is not None and group.discharged_at is None
 
 
 def _kind(target: TargetRecord) -> Kind:
@@ -132,13 +142,26 @@ def _kind(target: TargetRecord) -> Kind:
 
 
 def _addressed(
-    draft: Command, record: RunRecord, target: TargetRecord, *, seq: int, send_at: Instant, is_blind: bool
+    draft: Command,
+    record: RunRecord,
+    target: TargetRecord,
+    *,
+    seq: int,
+    send_at: Instant,
+    capabilities: Collection[str],
 ) -> CommandRecord:
-    """Return one device's command: the draft with what is the device's own; a blind one is not asked to watch."""
+    """Return one device's command: the draft with what is the device's own, and nothing that its agent cannot do."""
     op = Op(draft.op)
     attempt = 0 if op.is_control else target.target.attempt
-    device, watch_ms = split_name(target.name)[1], Millis(0) if is_blind else draft.watch_ms
-    payload = encode(msgspec.structs.replace(draft, device=device, seq=seq, attempt=attempt, watch_ms=watch_ms))
+    watch_ms = draft.watch_ms if HEALTH in capabilities else Millis(0)
+    own = {
+        "device": split_name(target.name)[1],
+        "seq": seq,
+        "attempt": attempt,
+        "watch_ms": watch_ms,
+        "measure_ms": draft.measure_ms if watch_ms and MEASURE in capabilities else Millis(0),
+    }
+    payload = encode(msgspec.structs.replace(draft, **own))
     return CommandRecord(
         run_id=record.id,
         target_id=None if op.is_control else target.id,

@@ -9,13 +9,13 @@ The rules this module keeps:
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
 import structlog
 
-from controller.app import presence, silence
+from controller.app import pairing, presence, silence
 from controller.app.advance import Advance
 from controller.app.changes import notice
 from controller.app.consequences import Answer, Consequences
@@ -25,10 +25,12 @@ from controller.app.releasing import policy_of
 from controller.app.repositories import ReportKey, Transaction
 from controller.domain import target as targets
 from controller.domain.events import Event, Folded, Woken
+from controller.domain.metrics import Pair
 from controller.domain.target import (
     Anomaly,
     Delta,
     Marked,
+    Measured,
     RecallHeard,
     RefusedCommand,
     Reissue,
@@ -39,7 +41,16 @@ from controller.domain.target import (
 from protocol.envelope import Verified
 from protocol.ids import Digest, Name
 from protocol.lifecycle import AttemptState, Left
-from protocol.messages import Ack, HealthReport, InstalledRelease, Op, RefusalReport, Report, StateReport
+from protocol.messages import (
+    Ack,
+    HealthReport,
+    InstalledRelease,
+    MeasureReport,
+    Op,
+    RefusalReport,
+    Report,
+    StateReport,
+)
 from protocol.reasons import RejectCode, reason_from
 from protocol.units import SECOND
 
@@ -51,6 +62,8 @@ REISSUE_DELAY_MS: Final = {RejectCode.BUSY: 5 * SECOND, RejectCode.NO_FRESH_TIME
 REISSUE_MS_MIN: Final = SECOND
 """The least time between two commands for one attempt: a device that refuses everything is not answered in a loop."""
 UNKNOWN_COMMAND: Final = "unknown-command"
+MEASURED: Final = "measured"
+"""The state under which the log keeps that a device told numbers."""
 
 
 def fold(controller: Controller, tx: Transaction, after: Consequences, batch: Sequence[SignedReport]) -> list[Answer]:
@@ -106,8 +119,9 @@ class _Folding:
         self._watch()
         self.tx.targets.save([row for key, row in self.now.items() if row is not self.before[key]])
         self.tx.commands.close(self.heard)
+        pairs = self._pair()
         self._reissue()
-        self._settle()
+        self._settle(pairs)
         self.advance.finish()
         for state, count in self.counts.items():
             self.meters.reports.labels(state=state).inc(count)
@@ -117,6 +131,18 @@ class _Folding:
         done = [row for key, row in self.now.items() if row.target.watched_until is not None]
         began = [row for row in done if self.before[row.id].target.watched_until is None]
         self.now |= {row.id: row for row in silence.of_success(self.advance, began)}
+
+    def _pair(self) -> dict[int, dict[int, list[Pair]]]:
+        """Compare what updated devices have told now with what others told; return that by run and stage."""
+        told = [row for key, row in self.now.items() if _is_told(self.before[key].target, row.target)]
+        pairs: dict[int, dict[int, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+        for match in pairing.matches(self.advance, sorted(told, key=lambda row: row.id)) if told else ():
+            pairs[match.updated.run_id][match.updated.stage].append(match.pair)
+            for row in match:
+                self.before.setdefault(row.id, row)
+                self.now[row.id] = pairing.paired(row, self.advance)
+            self.tx.targets.save([self.now[row.id] for row in match])
+        return pairs
 
     def _one(self, device: Sender, report: Report) -> None:
         command = self.commands.get(report.command)
@@ -133,12 +159,13 @@ class _Folding:
                     self._control_heard(device, report, command)
                 else:
                     self._state(device, report, command, row)
-            case HealthReport():
-                self.counts[report.mark.value] += 1
+            case HealthReport() | MeasureReport():
+                told = MEASURED if isinstance(report, MeasureReport) else report.mark.value
+                self.counts[told] += 1
                 if command is None:
-                    self._alarm(device, UNKNOWN_COMMAND, report.command, f"reports {report.mark} of run {report.run}")
+                    self._alarm(device, UNKNOWN_COMMAND, report.command, f"reports {told} of run {report.run}")
                 elif row is not None:
-                    self._health(device, report, command, row)
+                    self._watched(device, report, command, row)
             case RefusalReport():
                 self.meters.refusals.labels(code=report.code.value).inc()
                 self._alarm(device, report.code.value, report.command, report.detail)
@@ -190,6 +217,14 @@ class _Folding:
             attempt=report.attempt,
         )
 
+    def _watched(
+        self, device: Sender, report: HealthReport | MeasureReport, command: GivenCommand, row: TargetRecord
+    ) -> None:
+        if isinstance(report, HealthReport):
+            self._health(device, report, command, row)
+        else:
+            self._step(row, Measured(attempt=command.attempt, outputs=report.outputs, told_at=self.advance.at))
+
     def _health(self, device: Sender, report: HealthReport, command: GivenCommand, row: TargetRecord) -> None:
         self._step(row, Marked(attempt=command.attempt, mark=report.mark, detail=report.detail))
         log.info(
@@ -231,7 +266,7 @@ class _Folding:
             if record.run.may_send(self.advance.at) and row.target.attempt_state is AttemptState.SENT:
                 self.advance.releasing.reissue(record, [row], delay_ms=delay_ms)
 
-    def _settle(self) -> None:
+    def _settle(self, pairs: Mapping[int, Mapping[int, Sequence[Pair]]]) -> None:
         deltas: dict[int, dict[int, list[Delta]]] = defaultdict(lambda: defaultdict(list))
         freed: list[TargetRecord] = []
         for key, row in self.now.items():
@@ -244,7 +279,8 @@ class _Folding:
         events: dict[int, Event] = {run_id: Woken(at=self.advance.at) for run_id in sorted(waiting)}
         for run_id, stages in deltas.items():
             folded = {stage: tuple(changes) for stage, changes in stages.items()}
-            events[run_id] = Folded(at=self.advance.at, deltas=folded)
+            told = {stage: tuple(some) for stage, some in pairs.get(run_id, {}).items()}
+            events[run_id] = Folded(at=self.advance.at, deltas=folded, pairs=told)
         notice(self.advance, {device_id for device_id, _, _ in self.told}, besides=events)
 
     def _run_time(self, row: TargetRecord) -> int:
@@ -255,6 +291,11 @@ class _Folding:
         self.security.append(
             SecurityRecord(at=self.advance.at, name=device.name, code=code, digest=digest, detail=detail)
         )
+
+
+def _is_told(before: Target, after: Target) -> bool:
+    """Say whether an updated device told numbers that are to be compared."""
+    return before.measured_at is None and after.measured_at is not None and not after.is_control
 
 
 def _key(device: Sender, report: Report) -> ReportKey:
@@ -269,6 +310,8 @@ def _record(device: Sender, report: Report, row: TargetRecord | None, advance: A
             attempt, state, mode, reason = 0, "refused", "", report.code.value
         case HealthReport():
             attempt, state, mode, reason = report.attempt, report.mark.value, "", ""
+        case MeasureReport():
+            attempt, state, mode, reason = report.attempt, MEASURED, "", ""
         case _:
             assert_never(report)
     return ReportRecord(

@@ -1,5 +1,6 @@
 """What a single field of a file may hold: names, texts, counts, spans and shares."""
 
+import re
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from controller.documents.units import parse_percent, parse_span, render_percent, render_span, shown
 from controller.domain.group import parse_path
 from protocol.ids import parse_part
+from protocol.outputs import OUTPUT_NAME
 
 COUNT_MAX: Final = 10_000_000
 TEXT_LENGTH_MAX: Final = 2_000
@@ -40,6 +42,12 @@ def _name(text: str) -> str:
     return parse_part(text, what="name")
 
 
+def _metric_name(text: str) -> str:
+    if not re.fullmatch(OUTPUT_NAME, text):
+        raise ValueError(f"expected the name of an output, such as 'scan_ms', found {shown(text)}")
+    return text
+
+
 def _positive(span_ms: int) -> int:
     if span_ms < 1:
         raise ValueError("expected a span longer than nothing")
@@ -60,6 +68,11 @@ def _share(value: object) -> Share:
 
 
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"})]
+MetricName = Annotated[
+    str,
+    AfterValidator(_metric_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{OUTPUT_NAME}$", "examples": ["scan_ms"]}),
+]
 GroupPath = Annotated[
     str,
     AfterValidator(parse_path),

@@ -14,6 +14,7 @@ from controller.documents.fields import (
     HeldBack,
     Limit,
     LongerSpan,
+    MetricName,
     Name,
     Percent,
     Probability,
@@ -27,7 +28,7 @@ from controller.documents.part import Part
 from controller.documents.units import parse_percent, render_span, shown
 from controller.domain import pipeline as domain
 from controller.domain.gates.checks import CHECKS_MAX
-from controller.domain.pipeline import Denominator, OnBreach, OnHealth, OnModel
+from controller.domain.pipeline import Denominator, OnBreach, OnHealth, OnModel, Worse
 from protocol.units import MINUTE
 
 HELD_BACK_MAX: Final = 50
@@ -100,6 +101,32 @@ class ProofPart(Part):
         return self.into(domain.Proof)
 
 
+def _metrics_schema(schema: dict[str, Any]) -> None:
+    name = MetricPart.model_json_schema()["properties"]["name"]
+    schema["items"] = {"anyOf": [{key: name[key] for key in ("type", "pattern", "examples")}, schema["items"]]}
+
+
+class MetricPart(Part):
+    """A number that devices tell among their outputs, and that a build must not make worse."""
+
+    name: MetricName
+    """What the output is called."""
+    worse: Annotated[Worse, Enumerated] = Worse.HIGHER
+    """Which of two numbers speaks against the build: the `higher` one, as of a time, or the `lower` one."""
+    alpha: Probability | None = None
+    """How likely its comparison may be wrong. When left out, its share of the pipeline's `alpha`."""
+    renamed: ClassVar[dict[str, str]] = {"alpha": "alpha_percent"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    def to_domain(self) -> domain.Metric:
+        """Return the domain's own."""
+        return self.into(domain.Metric)
+
+
 class ControlPart(Part):
     """A share of the stage's devices is held back on what it has, and only watched, while the others are updated.
 
@@ -112,12 +139,15 @@ class ControlPart(Part):
     tolerated: Ratio = domain.Control().tolerated
     """How many times as often updated devices may crash: 1 is no more than those held back."""
     alpha: Probability | None = None
-    """How likely the comparison may be wrong. When left out, its share of the pipeline's `alpha`."""
+    """How likely the comparison of crashes may be wrong. When left out, its share of the pipeline's `alpha`."""
+    metrics: Annotated[list[MetricPart], Field(max_length=domain.METRICS_MAX, json_schema_extra=_metrics_schema)] = []
+    """Numbers of the devices' outputs that are compared as well, each updated device's with those of one that is held
+    back: the name of each, or rules. A metric that is worse too often stops the stage."""
     renamed: ClassVar[dict[str, str]] = {"share": "share_percent", "alpha": "alpha_percent"}
 
     def to_domain(self) -> domain.Control:
         """Return the domain's own."""
-        return self.into(domain.Control)
+        return self.into(domain.Control, metrics=tuple(metric.to_domain() for metric in self.metrics))
 
 
 class DryRunPart(Part):

@@ -15,6 +15,7 @@ from controller.domain.pipeline import (
     FailureLimit,
     Gate,
     Growth,
+    Metric,
     Operation,
     PerSite,
     Pipeline,
@@ -177,8 +178,14 @@ def _rule(rule: DryRun) -> dict[str, Any]:
     return {"name": rule.name, **_failures(rule)}
 
 
-_LISTS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+def _metric(metric: Metric) -> str | dict[str, Any]:
+    rules = _changed(metric, Metric(name=metric.name))
+    return {"name": metric.name, **rules} if rules else metric.name
+
+
+_LISTS: Mapping[str, Callable[[Any], str | dict[str, Any]]] = {
     "windows": _window,
     "checks": check_document,
     "dry_run": _rule,
+    "metrics": _metric,
 }

@@ -12,6 +12,7 @@ The rules this module keeps:
    updated one is so from its command on, since its success may be on its way: more updated devices at risk are never
    more evidence. So delays, and how reports fall into batches, never make a good build look worse.
 5. A mark takes its device out of those at risk; only the first bad one is a crash. Who leaves otherwise is no event.
+6. Numbers are compared in pairs, where the stage has metrics (`controller.domain.metrics`).
 
 >>> from controller.domain.target import TargetState
 >>> done = {"before": TargetState.QUEUED, "after": TargetState.SUCCEEDED, "model": "k1"}
@@ -33,6 +34,7 @@ from controller.domain.counters import Tally, folded
 from controller.domain.gates import odds
 from controller.domain.gates.judgement import LOG_SHOWN_MAX, shown
 from controller.domain.gates.logrank import Crash, after_crash
+from controller.domain.metrics import MetricRun
 from controller.domain.selector import position
 from controller.domain.target import Delta
 from protocol.ids import DeviceId
@@ -54,10 +56,11 @@ class AtRisk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one kind of devices: how many were ever `watched`, and how many of them `crashed`."""
+    """Of one kind of devices: how many were ever `watched`, how many of them `crashed`, and how many told numbers."""
 
     watched: int = 0
     crashed: int = 0
+    measured: int = 0
 
 
 class ControlBreach(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +77,8 @@ class ControlRun(msgspec.Struct, frozen=True, kw_only=True):
 
     `held` devices were held back, on the first positions of the stage; `tally` has those that still are. `strata` are
     those at risk by model, `evidence` what they have shown. `accepted` is the number of crashes of updated devices over
-    which a person resumed the run, `breach` the newest breach. `discharged_at` is how long the stage had been open,
-    less freezes, when the first of them were discharged.
+    which a person resumed the run, `breach` the newest breach. `metrics` are those of which a pair told, by name.
+    `discharged_at` is how long the stage had been open, less freezes, when the first of them were discharged.
     """
 
     held: int
@@ -86,6 +89,7 @@ class ControlRun(msgspec.Struct, frozen=True, kw_only=True):
     evidence: odds.Evidence = odds.Evidence()
     accepted: int = 0
     breach: ControlBreach | None = None
+    metrics: Mapping[str, MetricRun] = {}
     discharged_at: int | None = None
 
     @property
@@ -209,7 +213,9 @@ def _moved(here: AtRisk, delta: Delta) -> AtRisk:
 
 
 def _arm(arm: Arm, deltas: Iterable[Delta]) -> Arm:
-    watched, crashed = arm.watched, arm.crashed
-    for delta in deltas:
-        watched, crashed = watched + delta.watched, crashed + delta.crashed
-    return Arm(watched=watched, crashed=crashed)
+    changes = list(deltas)
+    return Arm(
+        watched=arm.watched + sum(delta.watched for delta in changes),
+        crashed=arm.crashed + sum(delta.crashed for delta in changes),
+        measured=arm.measured + sum(delta.measured for delta in changes),
+    )

@@ -7,6 +7,7 @@ import msgspec
 from controller.domain import freeze
 from controller.domain.course import Moment
 from controller.domain.gates.checks import Answer
+from controller.domain.metrics import Pair
 from controller.domain.rerun import LeftOut
 from controller.domain.target import Delta
 from protocol.ids import StageName
@@ -52,10 +53,11 @@ class Discharged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
-    """Devices changed; all that one transaction brought, by stage."""
+    """Devices changed; all that one transaction brought, by stage, and what was told by `pairs` of them."""
 
     at: Instant
     deltas: Mapping[int, tuple[Delta, ...]]
+    pairs: Mapping[int, tuple[Pair, ...]] = {}
 
 
 class Issued(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from controller.domain.gates.checks import Check
 from controller.domain.parameters import Input, Parameter, Value
 from controller.domain.window import Window
 from protocol.ids import AppName, DeviceId, StageName
+from protocol.outputs import OutputName
 from protocol.units import DAY, HOUR, MINUTE, SECOND, Millis
 
 STAGES_MAX: Final = 256
@@ -26,6 +27,10 @@ PRIORITY_MAX: Final = 1_000
 NAMES_SHOWN_MAX: Final = 12
 DRY_RUNS_MAX: Final = 8
 """The most rules that one gate may have on trial."""
+METRICS_MAX: Final = 8
+"""The most metrics that one control group compares."""
+METRICS_SOAK_MS_MIN: Final = 10 * SECOND
+"""The shortest soak in which metrics are compared: devices are not asked more often than that."""
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Alpha = Annotated[float, Meta(ge=0.0001, le=50)]
 """A probability of being wrong, in percent."""
@@ -166,17 +171,38 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     beta_percent: Alpha = 1.0
 
 
+class Worse(StrEnum):
+    """Which of two numbers speaks against a build."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """A number that devices tell among their outputs, and that a build must not make worse.
+
+    Where it does not, its comparison stops the stage with a probability of `alpha_percent` at most, whatever the
+    numbers are distributed like (`controller.domain.gates.sign`). Without an alpha it has its share of the pipeline's.
+    """
+
+    name: OutputName
+    worse: Worse = Worse.HIGHER
+    alpha_percent: Alpha | None = None
+
+
 class Control(msgspec.Struct, frozen=True, kw_only=True):
     """A share of the stage's devices is held back and only watched, at the same time as those that are updated.
 
     The stage breaches on evidence that updated devices crash more than `tolerated` times as often as those of the same
     model that are held back. Where they do not, it is stopped with a probability of `alpha_percent` at most, whatever
     befalls all devices alike (`controller.domain.gates.logrank`). Without an alpha it has its share of the pipeline's.
+    It breaches on evidence, too, that one of the `metrics` is worse on updated devices.
     """
 
     share_percent: Annotated[float, Meta(gt=0, le=50)] = 5.0
     tolerated: Annotated[float, Meta(ge=1, le=100)] = 1.0
     alpha_percent: Alpha | None = None
+    metrics: tuple[Metric, ...] = ()
 
 
 class OnHealth(StrEnum):
@@ -228,6 +254,12 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     def watch_ms(self) -> Millis:
         """How long a device watches its release after its success."""
         return Millis(self.soak_ms if self.health is OnHealth.COUNTED else 0)
+
+    @property
+    def measure_ms(self) -> Millis:
+        """How long after its success a device first tells what is compared: late in its soak, and once within it."""
+        is_asked = self.control is not None and self.control.metrics
+        return Millis(self.watch_ms * 9 // 10 if is_asked else 0)
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from typing import assert_never
 
 import msgspec
 
-from controller.domain import approval, checking, control, pace, quarantine, ramping, waves
+from controller.domain import approval, checking, control, metrics, pace, quarantine, ramping, waves
 from controller.domain.counters import Tally, folded
 from controller.domain.events import (
     Answered,
@@ -58,10 +58,11 @@ from controller.domain.outputs import summed
 from controller.domain.pipeline import Stage, outputs_asked
 from controller.domain.rerun import RollbackOrder, said
 from controller.domain.settle import (
+    accepted,
     breach_of,
     control_room,
-    crashes_of,
     hold_of,
+    holds_of,
     paused,
     queue_limit,
     room,
@@ -175,7 +176,7 @@ def _count(plan: Plan, run: Run, event: Counted) -> Outcome:
         case Discharged():
             return _discharge(plan, run, event)
         case Folded():
-            return _fold(plan, run, event), tuple(_not_again(run, event.deltas))
+            return _fold(plan, _pair(plan, run, event), event), tuple(_not_again(run, event.deltas))
         case Issued():
             return _issue(plan, run, event), ()
         case _:
@@ -285,6 +286,17 @@ def _compare(plan: Plan, run: Run, index: int, changes: Sequence[Delta]) -> Run:
     return stage_changed(run, index, control=control.counted(group, changes, tolerated=rules.tolerated))
 
 
+def _pair(plan: Plan, run: Run, event: Folded) -> Run:
+    """Count what pairs of updated devices and those held back have told."""
+    for index, pairs in event.pairs.items():
+        rules, group = plan.pipeline.stages[index].gate.control, run.stages[index].control
+        assert rules is not None, "devices are paired in a stage that compares them"
+        assert group is not None, "devices are paired once the membership is known"
+        known = metrics.counted(group.metrics, pairs, rules.metrics)
+        run = stage_changed(run, index, control=msgspec.structs.replace(group, metrics=known))
+    return run
+
+
 def _not_again(run: Run, changes: Mapping[int, Sequence[Delta]]) -> Iterator[CallOff]:
     """Yield whom a quarantine keeps from another attempt where the stage does not count their model by itself."""
     out = quarantine.barred(run)
@@ -303,8 +315,7 @@ def _resume(plan: Plan, run: Run, event: Resumed) -> Outcome:
         run = stage_changed(run, index, checks=asked_anew)
         if breach_of(stage.name) in run.pause_reasons:
             run = quarantine.accepted(run, index)
-        if crashes_of(stage.name) in run.pause_reasons and at_work.control is not None:
-            run = stage_changed(run, index, control=control.accepted(at_work.control))
+        run = stage_changed(run, index, control=accepted(stage, at_work.control, run.pause_reasons))
         if hold_of(stage.name) in run.pause_reasons:
             run = stage_changed(run, index, ramp=ramping.accepted(stage, at_work))
     return _going(run, event.at, Note(kind="resumed", text=event.reason, by=event.by))
@@ -423,8 +434,9 @@ def _skip(plan: Plan, run: Run, event: Skipped) -> Outcome:
     name = plan.pipeline.stages[event.stage].name
     skipped = stage_changed(run, event.stage, skipped=event.reason)
     told: tuple[Effect, ...] = (Note(kind="skipping", stage=name, text=event.reason, by=event.by),)
-    of_checks = checking.holds_of(plan.pipeline.stages[event.stage])
-    for reason in (breach_of(name), crashes_of(name), hold_of(name), telemetry_of(name), *of_checks):
+    stage = plan.pipeline.stages[event.stage]
+    of_others = (*holds_of(stage), *checking.holds_of(stage))
+    for reason in (breach_of(name), hold_of(name), telemetry_of(name), *of_others):
         skipped, effects = _lift(skipped, Lifted(at=event.at, reason=reason, by=event.by))
         told = (*told, *effects)
     return skipped, told

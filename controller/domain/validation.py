@@ -12,11 +12,14 @@ from controller.domain.gates.spending import Overspent, shares
 from controller.domain.group import parse_path
 from controller.domain.pipeline import (
     DRY_RUNS_MAX,
+    METRICS_MAX,
+    METRICS_SOAK_MS_MIN,
     NAMES_SHOWN_MAX,
     STAGES_MAX,
     FailureLimit,
     Gate,
     Growth,
+    Metric,
     OnHealth,
     Pace,
     Pipeline,
@@ -27,6 +30,7 @@ from controller.domain.pipeline import (
 from controller.domain.wording import counted
 from protocol.errors import InvalidName
 from protocol.ids import StageName
+from protocol.units import SECOND
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +114,20 @@ def _control_faults(place: str, gate: Gate) -> Iterator[Fault]:
         yield Fault(place=place, message="control needs a soak: nothing is watched without one")
     if gate.control is not None and gate.health is OnHealth.IGNORED:
         yield Fault(place=place, message="control compares the health of devices: expected it without health: ignored")
+    if gate.control is not None:
+        yield from _metric_faults(f"{place}.metrics", gate.control.metrics, soak_ms=gate.soak_ms)
+
+
+def _metric_faults(place: str, metrics: Sequence[Metric], *, soak_ms: int) -> Iterator[Fault]:
+    if len(metrics) > METRICS_MAX:
+        yield Fault(place=place, message=f"{len(metrics)} metrics: expected at most {METRICS_MAX}")
+    if metrics and 0 < soak_ms < METRICS_SOAK_MS_MIN:
+        least = METRICS_SOAK_MS_MIN // SECOND
+        yield Fault(place=place, message=f"metrics need a soak of at least {least}s: devices tell them late in it")
+    names = [metric.name for metric in metrics]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Fault(place=f"{place}[{index}].name", message=f"metric {name!r} is compared already")
 
 
 def _check_faults(place: str, checks: Sequence[Check]) -> Iterator[Fault]:

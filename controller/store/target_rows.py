@@ -37,6 +37,9 @@ SAVED: Final = (
     "is_control",
     "is_compared",
     "watches",
+    "measures",
+    "measured_at",
+    "is_paired",
     "site",
     "updated_at",
 )
@@ -44,6 +47,7 @@ SAVED: Final = (
 
 _outputs: Final[msgspec.json.Decoder[Outputs]] = msgspec.json.Decoder(Outputs)
 """Few devices have any: a column type of its own would look at every row."""
+_measures: Final[msgspec.json.Decoder[dict[str, float]]] = msgspec.json.Decoder(dict[str, float])
 
 
 def to_row(record: TargetRecord) -> tuple[object, ...]:
@@ -96,6 +100,9 @@ def to_saved(record: TargetRecord) -> tuple[object, ...]:
         target.is_control,
         target.is_compared,
         target.watches,
+        msgspec.json.encode(target.measures).decode() if target.measures else None,
+        target.measured_at,
+        target.is_paired,
         record.site,
         record.updated_at,
     )
@@ -138,6 +145,9 @@ def to_record(  # noqa: PLR0917 - one argument for each column, in the table's o
     is_control: bool,  # noqa: FBT001
     is_compared: bool,  # noqa: FBT001
     watches: int,
+    measures: str | None,
+    measured_at: Any,
+    is_paired: bool,  # noqa: FBT001
     previous: str | None,
     wanted: str | None,
     model: str | None,
@@ -169,6 +179,9 @@ def to_record(  # noqa: PLR0917 - one argument for each column, in the table's o
         is_control=is_control,
         is_compared=is_compared,
         watches=watches,
+        measures={} if measures is None else _measures.decode(measures),
+        measured_at=measured_at,
+        is_paired=is_paired,
     )
     return TargetRecord(
         id=id_,

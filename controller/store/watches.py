@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from controller.app.records import TargetRecord
 from controller.domain.silence import Bystander
 from controller.store.columns import one_of
-from controller.store.tables import device, is_watched, run, target_run
+from controller.store.tables import device, is_unpaired, is_watched, run, target_run
 from controller.store.target_rows import to_record
 from controller.store.target_statements import was_reached
 from controller.store.targets import of_stage
+from protocol.units import Instant
 
 _t, _d = target_run.c, device.c
 _limit = sa.bindparam("limit", type_=sa.Integer)
@@ -27,6 +28,13 @@ OF_DEVICES: Final = (
 AWAY: Final = (
     sa.select(target_run)
     .where(_t.id > sa.bindparam("low"), _t.id < sa.bindparam("high"), is_watched, ~_is_here)
+    .order_by(_t.id)
+    .limit(_limit)
+)
+PARTNERS: Final = (
+    sa.select(target_run)
+    .where(_t.id > sa.bindparam("low"), _t.id < sa.bindparam("high"), is_unpaired)
+    .where(_t.model == sa.bindparam("model"), _t.measured_at >= sa.bindparam("since"))
     .order_by(_t.id)
     .limit(_limit)
 )
@@ -49,6 +57,9 @@ class SqlWatches:
         bounds = of_stage(stage_id)
         low = max(after, bounds["low"])
         return self._all(AWAY, {"low": low, "high": bounds["high"], "instance": instance, "limit": limit})
+
+    def partners(self, stage_id: int, *, model: str, since: Instant, limit: int) -> list[TargetRecord]:
+        return self._all(PARTNERS, of_stage(stage_id) | {"model": model, "since": since, "limit": limit})
 
     def bystanders(self, run_id: int, *, instance: int, limit: int) -> list[Bystander]:
         ids = spread(self._connection.execute(LAST_DEVICE).scalar_one(), limit=limit)

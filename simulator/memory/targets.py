@@ -80,8 +80,8 @@ class MemoryTargets:
         rows = (self._rows[stage_id << STAGE_SHIFT | position] for position in queued)
         return list(islice((row for row in rows if self._may_go(row, now)), limit))
 
-    def in_stage(self, stage_id: int, state: TargetState) -> list[TargetRecord]:
-        return [row for row in self._in_order(stage_id) if row.target.state is state]
+    def in_stage(self, stage_id: int, state: TargetState | None = None) -> list[TargetRecord]:
+        return [row for row in self._in_order(stage_id) if state in {None, row.target.state}]
 
     def of_model(self, stage_id: int, state: TargetState, meant: OfModel) -> list[TargetRecord]:
         return [row for row in self.in_stage(stage_id, state) if meant.is_met(row.model)]

@@ -4,10 +4,16 @@ from collections.abc import Collection
 
 from controller.app.records import TargetRecord
 from controller.domain.silence import Bystander
-from controller.domain.target import TargetState
+from controller.domain.target import Target, TargetState
+from protocol.units import Instant
 from simulator.memory.devices import MemoryDevices
 from simulator.memory.runs import MemoryRuns
 from simulator.memory.targets import MemoryTargets, is_reached
+
+
+def _is_unpaired(target: Target, since: Instant) -> bool:
+    is_told = target.measured_at is not None and target.measured_at >= since
+    return is_told and target.is_control and not target.is_paired
 
 
 class MemoryWatches:
@@ -26,6 +32,10 @@ class MemoryWatches:
         rows = self._targets.in_stage(stage_id, TargetState.SUCCEEDED)
         watched = [row for row in rows if row.target.watched_until is not None]
         return [row for row in watched if row.id > after and not self._is_online(row.device_id, instance)][:limit]
+
+    def partners(self, stage_id: int, *, model: str, since: Instant, limit: int) -> list[TargetRecord]:
+        rows = self._targets.in_stage(stage_id)
+        return [row for row in rows if row.model == model and _is_unpaired(row.target, since)][:limit]
 
     def bystanders(self, run_id: int, *, instance: int, limit: int) -> list[Bystander]:
         last = self._devices.last_id()

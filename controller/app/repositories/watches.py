@@ -5,6 +5,7 @@ from typing import Protocol
 
 from controller.app.records import TargetRecord
 from controller.domain.silence import Bystander
+from protocol.units import Instant
 
 
 class Watches(Protocol):
@@ -17,6 +18,12 @@ class Watches(Protocol):
         """Return up to *limit* watched rows of a stage, of devices not online in *instance*.
 
         They have an id above *after* and come in that order.
+        """
+
+    def partners(self, stage_id: int, *, model: str, since: Instant, limit: int) -> list[TargetRecord]:
+        """Return up to *limit* devices of a model that are held back and told numbers *since* then, not paired yet.
+
+        They come in the order of their stage, by id.
         """
 
     def bystanders(self, run_id: int, *, instance: int, limit: int) -> list[Bystander]:

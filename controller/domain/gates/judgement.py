@@ -24,10 +24,10 @@ import msgspec
 from controller.domain.counters import Tally, without
 from controller.domain.gates import odds, spending
 from controller.domain.gates.interval import interval
-from controller.domain.pipeline import Control, FailureLimit, Gate, Pipeline, Sequential
+from controller.domain.pipeline import Control, FailureLimit, Gate, Metric, Pipeline, Sequential
 from controller.domain.wording import counted
 
-Test = Sequential | Control
+Test = Sequential | Control | Metric
 """What may be wrong about a good build, and so has a part of alpha."""
 
 SHOWN_MAX: Final = 1_000_000.0
@@ -126,10 +126,23 @@ def control_alpha_of(pipeline: Pipeline, index: int) -> float:
     return _share(pipeline, len(pipeline.stages) + index)
 
 
+def metric_alpha_of(pipeline: Pipeline, index: int, name: str) -> float:
+    """Return how likely the comparison of one metric of a stage may be wrong: its share of alpha."""
+    before = sum(len(metrics_of(stage.gate)) for stage in pipeline.stages[:index])
+    names = [metric.name for metric in metrics_of(pipeline.stages[index].gate)]
+    return _share(pipeline, 2 * len(pipeline.stages) + before + names.index(name))
+
+
+def metrics_of(gate: Gate) -> tuple[Metric, ...]:
+    """Return the metrics that a gate compares."""
+    return () if gate.control is None else gate.control.metrics
+
+
 def tests_of(pipeline: Pipeline) -> tuple[Test | None, ...]:
-    """Return what divides the alpha of a run: the test of each stage, then the comparison of each; None for none."""
+    """Return what divides the alpha of a run: each stage's test, then each's comparison, then its metrics; or None."""
     gates = [stage.gate for stage in pipeline.stages]
-    return (*(gate.sequential for gate in gates), *(gate.control for gate in gates))
+    metrics = (metric for gate in gates for metric in metrics_of(gate))
+    return (*(gate.sequential for gate in gates), *(gate.control for gate in gates), *metrics)
 
 
 def _share(pipeline: Pipeline, place: int) -> float:

@@ -11,6 +11,7 @@ from protocol.units import Instant
 BREACH: Final = "breach:"
 RAMP: Final = "ramp:"
 CRASHES: Final = "crashes:"
+METRIC: Final = "metric:"
 TELEMETRY: Final = "telemetry:"
 STOP_EVERYTHING: Final = "stop-everything"
 """The pause reason of every run while everything is stopped."""
@@ -25,6 +26,11 @@ def breach_of(stage: StageName) -> str:
 def crashes_of(stage: StageName) -> str:
     """Return the pause reason of a stage whose updated devices crash more than those that are held back."""
     return f"{CRASHES}{stage}"
+
+
+def metric_of(stage: StageName, name: str) -> str:
+    """Return the pause reason of a stage on whose updated devices a metric is worse than on those held back."""
+    return f"{METRIC}{stage}:{name}"
 
 
 def hold_of(stage: StageName) -> str:

@@ -6,7 +6,8 @@ The rules this module keeps:
 2. A terminal state absorbs; a late success is noted and moves no counter. Only a control device begins anew after it.
 3. A report of another attempt than the current one never changes the current one.
 4. What a device tells of its release after a success is a mark beside the state (`controller.domain.target.health`),
-   and so is that it is offline for too long (`controller.domain.target.silence`).
+   and so is that it is offline for too long (`controller.domain.target.silence`). Numbers that it tells are kept until
+   they are compared (`controller.domain.target.measures`).
 5. A new attempt begins only after the last one's terminal report or the end of its lease, within the budget.
 
 `at` and `due` are in the run's own time (`controller.domain.clock`).
@@ -23,6 +24,7 @@ from controller.domain.target.events import Event as Event
 from controller.domain.target.events import Excused as Excused
 from controller.domain.target.events import GivenUp as GivenUp
 from controller.domain.target.events import Marked as Marked
+from controller.domain.target.events import Measured as Measured
 from controller.domain.target.events import RecallHeard as RecallHeard
 from controller.domain.target.events import RefusedCommand as RefusedCommand
 from controller.domain.target.events import Reissue as Reissue
@@ -46,8 +48,10 @@ from controller.domain.target.machine import backoff_ms as backoff_ms
 from controller.domain.target.machine import is_suspended as is_suspended
 from controller.domain.target.machine import is_unaccepted as is_unaccepted
 from controller.domain.target.machine import step as step
+from controller.domain.target.measures import paired as paired
 from controller.domain.target.model import TRANSITIONS as TRANSITIONS
 from controller.domain.target.model import Delta as Delta
+from controller.domain.target.model import Measures as Measures
 from controller.domain.target.model import Policy as Policy
 from controller.domain.target.model import Target as Target
 from controller.domain.target.model import TargetState as TargetState

@@ -7,6 +7,7 @@ from protocol.ids import Digest
 from protocol.lifecycle import AttemptState, Left
 from protocol.outputs import Outputs
 from protocol.reasons import Reason, RejectCode
+from protocol.units import Instant
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +125,14 @@ class Marked(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """The device told, signed, the outputs of what it watches since an attempt, which we heard at wall time `told_at`."""
+
+    attempt: int
+    outputs: Outputs
+    told_at: Instant
+
+
 class WentOffline(msgspec.Struct, frozen=True, kw_only=True):
     """The device is not connected any more, or was not when it succeeded."""
 
@@ -157,7 +166,7 @@ class ShutOut(msgspec.Struct, frozen=True, kw_only=True):
 Seeing = WentOffline | CameOnline | Unseen | Excused | ShutOut
 """Whether the device is connected, where it matters after its success."""
 
-Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked | Marked
+Told = Reported | RefusedCommand | RecallHeard | Seen | Ticked | Marked | Measured
 """What a device says."""
 
 ByHand = GivenUp | Removed

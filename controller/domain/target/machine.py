@@ -19,6 +19,7 @@ from controller.domain.target.events import (
     Excused,
     GivenUp,
     Marked,
+    Measured,
     RecallHeard,
     RefusedCommand,
     Reissue,
@@ -36,6 +37,7 @@ from controller.domain.target.events import (
     WentOffline,
 )
 from controller.domain.target.health import marked
+from controller.domain.target.measures import measured
 from controller.domain.target.model import Policy, Target, TargetState
 from protocol.lifecycle import AttemptState, Left, may_follow
 from protocol.reasons import BLAME, REISSUED, Blame, Reason, is_retried
@@ -113,6 +115,8 @@ def _told(target: Target, event: Told, policy: Policy) -> Outcome:
             return _ticked(target, event, policy), ()
         case Marked():
             return marked(target, event, policy)
+        case Measured():
+            return measured(target, event, policy)
         case _:
             assert_never(event)
 

@@ -12,6 +12,7 @@ from protocol.ids import Digest
 from protocol.lifecycle import AttemptState, Left
 from protocol.outputs import Outputs
 from protocol.reasons import Reason
+from protocol.units import Instant
 
 
 class TargetState(StrEnum):
@@ -51,6 +52,10 @@ _UNCOUNTED: Final = frozenset({_T.REJECTED, _T.CANCELLED, _T.REMOVED})
 """Ends that no share counts, neither above nor below the line."""
 
 
+Measures = Mapping[str, float]
+"""What a device told of the metrics that its stage compares, by name."""
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A device's part in a run.
 
@@ -65,6 +70,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `is_control` says that the device is held back to be compared with: its attempts are watches of what it has. Once it
     is discharged, `watches` counts those attempts, which say nothing of the build and cost nothing of the budget.
     `is_compared` is said of who was asked to watch in a stage with such devices; see `controller.domain.control`.
+    `measures` are the numbers that count of what it told, heard at wall time `measured_at`; `is_paired` once they are
+    compared with those of another device.
     """
 
     state: TargetState = TargetState.QUEUED
@@ -92,6 +99,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_control: bool = False
     is_compared: bool = False
     watches: int = 0
+    measures: Measures = {}
+    measured_at: Instant | None = None
+    is_paired: bool = False
 
     @property
     def is_unwell(self) -> bool:
@@ -104,7 +114,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     `watch_ms` is how long it is to watch its release after the success. Who begins now is of that `wave`, or of none;
     see `controller.domain.waves`. With `silent_after_ms` who is offline for that long within `soak_ms` after its
-    success counts as failed.
+    success counts as failed. `metrics` are the names of the numbers that are compared.
     """
 
     timeouts: Timeouts = Timeouts()
@@ -114,6 +124,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     wave: int | None = None
     silent_after_ms: int | None = None
     soak_ms: int = 0
+    metrics: tuple[str, ...] = ()
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +133,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     See `controller.domain.counters.Tally` for the words.
     `outputs` are told once, when the device's part ends, so that they can be summed up and never taken back. `model` is
     the device's, as far as the run knows it, and `wave` that in which it began; it is `faultless` if it succeeded and
-    never failed. The last four are what a comparison with control devices counts, of both kinds.
+    never failed. The last five are what a comparison with control devices counts, of both kinds.
     """
 
     before: TargetState
@@ -143,6 +154,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     watched: int = 0
     at_risk: int = 0
     crashed: int = 0
+    measured: int = 0
 
 
 def delta(before: Target, after: Target, *, model: str | None = None) -> Delta:
@@ -172,13 +184,14 @@ def delta(before: Target, after: Target, *, model: str | None = None) -> Delta:
         watched=int(_is_watched(after) and not _is_watched(before)),
         at_risk=is_at_risk(after) - is_at_risk(before),
         crashed=int(is_crashed(after) and not is_crashed(before)),
+        measured=int(_is_measured(after) and not _is_measured(before)),
     )
 
 
 def _shown(target: Target) -> tuple[object, ...]:
     """Return all of a device that any number of its stage is made of."""
     told = target.reason, target.is_started, target.is_blamed, target.left, target.health, target.is_silent
-    return target.state, target.is_control, target.is_compared, *told
+    return target.state, target.is_control, target.is_compared, _is_measured(target), *told
 
 
 def _counts_as_started(target: Target) -> bool:
@@ -196,6 +209,10 @@ def _counts_as_unwell(target: Target) -> bool:
 
 def _is_watched(target: Target) -> bool:
     return target.is_compared and target.state is TargetState.SUCCEEDED
+
+
+def _is_measured(target: Target) -> bool:
+    return target.measured_at is not None
 
 
 def is_at_risk(target: Target) -> bool:

@@ -49,6 +49,7 @@ from controller.store.tables.targets import is_kept_out as is_kept_out
 from controller.store.tables.targets import is_open as is_open
 from controller.store.tables.targets import is_open_control as is_open_control
 from controller.store.tables.targets import is_queued as is_queued
+from controller.store.tables.targets import is_unpaired as is_unpaired
 from controller.store.tables.targets import is_unsent as is_unsent
 from controller.store.tables.targets import is_watched as is_watched
 from controller.store.tables.targets import target_run as target_run

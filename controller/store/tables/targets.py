@@ -46,6 +46,9 @@ target_run = sa.Table(
     sa.Column("is_control", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("is_compared", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("watches", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("measures", sa.Text),
+    integer("measured_at", nullable=True),
+    sa.Column("is_paired", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("previous", sa.Text),
     sa.Column("wanted", sa.Text),
     sa.Column("model", sa.Text),
@@ -57,6 +60,7 @@ partial("uq_target_run_at_work", target_run.c.device_id, where=is_at_work, uniqu
 is_admissible = sa.and_(is_queued, target_run.c.blocked.is_(None))
 is_at_site = sa.and_(is_at_work, target_run.c.site > sa.literal_column("''"))
 is_watched = target_run.c.watched_until.is_not(None)
+is_unpaired = sa.and_(target_run.c.measured_at.is_not(None), target_run.c.is_control, ~target_run.c.is_paired)
 is_kept_out = target_run.c.blocked.is_not(None)
 partial("ix_target_run_queued", target_run.c.ready, target_run.c.id, where=is_admissible)
 partial("ix_target_run_blocked", target_run.c.run_id, target_run.c.stage, target_run.c.blocked, where=is_kept_out)
@@ -66,6 +70,7 @@ partial("ix_target_run_site", target_run.c.site, target_run.c.id, where=is_at_si
 partial("ix_target_run_in_flight", target_run.c.run_id, target_run.c.id, where=is_at_work)
 partial("ix_target_run_due", target_run.c.run_id, target_run.c.due, where=target_run.c.due.is_not(None))
 partial("ix_target_run_watched", target_run.c.device_id, where=is_watched)
+partial("ix_target_run_unpaired", target_run.c.id, where=is_unpaired)
 partial(
     "ix_target_run_bad_ends",
     target_run.c.run_id,

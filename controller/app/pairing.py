@@ -1,0 +1,57 @@
+"""Find for each updated device that has told numbers one that is held back, whose numbers they are compared with.
+
+The rules this module keeps:
+
+1. Both are of one stage and one model, and what they told came in within `FRESH_SPANS` times that in which devices are
+   asked again. Where nobody is left to compare with, the numbers of an updated device stay alone for good.
+2. Partners are taken in the order of the stage, which is drawn by a hash, and never by what they told.
+3. A pair is marked on both rows in the transaction that counts it, so that neither is ever in another.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from controller.app.advance import Advance
+from controller.app.records import TargetRecord
+from controller.domain import target as targets
+from controller.domain.metrics import Pair
+from protocol.units import later
+
+FRESH_SPANS: Final = 2
+"""One, and as much again for a device that was out of reach."""
+
+
+class Match(NamedTuple):
+    """Two rows that are compared, an updated device's first."""
+
+    updated: TargetRecord
+    control: TargetRecord
+
+    @property
+    def pair(self) -> Pair:
+        """What they told."""
+        return Pair(updated=self.updated.target.measures, control=self.control.target.measures)
+
+
+def matches(advance: Advance, rows: Iterable[TargetRecord]) -> Iterator[Match]:
+    """Yield each of *rows* that has a partner: updated devices whose numbers are new, and stored already."""
+    groups: dict[tuple[int, int, str], list[TargetRecord]] = defaultdict(list)
+    for row in rows:
+        if row.model is not None:
+            groups[row.run_id, row.stage, row.model].append(row)
+    for (run_id, stage, model), updated in groups.items():
+        for one, other in zip(updated, _partners(advance, run_id, stage, model, limit=len(updated)), strict=False):
+            yield Match(one, other)
+
+
+def paired(row: TargetRecord, advance: Advance) -> TargetRecord:
+    """Return a row once what its device told is compared."""
+    return row.became(targets.paired(row.target), advance.at)
+
+
+def _partners(advance: Advance, run_id: int, stage: int, model: str, *, limit: int) -> Sequence[TargetRecord]:
+    record = advance.record(run_id)
+    measure_ms = record.plan.pipeline.stages[stage].gate.measure_ms
+    since = later(advance.at, -FRESH_SPANS * measure_ms)
+    return advance.tx.watches.partners(record.stage_ids[stage], model=model, since=since, limit=limit)
