@@ -175,7 +175,7 @@ def test_what_is_told_when_the_watch_is_over_counts_for_nothing() -> None:
     assert not stepped.state.session.is_measuring
 
 
-STRANGE = {
+STRANGE: dict[str, tuple[State, list[Any], Measured]] = {
     "another run": (watches(), [woke(DUE_AT)], measured(DUE_AT, run=RunId("run-2"))),
     "another attempt": (watches(), [woke(DUE_AT)], measured(DUE_AT, attempt=2)),
     "not asked for": (watches(), [], measured(AT + 1)),
