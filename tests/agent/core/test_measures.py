@@ -248,6 +248,8 @@ def test_a_report_that_is_open_is_open_after_a_restart() -> None:
     state = run(told_once(), Started(at=DUE_AT + 1, boot=BOOT)).state
     assert asked(run(state, woke(DUE_AT + EVERY))) == []
     assert asked(settled(state, at=DUE_AT + EVERY)) == [ASKED]
+    kept = msgspec.json.decode(msgspec.json.encode(state.durable), type=Durable)
+    assert kept == state.durable
 
 
 def test_a_journal_that_knows_no_measures_is_read() -> None:
