@@ -175,7 +175,7 @@ def test_what_is_told_when_the_watch_is_over_counts_for_nothing() -> None:
     assert not stepped.state.session.is_measuring
 
 
-STRANGE = {
+STRANGE: dict[str, tuple[State, list[Any], Measured]] = {
     "another run": (watches(), [woke(DUE_AT)], measured(DUE_AT, run=RunId("run-2"))),
     "another attempt": (watches(), [woke(DUE_AT)], measured(DUE_AT, attempt=2)),
     "not asked for": (watches(), [], measured(AT + 1)),
@@ -248,6 +248,8 @@ def test_a_report_that_is_open_is_open_after_a_restart() -> None:
     state = run(told_once(), Started(at=DUE_AT + 1, boot=BOOT)).state
     assert asked(run(state, woke(DUE_AT + EVERY))) == []
     assert asked(settled(state, at=DUE_AT + EVERY)) == [ASKED]
+    kept = msgspec.json.decode(msgspec.json.encode(state.durable), type=Durable)
+    assert kept == state.durable
 
 
 def test_a_journal_that_knows_no_measures_is_read() -> None:
