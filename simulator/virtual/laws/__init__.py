@@ -23,6 +23,7 @@ from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, N
 from simulator.virtual.laws.joining import NewcomersJoin
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.marks import MarksCount, WatchesEndInAWord
+from simulator.virtual.laws.measures import MeasuresAreFew
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
 from simulator.virtual.laws.metrics import MetricsHold
 from simulator.virtual.laws.once import HappensOnce
@@ -86,6 +87,7 @@ LAWS: Final[tuple[type[Law], ...]] = (
     WatchesEndInAWord,
     HeldBackOnlyWatch,
     ComparisonsHold,
+    MeasuresAreFew,
     PairsAreFair,
     MetricsHold,
     SilenceCounts,
