@@ -136,12 +136,13 @@ class _Folding:
         """Compare what updated devices have told now with what others told; return that by run and stage."""
         told = [row for key, row in self.now.items() if _is_told(self.before[key].target, row.target)]
         pairs: dict[int, dict[int, list[Pair]]] = defaultdict(lambda: defaultdict(list))
-        for match in pairing.matches(self.advance, sorted(told, key=lambda row: row.id)) if told else ():
+        matches = list(pairing.matches(self.advance, sorted(told, key=lambda row: row.id)))
+        for match in matches:
             pairs[match.updated.run_id][match.updated.stage].append(match.pair)
             for row in match:
                 self.before.setdefault(row.id, row)
                 self.now[row.id] = pairing.paired(row, self.advance)
-            self.tx.targets.save([self.now[row.id] for row in match])
+        self.tx.targets.save([self.now[row.id] for match in matches for row in match])
         return pairs
 
     def _one(self, device: Sender, report: Report) -> None:

@@ -33,6 +33,7 @@ from controller.app.views.runs import DryRunView as DryRunView
 from controller.app.views.runs import EventView as EventView
 from controller.app.views.runs import EvidenceView as EvidenceView
 from controller.app.views.runs import GateView as GateView
+from controller.app.views.runs import MetricView as MetricView
 from controller.app.views.runs import ModelView as ModelView
 from controller.app.views.runs import NotTakenView as NotTakenView
 from controller.app.views.runs import ProofView as ProofView

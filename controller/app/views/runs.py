@@ -97,10 +97,35 @@ class ProofView(View, frozen=True, kw_only=True):
 
 
 class ArmView(View, frozen=True, kw_only=True):
-    """Of one kind of devices: how many were ever `watched`, and how many of them `crashed`."""
+    """Of one kind of devices: how many were ever `watched`, how many of them `crashed`, and how many told numbers."""
 
     watched: int
     crashed: int
+    measured: int = 0
+
+
+class MetricView(View, frozen=True, kw_only=True):
+    """A metric of a control group: in `worse_pairs` of the `pairs` that told it the updated device was the worse one.
+
+    `worse` says which of two numbers that is, `higher` or `lower`. `unpaired` updated devices told numbers and are
+    compared with nobody by this one. The stage stops where `value` is `threshold`. `accepted` are the worse ones over
+    which somebody resumed the run; `breached_at` is when it was breached last, and `evidence` what was known then.
+    """
+
+    name: str
+    said: str
+    worse: str
+    pairs: int
+    worse_pairs: int
+    equal_pairs: int
+    unpaired: int
+    value: float
+    threshold: float
+    alpha_percent: float
+    is_breached: bool
+    accepted: int = 0
+    breached_at: Instant | None = None
+    evidence: str = ""
 
 
 class ControlView(View, frozen=True, kw_only=True):
@@ -108,6 +133,7 @@ class ControlView(View, frozen=True, kw_only=True):
 
     The stage stops where `value` is `threshold`. `accepted` crashes of updated devices were accepted by whoever resumed
     the run; `breached_at` is when it was breached last, and `evidence` what was known then. `said` says it in words.
+    All of that is of crashes; `metrics` are compared beside them.
     """
 
     said: str
@@ -123,6 +149,7 @@ class ControlView(View, frozen=True, kw_only=True):
     accepted: int = 0
     breached_at: Instant | None = None
     evidence: str = ""
+    metrics: tuple[MetricView, ...] = ()
 
 
 class GateView(View, frozen=True, kw_only=True):

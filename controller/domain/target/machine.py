@@ -37,7 +37,7 @@ from controller.domain.target.events import (
     WentOffline,
 )
 from controller.domain.target.health import marked
-from controller.domain.target.measures import measured
+from controller.domain.target.measures import begun_after, measured
 from controller.domain.target.model import Policy, Target, TargetState
 from protocol.lifecycle import AttemptState, Left, may_follow
 from protocol.reasons import BLAME, REISSUED, Blame, Reason, is_retried
@@ -135,7 +135,7 @@ def _changed(target: Target, **changes: object) -> Target:
 def _released(target: Target, event: Released, policy: Policy) -> Outcome:
     assert target.state is TargetState.QUEUED, f"only a queued device is released, not one {target.state}"
     is_compared = target.is_compared or event.is_compared
-    return Target(
+    begun = Target(
         state=TargetState.IN_PROGRESS,
         attempt=target.attempt + 1,
         attempt_state=AttemptState.SENT,
@@ -150,7 +150,8 @@ def _released(target: Target, event: Released, policy: Policy) -> Outcome:
         is_control=target.is_control,
         is_compared=is_compared,
         watches=target.watches,
-    ), ()
+    )
+    return begun_after(target, begun), ()
 
 
 def is_unaccepted(target: Target) -> bool:

@@ -2,7 +2,8 @@
 
 The rules this module keeps:
 
-1. Of an updated device the first numbers count, of one that is held back the newest. Who is in a pair tells in vain.
+1. Of an updated device the first numbers count, of one that is held back the newest. Who is in a pair tells in vain,
+   in a later attempt, too.
 2. Numbers count of the newest attempt alone, and of who is compared: those of its time as a control device are of no
    build.
 3. A name that nobody compares is not kept, and neither is text. Who tells nothing of what is compared has told nothing.
@@ -37,6 +38,12 @@ def numbers(outputs: Outputs, names: Iterable[str]) -> Measures:
     """
     told = {name: outputs.get(name) for name in names}
     return {name: float(value) for name, value in told.items() if isinstance(value, int | float)}
+
+
+def begun_after(target: Target, begun: Target) -> Target:
+    """Return a device that has *begun* an attempt: who is in a pair stays so, and of all others it tells anew."""
+    known = {"measures": target.measures, "measured_at": target.measured_at, "is_paired": True}
+    return msgspec.structs.replace(begun, **known) if target.is_paired else begun
 
 
 def paired(target: Target) -> Target:

@@ -184,7 +184,7 @@ def delta(before: Target, after: Target, *, model: str | None = None) -> Delta:
         watched=int(_is_watched(after) and not _is_watched(before)),
         at_risk=is_at_risk(after) - is_at_risk(before),
         crashed=int(is_crashed(after) and not is_crashed(before)),
-        measured=int(_is_measured(after) and not _is_measured(before)),
+        measured=_is_measured(after) - _is_measured(before),
     )
 
 

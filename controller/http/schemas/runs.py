@@ -121,10 +121,36 @@ class Proof(Answer):
 
 
 class Arm(Answer):
-    """Of one kind of devices: how many were ever `watched`, and how many of them `crashed`."""
+    """Of one kind of devices: how many were ever `watched`, how many of them `crashed`, and how many told numbers."""
 
     watched: int
     crashed: int
+    measured: int = 0
+
+
+class Metric(Answer):
+    """A metric of a control group: in `worse_pairs` of the `pairs` that told it the updated device was the worse one.
+
+    `worse` says which of two numbers that is, `higher` or `lower`; `equal_pairs` tell nothing. `unpaired` updated
+    devices told numbers and are compared with nobody by this one. The stage stops where `value` is `threshold`, which
+    is 1 / alpha, if more were worse than were `accepted`. `breached_at` is when that was last, and `evidence` what was
+    known then. `said` says it in words.
+    """
+
+    name: str
+    said: str
+    worse: str
+    pairs: int
+    worse_pairs: int
+    equal_pairs: int
+    unpaired: int
+    value: float
+    threshold: float
+    alpha_percent: float
+    is_breached: bool
+    accepted: int
+    breached_at: Time | None
+    evidence: str
 
 
 class Control(Answer):
@@ -132,6 +158,7 @@ class Control(Answer):
 
     The stage stops where `value` is `threshold`, which is 1 / alpha, if more crashed of the updated devices than were
     `accepted`. `breached_at` is when that was last, and `evidence` what was known then. `said` says it in words.
+    All of that is of crashes; `metrics` are compared beside them.
     """
 
     said: str
@@ -147,6 +174,7 @@ class Control(Answer):
     accepted: int
     breached_at: Time | None
     evidence: str
+    metrics: list[Metric] = Field(default_factory=list)
 
 
 class Gate(Answer):

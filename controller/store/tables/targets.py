@@ -70,7 +70,7 @@ partial("ix_target_run_site", target_run.c.site, target_run.c.id, where=is_at_si
 partial("ix_target_run_in_flight", target_run.c.run_id, target_run.c.id, where=is_at_work)
 partial("ix_target_run_due", target_run.c.run_id, target_run.c.due, where=target_run.c.due.is_not(None))
 partial("ix_target_run_watched", target_run.c.device_id, where=is_watched)
-partial("ix_target_run_unpaired", target_run.c.id, where=is_unpaired)
+partial("ix_target_run_unpaired", target_run.c.model, target_run.c.id, where=is_unpaired)
 partial(
     "ix_target_run_bad_ends",
     target_run.c.run_id,

@@ -58,6 +58,16 @@ WORDS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"text": "crashes:eu", "evidence": "9 of 95 updated crashed"},
         "updated devices of stage eu crash more than those held back: 9 of 95 updated crashed; the run is paused",
     ),
+    (
+        "paused",
+        {"text": "metric:eu:scan_ms", "evidence": "worse on 8 of 8 updated devices"},
+        "metric scan_ms is worse on updated devices of stage eu: worse on 8 of 8 updated devices; the run is paused",
+    ),
+    (
+        "metric",
+        {"stage": "eu", "text": "scan_ms", "evidence": "worse on 8 of 8 updated devices"},
+        "metric scan_ms is worse on updated devices of stage eu: worse on 8 of 8 updated devices; the run goes on",
+    ),
     ("discharged", {"stage": "eu", "text": "5 devices"}, "stage eu updates those that it held back: 5 devices"),
     (
         "paused",

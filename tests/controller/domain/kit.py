@@ -1,7 +1,7 @@
 """Plans, and a small world that carries out the effects of a run on its devices."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -29,7 +29,9 @@ from controller.domain.events import (
     Release,
     Started,
 )
+from controller.domain.gates.judgement import metrics_of
 from controller.domain.gates.replay import judge
+from controller.domain.metrics import Pair
 from controller.domain.model import Breach, Plan, Run, create
 from controller.domain.pipeline import OnFailure, Operation, Pipeline, Stage
 from controller.domain.rerun import Unfit, grouped
@@ -37,6 +39,7 @@ from controller.domain.states import RUN_TRANSITIONS, RunState, StageState
 from controller.domain.target import Delta, Policy, Target, TargetState
 from protocol.ids import AppName, DeviceId, Digest, StageName, digest_of
 from protocol.messages import ReleaseRef
+from protocol.outputs import Outputs
 from protocol.reasons import Reason
 from protocol.units import Instant
 
@@ -214,6 +217,26 @@ class World:
         for folded_event in self.move(stage, [index], event):
             self.happen(folded_event)
 
+    def measure(self, stage: int, told: Mapping[int, Outputs]) -> None:
+        """Let devices tell numbers in one batch, and compare them as the controller does."""
+        new = [index for index in sorted(told) if self.devices[stage][index].measured_at is None]
+        deltas = tuple(self.measured(stage, index, outputs) for index, outputs in told.items())
+        pairs = tuple(pair for index in new for pair in self.paired(stage, index))
+        self.happen(Folded(at=self.now, deltas={stage: deltas}, pairs={stage: pairs} if pairs else {}))
+
+    def measured(self, stage: int, index: int, outputs: Outputs) -> Delta:
+        attempt = self.devices[stage][index].attempt
+        return self.moved(stage, index, targets.Measured(attempt=attempt, outputs=outputs, told_at=self.now))
+
+    def paired(self, stage: int, index: int) -> Iterator[Pair]:
+        """Pair an updated device that has just told numbers with the first that is held back, if any is."""
+        devices, models = self.devices[stage], self.models[stage]
+        free = [place for place, one in enumerate(devices) if is_partner(one) and models[place] == models[index]]
+        if free and devices[index].measured_at is not None and not devices[index].is_control:
+            yield Pair(updated=devices[index].measures, control=devices[free[0]].measures)
+            for place in (index, free[0]):
+                devices[place] = targets.paired(devices[place])
+
     def move(self, stage: int, indexes: Sequence[int], event: targets.Event) -> list[Event]:
         deltas = tuple(self.moved(stage, index, event) for index in indexes)
         return [Folded(at=self.now, deltas={stage: deltas})] if deltas else []
@@ -235,6 +258,7 @@ class World:
             wave=waves.current(self.run.stages[stage].waves) if definition.gate.proof else None,
             silent_after_ms=definition.gate.silent_after_ms,
             soak_ms=definition.gate.soak_ms,
+            metrics=tuple(metric.name for metric in metrics_of(definition.gate)),
         )
 
     @property
@@ -280,6 +304,7 @@ class World:
         at_risk = [(model or "", one.is_control) for model, one in rows if targets.is_at_risk(one)]
         for name, known in group.strata.items():
             assert (known.updated, known.control) == (at_risk.count((name, False)), at_risk.count((name, True)))
+        assert group.updated.measured == sum(has_told(one) for one in self.devices[index] if not one.is_control)
 
     def check_replay(self) -> None:
         """See that a replay by the run's own gates finds the very breaches that the run kept."""
@@ -291,6 +316,16 @@ class World:
                 stop = judge(dry_runs.in_place(self.plan.pipeline, index, rule), index, moments).stop
                 found = None if stop is None else (stop.at, stop.failed, stop.exposed, stop.said)
                 assert found == _told(self.run.stages[index].dry_runs.get(rule.name))
+
+
+def has_told(device: Target) -> bool:
+    """Say whether a device has told numbers that are compared."""
+    return device.measured_at is not None
+
+
+def is_partner(device: Target) -> bool:
+    """Say whether a device that is held back has told numbers that are not compared yet."""
+    return device.is_control and device.measured_at is not None and not device.is_paired
 
 
 def is_queued(device: Target) -> bool:
@@ -370,6 +405,7 @@ def check_target(before: Target, after: Target) -> None:
         assert after.state in targets.TRANSITIONS[before.state]
     assert after.is_started >= before.is_started
     assert after.is_blamed >= before.is_blamed
+    assert after.is_paired >= before.is_paired
     assert after.attempt in {before.attempt, before.attempt + 1}
     if before.state.is_terminal:
         assert as_it_ended(after) == as_it_ended(before)
@@ -378,6 +414,7 @@ def check_target(before: Target, after: Target) -> None:
 def as_it_ended(target: Target) -> Target:
     """Return a device without what may be known after its end: that it succeeded after all, and how that became it."""
     ended = msgspec.structs.replace(target, health=None, health_detail="", is_blamed=False, is_started=False)
+    ended = msgspec.structs.replace(ended, measures={}, measured_at=None, is_paired=False)
     return msgspec.structs.replace(ended, late_success_at=None, watched_until=None, is_silent=False, due=None)
 
 

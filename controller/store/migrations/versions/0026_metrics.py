@@ -9,15 +9,16 @@ branch_labels = None
 depends_on = None
 
 INDEX = "ix_target_run_unpaired"
-UNPAIRED = "measured_at IS NOT NULL AND is_control AND NOT is_paired"
+IS_UNPAIRED = sa.and_(
+    sa.column("measured_at").is_not(None), sa.column("is_control", sa.Boolean), ~sa.column("is_paired", sa.Boolean)
+)
 
 
 def upgrade() -> None:
     op.add_column("target_run", sa.Column("measures", sa.Text()))
     op.add_column("target_run", sa.Column("measured_at", sa.BigInteger()))
     op.add_column("target_run", sa.Column("is_paired", sa.Boolean(), nullable=False, server_default=sa.false()))
-    where = sa.text(UNPAIRED)
-    op.create_index(INDEX, "target_run", ["id"], sqlite_where=where, postgresql_where=where)
+    op.create_index(INDEX, "target_run", ["model", "id"], sqlite_where=IS_UNPAIRED, postgresql_where=IS_UNPAIRED)
 
 
 def downgrade() -> None:
