@@ -1,6 +1,6 @@
 """Invariant 7, of metrics: who is compared with whom does not depend on what they told, and nobody is twice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from controller.app.records import TargetRecord
@@ -35,7 +35,7 @@ class PairsAreFair(Law):
         """Judge what is kept of what was told, every pair, and who is in none."""
         new = self._told.heard(commit)
         for id_, told in new.items():
-            yield from self._kept(self.picture.targets[id_], told)
+            yield from _kept([row for _, row in commit.targets if row.id == id_], told)
         found = list(matches(commit))
         for updated, control in found:
             yield from self._judge(updated, control, new)
@@ -46,11 +46,6 @@ class PairsAreFair(Law):
                 yield f"{row.name} is in a pair with nobody"
         yield from self._alone(new)
         self._told.forget(commit)
-
-    def _kept(self, row: TargetRecord, told: Counted) -> Iterator[str]:
-        target = row.target
-        if target.measures not in told.one_of or target.measured_at != told.at:
-            yield f"{row.name} told {told.one_of} at {told.at}, kept is {target.measures} at {target.measured_at}"
 
     def _judge(self, updated: TargetRecord, control: TargetRecord, new: dict[int, Counted]) -> Iterator[str]:
         pair = f"{updated.name} is compared with {control.name}"
@@ -70,9 +65,16 @@ class PairsAreFair(Law):
 
     def _alone(self, new: dict[int, Counted]) -> Iterator[str]:
         for id_, told in new.items():
-            row = self.picture.targets[id_]
+            row = self._told.before(id_)
             if row.target.is_control or id_ in self._told.paired:
                 continue
             other = next(self._told.fresh(row, told.at), None)
             if other is not None:
                 yield f"{row.name} has told its numbers, and is not compared with {other.name}"
+
+
+def _kept(written: Sequence[TargetRecord], told: Counted) -> Iterator[str]:
+    """Look whether what was told was written, whatever became of the device in the same transaction."""
+    kept = [(row.target.measures, row.target.measured_at) for row in written]
+    if not any(measures in told.one_of and at == told.at for measures, at in kept):
+        yield f"of {written[0].name if written else 'somebody'} {kept} is kept, and it told {told}"

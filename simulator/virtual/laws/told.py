@@ -37,6 +37,8 @@ class Told:
     picture: Picture
     counted: dict[int, Counted] = field(default_factory=dict)
     paired: set[int] = field(default_factory=set)
+    _were: dict[int, TargetRecord] = field(default_factory=dict)
+    """The rows that the newest commit has changed, as they were before."""
     _read: dict[str, Measured] = field(default_factory=dict)
     _filed: defaultdict[tuple[Name, str, int], list[Outputs]] = field(default_factory=lambda: defaultdict(list))
 
@@ -54,17 +56,21 @@ class Told:
 
     def heard(self, commit: Commit) -> dict[int, Counted]:
         """Take in the reports of a commit; return what counts now that did not before, by row."""
-        were: dict[int, TargetRecord] = {}
+        self._were.clear()
         for before, row in commit.targets:
-            were.setdefault(row.id, before or row)
+            self._were.setdefault(row.id, before or row)
         new: dict[int, Counted] = {}
         for report in commit.reports:
             if report.state == "measured" and report.target_id is not None:
-                row = were.get(report.target_id, self.picture.targets[report.target_id])
+                row = self.before(report.target_id)
                 told = self._numbers(report, row)
                 if told is not None and self._is_awaited(report, row):
                     self.counted[row.id] = new[row.id] = told
         return new
+
+    def before(self, row_id: int) -> TargetRecord:
+        """Return a row as it was before the newest commit, in which much may become of it."""
+        return self._were.get(row_id, self.picture.targets[row_id])
 
     def forget(self, commit: Commit) -> None:
         """Forget what was told in the attempts before those that began in a commit, or while a device was held back."""
@@ -79,12 +85,13 @@ class Told:
 
     def fresh(self, updated: TargetRecord, at: Instant) -> Iterator[TargetRecord]:
         """Yield those who could be compared with an updated device at a wall time, in the order of the stage."""
-        place = updated.run_id, updated.stage
-        soak_ms = self.picture.runs[place[0]].plan.pipeline.stages[place[1]].gate.soak_ms
+        soak_ms = self.picture.runs[updated.run_id].plan.pipeline.stages[updated.stage].gate.soak_ms
         since = at - 2 * (soak_ms * 9 // 10)
-        for id_, row in sorted(self.picture.held[place].items()):
-            told = self.counted.get(id_)
-            if told is not None and told.at >= since and row.model == updated.model and id_ not in self.paired:
+        of = updated.run_id, updated.stage, updated.model
+        for id_ in sorted(self.counted):
+            row = self.before(id_)
+            is_held = row.target.is_control and id_ not in self.paired and (row.run_id, row.stage, row.model) == of
+            if is_held and self.counted[id_].at >= since:
                 yield row
 
     def _is_awaited(self, report: ReportRecord, row: TargetRecord) -> bool:

@@ -22,12 +22,15 @@ from tests.simulator.planted.planted import planted, wrap
 MANY = 1_000
 
 
-@planted("A device that is held back is compared again and again.", PairsAreFair)
+@planted("A device that is held back is compared again whenever it tells newer numbers.", PairsAreFair)
 def held_back_are_paired_again(patch: pytest.MonkeyPatch) -> None:
-    def around(paired: Any) -> Any:
-        return lambda row, advance: row if row.target.is_control else paired(row, advance)
+    def around(measured: Any) -> Any:
+        def anew(target: Target, *rest: Any) -> Any:
+            return measured(msgspec.structs.replace(target, is_paired=False) if target.is_control else target, *rest)
 
-    wrap(patch, pairing, "paired", around)
+        return anew
+
+    wrap(patch, machine, "measured", around)
 
 
 @planted("Numbers of devices of all models are compared.", PairsAreFair)
@@ -58,23 +61,6 @@ def partners_are_chosen_by_their_numbers(patch: pytest.MonkeyPatch) -> None:
         return choosing
 
     wrap(patch, pairing, "_partners", around)
-
-
-@planted("An updated device is compared with whom it finds later, too.", PairsAreFair)
-def who_found_nobody_is_paired_later(patch: pytest.MonkeyPatch) -> None:
-    def around(matches: Any) -> Any:
-        def patient(advance: Any, rows: Any) -> Any:
-            rows = list(rows)
-            known = {row.id for row in rows}
-            for row in list(rows):
-                others = advance.tx.targets.in_stage(advance.record(row.run_id).stage_ids[row.stage], row.target.state)
-                waiting = [one for one in others if one.target.measures and not one.target.is_paired]
-                rows += [one for one in waiting if not one.target.is_control and one.id not in known]
-            return matches(advance, {row.id: row for row in rows}.values())
-
-        return patient
-
-    wrap(patch, pairing, "matches", around)
 
 
 @planted("Of a device that is held back the first numbers count, not the newest.", PairsAreFair)
