@@ -372,7 +372,7 @@ def _metrics(chance: random.Random, world: Draws) -> Draws:
         return measured
     return _with(
         measured,
-        pipelines=tuple(metrics.decided(one, drawn.metrics) for one in compared),
+        pipelines=tuple(metrics.decided(chance, one, drawn.metrics) for one in compared),
         control=msgspec.structs.replace(world.control, worse=0.0, crashes=0.0),
         health=msgspec.structs.replace(world.health, ails=0.0),
         builds=msgspec.structs.replace(world.builds, fails=0.0, silences=0.0),

@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
-from controller.domain.pipeline import Control, Metric, Pace, Pipeline, Stage, Targets, Worse
+from controller.domain.pipeline import Control, Metric, OnBreach, Pace, Pipeline, Stage, Targets, Worse
 from protocol.health import MEASURE
+from protocol.units import SECOND
 from simulator.virtual.pipelines import DEVICES_MAX
 
 METRICS_EVERY: Final = 2
@@ -19,6 +20,8 @@ SPARE: Final = 8
 """One device in so many tells nothing at all, and one stage in so many compares no metric."""
 CRASHING_EVERY: Final = 3
 """Of so many of them one is as it was; in the others metrics tell what the bad version is, and crashes do not."""
+SOAK_MS: Final = 30 * SECOND
+"""Short, so that many tell soon."""
 NAMES: Final = ("scan_ms", "free_mb")
 ALPHA_PERCENT: Final = 25.0
 """What the metrics of a stage have of the alpha of their run, where that is named: much, since fleets are small."""
@@ -74,7 +77,7 @@ def _compared(chance: random.Random, stage: Stage, metrics: tuple[Metric, ...]) 
     return stage if group is None or not chance.randrange(SPARE) else _with(stage, group, wanted)
 
 
-def decided(pipeline: Pipeline, metrics: tuple[Metric, ...]) -> Pipeline:
+def decided(chance: random.Random, pipeline: Pipeline, metrics: tuple[Metric, ...]) -> Pipeline:
     """Return a pipeline whose first stage has as many pairs as there can be, and little else that stops it.
 
     In it the alpha of each metric is named, and large.
@@ -82,7 +85,8 @@ def decided(pipeline: Pipeline, metrics: tuple[Metric, ...]) -> Pipeline:
     first, *others = pipeline.stages
     named = tuple(msgspec.structs.replace(metric, alpha_percent=ALPHA_PERCENT / len(metrics)) for metric in metrics)
     known = _with(first, msgspec.structs.replace(first.gate.control or Control(), share_percent=50.0), named)
-    gate = msgspec.structs.replace(known.gate, sequential=None, failures=None)
+    rules = {"sequential": None, "failures": None, "soak_ms": SOAK_MS}
+    gate = msgspec.structs.replace(known.gate, on_breach=chance.choice((OnBreach.PAUSE, known.gate.on_breach)), **rules)
     first = msgspec.structs.replace(known, gate=gate, pace=Pace(max_in_flight=DEVICES_MAX), targets=Targets())
     return msgspec.structs.replace(pipeline, stages=(first, *others))
 

@@ -61,12 +61,11 @@ def test_a_device_tells_the_same_at_the_same_time_and_more_of_what_is_worse_with
     drawn = msgspec.structs.replace(COMPARING[0], metrics=known, builds=BuildsDraw(version=VERSIONS[-1]))
     before = kept(NAME, drawn)
     assert before is not None
-    after = msgspec.structs.replace(
-        before, installed=(msgspec.structs.replace(before.installed[0], version=VERSIONS[-1]),)
-    )
+    bad = msgspec.structs.replace(before.installed[0], version=VERSIONS[-1])
+    after = msgspec.structs.replace(before, installed=(bad,))
     gauges = Gauges(World(drawn), "d1")
-    told = [gauges.read(one).outputs["free_mb"] for one in (before, before, after)]
-    assert told == [told[0], told[0], told[0] - 40]
+    first, again, worse = (gauges.read(one).outputs["free_mb"] for one in (before, before, after))
+    assert (again, worse) == (first, int(first) - 40)
 
 
 def test_a_device_may_tell_nothing_text_or_what_is_far_off() -> None:
