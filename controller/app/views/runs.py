@@ -303,6 +303,7 @@ class TargetView(View, frozen=True, kw_only=True):
     `health` is the mark that it told after its success (`ended`: newer work began first), `health_detail` what it said
     to that.
     `is_silent` says that it was offline for too long after its success, and counts as failed for that.
+    `measures` are the numbers that it told of what its stage compares, `is_paired` once they are.
     `blocked` is the reason why it may not begin, empty where none is known, and `check_at` when that is judged anew.
     """
 
@@ -328,6 +329,8 @@ class TargetView(View, frozen=True, kw_only=True):
     health: str = ""
     health_detail: str = ""
     is_silent: bool = False
+    measures: Mapping[str, float] = {}
+    is_paired: bool = False
 
 
 class EventView(View, frozen=True, kw_only=True):

@@ -325,6 +325,7 @@ class Target(Answer):
     the watch early; empty where it told none.
     While `is_control` it is held back, and its attempts are watches of what it has.
     `is_silent` says that it was offline for too long after its success, and counts as failed for that.
+    `measures` are the numbers that it told of what its stage compares, `is_paired` once they are.
     """
 
     device: str
@@ -349,6 +350,8 @@ class Target(Answer):
     health: str
     health_detail: str
     is_silent: bool
+    measures: dict[str, float] = Field(default_factory=dict)
+    is_paired: bool = False
 
 
 class Event(Answer):
