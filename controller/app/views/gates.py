@@ -77,7 +77,8 @@ class MetricView(View, frozen=True, kw_only=True):
     """A metric of a control group: in `worse_pairs` of the `pairs` that told it the updated device was the worse one.
 
     `worse` says which of two numbers that is, `higher` or `lower`. `unpaired` updated devices told numbers and are
-    compared with nobody by this one. The stage stops where `value` is `threshold`. `accepted` are the worse ones over
+    compared with nobody by this one. The stage stops where `value` is `threshold`, which takes `pairs_min` pairs at
+    least. `accepted` are the worse ones over
     which somebody resumed the run; `breached_at` is when it was breached last, and `evidence` what was known then.
     """
 
@@ -88,6 +89,7 @@ class MetricView(View, frozen=True, kw_only=True):
     worse_pairs: int
     equal_pairs: int
     unpaired: int
+    pairs_min: int
     value: float
     threshold: float
     alpha_percent: float

@@ -80,8 +80,8 @@ class Metric(Answer):
 
     `worse` says which of two numbers that is, `higher` or `lower`; `equal_pairs` tell nothing. `unpaired` updated
     devices told numbers and are compared with nobody by this one. The stage stops where `value` is `threshold`, which
-    is 1 / alpha, if more were worse than were `accepted`. `breached_at` is when that was last, and `evidence` what was
-    known then. `said` says it in words.
+    is 1 / alpha, if more were worse than were `accepted`; it takes `pairs_min` pairs at least. `breached_at` is when
+    that was last, and `evidence` what was known then. `said` says it in words.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Metric(Answer):
     worse_pairs: int
     equal_pairs: int
     unpaired: int
+    pairs_min: int
     value: float
     threshold: float
     alpha_percent: float

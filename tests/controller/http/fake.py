@@ -128,6 +128,7 @@ SLOWER = views.MetricView(
     worse_pairs=4,
     equal_pairs=0,
     unpaired=3,
+    pairs_min=14,
     value=2.1,
     threshold=400.0,
     alpha_percent=0.25,
