@@ -3,7 +3,8 @@
 The rules this module keeps:
 
 1. Both are of one stage and one model, and what they told came in within `FRESH_SPANS` times that in which devices are
-   asked again. Where nobody is left to compare with, the numbers of an updated device stay alone for good.
+   asked again. Where nobody is left to compare with, the numbers of an updated device stay alone for good. From the
+   discharge on nobody is, also where some are held back still since their watch had not begun.
 2. Partners are taken in the order of the stage, which is drawn by a hash, and never by what they told.
 3. A pair is marked on both rows in the transaction that counts it, so that neither is ever in another.
 """
@@ -14,6 +15,7 @@ from typing import Final, NamedTuple
 
 from controller.app.advance import Advance
 from controller.app.records import TargetRecord
+from controller.domain import control
 from controller.domain import target as targets
 from controller.domain.metrics import Pair
 from protocol.units import later
@@ -52,6 +54,8 @@ def paired(row: TargetRecord, advance: Advance) -> TargetRecord:
 
 def _partners(advance: Advance, run_id: int, stage: int, model: str, *, limit: int) -> Sequence[TargetRecord]:
     record = advance.record(run_id)
+    if not control.is_open(record.run.stages[stage].control):
+        return ()
     measure_ms = record.plan.pipeline.stages[stage].gate.measure_ms
     since = later(advance.at, -FRESH_SPANS * measure_ms)
     return advance.tx.watches.partners(record.stage_ids[stage], model=model, since=since, limit=limit)
