@@ -5,6 +5,7 @@ They fare worse where they crash more (`controller.domain.control`), or where a 
 """
 
 from collections.abc import Collection, Iterator
+from typing import assert_never
 
 import msgspec
 
@@ -12,7 +13,7 @@ from controller.domain import control, metrics
 from controller.domain.control import ControlBreach, ControlRun
 from controller.domain.events import Discharge, Note
 from controller.domain.gates import judgement
-from controller.domain.metrics import NOTHING_KNOWN, MetricBreach
+from controller.domain.metrics import MetricBreach
 from controller.domain.model import Plan
 from controller.domain.pipeline import Metric, OnBreach, Stage
 from controller.domain.settle.decision import Decision
@@ -28,7 +29,8 @@ def judge(decision: Decision, index: int) -> None:
         return
     _crashes(decision, index, at_work.control)
     for metric in judgement.metrics_of(stage.gate):
-        _metric(decision, index, metric)
+        if metric.name in at_work.control.metrics:
+            _metric(decision, index, metric)
 
 
 def _crashes(decision: Decision, index: int, group: ControlRun) -> None:
@@ -45,7 +47,7 @@ def _metric(decision: Decision, index: int, metric: Metric) -> None:
     stage, at_work = decision.stage(index)
     group, alpha = at_work.control, judgement.metric_alpha_of(decision.plan.pipeline, index, metric.name)
     assert group is not None, "metrics are compared with devices that are held back"
-    known, reason = group.metrics.get(metric.name, NOTHING_KNOWN), metric_of(stage.name, metric.name)
+    known, reason = group.metrics[metric.name], metric_of(stage.name, metric.name)
     if _is_settled(decision, index, reason, known.breach) or not metrics.is_breached(known, alpha=alpha):
         return
     after = metrics.breached(known, alpha=alpha, now=decision.now)
@@ -62,7 +64,8 @@ def _is_settled(decision: Decision, index: int, reason: str, breach: ControlBrea
 
 
 def _stop(decision: Decision, index: int, reason: str, told: Note) -> None:
-    match decision.plan.pipeline.stages[index].gate.on_breach:
+    on_breach = decision.plan.pipeline.stages[index].gate.on_breach
+    match on_breach:
         case OnBreach.ALERT:
             decision.effects.append(told)
         case OnBreach.PAUSE:
@@ -70,6 +73,8 @@ def _stop(decision: Decision, index: int, reason: str, told: Note) -> None:
         case OnBreach.FAIL:
             found = f"{told.text}: {told.evidence}" if told.text else told.evidence
             decision.verdict(index, StageState.FAILED, found)
+        case _:
+            assert_never(on_breach)
 
 
 def shortfalls(plan: Plan, index: int, held: int) -> Iterator[Note]:

@@ -361,6 +361,20 @@ def test_what_those_held_back_tell_after_their_discharge_counts_nowhere() -> Non
     assert (pairs(rig, run), group(rig, run).metrics, rig.view(run).state) == (set(), {}, "succeeded")
 
 
+def test_once_anybody_is_discharged_those_that_still_are_held_back_are_no_partners() -> None:
+    rig = rigged(*NAMES)
+    run = rig.start(stage(gate=gate(), timeouts=Timeouts(lease_ms=DAY)))
+    watched, updated = held(rig, run), others(rig, run)
+    rig.watch(*watched[1:])
+    rig.report(watched[0], AttemptState.ACCEPTED)
+    rig.succeed(*updated)
+    rig.sleep(int(HOUR) + SECOND)
+    assert (held(rig, run), rig.view(run).stages[0].state) == ([watched[0]], "passed")
+    rig.measure(watched[0], scan_ms=10)
+    rig.measure(updated[0], scan_ms=12)
+    assert (pairs(rig, run), group(rig, run).metrics) == (set(), {})
+
+
 def test_numbers_for_a_command_that_was_never_given_raise_an_alarm() -> None:
     rig, run, watched, updated = begun(gate())
     rig.measure(watched[0], scan_ms=10)
