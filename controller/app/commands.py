@@ -7,6 +7,7 @@ import msgspec
 
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
+from controller.domain import control
 from controller.domain.freeze import next_start
 from controller.domain.pipeline import Timeouts
 from protocol.codec import encode
@@ -57,7 +58,7 @@ class Maker:
         What is compared they tell again and again, so that there is something as new as what an updated device tells.
         """
         plan = record.plan
-        stage = plan.pipeline.stages[stage_index]
+        stage, held = plan.pipeline.stages[stage_index], record.run.stages[stage_index].control
         last = later(self.at, stage.timeouts.accept_ms)
         frozen_at = next_start(record.run.freezes, self.at)
         return Command(
@@ -73,7 +74,7 @@ class Maker:
             not_after=later(last, stage.timeouts.lease_ms),
             apps=(plan.operation.app,),
             watch_ms=Millis(stage.timeouts.stage_ms + stage.gate.soak_ms),
-            measure_ms=stage.gate.measure_ms if _has_control(record, stage_index) else Millis(0),
+            measure_ms=stage.gate.remeasure_ms if control.is_open(held) else Millis(0),
         )
 
     def _install(self, begun: Command, record: RunRecord, stage_index: int, wanted: str | None) -> Command:
@@ -91,6 +92,7 @@ class Maker:
             env=plan.operation.env,
             steps=_steps(stage.timeouts),
             watch_ms=stage.gate.watch_ms,
+            measure_ms=stage.gate.measure_ms if begun.measure_ms else Millis(0),
         )
 
     def _control(self, record: RunRecord, stage_index: int, mode: Mode) -> Command:
@@ -129,12 +131,6 @@ class Maker:
         """Return what the agents of devices can do, by name."""
         devices = self._tx.devices.by_names({target.name for target in targets})
         return {name: device.capabilities for name, device in devices.items()}
-
-
-def _has_control(record: RunRecord, stage_index: int) -> bool:
-    """Say whether devices of a stage are held back, with which others can be compared."""
-    group = record.run.stages[stage_index].control
-    return group is not None and group.discharged_at is None
 
 
 def _kind(target: TargetRecord) -> Kind:

@@ -87,6 +87,7 @@ def _metric(record: RunRecord, index: int, group: ControlRun, metric: Metric) ->
         worse_pairs=known.worse,
         equal_pairs=known.equal,
         unpaired=group.updated.measured - known.pairs,
+        pairs_min=metrics.pairs_min(alpha),
         value=metrics.value(known),
         threshold=1 / alpha,
         alpha_percent=alpha * 100,

@@ -36,6 +36,7 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "check_no_data": "nobody answers check {text} of stage {stage}: {evidence}",
     "check_answered": "{by} answered a check of stage {stage}, {text}: {evidence}",
     "quarantined": "{text} is quarantined: {evidence}; stage {stage} and the run go on without it",
+    "few_held_back": "stage {stage} holds back too few to be stopped by metric {text}",
     "left_out": "stage {stage} leaves out: {text}",
     "dry_run": "rule {text}, on trial in stage {stage}, would have stopped it: {evidence}",
     "dry_run_ended": "stage {stage}: {text}",

@@ -4,7 +4,8 @@ They fare worse where they crash more (`controller.domain.control`), or where a 
 (`controller.domain.metrics`). A comparison ends as its stage passes: then nobody is left to compare with.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import assert_never
 
 import msgspec
 
@@ -12,11 +13,13 @@ from controller.domain import control, metrics
 from controller.domain.control import ControlBreach, ControlRun
 from controller.domain.events import Discharge, Note
 from controller.domain.gates import judgement
-from controller.domain.metrics import NOTHING_KNOWN, MetricBreach
+from controller.domain.metrics import MetricBreach
+from controller.domain.model import Plan
 from controller.domain.pipeline import Metric, OnBreach, Stage
 from controller.domain.settle.decision import Decision
 from controller.domain.settle.reasons import crashes_of, metric_of
 from controller.domain.states import StageState
+from controller.domain.wording import counted
 
 
 def judge(decision: Decision, index: int) -> None:
@@ -26,7 +29,8 @@ def judge(decision: Decision, index: int) -> None:
         return
     _crashes(decision, index, at_work.control)
     for metric in judgement.metrics_of(stage.gate):
-        _metric(decision, index, metric)
+        if metric.name in at_work.control.metrics:
+            _metric(decision, index, metric)
 
 
 def _crashes(decision: Decision, index: int, group: ControlRun) -> None:
@@ -43,7 +47,7 @@ def _metric(decision: Decision, index: int, metric: Metric) -> None:
     stage, at_work = decision.stage(index)
     group, alpha = at_work.control, judgement.metric_alpha_of(decision.plan.pipeline, index, metric.name)
     assert group is not None, "metrics are compared with devices that are held back"
-    known, reason = group.metrics.get(metric.name, NOTHING_KNOWN), metric_of(stage.name, metric.name)
+    known, reason = group.metrics[metric.name], metric_of(stage.name, metric.name)
     if _is_settled(decision, index, reason, known.breach) or not metrics.is_breached(known, alpha=alpha):
         return
     after = metrics.breached(known, alpha=alpha, now=decision.now)
@@ -60,7 +64,8 @@ def _is_settled(decision: Decision, index: int, reason: str, breach: ControlBrea
 
 
 def _stop(decision: Decision, index: int, reason: str, told: Note) -> None:
-    match decision.plan.pipeline.stages[index].gate.on_breach:
+    on_breach = decision.plan.pipeline.stages[index].gate.on_breach
+    match on_breach:
         case OnBreach.ALERT:
             decision.effects.append(told)
         case OnBreach.PAUSE:
@@ -68,6 +73,19 @@ def _stop(decision: Decision, index: int, reason: str, told: Note) -> None:
         case OnBreach.FAIL:
             found = f"{told.text}: {told.evidence}" if told.text else told.evidence
             decision.verdict(index, StageState.FAILED, found)
+        case _:
+            assert_never(on_breach)
+
+
+def shortfalls(plan: Plan, index: int, held: int) -> Iterator[Note]:
+    """Yield which metrics of a stage can never stop it, since only *held* devices are held back."""
+    stage = plan.pipeline.stages[index]
+    for metric in judgement.metrics_of(stage.gate):
+        least = metrics.pairs_min(judgement.metric_alpha_of(plan.pipeline, index, metric.name))
+        if held < least:
+            are = f"{counted(held, 'device')} {'is' if held == 1 else 'are'}"
+            text = f"{metric.name}: it takes {least} pairs at least to stop, and {are} held back"
+            yield Note(kind="few_held_back", stage=stage.name, text=text)
 
 
 def with_metric(group: ControlRun, name: str, known: metrics.MetricRun) -> ControlRun:

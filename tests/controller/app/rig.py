@@ -49,6 +49,7 @@ from protocol.messages import (
     Hello,
     HelloReply,
     InstalledRelease,
+    MeasureReport,
     Mode,
     PayloadType,
     RefusalReport,
@@ -482,6 +483,10 @@ class Rig:
 
     def refuse(self, name: str, code: RejectCode, *, command: tuple[Digest, Command] | None = None) -> Disposition:
         """Let a device refuse the newest command."""
+        return self.receive([self.said_refusal(name, code, command=command)])[0]
+
+    def said_refusal(self, name: str, code: RejectCode, *, command: tuple[Digest, Command] | None = None) -> Uplinked:
+        """Return a device's refusal of the newest command, not yet told."""
         device = self.devices[name]
         digest, _ = command or self.last(name)
         device.report_seq += 1
@@ -493,12 +498,19 @@ class Rig:
             command=digest,
             code=code,
         )
-        return self.say(name, UplinkKind.REPORT, seal(encode(message), PayloadType.REPORT, device.key))
+        payload = seal(encode(message), PayloadType.REPORT, device.key)
+        return Uplinked(name=device.name, kind=UplinkKind.REPORT, payload=payload)
 
     def ail(
         self, name: str, mark: Mark, *, detail: str = "", command: tuple[Digest, Command] | None = None
     ) -> Disposition:
         """Let a device tell what became of the release of its newest install."""
+        return self.receive([self.said_mark(name, mark, detail=detail, command=command)])[0]
+
+    def said_mark(
+        self, name: str, mark: Mark, *, detail: str = "", command: tuple[Digest, Command] | None = None
+    ) -> Uplinked:
+        """Return a device's next mark, not yet told."""
         device = self.devices[name]
         digest, content = command or self.last_install(name)
         device.report_seq += 1
@@ -514,7 +526,34 @@ class Rig:
             count=int(mark.is_bad),
             detail=detail,
         )
-        return self.say(name, UplinkKind.REPORT, seal(encode(message), PayloadType.REPORT, device.key))
+        payload = seal(encode(message), PayloadType.REPORT, device.key)
+        return Uplinked(name=device.name, kind=UplinkKind.REPORT, payload=payload)
+
+    def measure(
+        self, name: str, *, command: tuple[Digest, Command] | None = None, **outputs: float | str
+    ) -> Disposition:
+        """Let a device tell what the apps that it watches say of themselves."""
+        return self.receive([self.said_measure(name, command=command, **outputs)])[0]
+
+    def said_measure(
+        self, name: str, *, command: tuple[Digest, Command] | None = None, **outputs: float | str
+    ) -> Uplinked:
+        """Return a device's next numbers, of its newest command or of *command*, not yet told."""
+        device = self.devices[name]
+        digest, content = command or self.last_install(name)
+        device.report_seq += 1
+        message = MeasureReport(
+            device=device.name,
+            incarnation=INCARNATION,
+            report_seq=device.report_seq,
+            at=self.clock.time,
+            command=digest,
+            run=content.run,
+            attempt=content.attempt,
+            outputs=outputs,
+        )
+        payload = seal(encode(message), PayloadType.REPORT, device.key)
+        return Uplinked(name=device.name, kind=UplinkKind.REPORT, payload=payload)
 
     def succeed(self, *names: str) -> None:
         """Let devices install what they were told to."""

@@ -103,6 +103,18 @@ def test_numbers_without_a_partner_are_counted_and_so_are_those_of_another_metri
     assert free.value < 1 < scan.value
 
 
+def test_of_each_device_people_see_what_it_told_and_whether_that_is_compared() -> None:
+    rig, run, held, updated = soaking()
+    tell(rig, updated[0], scan_ms=120)
+    tell(rig, held[0], scan_ms=100, free_mb=50, boot_ms=9)
+    tell(rig, updated[1], scan_ms=120)
+    shown = {one.device: (one.measures, one.is_paired) for one in rig.do(runs.targets, run=run, limit=100).items}
+    assert shown[updated[0]] == ({"scan_ms": 120}, False)
+    assert shown[updated[1]] == ({"scan_ms": 120}, True)
+    assert shown[held[0]] == ({"scan_ms": 100, "free_mb": 50}, True)
+    assert shown[updated[2]] == ({}, False)
+
+
 def test_people_see_which_metric_stopped_a_stage_and_what_was_known() -> None:
     rig, run, held, updated = soaking()
     seen = stopped(rig, held, updated, run)

@@ -33,6 +33,11 @@ WORDS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "ann withdrew version 2.1.0; the run is held and cannot be resumed",
     ),
     ("skipping", {"stage": "eu", "by": "ann", "text": "{x}"}, "ann passes over stage eu: {x}"),
+    (
+        "few_held_back",
+        {"stage": "s", "text": "scan_ms: it takes 13 pairs, and 4 devices are held back"},
+        "stage s holds back too few to be stopped by metric scan_ms: it takes 13 pairs, and 4 devices are held back",
+    ),
     ("left_out", {"stage": "s", "text": "2 blocked"}, "stage s leaves out: 2 blocked"),
     (
         "quarantined",

@@ -86,6 +86,7 @@ HOT: dict[str, Callable[[SqlTransaction], object]] = {
     "save_gone": lambda tx: tx.devices.save_gone(1, connection="", at=NOW),
     "watches.of_devices": lambda tx: tx.watches.of_devices([1, 2]),
     "watches.away": lambda tx: tx.watches.away(1, instance=7, after=0, limit=9),
+    "watches.partners": lambda tx: tx.watches.partners(1, model="k1", since=NOW, limit=9),
     "watches.bystanders": lambda tx: tx.watches.bystanders(1, instance=7, limit=9),
     "commands.due": lambda tx: tx.commands.due(NOW, limit=9),
     "commands.next_due": lambda tx: tx.commands.next_due(),
@@ -143,3 +144,10 @@ def test_a_hot_query_scans_no_large_table(seen: tuple[SqlTransaction, list[str]]
         and "INDEX ix_command_" not in plan  # these indexes hold the open ones alone
     ]
     assert scans == [], "\n".join(plans)
+
+
+def test_control_devices_to_compare_with_are_found_by_model_and_place(seen: tuple[SqlTransaction, list[str]]) -> None:
+    tx, plans = seen
+    tx.watches.partners(1, model="k1", since=NOW, limit=9)
+    [plan] = plans
+    assert plan == "SEARCH target_run USING INDEX ix_target_run_unpaired (model=? AND id>? AND id<?)"

@@ -4,8 +4,10 @@ import json
 import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
@@ -103,7 +105,20 @@ def test_devices_of_an_earlier_schema_are_found_by_queries(tmp_path: Path) -> No
     engine.dispose()
 
 
-def test_of_devices_that_joined_under_an_earlier_schema_the_model_is_not_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("earlier", "told", "kept"),
+    [
+        ("0018", {"model": "k2"}, {}),
+        (
+            "0025",
+            {"measures": {"scan_ms": 1.5}, "measured_at": 7, "is_paired": True, "is_control": True},
+            {"is_control": True},
+        ),
+    ],
+)
+def test_of_devices_that_joined_under_an_earlier_schema_is_not_known_what_was_not_stored_then(
+    tmp_path: Path, earlier: str, told: dict[str, Any], kept: dict[str, Any]
+) -> None:
     (tmp_path / "100%").mkdir()
     migrated = database(tmp_path)
     schema.upgrade(migrated)
@@ -111,11 +126,12 @@ def test_of_devices_that_joined_under_an_earlier_schema_the_model_is_not_known(t
     with engine.begin() as opened:
         tx = SqlTransaction(opened, PlanCache())
         add_devices(tx, 1)
-        joined = target(add_run(tx), 0, 1, model="k2")
+        run = add_run(tx)
+        joined = target(run, 0, 1, **told)
         tx.targets.add([joined])
-    schema.downgrade(migrated, "0018")
+    schema.downgrade(migrated, earlier)
     schema.upgrade(migrated)
     with engine.begin() as opened:
         found = SqlTransaction(opened, PlanCache()).targets.get([joined.id])
     engine.dispose()
-    assert found == {joined.id: msgspec.structs.replace(joined, model=None)}
+    assert found == {joined.id: target(run, 0, 1, **kept)}

@@ -60,6 +60,9 @@ FULL = Target(
     wave=3,
     watched_until=99,
     is_silent=True,
+    measures={"scan_ms": 0.1, "free_mb": -1e300, "rows": float(2**53 - 1)},
+    measured_at=at(9),
+    is_paired=True,
 )
 
 

@@ -86,5 +86,42 @@ def test_whoever_was_held_back_is_a_bystander_until_the_run_reaches_it(tx: Trans
     assert are_reached[:3] == [False, False, True]
 
 
+def told(at_ms: int, **changes: Any) -> dict[str, Any]:
+    """Return what is known of a device that is held back and told a number."""
+    known = {"is_control": True, "measures": {"scan_ms": 1.5}, "measured_at": at(at_ms)}
+    return known | {"state": TargetState.SUCCEEDED, "attempt": 1} | changes
+
+
+def test_partners_are_held_back_of_one_model_fresh_and_unpaired_in_the_order_of_the_stage(
+    tx: Transaction, run: RunRecord
+) -> None:
+    other = add_run(tx, "r2")
+    partners = [target(run, 7, 1, model="k1", **told(50)), target(run, 2, 2, model="k1", **told(90))]
+    partners.append(target(run, 4, 3, model="k1", **told(60, state=TargetState.REMOVED)))
+    tx.targets.add(partners)
+    tx.targets.add(
+        [
+            target(run, 0, 4, model="k1", **told(49)),
+            target(run, 1, 5, model="k1", **told(60, is_paired=True)),
+            target(run, 3, 6, model="k2", **told(60)),
+            target(run, 5, 7, model="k1", **told(60, is_control=False)),
+            target(run, 6, 8, model="k1", **told(60, measured_at=None)),
+            target(run, 1, 9, stage=1, model="k1", **told(60)),
+            target(other, 0, 1, model="k1", **told(60)),
+        ]
+    )
+    found = tx.watches.partners(run.stage_ids[0], model="k1", since=at(50), limit=9)
+    assert found == [partners[1], partners[2], partners[0]]
+    assert tx.watches.partners(run.stage_ids[0], model="k1", since=at(50), limit=2) == found[:2]
+    assert tx.watches.partners(run.stage_ids[0], model="k3", since=at(50), limit=9) == []
+
+
+def test_who_is_paired_is_no_partner_any_more(tx: Transaction, run: RunRecord) -> None:
+    row = target(run, 1, 1, model="k1", **told(50))
+    tx.targets.add([row])
+    tx.targets.save([msgspec.structs.replace(row, target=msgspec.structs.replace(row.target, is_paired=True))])
+    assert tx.watches.partners(run.stage_ids[0], model="k1", since=at(0), limit=9) == []
+
+
 def test_an_empty_fleet_has_no_bystanders(tx: Transaction) -> None:
     assert tx.watches.bystanders(1, instance=LIFE, limit=9) == []
