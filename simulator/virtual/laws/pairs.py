@@ -59,7 +59,7 @@ class PairsAreFair(Law):
         told, other = new[updated.id], self._told.counted[control.id]
         if updated.target.measures not in told.one_of or control.target.measures not in other.one_of:
             yield f"{pair} by {updated.target.measures} and {control.target.measures}: expected {told} and {other}"
-        first = next(self._told.fresh(updated, told.at), None)
+        first = next(self._told.fresh(updated, told), None)
         if first is None or first.id != control.id:
             yield f"{pair}, and the first that it could be is {None if first is None else first.name}"
 
@@ -68,7 +68,7 @@ class PairsAreFair(Law):
             row = self._told.before(id_)
             if row.target.is_control or id_ in self._told.paired:
                 continue
-            other = next(self._told.fresh(row, told.at), None)
+            other = next(self._told.fresh(row, told), None)
             if other is not None:
                 yield f"{row.name} has told its numbers, and is not compared with {other.name}"
 

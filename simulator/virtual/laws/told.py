@@ -21,9 +21,10 @@ Numbers = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What counts of what a device told, heard at a wall time: one of these, where clones tell each their own."""
+    """What counts of what a device told, as of one wall time, and heard at another: one of these, where clones tell."""
 
     at: Instant
+    heard_at: Instant
     one_of: tuple[Numbers, ...]
 
 
@@ -83,15 +84,15 @@ class Told:
         rules = self.picture.runs[row.run_id].plan.pipeline.stages[row.stage].gate.control
         return () if rules is None else rules.metrics
 
-    def fresh(self, updated: TargetRecord, at: Instant) -> Iterator[TargetRecord]:
-        """Yield those who could be compared with an updated device at a wall time, in the order of the stage."""
+    def fresh(self, updated: TargetRecord, told: Counted) -> Iterator[TargetRecord]:
+        """Yield those who can be compared with an updated device that told this now, in the order of the stage."""
         soak_ms = self.picture.runs[updated.run_id].plan.pipeline.stages[updated.stage].gate.soak_ms
-        since = at - 2 * (soak_ms * 9 // 10)
+        since = told.heard_at - 2 * (soak_ms * 9 // 10 // 6)
         of = updated.run_id, updated.stage, updated.model
         for id_ in sorted(self.counted):
             row = self.before(id_)
             is_held = row.target.is_control and id_ not in self.paired and (row.run_id, row.stage, row.model) == of
-            if is_held and self.counted[id_].at >= since:
+            if is_held and min(told.at, self.counted[id_].at) >= since:
                 yield row
 
     def _is_awaited(self, report: ReportRecord, row: TargetRecord) -> bool:
@@ -104,7 +105,8 @@ class Told:
         names = [metric.name for metric in self.metrics(row)]
         told = self._filed[name, report.incarnation, report.report_seq]
         one_of = tuple(numbers for numbers in (_only(names, outputs) for outputs in told) if numbers)
-        return Counted(report.received_at, one_of) if one_of else None
+        as_of = min(report.device_at, report.received_at)
+        return Counted(as_of, report.received_at, one_of) if one_of else None
 
 
 def _only(names: Iterable[str], outputs: Outputs) -> Numbers:

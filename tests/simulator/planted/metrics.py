@@ -1,5 +1,8 @@
 """Bugs in metrics: who is paired with whom, which of their numbers count, and what comes of them."""
 
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -8,6 +11,7 @@ import pytest
 from agent.core import measures as agent
 from controller.app import pairing, reports
 from controller.app.commands import Maker
+from controller.app.records import TargetRecord
 from controller.domain import metrics, run
 from controller.domain.gates import judgement, sign
 from controller.domain.gates.odds import Evidence
@@ -17,8 +21,10 @@ from protocol.health import HEALTH, MEASURE
 from simulator.virtual.laws.measures import MeasuresAreFew
 from simulator.virtual.laws.metrics import MetricsHold
 from simulator.virtual.laws.pairs import PairsAreFair
+from simulator.virtual.models import MODELS
 from tests.simulator.planted.planted import planted, wrap
 
+Partners = Callable[..., list[TargetRecord]]
 MANY = 1_000
 
 
@@ -35,15 +41,11 @@ def held_back_are_paired_again(patch: pytest.MonkeyPatch) -> None:
 
 @planted("Numbers of devices of all models are compared.", PairsAreFair)
 def partners_are_of_any_model(patch: pytest.MonkeyPatch) -> None:
-    def around(partners: Any) -> Any:
-        def mixed(advance: Any, run_id: int, stage: int, _: str, *, limit: int) -> Any:
-            models = advance.record(run_id).run.stages[stage].control.strata
-            found = [row for model in models for row in partners(advance, run_id, stage, model, limit=limit)]
-            return sorted(found, key=lambda row: row.id)[:limit]
+    def mixed(partners: Partners, stage_id: int, *, model: str, limit: int, **since: Any) -> list[TargetRecord]:
+        found = [row for name in {model, *MODELS} for row in partners(stage_id, model=name, limit=limit, **since)]
+        return sorted(found, key=lambda row: row.id)[:limit]
 
-        return mixed
-
-    wrap(patch, pairing, "_partners", around)
+    _asking(patch, mixed)
 
 
 @planted("Numbers of a device that is gone for long are compared.", PairsAreFair)
@@ -53,14 +55,25 @@ def stale_numbers_are_compared(patch: pytest.MonkeyPatch) -> None:
 
 @planted("An updated device is compared with whoever told the largest number.", PairsAreFair)
 def partners_are_chosen_by_their_numbers(patch: pytest.MonkeyPatch) -> None:
-    def around(partners: Any) -> Any:
-        def choosing(*place: Any, limit: int) -> Any:
-            found = partners(*place, limit=MANY)
-            return sorted(found, key=lambda row: max(row.target.measures.values()), reverse=True)[:limit]
+    def largest(partners: Partners, stage_id: int, *, limit: int, **others: Any) -> list[TargetRecord]:
+        found = partners(stage_id, limit=MANY, **others)
+        return sorted(found, key=lambda row: max(row.target.measures.values()), reverse=True)[:limit]
 
-        return choosing
+    _asking(patch, largest)
 
-    wrap(patch, pairing, "_partners", around)
+
+def _asking(patch: pytest.MonkeyPatch, ask: Callable[..., list[TargetRecord]]) -> None:
+    """Have the store asked for partners in another way, which is given the right one first."""
+
+    def around(matches: Any) -> Any:
+        def otherwise(advance: Any, rows: Any) -> Any:
+            watches = SimpleNamespace(partners=partial(ask, advance.tx.watches.partners))
+            asking = SimpleNamespace(at=advance.at, record=advance.record, tx=SimpleNamespace(watches=watches))
+            return matches(asking, rows)
+
+        return otherwise
+
+    wrap(patch, pairing, "matches", around)
 
 
 @planted("Of a device that is held back the first numbers count, not the newest.", PairsAreFair)
