@@ -7,6 +7,7 @@ from simulator.virtual.beginning import profile_of
 from simulator.virtual.control import ControlDraw
 from simulator.virtual.draws import draw
 from simulator.virtual.fuzz import replay
+from simulator.virtual.metrics import MetricsDraw
 from simulator.virtual.sometimes import Sometimes
 
 WORLDS = [draw(seed) for seed in range(1, 301)]
@@ -39,7 +40,8 @@ def test_some_devices_of_such_worlds_can_watch_what_they_have_and_some_cannot() 
 
 def test_crashes_stop_some_stages_and_those_held_back_are_updated_where_none_is_stopped() -> None:
     counts: Counter[str] = Counter()
-    for world in HOLDING[:16]:
+    crashing = [world for world in HOLDING if world.metrics == MetricsDraw()]
+    for world in crashing[:16]:
         outcome = replay(world.seed)
         assert outcome.is_good, outcome.violations
         counts += Counter(outcome.counts)
