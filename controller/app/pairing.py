@@ -2,11 +2,13 @@
 
 The rules this module keeps:
 
-1. Both are of one stage and one model, and what they told came in within `FRESH_SPANS` times that in which devices are
+1. As many updated devices are compared as are held back: those that come first in the order of the stage, whoever tells
+   first. That order is drawn by a hash, so how devices fare does not decide who is compared.
+2. Both are of one stage and one model, and what they told came in within `FRESH_SPANS` times that in which devices are
    asked again. Where nobody is left to compare with, the numbers of an updated device stay alone for good. From the
    discharge on nobody is, also where some are held back still since their watch had not begun.
-2. Partners are taken in the order of the stage, which is drawn by a hash, and never by what they told.
-3. A pair is marked on both rows in the transaction that counts it, so that neither is ever in another.
+3. Partners are taken in the order of the stage, too, and never by what they told.
+4. A pair is marked on both rows in the transaction that counts it, so that neither is ever in another.
 """
 
 from collections import defaultdict
@@ -14,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from controller.app.advance import Advance
+from controller.app.held_back import is_matched
 from controller.app.records import TargetRecord
 from controller.domain import control
 from controller.domain import target as targets
@@ -40,7 +43,7 @@ def matches(advance: Advance, rows: Iterable[TargetRecord]) -> Iterator[Match]:
     """Yield each of *rows* that has a partner: updated devices whose numbers are new, and stored already."""
     groups: dict[tuple[int, int, str], list[TargetRecord]] = defaultdict(list)
     for row in rows:
-        if row.model is not None:
+        if row.model is not None and is_matched(advance.record(row.run_id), row):
             groups[row.run_id, row.stage, row.model].append(row)
     for (run_id, stage, model), updated in groups.items():
         for one, other in zip(updated, _partners(advance, run_id, stage, model, limit=len(updated)), strict=False):
