@@ -58,12 +58,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def state(self) -> Path:
         """The folder of the agent's own state."""
-        return Path(self.state_dir)
+        return Path(self.state_dir).absolute()
 
     @property
     def apps(self) -> Path:
-        """The folder of the installed apps."""
-        return Path(self.apps_dir) if self.apps_dir else self.state / "apps"
+        """The folder of the installed apps; absolute, since services run in folders of their own and are told of it."""
+        return Path(self.apps_dir).absolute() if self.apps_dir else self.state / "apps"
 
 
 def read_config(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Config:

@@ -6,10 +6,10 @@ from typing import Final
 
 from agent.errors import EnvironmentFault
 from agent.files import disk_free_bytes
-from protocol.health import HEALTH, WATCH
+from protocol.health import HEALTH, MEASURE, WATCH
 
 AGENT_VERSION: Final = "0.1.0"
-CAPABILITIES: Final = ("install", "hold", "go", "cancel", HEALTH, WATCH)
+CAPABILITIES: Final = ("install", "hold", "go", "cancel", HEALTH, WATCH, MEASURE)
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 

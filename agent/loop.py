@@ -28,6 +28,7 @@ from agent.core.effects import (
     Download,
     Inspect,
     Install,
+    Measure,
     Reconnect,
     RefreshReleases,
     RollBack,
@@ -205,7 +206,7 @@ class Loop:
         match effect:
             case Publish(kind=kind, payload=payload, qos=qos):
                 self._link.publish(kind, payload, qos=qos)
-            case Download() | Install() | Inspect() | Verify() | Commit() | RollBack() | Clean():
+            case Download() | Install() | Inspect() | Verify() | Commit() | RollBack() | Clean() | Measure():
                 self._steps.ask(effect)
             case WatchOver(apps=apps):
                 self._steps.attend(frozenset(apps))

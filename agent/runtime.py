@@ -36,6 +36,7 @@ from agent.core.effects import (
     FileReport,
     Inspect,
     Install,
+    Measure,
     Reconnect,
     RefreshReleases,
     RollBack,
@@ -80,10 +81,14 @@ Effect = (
     | RollBack
     | Clean
     | WatchOver
+    | Measure
     | Abort
     | Alarm
 )
-"""What is left for a shell to do. Work steps end with `Finished` or `Inspected`, one at a time, in order."""
+"""What is left for a shell to do. Work steps end with `Finished` or `Inspected`, one at a time, in order.
+
+A `Measure` ends with `Measured`, which is the last word on it: no other is asked for until then.
+"""
 
 
 def sealed(message: Hello | Report, payload_type: PayloadType, signer: SigningKey) -> bytes:

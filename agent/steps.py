@@ -1,7 +1,8 @@
 """Carry out the steps of the work, one at a time and in order, in a thread of their own.
 
 What a step comes to is one event: `Finished` or `Inspected`, as the core expects. A bundle of releases
-succeeds or fails together: they are installed in order and rolled back in the opposite one.
+succeeds or fails together: they are installed in order and rolled back in the opposite one. Measures take their turn
+here, too: newer work ends the watch that asks for them, so that none waits for a step.
 """
 
 import logging
@@ -11,28 +12,29 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from agent.clock import boottime_ms
-from agent.core.effects import Clean, Commit, Download, Inspect, Install, RollBack, Verify
-from agent.core.events import Finished, Found, Inspected, Progressed
+from agent.core.effects import Clean, Commit, Download, Inspect, Install, Measure, RollBack, Verify
+from agent.core.events import Finished, Found, Inspected, Measured, Progressed
 from agent.core.model import NOTHING_TOLD, Fault, Told, Work
 from agent.errors import Aborted, OutputsRefused, StepFailed
 from agent.fetch import Fetcher
 from agent.installers.port import Installer, Job
 from agent.logs import fields
-from protocol.ids import AppName
-from protocol.outputs import OutputValue, check_size
+from protocol.ids import AppName, RunId
+from protocol.outputs import Outputs, OutputValue, check_size
 from protocol.reasons import Reason
 
 log = logging.getLogger(__name__)
 
 Step = Download | Install | Inspect | Verify | Commit | RollBack
-Result = Finished | Inspected | Progressed
+Asked = Step | Clean | Measure
+Result = Finished | Inspected | Measured | Progressed
 PROGRESS_MS: Final = 1_000
 
 
 class _Task:
-    """One step that is, or will be, carried out."""
+    """What is, or will be, carried out."""
 
-    def __init__(self, step: Step | Clean, emit: Callable[[Result], None]) -> None:
+    def __init__(self, step: Asked, emit: Callable[[Result], None]) -> None:
         self.step = step
         self.called_off = threading.Event()
         self._emit = emit
@@ -42,7 +44,7 @@ class _Task:
     def progressed(self, done: int, total: int) -> None:
         """Pass progress on, at most once a second."""
         now = boottime_ms()
-        assert not isinstance(self.step, Clean), "cleaning up makes no progress"
+        assert isinstance(self.step, Step), "nothing else makes progress"
         if self._told_at is not None and now - self._told_at < PROGRESS_MS and done < total:
             return
         self._told_at = now
@@ -67,7 +69,7 @@ class Steps:
         """Begin to carry steps out."""
         self._thread.start()
 
-    def ask(self, step: Step | Clean) -> None:
+    def ask(self, step: Asked) -> None:
         """Carry *step* out after those that were asked for before."""
         task = _Task(step, self._emit)
         with self._lock:
@@ -97,17 +99,27 @@ class Steps:
                 self._carry_out(task)
             except Exception:
                 log.exception("step_crashed")
-                if not isinstance(task.step, Clean):
-                    fault = Fault(reason=Reason.OTHER, detail="the agent failed in this step; see its log")
-                    self._finish(task.step.work, fault)
+                self._tell_of_crash(task.step)
             with self._lock:
                 self._open.remove(task)
+
+    def _tell_of_crash(self, step: Asked) -> None:
+        """End what failed by a fault of ours: the core waits for the end of all but a clean-up."""
+        if isinstance(step, Step):
+            self._finish(step.work, Fault(reason=Reason.OTHER, detail="the agent failed in this step; see its log"))
+        elif isinstance(step, Measure):
+            self._emit(_measured(step, Told(remark="no outputs are reported: the agent failed; see its log")))
 
     def _carry_out(self, task: _Task) -> None:
         step = task.step
         if isinstance(step, Clean):
             self._clean()
-            return
+        elif isinstance(step, Measure):
+            self._emit(_measured(step, self._tell(step)))
+        else:
+            self._carry_step_out(task, step)
+
+    def _carry_step_out(self, task: _Task, step: Step) -> None:
         log.info("step_started", extra=fields(step=step.work.phase, run=step.work.run, attempt=step.work.attempt))
         fault = None
         try:
@@ -125,16 +137,14 @@ class Steps:
         self._finish(step.work, fault, told=told)
 
     def _told(self, task: _Task, work: Work) -> Told:
-        """Return what the releases of a bundle told together, under one name the last one; all of it or nothing."""
-        outputs: dict[str, OutputValue] = {}
-        try:
-            for job, installer in self._jobs(task, work):
-                outputs |= installer.outputs(job)
-            check_size(outputs)
-        except (OutputsRefused, ValueError) as error:
-            log.warning("outputs_refused", extra=fields(run=work.run, attempt=work.attempt, error=error))
-            return Told(remark=f"no outputs are reported: {error}")
-        return Told(outputs=outputs)
+        """Return what the releases of a bundle told."""
+        parts = (installer.outputs(job) for job, installer in self._jobs(task, work))
+        return _together(parts, run=work.run, attempt=work.attempt)
+
+    def _tell(self, asked: Measure) -> Told:
+        """Return what apps tell now; every installer is asked, for nothing says whose an app is."""
+        parts = (installer.tell(app) for app in asked.apps for installer in self._installers.values())
+        return _together(parts, run=asked.run, attempt=asked.attempt)
 
     def _finish(self, work: Work, fault: Fault | None, *, told: Told = NOTHING_TOLD) -> None:
         reason = fault.reason if fault else None
@@ -198,3 +208,20 @@ class Steps:
                 installer.clean()
         except OSError as error:
             log.warning("clean_up_failed", extra=fields(error=error))
+
+
+def _together(parts: Iterable[Outputs], *, run: RunId, attempt: int) -> Told:
+    """Return outputs of several apps as one, under one name the last one's; all of it or nothing."""
+    outputs: dict[str, OutputValue] = {}
+    try:
+        for part in parts:
+            outputs |= part
+        check_size(outputs)
+    except (OutputsRefused, ValueError) as error:
+        log.warning("outputs_refused", extra=fields(run=run, attempt=attempt, error=error))
+        return Told(remark=f"no outputs are reported: {error}")
+    return Told(outputs=outputs)
+
+
+def _measured(asked: Measure, told: Told) -> Measured:
+    return Measured(at=boottime_ms(), run=asked.run, attempt=asked.attempt, told=told)

@@ -223,13 +223,18 @@ def _current_epoch(verified: Verified[Command], durable: Durable) -> None:
 
 
 def _about_something(taken: tuple[Command, Digest, int], op: Op) -> None:
-    """Let an install be about releases, and a watch about apps; what else an install needs is seen last."""
+    """Let an install be about releases, and a watch about apps, and measure within a watch alone.
+
+    What else an install needs is seen last.
+    """
     command, digest, _ = taken
     if op is Op.INSTALL and command.apps:
         raise _refuse(digest, RejectCode.MALFORMED, "install: expected releases and no apps")
     if op is Op.WATCH and (command.releases or not command.apps or not command.watch_ms or command.attempt < 1):
         detail = "watch: expected apps, no releases, a span above 0 and an attempt from 1 on"
         raise _refuse(digest, RejectCode.MALFORMED, detail)
+    if command.measure_ms and not command.watch_ms:
+        raise _refuse(digest, RejectCode.MALFORMED, f"{op}: expected a watch in which to measure")
     if len(set(command.apps)) < len(command.apps):
         raise _refuse(digest, RejectCode.MALFORMED, "watch: expected each app once")
 

@@ -90,7 +90,7 @@ class WatchOver(Asked, frozen=True, kw_only=True):
 
 
 class Measure(Asked, frozen=True, kw_only=True):
-    """Read what these apps tell of themselves; done: `Measured`, of the attempt that is being watched."""
+    """Read what these apps tell of themselves now; ends with `Measured`, which names the attempt that is watched."""
 
     run: RunId
     attempt: int

@@ -92,7 +92,7 @@ class Ailed(Event, frozen=True, kw_only=True):
 
 
 class Measured(Event, frozen=True, kw_only=True):
-    """What the apps that are watched for an attempt tell of themselves."""
+    """The apps that are watched for an attempt were asked what they tell of themselves."""
 
     run: RunId
     attempt: int

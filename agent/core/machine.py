@@ -32,11 +32,13 @@ from agent.core.events import (
     Disconnected,
     Finished,
     Inspected,
+    Measured,
     Progressed,
     ReleasesRefreshed,
     Started,
     Woke,
 )
+from agent.core.measures import measure_due_at, take_measured
 from agent.core.model import (
     NOTED_MAX,
     PENDING_MAX,
@@ -116,8 +118,8 @@ def _fold(turn: Turn, event: AnyEvent) -> None:
             take_finished(turn, event)
         case Inspected():
             take_inspected(turn, event)
-        case Ailed():
-            take_ailed(turn, event)
+        case Ailed() | Measured():
+            _take_watched(turn, event)
         case Woke(nonce=nonce):
             check_limit(turn)
             keep_in_touch(turn, nonce)
@@ -126,10 +128,18 @@ def _fold(turn: Turn, event: AnyEvent) -> None:
             assert_never(event)
 
 
+def _take_watched(turn: Turn, event: Ailed | Measured) -> None:
+    """Fold what became of apps that are watched, or what they tell."""
+    if isinstance(event, Ailed):
+        take_ailed(turn, event)
+    else:
+        take_measured(turn, event)
+
+
 def next_deadline(state: State) -> int | None:
     """Return the boot-time clock's reading at which a `Woke` is due, or None where nothing waits."""
     session = state.session
-    times = [session.deadline_at, _permission_ends_at(state), _watch_ends_at(state)]
+    times = [session.deadline_at, _permission_ends_at(state), _watch_ends_at(state), measure_due_at(state)]
     if not session.is_stale:
         times.append(state.silent_at + 1)
     if session.is_connected:

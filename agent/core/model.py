@@ -37,6 +37,8 @@ REFUSALS_UNSIGNED_OPEN_MAX: Final = 8
 """Unacknowledged refusals of bytes that nobody we trust signed."""
 REPEATS_OPEN_MAX: Final = 16
 """Unacknowledged repeated reports."""
+MEASURES_OPEN_MAX: Final = 1
+"""Unacknowledged measures: of a device that is offline, older ones say nothing that the next one does not."""
 REPORTS_OPEN_MAX: Final = 200
 """Unacknowledged reports; at this many, new work is refused as busy."""
 PENDING_MAX: Final = 8
@@ -123,7 +125,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt whose apps are watched after its success, for `span_ms`; see `agent.core.watch`.
 
     `digest` is that of the attempt's command. `until` is a trusted time; None until one was heard since the success.
-    Every `measure_ms` the apps are measured, next at the trusted time `measure_at`; 0 for never.
+    Every `measure_ms` the apps are measured, 0 for never, next at the trusted time `measure_at`; see
+    `agent.core.measures`.
     """
 
     digest: Digest
@@ -138,6 +141,10 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     def is_of(self, other: "Watch") -> bool:
         """Say whether both are of the same attempt."""
         return (self.run, self.attempt) == (other.run, other.attempt)
+
+    def is_over(self, now: Instant | None) -> bool:
+        """Say whether its time is over at the trusted time *now*."""
+        return self.until is not None and now is not None and now >= self.until
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,7 +272,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     `asked_due_at` is when the hello that the controller asked for is due, `asked_at` when the last such one was said;
     `deadline_at` is when the current step of the work is given up; `pending` are commands that wait for the
     release file; `refusals_left` and `unsigned_left` say how many refusals the rate window from `window_at`
-    on still allows.
+    on still allows; `is_measuring` says that a measure was asked for and has not ended.
     """
 
     boot: str = ""
@@ -286,6 +293,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     window_at: int | None = None
     refusals_left: int = 0
     unsigned_left: int = 0
+    is_measuring: bool = False
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 The rules this module keeps:
 
 1. A report gets the next `report_seq` and stays in `Durable.filed` until the controller has settled it.
-2. Repeats, refusals and refusals of unsigned bytes each have a limit of unsettled ones, so that no flood
+2. Repeats, measures, refusals and refusals of unsigned bytes each have a limit of unsettled ones, so that no flood
    grows the outbox, and refusals a rate besides, so that none wears out the flash.
 3. A refused digest is reported once, as long as it is remembered.
 """
@@ -16,16 +16,19 @@ from agent.core.effects import AlarmKind, DropReports, FileReport
 from agent.core.model import (
     DETAIL_LENGTH_MAX,
     FINALS_MAX,
+    MEASURES_OPEN_MAX,
     REFUSALS_OPEN_MAX,
     REFUSALS_UNSIGNED_OPEN_MAX,
     REFUSED_MAX,
     REFUSED_UNSIGNED_MAX,
     REPEATS_OPEN_MAX,
+    Durable,
     Ended,
     Filed,
     FiledKind,
     Noted,
     RefusedNote,
+    Told,
     Watch,
     Work,
 )
@@ -33,7 +36,7 @@ from agent.core.turn import Turn
 from protocol.health import Mark
 from protocol.ids import Digest
 from protocol.lifecycle import AttemptState
-from protocol.messages import HealthReport, Mode, RefusalReport, StateReport
+from protocol.messages import HealthReport, MeasureReport, Mode, RefusalReport, StateReport
 from protocol.reasons import RejectCode
 from protocol.units import MINUTE, Instant
 
@@ -44,11 +47,13 @@ _OPEN_MAX: Final = {
     FiledKind.REPEAT: REPEATS_OPEN_MAX,
     FiledKind.REFUSAL: REFUSALS_OPEN_MAX,
     FiledKind.REFUSAL_UNSIGNED: REFUSALS_UNSIGNED_OPEN_MAX,
+    FiledKind.MEASURE: MEASURES_OPEN_MAX,
 }
 
 
-def _may_file(turn: Turn, kind: FiledKind) -> bool:
-    count = sum(filed.kind is kind for filed in turn.durable.filed)
+def may_file(durable: Durable, kind: FiledKind) -> bool:
+    """Say whether another report of a kind that has a limit may wait for its acknowledgement."""
+    count = sum(filed.kind is kind for filed in durable.filed)
     return count < _OPEN_MAX[kind]
 
 
@@ -119,6 +124,22 @@ def report_health(turn: Turn, watch: Watch, mark: Mark, *, count: int, detail: s
     turn.do(FileReport(report=report))
 
 
+def report_measure(turn: Turn, watch: Watch, told: Told) -> None:
+    """Report what apps that are watched tell of themselves."""
+    report = MeasureReport(
+        device=turn.durable.name,
+        incarnation=turn.durable.incarnation,
+        report_seq=_file(turn, FiledKind.MEASURE, watch.digest),
+        at=_time(turn),
+        command=watch.digest,
+        run=watch.run,
+        attempt=watch.attempt,
+        outputs=told.outputs,
+        detail=told.remark[:DETAIL_LENGTH_MAX],
+    )
+    turn.do(FileReport(report=report))
+
+
 def _answer(turn: Turn, noted: Noted) -> Ended:
     """Return what is to be said about a command that is remembered.
 
@@ -141,7 +162,7 @@ def report_noted(turn: Turn, noted: Noted) -> None:
 def repeat(turn: Turn, digest: Digest) -> None:
     """Answer a duplicate: report the current state again, unless that is on its way already."""
     is_open = any(f.kind is FiledKind.REPEAT and f.digest == digest for f in turn.durable.filed)
-    if is_open or not _may_file(turn, FiledKind.REPEAT):
+    if is_open or not may_file(turn.durable, FiledKind.REPEAT):
         return
     noted = next(noted for noted in turn.durable.noted if noted.digest == digest)
     mode = turn.durable.run(noted.run).mode
@@ -173,7 +194,7 @@ def report_refusal(turn: Turn, digest: Digest, code: RejectCode, *, detail: str,
     note = RefusedNote(digest=digest, code=code)
     known = turn.durable.refused if is_signed else turn.durable.refused_unsigned
     kind = FiledKind.REFUSAL if is_signed else FiledKind.REFUSAL_UNSIGNED
-    if note in known or not _may_file(turn, kind) or not _take_refusal(turn, is_signed=is_signed):
+    if note in known or not may_file(turn.durable, kind) or not _take_refusal(turn, is_signed=is_signed):
         return
     _remember_refusal(turn, note, is_signed=is_signed)
     report = RefusalReport(

@@ -172,7 +172,11 @@ class ArchiveInstaller:
 
     def outputs(self, job: Job) -> Outputs:
         """Return what the service or its probe wrote."""
-        return outputs.read(self._apps / job.release.app)
+        return self.tell(job.release.app)
+
+    def tell(self, app: AppName) -> Outputs:
+        """Return what the service or its probe wrote last."""
+        return outputs.read(self._apps / app)
 
     def commit(self, job: Job) -> None:
         """Watch over the service from now on, and drop the oldest folders."""

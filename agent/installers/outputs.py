@@ -1,7 +1,8 @@
 """What an installed release tells of itself: ``outputs.json`` in a folder whose path is in `VARIABLE`.
 
 Its service, or the command of its probe, writes there a JSON object of names to numbers or short text
-(`protocol.outputs`), best under another name first and then renamed. It is read once, when the verification ends.
+(`protocol.outputs`), best under another name first and then renamed, and again whenever it likes. It is read when the
+verification ends, and while the app is watched as often as the command asks for (`agent.core.measures`).
 
 The rules this module keeps:
 

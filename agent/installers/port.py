@@ -61,6 +61,13 @@ class Installer(Protocol):
             OutputsRefused: when that breaks a limit.
         """
 
+    def tell(self, app: AppName) -> Outputs:
+        """Return what the active release of an app tells of itself now; nothing where it tells nothing, or is not here.
+
+        Raises:
+            OutputsRefused: when that breaks a limit.
+        """
+
     def commit(self, job: Job) -> None:
         """Make the release final.
 

@@ -75,7 +75,7 @@ class Maker:
             not_after=later(last, stage.timeouts.lease_ms),
             apps=(plan.operation.app,),
             watch_ms=Millis(stage.timeouts.stage_ms + stage.gate.soak_ms),
-            measure_ms=stage.gate.measure_ms if control.is_open(held) else Millis(0),
+            measure_ms=stage.gate.remeasure_ms if control.is_open(held) else Millis(0),
         )
 
     def _install(self, begun: Command, record: RunRecord, stage_index: int, wanted: str | None) -> Command:
@@ -93,6 +93,7 @@ class Maker:
             env=plan.operation.env,
             steps=_steps(stage.timeouts),
             watch_ms=stage.gate.watch_ms,
+            measure_ms=stage.gate.measure_ms if begun.measure_ms else Millis(0),
         )
 
     def _control(self, record: RunRecord, stage_index: int, mode: Mode) -> Command:

@@ -13,13 +13,16 @@ from controller.app.views import (
     DryRunView,
     EvidenceView,
     GateView,
+    MetricView,
     ModelView,
     ProofView,
 )
-from controller.domain import control, dry_runs, quarantine, waves
+from controller.domain import control, dry_runs, metrics, quarantine, waves
+from controller.domain.control import Arm, ControlRun
 from controller.domain.gates import judgement
+from controller.domain.metrics import NOTHING_KNOWN
 from controller.domain.model import Breach, StageRun
-from controller.domain.pipeline import Stage
+from controller.domain.pipeline import Metric, Stage
 from controller.domain.quarantine import Barred
 
 
@@ -55,14 +58,41 @@ def _control(record: RunRecord, index: int) -> ControlView | None:
         said=control.said(group, alpha=alpha),
         held=group.held,
         left=group.tally.targets - group.tally.removed,
-        updated=ArmView(watched=group.updated.watched, crashed=group.updated.crashed),
-        control=ArmView(watched=group.control.watched, crashed=group.control.crashed),
+        updated=_arm(group.updated),
+        control=_arm(group.control),
         value=control.value(group),
         threshold=1 / alpha,
         tolerated=rules.tolerated,
         alpha_percent=alpha * 100,
         is_breached=control.is_breached(group, alpha=alpha),
         accepted=group.accepted,
+        breached_at=None if breach is None else record.wall(breach.at),
+        evidence="" if breach is None else breach.evidence,
+        metrics=tuple(_metric(record, index, group, metric) for metric in rules.metrics),
+    )
+
+
+def _arm(arm: Arm) -> ArmView:
+    return ArmView(watched=arm.watched, crashed=arm.crashed, measured=arm.measured)
+
+
+def _metric(record: RunRecord, index: int, group: ControlRun, metric: Metric) -> MetricView:
+    known = group.metrics.get(metric.name, NOTHING_KNOWN)
+    alpha, breach = judgement.metric_alpha_of(record.plan.pipeline, index, metric.name), known.breach
+    return MetricView(
+        name=metric.name,
+        said=metrics.said(known, alpha=alpha),
+        worse=metric.worse.value,
+        pairs=known.pairs,
+        worse_pairs=known.worse,
+        equal_pairs=known.equal,
+        unpaired=group.updated.measured - known.pairs,
+        pairs_min=metrics.pairs_min(alpha),
+        value=metrics.value(known),
+        threshold=1 / alpha,
+        alpha_percent=alpha * 100,
+        is_breached=metrics.is_breached(known, alpha=alpha),
+        accepted=known.accepted,
         breached_at=None if breach is None else record.wall(breach.at),
         evidence="" if breach is None else breach.evidence,
     )

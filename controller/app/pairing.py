@@ -4,15 +4,16 @@ The rules this module keeps:
 
 1. As many updated devices are compared as are held back: those that come first in the order of the stage, whoever tells
    first. That order is drawn by a hash, so how devices fare does not decide who is compared.
-2. Both are of one stage and one model, and what they told came in within `FRESH_SPANS` times that in which devices are
-   asked again. Where nobody is left to compare with, the numbers of an updated device stay alone for good. From the
-   discharge on nobody is, also where some are held back still since their watch had not begun.
+2. Both are of one stage and one model, and what they tell is no older than `FRESH_SPANS` times the span in which those
+   held back are asked again: what changes by the hour is the same for both. Older numbers of an updated device stay
+   alone for good, as those do for which nobody is left. From the discharge on nobody is, also where some are held back
+   still since their watch had not begun.
 3. Partners are taken in the order of the stage, too, and never by what they told.
 4. A pair is marked on both rows in the transaction that counts it, so that neither is ever in another.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from controller.app.advance import Advance
@@ -46,19 +47,15 @@ def matches(advance: Advance, rows: Iterable[TargetRecord]) -> Iterator[Match]:
         if row.model is not None and is_matched(advance.record(row.run_id), row):
             groups[row.run_id, row.stage, row.model].append(row)
     for (run_id, stage, model), updated in groups.items():
-        for one, other in zip(updated, _partners(advance, run_id, stage, model, limit=len(updated)), strict=False):
-            yield Match(one, other)
+        record = advance.record(run_id)
+        if not control.is_open(record.run.stages[stage].control):
+            continue
+        since = later(advance.at, -FRESH_SPANS * record.plan.pipeline.stages[stage].gate.remeasure_ms)
+        fresh = [row for row in updated if row.target.measured_at is not None and row.target.measured_at >= since]
+        partners = advance.tx.watches.partners(record.stage_ids[stage], model=model, since=since, limit=len(fresh))
+        yield from map(Match, fresh, partners)
 
 
 def paired(row: TargetRecord, advance: Advance) -> TargetRecord:
     """Return a row once what its device told is compared."""
     return row.became(targets.paired(row.target), advance.at)
-
-
-def _partners(advance: Advance, run_id: int, stage: int, model: str, *, limit: int) -> Sequence[TargetRecord]:
-    record = advance.record(run_id)
-    if not control.is_open(record.run.stages[stage].control):
-        return ()
-    measure_ms = record.plan.pipeline.stages[stage].gate.measure_ms
-    since = later(advance.at, -FRESH_SPANS * measure_ms)
-    return advance.tx.watches.partners(record.stage_ids[stage], model=model, since=since, limit=limit)

@@ -24,6 +24,9 @@ from protocol.ids import StageName
 
 CHECKS: Final = "checks are not judged: none is asked again, and where one stopped a stage is not shown"
 PROOFS: Final = "proofs are not judged: they stop no stage, and when one would have let a stage pass is not told"
+COMPARISONS: Final = (
+    "control groups are not judged: nothing is compared anew, and where that stopped a stage is not shown"
+)
 AFTERWARDS: Final = "what came after a success is not judged anew: crashes and silence count where they did in the run"
 
 
@@ -56,6 +59,8 @@ def _notes(gates: Sequence[Gate]) -> Iterator[str]:
         yield CHECKS
     if any(gate.proof for gate in gates):
         yield PROOFS
+    if any(gate.control for gate in gates):
+        yield COMPARISONS
     if len({_minded_after_success(gate) for gate in gates}) > 1:
         yield AFTERWARDS
 

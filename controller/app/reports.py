@@ -224,7 +224,9 @@ class _Folding:
         if isinstance(report, HealthReport):
             self._health(device, report, command, row)
         else:
-            self._step(row, Measured(attempt=command.attempt, outputs=report.outputs, told_at=self.advance.at))
+            # A report may have waited for its device to be connected again; its clock is nobody's proof of the future.
+            told_at = min(report.at, self.advance.at)
+            self._step(row, Measured(attempt=command.attempt, outputs=report.outputs, told_at=told_at))
 
     def _health(self, device: Sender, report: HealthReport, command: GivenCommand, row: TargetRecord) -> None:
         self._step(row, Marked(attempt=command.attempt, mark=report.mark, detail=report.detail))

@@ -173,6 +173,8 @@ def target_view(controller: Controller, record: RunRecord, row: TargetRecord) ->
         health=target.health.value if target.health else "",
         health_detail=target.health_detail,
         is_silent=target.is_silent,
+        measures=target.measures,
+        is_paired=target.is_paired,
     )
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from controller.app.views import CheckView, ControlView, Counters, GateView, RunView, StageView
+from controller.app.views import CheckView, ControlView, Counters, GateView, MetricView, RunView, StageView
 from controller.cli.pulse import Pulse, total_of
 from controller.cli.reasons import told_reasons
 from controller.documents.units import render_span
@@ -165,14 +165,14 @@ def _bar_line(stage: StageView, pulse: Pulse | None) -> Text:
 
 
 def gate_lines(stage: StageView) -> list[Text]:
-    """Return what the gate of an open stage says, then its models, its rules on trial and its ramp, a line each."""
+    """Return what the gate of an open stage says, and all that stands beside it, a line each."""
     gate = stage.gate
     style = "bold red" if gate.is_breached else "yellow" if gate.failed else "bright_black"
     lines = [Text(f"gate: {gate.said}", style), *_model_lines(gate)]
     if gate.proof is not None:
         lines.append(Text(f"proof: {gate.proof.said}", "bright_black"))
     if gate.control is not None:
-        lines.append(_control_line(gate.control))
+        lines += [_control_line(gate.control), *map(_metric_line, gate.control.metrics)]
     lines += [Text(f"{rule.name}, on trial, {rule.said}", "bright_black") for rule in gate.dry_runs if rule.breach]
     lines += [Text(f"ramp: {stage.ramp}", "bright_black")] if stage.ramp else []
     return [*lines, *map(_check_line, stage.checks)]
@@ -182,6 +182,12 @@ def _control_line(group: ControlView) -> Text:
     style = "bold red" if group.is_breached else "yellow" if group.updated.crashed else "bright_black"
     held = f"; {group.left} held back" if group.left else ""
     return Text(f"control: {group.said}{held}", style)
+
+
+def _metric_line(metric: MetricView) -> Text:
+    style = "bold red" if metric.is_breached else "yellow" if metric.value > 1 else "bright_black"
+    alone = f"; {counted(metric.unpaired, 'device')} without a partner" if metric.unpaired else ""
+    return Text(f"metric {metric.name}: {metric.said}{alone}", style)
 
 
 def _check_line(check: CheckView) -> Text:

@@ -11,12 +11,6 @@ from typing import Any, Final
 
 from controller.cli.reasons import OPERATOR
 
-BREACH: Final = "breach:"
-RAMP: Final = "ramp:"
-CRASHES: Final = "crashes:"
-CHECK: Final = "check:"
-NO_DATA: Final = "no_data:"
-TELEMETRY: Final = "telemetry:"
 STOPPED: Final = "stop-everything"
 WITHDRAWN: Final = "withdrawn:"
 
@@ -34,6 +28,7 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "timed_out": "stage {stage} ran out of time: {text}",
     "breached": "the gate of stage {stage} was breached: {evidence}; the run goes on",
     "crashes": "updated devices of stage {stage} crash more than those held back: {evidence}; the run goes on",
+    "metric": "metric {text} is worse on updated devices of stage {stage}: {evidence}; the run goes on",
     "discharged": "stage {stage} updates those that it held back: {text}",
     "silent": "stage {stage}: {text}",
     "check_pass": "check {text} of stage {stage} passes: {evidence}",
@@ -41,6 +36,7 @@ _OF_STAGES: Final[Mapping[str, str]] = {
     "check_no_data": "nobody answers check {text} of stage {stage}: {evidence}",
     "check_answered": "{by} answered a check of stage {stage}, {text}: {evidence}",
     "quarantined": "{text} is quarantined: {evidence}; stage {stage} and the run go on without it",
+    "few_held_back": "stage {stage} holds back too few to be stopped by metric {text}",
     "left_out": "stage {stage} leaves out: {text}",
     "dry_run": "rule {text}, on trial in stage {stage}, would have stopped it: {evidence}",
     "dry_run_ended": "stage {stage}: {text}",
@@ -60,6 +56,16 @@ _OF_RUNS: Final[Mapping[str, str]] = {
     "rolled_back": "run {text} takes the devices back that were reached",
     "not_rolled_back": "no device is taken back: {text}",
 }
+_HOLDS: Final[Mapping[str, str]] = {
+    "breach:": "the gate of stage {} was breached",
+    "ramp:": "the ramp of stage {} has nothing left to risk",
+    "crashes:": "updated devices of stage {} crash more than those held back",
+    "metric:": "metric {1} is worse on updated devices of stage {0}",
+    "check:": "check {} failed",
+    "no_data:": "nobody answers check {}",
+    "telemetry:": "what stage {} does is out of sight",
+}
+"""What a run is held for that was found out by itself: how its reason begins, and what the rest of it is put into."""
 
 
 def said(entry: Mapping[str, Any]) -> str:
@@ -83,19 +89,9 @@ def _by(data: Mapping[str, Any]) -> str:
 def _paused(data: Mapping[str, Any]) -> str:
     text = str(data.get("text", ""))
     evidence = f": {data['evidence']}" if "evidence" in data else ""
-    if text.startswith(BREACH):
-        return f"the gate of stage {text.removeprefix(BREACH)} was breached{evidence}; the run is paused"
-    if text.startswith(RAMP):
-        return f"the ramp of stage {text.removeprefix(RAMP)} has nothing left to risk{evidence}; the run is paused"
-    if text.startswith(CRASHES):
-        stage = text.removeprefix(CRASHES)
-        return f"updated devices of stage {stage} crash more than those held back{evidence}; the run is paused"
-    if text.startswith(CHECK):
-        return f"check {text.removeprefix(CHECK)} failed{evidence}; the run is paused"
-    if text.startswith(NO_DATA):
-        return f"nobody answers check {text.removeprefix(NO_DATA)}{evidence}; the run is paused"
-    if text.startswith(TELEMETRY):
-        return f"what stage {text.removeprefix(TELEMETRY)} does is out of sight{evidence}; the run is paused"
+    for prefix, words in _HOLDS.items():
+        if text.startswith(prefix):
+            return f"{words.format(*text.removeprefix(prefix).split(':'))}{evidence}; the run is paused"
     if text.startswith(WITHDRAWN):
         return f"{_by(data)} withdrew version {text.removeprefix(WITHDRAWN)}; the run is held and cannot be resumed"
     if text == STOPPED:

@@ -9,7 +9,7 @@ from protocol.trust import instant_of
 
 T = TypeVar("T")
 
-_NAMED_BY_PEOPLE: Final = frozenset({"labels", "facts", "parameters", "outputs"})
+_NAMED_BY_PEOPLE: Final = frozenset({"labels", "facts", "parameters", "outputs", "measures"})
 """Mappings in which any key may stand, and none says that its value is a time."""
 
 

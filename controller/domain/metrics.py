@@ -17,6 +17,7 @@ worse on 8 of 8 updated devices, each beside one held back; evidence 37 of 100
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -102,6 +103,19 @@ def breached(known: MetricRun, *, alpha: float, now: int) -> MetricRun:
 def accepted(known: MetricRun) -> MetricRun:
     """Return a metric over which a person has gone on as it is."""
     return msgspec.structs.replace(known, accepted=known.worse)
+
+
+@lru_cache(maxsize=256)
+def pairs_min(alpha: float) -> int:
+    """Return with how many pairs a metric stops its stage at the soonest, where the updated device is always worse.
+
+    >>> pairs_min(0.01), pairs_min(0.0025)
+    (10, 13)
+    """
+    evidence, count = sign.START, 0
+    while evidence.log < odds.threshold(alpha):
+        evidence, count = sign.after_pair(evidence, treated=1, control=0), count + 1
+    return count
 
 
 def value(known: MetricRun) -> float:

@@ -261,6 +261,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         is_asked = self.control is not None and self.control.metrics
         return Millis(self.watch_ms * 9 // 10 if is_asked else 0)
 
+    @property
+    def remeasure_ms(self) -> Millis:
+        """How long after its success, and then again, one tells that is held back: there is always something new."""
+        return Millis(self.measure_ms // 6)
+
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Clocks of a stage, in run time, which stands still while the run is paused.

@@ -67,6 +67,7 @@ from controller.domain.settle import (
     queue_limit,
     room,
     settle,
+    shortfalls,
     slots,
     telemetry_of,
 )
@@ -224,8 +225,9 @@ def _freeze(plan: Plan, run: Run, event: Frozen) -> Outcome:
     models = quarantine.begun(event.models, takes_new=stage.targets.include_new)
     held = None if event.control is None else control.begun(event.control)
     known = {"tally": tally, "ramp": ramp, "models": models, "control": held, "left_out": event.left_out}
-    frozen = stage_changed(run, event.stage, is_frozen=True, **known)
-    return frozen, (Note(kind="left_out", stage=stage.name, text=said(event.left_out)),) if event.left_out else ()
+    left_out = [Note(kind="left_out", stage=stage.name, text=said(event.left_out))] if event.left_out else []
+    notes = (*left_out, *(() if held is None else shortfalls(plan, event.stage, held.held)))
+    return stage_changed(run, event.stage, is_frozen=True, **known), notes
 
 
 def _join(run: Run, counts: Mapping[int, int], by_model: Mapping[int, Mapping[str, int]]) -> Run:

@@ -20,6 +20,7 @@ from agent.core.effects import (
     Download,
     Inspect,
     Install,
+    Measure,
     Reconnect,
     RefreshReleases,
     RollBack,
@@ -32,6 +33,7 @@ from agent.core.events import (
     CommandReceived,
     Connected,
     Disconnected,
+    Measured,
     ReleasesRefreshed,
     Started,
     Woke,
@@ -216,6 +218,8 @@ class Device:
                 self._steps.call_off()
             case Alarm(kind=kind):
                 self._host.counts[f"alarm:{kind}"] += 1
+            case Measure(run=run, attempt=attempt):
+                self.feed(Measured(at=boottime_ms(), run=run, attempt=attempt))
             case Clean() | WatchOver():
                 pass
 

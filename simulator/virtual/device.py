@@ -23,6 +23,7 @@ from agent.core.effects import (
     Download,
     Inspect,
     Install,
+    Measure,
     Reconnect,
     RefreshReleases,
     RollBack,
@@ -35,6 +36,7 @@ from agent.core.events import (
     CommandReceived,
     Connected,
     Disconnected,
+    Measured,
     ReleasesRefreshed,
     Started,
     Woke,
@@ -384,8 +386,8 @@ class Device:
                 self.installer.begin(effect)
             case Download() | Inspect() | Verify() | Commit() | RollBack():
                 self.installer.begin(effect)
-            case WatchOver(apps=apps):
-                self._ailments.attend(apps, state.durable)
+            case WatchOver() | Measure():
+                self._look_after(effect, state)
             case Abort():
                 self.installer.call_off()
             case Alarm(kind=kind, detail=detail):
@@ -394,6 +396,13 @@ class Device:
                 pass
             case _:
                 assert_never(effect)
+
+    def _look_after(self, effect: WatchOver | Measure, state: State) -> None:
+        """Look after apps from now on, or let them tell: nothing, here."""
+        if isinstance(effect, WatchOver):
+            self._ailments.attend(effect.apps, state.durable)
+        else:
+            self._feed(lambda at: Measured(at=at, run=effect.run, attempt=effect.attempt))
 
     def _alarm(self, kind: AlarmKind, detail: str) -> None:
         self._world.say(self.label, f"alarm {kind}: {detail}")

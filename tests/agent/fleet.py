@@ -22,8 +22,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
+TELLS = """
+import itertools, json, os, pathlib, threading, time
+def tell():
+    folder = pathlib.Path(os.environ["TIDEGATE_OUTPUTS"])
+    for count in itertools.count(1):
+        (folder / ".new").write_text(json.dumps({"count": count}))
+        (folder / ".new").replace(folder / "outputs.json")
+        time.sleep(0.02)
+threading.Thread(target=tell, daemon=True).start()
+"""
+"""Writes another number for as long as the service runs."""
 
-def app(version: str, *, healthy: bool = True, timeout_ms: int = 10_000, says: str = "") -> bytes:
+
+def app(version: str, *, healthy: bool = True, timeout_ms: int = 10_000, says: str = "", tells: str = "") -> bytes:
+    """Return the archive of a shop; its service begins with the code *tells*."""
     manifest = {
         "name": "shop",
         "version": version,
@@ -31,7 +44,7 @@ def app(version: str, *, healthy: bool = True, timeout_ms: int = 10_000, says: s
         "stop_ms": 3_000,
         "probe": {"http": "http://127.0.0.1:{port}/healthz", "timeout_ms": timeout_ms, "interval_ms": 50},
     }
-    service = f"VERSION = {says or version!r}\nHEALTHY = {healthy}\n{SERVICE}"
+    service = f"VERSION = {says or version!r}\nHEALTHY = {healthy}\n{tells}{SERVICE}"
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as tar:
         for name, text in (("app.json", json.dumps(manifest)), ("service.py", service)):

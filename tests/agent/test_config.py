@@ -45,3 +45,12 @@ def test_a_missing_file_is_named_only_where_it_was_asked_for(tmp_path: Path) -> 
 def test_a_port_of_another_form_is_named(text: str) -> None:
     with pytest.raises(ConfigError, match="expected app=number"):
         read_ports([text])
+
+
+def test_folders_are_absolute_since_services_run_in_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = read_config(None, {}, {"state_dir": "state", "apps_dir": "apps"})
+    assert (config.state, config.apps) == (tmp_path / "state", tmp_path / "apps")
+    assert read_config(None, {}, {"state_dir": "state"}).apps == tmp_path / "state" / "apps"

@@ -1,8 +1,10 @@
 """The loop with all its parts in one process: permission from afar, storage that fails, errands, restarts."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -17,8 +19,8 @@ from agent import __main__ as command_line
 from agent import mqtt, steps
 from agent.assembly import Agent, assemble
 from agent.config import Config
-from agent.core.effects import Clean, Commit, Inspect, RollBack, Verify
-from agent.core.events import Finished, Found, Inspected
+from agent.core.effects import Clean, Commit, Inspect, Measure, RollBack, Verify
+from agent.core.events import Finished, Found, Inspected, Measured
 from agent.core.model import NOTHING_TOLD, Durable, Told, work_of
 from agent.enrol import Claim, enrol
 from agent.errors import OutputsRefused, StepFailed, StorageFull
@@ -29,13 +31,13 @@ from agent.journal import Row, SqliteJournal
 from agent.steps import Steps
 from protocol.codec import encode
 from protocol.health import Mark
-from protocol.ids import AppName, Digest, digest_of
+from protocol.ids import AppName, Digest, RunId, digest_of
 from protocol.lifecycle import AttemptState
-from protocol.messages import HealthReport, RefusalReport, StateReport
+from protocol.messages import HealthReport, MeasureReport, RefusalReport, Report, StateReport
 from protocol.outputs import Outputs
 from protocol.reasons import Reason
 from protocol.units import HOUR, Instant
-from tests.agent.fleet import app, ends, install, offer, watch
+from tests.agent.fleet import TELLS, app, ends, install, offer, watch
 from tests.agent.hub import Hub, wall_ms
 from tests.agent.world import SHOP_1, SHOP_2, command
 
@@ -147,16 +149,65 @@ def test_a_watch_that_ends_well_is_told_of(device: Device, hub: Hub) -> None:
     assert (told.mark, told.count) == (Mark.WELL, 0)
 
 
-def restarted(device: Device, hub: Hub) -> int:
+def measures(hub: Hub, run: str) -> list[MeasureReport]:
+    return [report for report in hub.reports if isinstance(report, MeasureReport) and report.run == run]
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often apps are measured, in milliseconds: more often than a device lets anybody ask for."""
+    monkeypatch.setattr("agent.core.measures.EVERY_MS_MIN", 50)
+    return 50
+
+
+def test_what_a_service_tells_while_it_runs_is_reported_again_and_again(device: Device, hub: Hub, often: int) -> None:
+    agent = device.start()
+    hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
+    ref = offer(hub, "1.0", app("1.0", tells=TELLS), counter=1)
+    wanted = install("run-1", ref, watch_ms=HOUR, measure_ms=often)
+    hub.send(wanted)
+    told = hub.until(lambda: measures(hub, "run-1")[2:] and measures(hub, "run-1"))
+    counts = [report.outputs["count"] for report in told]
+    assert counts == sorted(set(counts)), "each is a newer one"
+    assert {report.command for report in told} == {digest_of(encode(wanted))}
+
+
+def test_what_was_there_before_the_agent_began_is_measured_too(device: Device, hub: Hub, often: int) -> None:
+    pid = restarted(device, hub, tells=TELLS)
+    hub.send(watch("run-2", "shop", measure_ms=often))
+    assert hub.until(lambda: measures(hub, "run-2"))[0].outputs["count"]
+    (device.config.apps / "shop" / "outputs" / ".new").mkdir()  # so that the service writes no more
+    (device.config.apps / "shop" / "outputs" / "outputs.json").write_text("{")
+    told = hub.until(lambda: [report for report in measures(hub, "run-2") if report.detail])[0]
+    assert told.outputs == {}
+    assert "no outputs are reported: outputs.json" in told.detail
+    assert service(device) == pid, "nothing was touched"
+
+
+def test_apps_that_tell_nothing_are_not_reported(device: Device, hub: Hub, often: int) -> None:
+    restarted(device, hub)
+    hub.send(watch("run-2", "shop", measure_ms=often, watch_ms=400))
+    hub.until(lambda: marks(hub))
+    assert measures(hub, "run-2") == []
+
+
+def restarted(device: Device, hub: Hub, *, tells: str = "") -> int:
     """Install the shop, start the agent anew, and return the number of the service that the agent then looks after."""
     agent = device.start()
     hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
-    hub.send(install("run-1", offer(hub, "1.0", app("1.0"), counter=1)))
+    hub.send(install("run-1", offer(hub, "1.0", app("1.0", tells=tells), counter=1)))
     assert ends(hub, "run-1").state == "succeeded"
     device.stop()
     agent = device.start()
-    hub.until(lambda: agent.loop._runtime.state.now(0) is not None)
+    hub.until(lambda: agent.loop._runtime.state.now(0) is not None and serves(device))
     return service(device)
+
+
+def serves(device: Device) -> bool:
+    """Say whether the shop's service answers: one that has only just begun would be told of as unwell."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", device.config.ports["shop"]), timeout=5):
+        return True
+    return False
 
 
 def service(device: Device) -> int:
@@ -202,7 +253,7 @@ def test_what_is_watched_is_told_of_as_ended_before_newer_work_is(device: Device
     assert ended.report_seq < begun
 
 
-def told_of(report: StateReport | RefusalReport | HealthReport) -> str:
+def told_of(report: Report) -> str:
     return "" if isinstance(report, RefusalReport) else report.run
 
 
@@ -368,6 +419,13 @@ class Installer:
             raise OutputsRefused(f"{job.release.version} told nonsense")
         return {"version": job.release.version, f"of-{job.release.counter}": 1}
 
+    def tell(self, app: AppName) -> Outputs:
+        if app in self.failing:
+            raise OutputsRefused(f"{app} tells nonsense")
+        if "bug" in self.failing:
+            raise RuntimeError("a bug")
+        return {"app": app, f"of-{app}": 1}
+
     def commit(self, job: Job) -> None:
         self._do("commit", job)
 
@@ -401,7 +459,7 @@ class NoFetcher:
 BUNDLE = work_of(command(not_after=Instant(0)), Digest("0" * 64), (SHOP_1, SHOP_2))
 
 
-def carried_out(installer: Installer, *asked: steps.Step | Clean, aborted: bool = False) -> list[Any]:
+def carried_out(installer: Installer, *asked: steps.Asked, aborted: bool = False) -> list[Any]:
     results: list[Any] = []
     worker = Steps(NoFetcher(), {"archive": installer}, results.append)  # type: ignore[arg-type]
     for step in asked:
@@ -462,3 +520,21 @@ def test_a_bug_in_an_installer_is_a_fault_and_what_is_called_off_is_not_begun() 
     (result,) = carried_out(installer, Verify(work=BUNDLE), aborted=True)
     assert result.fault.detail == "called off"
     assert installer.asked == ["verify 1.0"]
+
+
+MEASURE = Measure(run=RunId("run-1"), attempt=2, apps=(AppName("shop"), AppName("till")))
+
+
+def test_apps_tell_their_outputs_together_and_none_where_one_is_refused() -> None:
+    (result,) = carried_out(Installer({}), MEASURE)
+    told = Told(outputs={"app": "till", "of-shop": 1, "of-till": 1})
+    assert result == Measured(at=result.at, run=RunId("run-1"), attempt=2, told=told)
+    (result,) = carried_out(Installer({}, {"shop"}), MEASURE)
+    assert result.told == Told(remark="no outputs are reported: shop tells nonsense")
+
+
+def test_a_measure_ends_whatever_becomes_of_it() -> None:
+    bug, called_off = carried_out(Installer({}, {"bug"}), MEASURE), carried_out(Installer({}), MEASURE, aborted=True)
+    assert [len(bug), len(called_off)] == [1, 1]
+    assert "the agent failed" in bug[0].told.remark
+    assert called_off[0].told.outputs

@@ -161,4 +161,6 @@ def _kind(effect: Any) -> str:
         return f"health:{report.mark}"
     if hasattr(report, "code"):
         return f"refused:{report.code}"
+    if not hasattr(report, "state"):
+        return "measure"
     return f"report:{report.state}" + (f":{report.reason or 'ok'}:{report.left}" if report.left else "")

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agent import fetch, mqtt, outbox, retry
-from agent.core import answers, model, reports
+from agent.core import answers, measures, model, reports
 from controller.documents import BYTES_MAX
 from controller.edge.codec import Code
 from controller.edge.limits import Limits
@@ -113,6 +113,8 @@ LIMITS: Final = {
     "refusals": f"{model.REFUSALS_OPEN_MAX} unacknowledged refusals of signed commands and "
     f"{model.REFUSALS_UNSIGNED_OPEN_MAX} of others, and reports {reports.REFUSALS_PER_MINUTE} and\n"
     f"{reports.REFUSALS_UNSIGNED_PER_MINUTE} of them a minute",
+    "measures": f"Let at least {measures.EVERY_MS_MIN // SECOND} s pass from one time to the next",
+    "measures open": f"Have at most {model.MEASURES_OPEN_MAX} of these reports unacknowledged",
     "resend": f"again after {outbox.RESEND_MIN_MS // SECOND} s, then {outbox.RESEND_MIN_MS * 2 // SECOND} s, "
     f"doubling to {outbox.RESEND_MAX_MS // MINUTE} minutes",
     "hello": f"| an answer to a hello | {answers.HELLO_PATIENCE // SECOND} s,",

@@ -17,6 +17,7 @@ from protocol.messages import (
     Hello,
     HelloReply,
     InstalledRelease,
+    MeasureReport,
     Message,
     Mode,
     PayloadType,
@@ -82,6 +83,7 @@ MESSAGES: Final[dict[str, Message]] = {
         secrets={"token": "c2VhbGVk"},
         steps=StepLimits(download_ms=Millis(1), install_ms=Millis(2), verify_ms=Millis(3)),
         watch_ms=Millis(4),
+        measure_ms=Millis(3),
         traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     ),
     "watch-command": Command(
@@ -97,6 +99,7 @@ MESSAGES: Final[dict[str, Message]] = {
         exp=Instant(AT + 600_000),
         not_after=Instant(AT + 3_600_000),
         watch_ms=Millis(7_200_000),
+        measure_ms=Millis(600_000),
         apps=("shop",),
     ),
     "hello": Hello(
@@ -161,6 +164,16 @@ MESSAGES: Final[dict[str, Message]] = {
         count=1,
         detail="shop: the service has ended; its last words: out of memory",
     ),
+    "measure-report": MeasureReport(
+        device=NAME,
+        incarnation=INCARNATION,
+        report_seq=5,
+        at=AT,
+        command=DIGEST,
+        run="r-1",
+        attempt=2,
+        outputs={"scan_ms": 42.5, "free_mb": 118, "mode": "quick"},
+    ),
     "ack": Ack(device=NAME, incarnation=INCARNATION, stored=(1, 2), refused=(Refused(report_seq=3, code="untrusted"),)),
     "tick": Tick(progress=(Progress(run="r-1", attempt=2, state=AttemptState.DOWNLOADING, done=512, total=1_024),)),
     "gone": Gone(connection="c-1"),
@@ -182,6 +195,7 @@ SIGNED: Final[dict[str, PayloadType]] = {
     "state-report": PayloadType.REPORT,
     "refusal-report": PayloadType.REPORT,
     "health-report": PayloadType.REPORT,
+    "measure-report": PayloadType.REPORT,
     "ack": PayloadType.ACK,
     "request": PayloadType.REQUEST,
 }

@@ -15,6 +15,7 @@ from protocol.messages import (
     Command,
     HealthReport,
     Hello,
+    MeasureReport,
     Message,
     Op,
     PayloadType,
@@ -61,7 +62,12 @@ def test_reports_round_trip(report: StateReport) -> None:
 
 
 def test_a_report_is_told_by_its_kind() -> None:
-    kinds = {"state-report": StateReport, "refusal-report": RefusalReport, "health-report": HealthReport}
+    kinds = {
+        "state-report": StateReport,
+        "refusal-report": RefusalReport,
+        "health-report": HealthReport,
+        "measure-report": MeasureReport,
+    }
     for name, kind in kinds.items():
         assert isinstance(decode(encode(MESSAGES[name]), Report), kind)  # type: ignore[arg-type]
     with pytest.raises(MalformedMessage, match="a message"):

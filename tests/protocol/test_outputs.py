@@ -10,13 +10,15 @@ from hypothesis import given
 
 from protocol.codec import decode, encode
 from protocol.errors import MalformedMessage
-from protocol.messages import StateReport
+from protocol.messages import MeasureReport, StateReport
 from protocol.outputs import OUTPUTS_BYTES_MAX, OUTPUTS_MAX, check_size, parse_outputs
 from tests.protocol.samples import MESSAGES, OUTPUTS_BAD, OUTPUTS_FULL, OUTPUTS_GOOD
 
+KINDS: dict[str, type[StateReport | MeasureReport]] = {"state-report": StateReport, "measure-report": MeasureReport}
 
-def report_with(outputs: object) -> bytes:
-    return msgspec.json.encode({**msgspec.json.decode(encode(MESSAGES["state-report"])), "outputs": outputs})
+
+def report_with(outputs: object, name: str) -> bytes:
+    return msgspec.json.encode({**msgspec.json.decode(encode(MESSAGES[name])), "outputs": outputs})
 
 
 def test_the_fullest_outputs_are_as_long_as_may_be() -> None:
@@ -26,15 +28,17 @@ def test_the_fullest_outputs_are_as_long_as_may_be() -> None:
 @pytest.mark.parametrize("outputs", OUTPUTS_GOOD)
 def test_outputs_are_read_as_they_were_written(outputs: dict[str, Any]) -> None:
     assert parse_outputs(msgspec.json.encode(outputs)) == outputs
-    assert decode(report_with(outputs), StateReport).outputs == outputs
+    for name, kind in KINDS.items():
+        assert decode(report_with(outputs, name), kind).outputs == outputs
 
 
 @pytest.mark.parametrize("outputs", OUTPUTS_BAD)
 def test_outputs_beyond_a_limit_are_none(outputs: dict[Any, Any]) -> None:
     with pytest.raises(MalformedMessage, match="outputs"):
         parse_outputs(msgspec.json.encode(outputs))
-    with pytest.raises(MalformedMessage, match="outputs"):
-        decode(report_with(outputs), StateReport)
+    for name, kind in KINDS.items():
+        with pytest.raises(MalformedMessage, match="outputs"):
+            decode(report_with(outputs, name), kind)
 
 
 def test_an_agent_that_is_told_too_many_is_told_how_many() -> None:

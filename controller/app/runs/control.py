@@ -18,7 +18,7 @@ from controller.app.views import RunView
 from controller.domain import approval, quarantine
 from controller.domain.checking import FAILURE
 from controller.domain.events import Event, Paused, Promoted, Readmitted, Resumed, Skipped, Terminated
-from controller.domain.settle import BREACH, CRASHES, RAMP
+from controller.domain.settle import BREACH, CRASHES, METRIC, RAMP
 from controller.domain.states import StageState
 from controller.domain.wording import counted
 
@@ -82,13 +82,15 @@ def _require_unbroken(record: RunRecord) -> None:
     said = {
         BREACH: "the gate of stage {} was breached",
         CRASHES: "updated devices of stage {} crash more than those held back",
+        METRIC: "metric {1} is worse on updated devices of stage {0} than on those held back",
         FAILURE: "check {} failed",
         RAMP: "the ramp of stage {} has nothing left to risk",
     }
     for held, words in said.items():
-        stages = ", ".join(r.removeprefix(held) for r in record.run.pause_reasons if r.startswith(held))
-        if stages:
-            raise Conflict(f"{words.format(stages)}: resume with override and a reason")
+        found = [r.removeprefix(held).split(":") for r in record.run.pause_reasons if r.startswith(held)]
+        if found:
+            told = "; ".join(words.format(*names) for names in found)
+            raise Conflict(f"{told}: resume with override and a reason")
 
 
 async def readmit(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from controller.app.views.gates import BreachView, EvidenceView, GateView
 from controller.app.views.parts import Counters, View
 from controller.domain.parameters import Value
 from protocol.outputs import Outputs
@@ -33,122 +34,6 @@ class NotTakenView(View, frozen=True, kw_only=True):
     reason: str
     devices: int
     first: tuple[str, ...] = ()
-
-
-class EvidenceView(View, frozen=True, kw_only=True):
-    """What the sequential test of a gate knows; see `controller.domain.gates.judgement.Evidence`."""
-
-    value: float
-    threshold: float
-    above_percent: float
-    alpha_percent: float
-    low: float
-    high: float
-
-
-class BreachView(View, frozen=True, kw_only=True):
-    """What a gate knew when it was breached."""
-
-    at: Instant
-    failed: int
-    exposed: int
-    said: str
-
-
-class ModelView(View, frozen=True, kw_only=True):
-    """The devices of one model in a stage, or, without a name, those of all models that have no test of their own.
-
-    Where models are tested, `stops_on` so many failures it is quarantined. Once it is, `breach` says by which evidence,
-    that of this stage or of another one.
-    """
-
-    model: str
-    targets: int
-    exposed: int
-    failed: int
-    stops_on: int | None = None
-    is_quarantined: bool = False
-    breach: BreachView | None = None
-
-
-class DryRunView(View, frozen=True, kw_only=True):
-    """A rule on trial: what it would have done, in words, and what it knew when it would have stopped the stage."""
-
-    name: str
-    said: str
-    breach: BreachView | None = None
-
-
-class ProofView(View, frozen=True, kw_only=True):
-    """The proof by which a stage passes: of the first `counted` devices to begin, `failed` are not well, or not yet.
-
-    The stage passes once `value` is `threshold`: a build of which `below_percent` fail gets there with a probability of
-    `beta_percent`. `said` says it in words.
-    """
-
-    said: str
-    counted: int
-    failed: int
-    value: float
-    threshold: float
-    below_percent: float
-    beta_percent: float
-    is_proved: bool
-
-
-class ArmView(View, frozen=True, kw_only=True):
-    """Of one kind of devices: how many were ever `watched`, and how many of them `crashed`."""
-
-    watched: int
-    crashed: int
-
-
-class ControlView(View, frozen=True, kw_only=True):
-    """The control group of a stage: `held` devices were held back, and `left` of them still are.
-
-    The stage stops where `value` is `threshold`. `accepted` crashes of updated devices were accepted by whoever resumed
-    the run; `breached_at` is when it was breached last, and `evidence` what was known then. `said` says it in words.
-    """
-
-    said: str
-    held: int
-    left: int
-    updated: ArmView
-    control: ArmView
-    value: float
-    threshold: float
-    tolerated: float
-    alpha_percent: float
-    is_breached: bool
-    accepted: int = 0
-    breached_at: Instant | None = None
-    evidence: str = ""
-
-
-class GateView(View, frozen=True, kw_only=True):
-    """The gate of a stage: `failed` of `exposed` devices failed by the build's fault, and `stops_on` so many it stops.
-
-    `said` says it in words. `accepted` failures were accepted by whoever resumed the run, and `breach` is the newest
-    breach. Quarantined models do not count, and where they alone exceed a fixed limit `stops_on` is 0; `models` are
-    those of the stage, and `closest` is the one that is next to be quarantined, None while none has failed. `dry_runs`
-    are the rules on trial. `proof` is that by which it passes, `control` the group with which its updated devices are
-    compared.
-    """
-
-    said: str
-    exposed: int
-    failed: int
-    stops_on: int | None
-    is_breached: bool
-    on_breach: str
-    accepted: int = 0
-    evidence: EvidenceView | None = None
-    breach: BreachView | None = None
-    models: tuple[ModelView, ...] = ()
-    closest: str | None = None
-    dry_runs: tuple[DryRunView, ...] = ()
-    proof: ProofView | None = None
-    control: ControlView | None = None
 
 
 class CheckView(View, frozen=True, kw_only=True):
@@ -276,6 +161,7 @@ class TargetView(View, frozen=True, kw_only=True):
     `health` is the mark that it told after its success (`ended`: newer work began first), `health_detail` what it said
     to that.
     `is_silent` says that it was offline for too long after its success, and counts as failed for that.
+    `measures` are the numbers that it told of what its stage compares, `is_paired` once they are.
     `blocked` is the reason why it may not begin, empty where none is known, and `check_at` when that is judged anew.
     """
 
@@ -301,6 +187,8 @@ class TargetView(View, frozen=True, kw_only=True):
     health: str = ""
     health_detail: str = ""
     is_silent: bool = False
+    measures: Mapping[str, float] = {}
+    is_paired: bool = False
 
 
 class EventView(View, frozen=True, kw_only=True):

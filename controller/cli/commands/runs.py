@@ -104,6 +104,8 @@ TARGET = Shape(
         Column("OUTPUTS", "outputs", is_wide=True),
         Column("DETAIL", "detail", is_wide=True),
         Column("SAID SINCE", "health_detail", is_wide=True),
+        Column("MEASURED", "measures", is_wide=True),
+        Column("PAIRED", lambda target: "yes" if target["is_paired"] else "", is_wide=True),
         Column("UPDATED", "updated_at", is_wide=True),
     ),
 )

@@ -2,6 +2,7 @@
 
 from controller.domain.settle.comparison import accepted as accepted
 from controller.domain.settle.comparison import holds_of as holds_of
+from controller.domain.settle.comparison import shortfalls as shortfalls
 from controller.domain.settle.judging import ALL_QUARANTINED as ALL_QUARANTINED
 from controller.domain.settle.reasons import BREACH as BREACH
 from controller.domain.settle.reasons import CRASHES as CRASHES

@@ -4,7 +4,7 @@ They fare worse where they crash more (`controller.domain.control`), or where a 
 (`controller.domain.metrics`). A comparison ends as its stage passes: then nobody is left to compare with.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import assert_never
 
 import msgspec
@@ -14,10 +14,12 @@ from controller.domain.control import ControlBreach, ControlRun
 from controller.domain.events import Discharge, Note
 from controller.domain.gates import judgement
 from controller.domain.metrics import MetricBreach
+from controller.domain.model import Plan
 from controller.domain.pipeline import Metric, OnBreach, Stage
 from controller.domain.settle.decision import Decision
 from controller.domain.settle.reasons import crashes_of, metric_of
 from controller.domain.states import StageState
+from controller.domain.wording import counted
 
 
 def judge(decision: Decision, index: int) -> None:
@@ -73,6 +75,17 @@ def _stop(decision: Decision, index: int, reason: str, told: Note) -> None:
             decision.verdict(index, StageState.FAILED, found)
         case _:
             assert_never(on_breach)
+
+
+def shortfalls(plan: Plan, index: int, held: int) -> Iterator[Note]:
+    """Yield which metrics of a stage can never stop it, since only *held* devices are held back."""
+    stage = plan.pipeline.stages[index]
+    for metric in judgement.metrics_of(stage.gate):
+        least = metrics.pairs_min(judgement.metric_alpha_of(plan.pipeline, index, metric.name))
+        if held < least:
+            are = f"{counted(held, 'device')} {'is' if held == 1 else 'are'}"
+            text = f"{metric.name}: it takes {least} pairs at least to stop, and {are} held back"
+            yield Note(kind="few_held_back", stage=stage.name, text=text)
 
 
 def with_metric(group: ControlRun, name: str, known: metrics.MetricRun) -> ControlRun:

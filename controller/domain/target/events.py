@@ -126,7 +126,7 @@ class Marked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """The device told, signed, the outputs of what it watches since an attempt; we heard it at wall time `told_at`."""
+    """The device told, signed, the outputs of what it watches since an attempt, as they were at wall time `told_at`."""
 
     attempt: int
     outputs: Outputs

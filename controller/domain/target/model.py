@@ -70,7 +70,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `is_control` says that the device is held back to be compared with: its attempts are watches of what it has. Once it
     is discharged, `watches` counts those attempts, which say nothing of the build and cost nothing of the budget.
     `is_compared` is said of who was asked to watch in a stage with such devices; see `controller.domain.control`.
-    `measures` are the numbers that count of what it told, heard at wall time `measured_at`; `is_paired` once they are
+    `measures` are the numbers that count of what it told, as of wall time `measured_at`; `is_paired` once they are
     compared with those of another device.
     """
 

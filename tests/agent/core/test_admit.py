@@ -118,6 +118,7 @@ REFUSALS: dict[str, tuple[bytes, Code, bool]] = {
     ),
     "apps to install": (signed(command(apps=("shop",))), Code.MALFORMED, True),
     "a watch over releases": (signed(watching(releases=(ref(SHOP_2),))), Code.MALFORMED, True),
+    "measures without a watch": (signed(command(measure_ms=1)), Code.MALFORMED, True),
     "a watch over nothing": (signed(watching(apps=())), Code.MALFORMED, True),
     "a watch over one app twice": (signed(watching(apps=("shop", "shop"))), Code.MALFORMED, True),
     "a watch without a span": (signed(watching(watch_ms=0)), Code.MALFORMED, True),
@@ -334,6 +335,7 @@ def test_a_signed_command_with_any_fields_never_raises(data: st.DataObject) -> N
         releases=data.draw(st.sampled_from([(), (ref(SHOP_2),)])),
         apps=data.draw(st.sampled_from([(), ("shop",), ("till",)])),
         watch_ms=data.draw(ints),
+        measure_ms=data.draw(ints),
     )
     try:
         raw = signed(wanted)

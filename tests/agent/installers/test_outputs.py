@@ -8,6 +8,7 @@ import pytest
 
 from agent.errors import OutputsRefused, StepFailed
 from agent.installers import outputs
+from protocol.ids import AppName
 from tests.agent.installers.bench import SERVICE, Bench, manifest, service, tar_of
 
 WRITES = "import os\nopen(os.environ['TIDEGATE_OUTPUTS'] + '/outputs.json', 'w').write({told!r})\n"
@@ -31,6 +32,14 @@ def test_a_service_tells_outputs(bench: Bench) -> None:
     job = bench.job(tar_of(members))
     bench.update(job)
     assert bench.installer.outputs(job) == {"kernel": "6.1"}
+
+
+def test_an_app_tells_now_what_it_wrote_last(bench: Bench) -> None:
+    bench.update(bench.job(tar_of(told('{"boot_ms": 840}'))))
+    (bench.home / "outputs" / "outputs.json").write_text('{"scan_ms": 12.5}')
+    bench.restart()
+    assert bench.installer.tell(AppName("shop")) == {"scan_ms": 12.5}
+    assert bench.installer.tell(AppName("till")) == {}
 
 
 def test_a_release_is_not_taken_to_tell_what_the_one_before_it_told(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from tests.controller.app.test_control_group import held, others, rows
 
 CAPABLE: dict[str, Any] = {"capabilities": ("install", HEALTH, WATCH, MEASURE)}
 SCAN, FREE = Metric(name="scan_ms"), Metric(name="free_mb", worse=Worse.LOWER)
-SPAN = 54 * MINUTE
+SPAN, AGAIN = 54 * MINUTE, 9 * MINUTE
 NAMES = tuple(f"d{number:02}" for number in range(8))
 
 
@@ -81,7 +81,8 @@ def test_devices_are_asked_late_in_the_soak_and_those_held_back_again_and_again(
     rig = rigged(*NAMES)
     run = rig.start(stage(gate=gate()))
     commands = {name: rig.last_install(name)[1] for name in NAMES}
-    assert {command.measure_ms for command in commands.values()} == {SPAN}
+    assert {commands[name].measure_ms for name in others(rig, run)} == {SPAN}
+    assert {commands[name].measure_ms for name in held(rig, run)} == {AGAIN}
     assert {commands[name].watch_ms for name in others(rig, run)} == {HOUR}
     assert {commands[name].watch_ms > 2 * SPAN for name in held(rig, run)} == {True}
 
@@ -211,7 +212,7 @@ def open_for_long() -> tuple[Rig, str, list[str], list[str]]:
     return rig, run, watched, updated[:-1]
 
 
-@pytest.mark.parametrize(("age_ms", "count"), [(2 * SPAN, 1), (2 * SPAN + 1, 0)])
+@pytest.mark.parametrize(("age_ms", "count"), [(2 * AGAIN, 1), (2 * AGAIN + 1, 0)])
 def test_numbers_of_those_held_back_are_compared_while_they_are_fresh(age_ms: int, count: int) -> None:
     rig, run, watched, updated = open_for_long()
     rig.measure(watched[0], scan_ms=10)
@@ -223,11 +224,34 @@ def test_numbers_of_those_held_back_are_compared_while_they_are_fresh(age_ms: in
 def test_who_tells_again_is_fresh_again() -> None:
     rig, run, watched, updated = open_for_long()
     rig.measure(watched[0], scan_ms=10)
-    rig.clock.time = later(rig.clock.time, 2 * SPAN)
+    rig.clock.time = later(rig.clock.time, 2 * AGAIN)
     rig.measure(watched[0], scan_ms=11)
-    rig.clock.time = later(rig.clock.time, 2 * SPAN)
+    rig.clock.time = later(rig.clock.time, 2 * AGAIN)
     rig.measure(updated[0], scan_ms=11)
     assert known(rig, run).equal == 1
+
+
+def test_numbers_that_waited_for_their_device_to_be_connected_are_as_old_as_they_are() -> None:
+    rig, run, watched, updated = open_for_long()
+    waited = [rig.said_measure(name, scan_ms=10) for name in (watched[0], updated[0])]
+    rig.clock.time = later(rig.clock.time, 2 * AGAIN + 1)
+    rig.receive([waited[0]])
+    rig.measure(updated[1], scan_ms=10)
+    rig.measure(watched[1], scan_ms=10)
+    rig.receive([waited[1]])
+    assert pairs(rig, run) == set()
+    rig.measure(updated[2], scan_ms=10)
+    assert pairs(rig, run) == {watched[1], updated[2]}
+
+
+def test_a_device_whose_clock_is_ahead_is_not_fresh_for_longer() -> None:
+    rig, run, watched, _ = open_for_long()
+    now = rig.clock.time
+    rig.clock.time = later(now, DAY)
+    ahead = rig.said_measure(watched[0], scan_ms=10)
+    rig.clock.time = now
+    rig.receive([ahead])
+    assert rows(rig, run)[watched[0]].target.measured_at == now
 
 
 def test_devices_are_compared_within_their_model() -> None:

@@ -7,7 +7,7 @@ from controller.app import replays, runs
 from controller.app.errors import InvalidDefinition, NotFound
 from controller.app.ports import Priority
 from controller.app.records import MomentRecord
-from controller.app.replays import AFTERWARDS, CHECKS, PROOFS
+from controller.app.replays import AFTERWARDS, CHECKS, COMPARISONS, PROOFS
 from controller.app.repositories import Transaction
 from controller.app.views import ReplayedView
 from controller.documents import load_gate
@@ -206,6 +206,8 @@ def test_what_gates_saw_is_kept_for_a_time_after_the_end_of_a_run(rig: Rig) -> N
         ("{soak: 1h, health: ignored}", "success: 80%", ()),
         ("success: 80%", "soak: 1h", (AFTERWARDS,)),
         ("{soak: 1h, silent_after: 30m}", "soak: 1h", (AFTERWARDS,)),
+        ("{soak: 1h, control: 5%}", "soak: 1h", (COMPARISONS,)),
+        ("soak: 1h", "{soak: 1h, control: {metrics: [scan_ms]}}", (COMPARISONS,)),
     ],
 )
 def test_what_is_not_judged_is_said(rig: Rig, of_run: str, file: str, expected: tuple[str, ...]) -> None:

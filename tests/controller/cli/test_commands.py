@@ -135,6 +135,12 @@ CALLS = (
         {"run": "run-1", "stage": None, "state": None, "cursor": None, "limit": 100},
         "boot_ms=840, kernel=6.1, load=0.5",
     ),
+    Call(
+        "run targets run-1 --stage rest -o wide",
+        "runs.targets",
+        {"run": "run-1", "stage": "rest", "state": None, "cursor": None, "limit": 100},
+        "scan_ms=190.5",
+    ),
     Call("run events run-1 --after 3", "runs.events", {"run": "run-1", "after": 3, "limit": 100}, "stage_opened"),
     Call(
         "run skip run-1 rest --reason x -y",

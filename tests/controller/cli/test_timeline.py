@@ -33,6 +33,11 @@ WORDS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "ann withdrew version 2.1.0; the run is held and cannot be resumed",
     ),
     ("skipping", {"stage": "eu", "by": "ann", "text": "{x}"}, "ann passes over stage eu: {x}"),
+    (
+        "few_held_back",
+        {"stage": "s", "text": "scan_ms: it takes 13 pairs, and 4 devices are held back"},
+        "stage s holds back too few to be stopped by metric scan_ms: it takes 13 pairs, and 4 devices are held back",
+    ),
     ("left_out", {"stage": "s", "text": "2 blocked"}, "stage s leaves out: 2 blocked"),
     (
         "quarantined",
@@ -57,6 +62,16 @@ WORDS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "paused",
         {"text": "crashes:eu", "evidence": "9 of 95 updated crashed"},
         "updated devices of stage eu crash more than those held back: 9 of 95 updated crashed; the run is paused",
+    ),
+    (
+        "paused",
+        {"text": "metric:eu:scan_ms", "evidence": "worse on 8 of 8 updated devices"},
+        "metric scan_ms is worse on updated devices of stage eu: worse on 8 of 8 updated devices; the run is paused",
+    ),
+    (
+        "metric",
+        {"stage": "eu", "text": "scan_ms", "evidence": "worse on 8 of 8 updated devices"},
+        "metric scan_ms is worse on updated devices of stage eu: worse on 8 of 8 updated devices; the run goes on",
     ),
     ("discharged", {"stage": "eu", "text": "5 devices"}, "stage eu updates those that it held back: 5 devices"),
     (

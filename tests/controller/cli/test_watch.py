@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from controller.app.views import ApprovalView, ArmView, BreachView, CheckView, ControlView, Counters, ModelView, RunView
-from controller.cli.progress import BAR_WIDTH, bar, render_run, state_of
+from controller.app.views import ApprovalView, BreachView, CheckView, Counters, MetricView, ModelView, RunView
+from controller.cli.progress import BAR_WIDTH, bar, gate_lines, render_run, state_of
 from controller.cli.pulse import Pulse
 from protocol.units import Instant
 from tests.controller.cli.conftest import Invoke
-from tests.controller.http.fake import AT, COUNTERS, PROOF, RUN, FakeApp
+from tests.controller.http.fake import AT, COMPARED, COUNTERS, PROOF, RUN, SLOWER, FakeApp
 
 replace = msgspec.structs.replace
 
@@ -130,24 +130,30 @@ def test_quarantined_models_and_the_one_that_is_next_are_named() -> None:
 
 
 def test_a_control_group_says_what_is_known_and_who_is_still_held_back() -> None:
-    known = ControlView(
-        said="2 of 95 updated crashed, 1 of 5 held back; evidence 3.1 of 200",
-        held=5,
-        left=5,
-        updated=ArmView(watched=95, crashed=2),
-        control=ArmView(watched=5, crashed=1),
-        value=3.1,
-        threshold=200,
-        tolerated=1,
-        alpha_percent=0.5,
-        is_breached=False,
-    )
     rest = RUN.stages[1]
-    held, freed = (replace(rest, gate=replace(rest.gate, control=replace(known, left=left))) for left in (5, 0))
+    held, freed = (replace(rest, gate=replace(rest.gate, control=replace(COMPARED, left=left))) for left in (5, 0))
     line = "control: 2 of 95 updated crashed, 1 of 5 held back; evidence 3.1 of 200"
     assert f"{line}; 5 held back" in drawn(replace(RUN, stages=(held,)))
     assert f"{line};" not in drawn(replace(RUN, stages=(freed,)))
     assert line in drawn(replace(RUN, stages=(freed,)))
+
+
+@pytest.mark.parametrize(
+    ("metric", "ends", "style"),
+    [
+        (SLOWER, "; 3 devices without a partner", "yellow"),
+        (replace(SLOWER, unpaired=0), "", "yellow"),
+        (replace(SLOWER, unpaired=0, value=0.4), "", "bright_black"),
+        (replace(SLOWER, unpaired=0, is_breached=True), "", "bold red"),
+    ],
+)
+def test_a_metric_says_what_is_known_of_it_and_who_is_compared_with_nobody(
+    metric: MetricView, ends: str, style: str
+) -> None:
+    rest = RUN.stages[1]
+    line = gate_lines(replace(rest, gate=replace(rest.gate, control=replace(COMPARED, metrics=(metric,)))))[-1]
+    assert line.plain == f"metric scan_ms: {SLOWER.said}{ends}"
+    assert line.style == style
 
 
 def test_checks_say_where_they_stand_and_which_are_on_trial() -> None:

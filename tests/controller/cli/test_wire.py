@@ -9,7 +9,7 @@ from controller.app.views import DeviceView, EventView, RunView, StandingFreeze,
 from controller.cli import wire
 from controller.http import schemas
 from protocol.units import Instant
-from tests.controller.http.fake import AT, DEVICE, EVENT, REST, RUN, TARGET
+from tests.controller.http.fake import AT, COMPARED, DEVICE, EVENT, REST, RUN, TARGET
 
 replace = msgspec.structs.replace
 
@@ -24,6 +24,8 @@ FROZEN = replace(RUN, frozen=StandingFreeze(name="sale", ends_at=AT, reason="sal
         (PACED, schemas.Run),
         (FROZEN, schemas.Run),
         (replace(TARGET, check_at=AT), schemas.Target),
+        (replace(TARGET, measures={"read_at": 12.5}, is_paired=True), schemas.Target),
+        (replace(RUN, stages=(replace(REST, gate=replace(REST.gate, control=COMPARED)),)), schemas.Run),
         (replace(DEVICE, removed_at=AT), schemas.Device),
         (EVENT, schemas.Event),
         (replace(RUN, parameters={"until": "friday"}), schemas.Run),

@@ -13,7 +13,7 @@ from hypothesis import given
 
 from controller.domain import metrics
 from controller.domain.control import ControlRun
-from controller.domain.events import Folded, Paused, Resumed, Skipped, Terminated
+from controller.domain.events import Folded, Note, Paused, Resumed, Skipped, Terminated
 from controller.domain.gates import judgement, odds, sign
 from controller.domain.gates.exact import run
 from controller.domain.metrics import NOTHING_KNOWN, MetricRun, Pair, accepted, breached, counted, is_breached
@@ -353,10 +353,23 @@ def test_pairs_are_of_a_stage_that_compares() -> None:
         alone.happen(Folded(at=alone.now, deltas={}, pairs=found))
 
 
-def test_devices_are_asked_late_in_their_soak_where_something_is_compared() -> None:
-    assert gate().measure_ms == 18_000
-    assert msgspec.structs.replace(gate(), control=Control()).measure_ms == 0
-    assert Gate(soak_ms=20_000).measure_ms == 0
+def test_devices_are_asked_late_in_their_soak_where_something_is_compared_and_those_held_back_more_often() -> None:
+    assert (gate().measure_ms, gate().remeasure_ms) == (18_000, 3_000)
+    for other in (msgspec.structs.replace(gate(), control=Control()), Gate(soak_ms=20_000)):
+        assert (other.measure_ms, other.remeasure_ms) == (0, 0)
+
+
+@pytest.mark.parametrize("share", [50, 10])
+def test_a_stage_that_holds_back_too_few_says_for_which_metrics(share: int) -> None:
+    rules = gate(SCAN, FREE)
+    assert rules.control is not None
+    rules = msgspec.structs.replace(rules, control=msgspec.structs.replace(rules.control, share_percent=share))
+    world = World(plan(stage("a", gate=rules, pace=Pace(max_in_flight=60))), [60], [["k1"] * 60]).start()
+    notes = [effect.text for effect in world.effects if isinstance(effect, Note) and effect.kind == "few_held_back"]
+    few = [
+        f"{name}: it takes 13 pairs at least to stop, and 6 devices are held back" for name in ("scan_ms", "free_mb")
+    ]
+    assert notes == ([] if share == 50 else few)
 
 
 # --- what is wrong with a definition ---

@@ -99,6 +99,8 @@ TARGET = views.TargetView(
     total=0,
     updated_at=AT,
     previous="2.0.0",
+    measures={"scan_ms": 190.5},
+    is_paired=True,
 )
 ROLLED_BACK = msgspec.structs.replace(RUN, state="failed", ended_at=AT, rolled_back_by="run-2")
 ROLLBACK = views.RollbackView(
@@ -117,6 +119,36 @@ PROOF = views.ProofView(
     below_percent=5.0,
     beta_percent=5.0,
     is_proved=True,
+)
+SLOWER = views.MetricView(
+    name="scan_ms",
+    said="worse on 4 of 5 updated devices, each beside one held back; evidence 2.1 of 400",
+    worse="higher",
+    pairs=5,
+    worse_pairs=4,
+    equal_pairs=0,
+    unpaired=3,
+    pairs_min=14,
+    value=2.1,
+    threshold=400.0,
+    alpha_percent=0.25,
+    is_breached=False,
+    accepted=3,
+    breached_at=AT,
+    evidence="worse on 3 of 3 updated devices",
+)
+COMPARED = views.ControlView(
+    said="2 of 95 updated crashed, 1 of 5 held back; evidence 3.1 of 200",
+    held=5,
+    left=5,
+    updated=views.ArmView(watched=95, crashed=2, measured=8),
+    control=views.ArmView(watched=5, crashed=1, measured=5),
+    value=3.1,
+    threshold=200.0,
+    tolerated=1.5,
+    alpha_percent=0.5,
+    is_breached=False,
+    metrics=(SLOWER,),
 )
 REPLAY = views.ReplayView(
     run="run-1",

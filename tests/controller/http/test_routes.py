@@ -7,18 +7,30 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from fastapi import FastAPI
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from controller.app.conditions import ANYTHING, Expected
 from controller.app.hooks import Delivery
 from controller.app.preview import Asked, Subject
-from controller.app.views import ArmView, ControlView, DeliveryView
+from controller.app.views import DeliveryView
 from controller.domain.parameters import Given
 from controller.domain.pipeline import Gate, Operation, Pace, Pipeline, Sequential, Stage
 from controller.domain.trigger import OnRelease, OnSchedule
 from controller.http.app import STREAMS_MAX
 from protocol.ids import AppName, StageName
-from tests.controller.http.fake import BYTES, CHECK, DIGEST, JOB, PIPELINE, PIPELINE_VIEW, PROOF, RUN, FakeApp
+from tests.controller.http.fake import (
+    BYTES,
+    CHECK,
+    COMPARED,
+    DIGEST,
+    JOB,
+    PIPELINE,
+    PIPELINE_VIEW,
+    PROOF,
+    RUN,
+    SLOWER,
+    FakeApp,
+)
 
 SEEN = Expected(tags=("3",))
 TIME = "2026-01-01T00:00:00.123Z"
@@ -500,6 +512,7 @@ async def test_times_are_text_in_utc(client: httpx.AsyncClient) -> None:
 async def test_outputs_are_shown_of_a_device_and_summed_up_of_a_stage(client: httpx.AsyncClient) -> None:
     [target] = (await client.get("/v1/runs/r/targets")).json()["items"]
     assert target["outputs"] == {"boot_ms": 840, "load": 0.5, "kernel": "6.1"}
+    assert (target["measures"], target["is_paired"]) == ({"scan_ms": 190.5}, True)
     first, rest = (await client.get("/v1/runs/run-1")).json()["stages"]
     assert first["outputs"] == {}
     assert rest["outputs"] == {"boot_ms": {"count": 55, "min": 640, "max": 1_900, "avg": 812.5}}
@@ -722,27 +735,15 @@ async def test_a_stage_tells_where_its_checks_stand(client: httpx.AsyncClient, f
 
 
 async def test_a_gate_tells_what_it_compares(client: httpx.AsyncClient, fake: FakeApp) -> None:
-    group = ControlView(
-        said="2 of 95 updated crashed, 1 of 5 held back; evidence 3.1 of 200",
-        held=5,
-        left=5,
-        updated=ArmView(watched=95, crashed=2),
-        control=ArmView(watched=5, crashed=1),
-        value=3.1,
-        threshold=200,
-        tolerated=1.5,
-        alpha_percent=0.5,
-        is_breached=False,
-    )
     canary = RUN.stages[0]
-    fake.answers["runs.get"] = replace(RUN, stages=(replace(canary, gate=replace(canary.gate, control=group)),))
+    fake.answers["runs.get"] = replace(RUN, stages=(replace(canary, gate=replace(canary.gate, control=COMPARED)),))
     told = (await client.get("/v1/runs/run-1")).json()["stages"][0]["gate"]["control"]
     assert told == {
-        "said": group.said,
+        "said": COMPARED.said,
         "held": 5,
         "left": 5,
-        "updated": {"watched": 95, "crashed": 2},
-        "control": {"watched": 5, "crashed": 1},
+        "updated": {"watched": 95, "crashed": 2, "measured": 8},
+        "control": {"watched": 5, "crashed": 1, "measured": 5},
         "value": 3.1,
         "threshold": 200,
         "tolerated": 1.5,
@@ -751,6 +752,7 @@ async def test_a_gate_tells_what_it_compares(client: httpx.AsyncClient, fake: Fa
         "accepted": 0,
         "breached_at": None,
         "evidence": "",
+        "metrics": [asdict(SLOWER) | {"breached_at": TIME}],
     }
 
 

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
+from agent.clock import boottime_ms
+from agent.core.events import Woke
 from agent.core.model import Durable, Fault, Trust
 from protocol.messages import Command, InstalledRelease
 from protocol.topics import DownlinkKind
 from protocol.trust import ReleaseInfo
-from protocol.units import HOUR
+from protocol.units import HOUR, MINUTE
 from simulator.live.behaviour import Behaviour, Character
 from simulator.live.device import Device
 from simulator.live.enrolment import Papers
@@ -50,19 +52,40 @@ class Process:
         raise AssertionError(f"{papers.name} has all that it needs")
 
 
-async def told(*commands: Command) -> Counter[str]:
-    """Return what the process counted, after a device that has the shop got these commands."""
-    process = Process()
+def begun(process: Process) -> Device:
+    """Return a device that has the shop, and is connected."""
     device = Device(AWAY, PAPERS, host=process, profile=PROFILE)
     has = (InstalledRelease(app="shop", version="1.0"),)
     device._journal.commit(Durable(name=NAME, incarnation=INCARNATION, installed=has))
     device.power_on()
     device.connected(NONCE)
     device.came(DownlinkKind.ACK, reply())
+    return device
+
+
+async def told(*commands: Command) -> Counter[str]:
+    """Return what the process counted, after a device that has the shop got these commands."""
+    process = Process()
+    device = begun(process)
     for command in commands:
         device.came(DownlinkKind.COMMAND, signed(command))
     device.leave()
     return process.counts
+
+
+async def test_a_device_that_is_asked_for_numbers_tells_none_and_is_asked_again() -> None:
+    device = begun(Process())
+    device.came(DownlinkKind.COMMAND, signed(watching(measure_ms=MINUTE)))
+    runtime = device._runtime
+    assert runtime is not None
+    count = runtime.outbox_count
+    device.feed(Woke(at=boottime_ms() + MINUTE, nonce=NONCE))
+    watch = runtime.state.durable.watch
+    assert watch is not None
+    assert watch.measure_at is not None
+    assert (runtime.outbox_count, runtime.state.session.is_measuring) == (count, False)
+    assert T0 + MINUTE * 2 > watch.measure_at > T0 + MINUTE
+    device.leave()
 
 
 async def test_a_watch_that_succeeds_as_it_begins_is_counted() -> None:
