@@ -11,6 +11,7 @@ from controller.app.records import ClaimRecord, DeviceRecord, JobRecord
 from controller.app.releases import record_of
 from controller.app.repositories import Transaction
 from controller.domain.pipeline import Operation
+from protocol.health import HEALTH
 from protocol.ids import AppName, DeviceId, Name, digest_of, name_of
 from protocol.messages import InstalledRelease
 from protocol.trust import FleetRoot, ReleaseFile, ReleaseInfo
@@ -141,7 +142,8 @@ def profile_of(draws: Draws, number: int, *, model: str) -> Profile:
 
 def _capabilities(draws: Draws, number: int, others: tuple[str, ...]) -> tuple[str, ...]:
     able = (*others, *draws.health.capabilities(number), *draws.control.capabilities(number))
-    return tuple(dict.fromkeys(able))
+    measured = draws.metrics.capabilities(number) if HEALTH in able else ()
+    return tuple(dict.fromkeys((*able, *measured)))
 
 
 def _enrolled(device: DeviceId, model: str, labels: Mapping[str, str], keys: Keys) -> DeviceRecord:

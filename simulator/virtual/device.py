@@ -51,6 +51,7 @@ from protocol.topics import DownlinkKind, UplinkKind
 from protocol.units import SECOND
 from simulator.virtual.ailments import Ailments
 from simulator.virtual.connection import NOTICE_MS_MAX, Connection
+from simulator.virtual.gauges import Gauges
 from simulator.virtual.installer import NOTHING, Installer
 from simulator.virtual.journal import MortalJournal
 from simulator.virtual.keys import Pair
@@ -124,6 +125,8 @@ class Device:
             world, label, model=profile.model, active=active, feed=self._feed_later, silence=self._fall_silent
         )
         self._ailments = Ailments(world, label, self._feed_later)
+        self._gauges = Gauges(world, label)
+        self._reading = world.chance(f"{label}/reading")
         if kept is not None:
             self.journal.begin_with(kept)
 
@@ -387,7 +390,7 @@ class Device:
             case Download() | Inspect() | Verify() | Commit() | RollBack():
                 self.installer.begin(effect)
             case WatchOver() | Measure():
-                self._look_after(effect, state)
+                self._look(effect, state)
             case Abort():
                 self.installer.call_off()
             case Alarm(kind=kind, detail=detail):
@@ -397,12 +400,19 @@ class Device:
             case _:
                 assert_never(effect)
 
-    def _look_after(self, effect: WatchOver | Measure, state: State) -> None:
-        """Look after apps from now on, or let them tell: nothing, here."""
-        if isinstance(effect, WatchOver):
-            self._ailments.attend(effect.apps, state.durable)
+    def _look(self, asked: WatchOver | Measure, state: State) -> None:
+        """Look after the apps, or read what they tell some time soon."""
+        if isinstance(asked, WatchOver):
+            self._ailments.attend(asked.apps, state.durable)
         else:
-            self._feed(lambda at: Measured(at=at, run=effect.run, attempt=effect.attempt))
+            self._in_this_life(self._reading.randint(1, RETRY_MS), lambda: self._measure(asked))
+
+    def _measure(self, asked: Measure) -> None:
+        """Read what the apps tell now."""
+        assert self._runtime is not None, "what is asked of an agent ends with it"
+        told = self._gauges.read(self._runtime.state.durable)
+        self._oracle.measured(self.label, asked.run, asked.attempt, told.outputs)
+        self._feed(lambda at: Measured(at=at, run=asked.run, attempt=asked.attempt, told=told))
 
     def _alarm(self, kind: AlarmKind, detail: str) -> None:
         self._world.say(self.label, f"alarm {kind}: {detail}")

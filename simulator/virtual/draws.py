@@ -18,13 +18,26 @@ import msgspec
 from controller.domain.pipeline import Pipeline, Stage, Targets, Trigger
 from protocol.ids import DeviceId, device_id
 from protocol.units import MINUTE, SECOND
-from simulator.virtual import builds, checks, control, faults, health, models, people, pipelines, proofs, silence
+from simulator.virtual import (
+    builds,
+    checks,
+    control,
+    faults,
+    health,
+    metrics,
+    models,
+    people,
+    pipelines,
+    proofs,
+    silence,
+)
 from simulator.virtual.builds import BuildsDraw
 from simulator.virtual.checks import ChecksDraw
 from simulator.virtual.control import ControlDraw
 from simulator.virtual.faults import BrokerDraw, ClocksDraw, ControllerDraw, DeviceDraw, NetworkDraw
 from simulator.virtual.gates import AdmissionDraw, asking, crowded, draw_admission
 from simulator.virtual.health import HealthDraw
+from simulator.virtual.metrics import MetricsDraw
 from simulator.virtual.models import ModelsDraw
 from simulator.virtual.people import ConsentDraw, KeysDraw, OperatorDraw, PathsDraw, RemovalsDraw
 from simulator.virtual.pipelines import DEVICES_MAX, GROUPS, QUERIES
@@ -77,6 +90,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     checks: ChecksDraw | None = None
     models: ModelsDraw = ModelsDraw()
     control: ControlDraw = ControlDraw()
+    metrics: MetricsDraw = MetricsDraw()
     installed: str = ""
     """The version that every device has from the beginning, nothing where they have none."""
 
@@ -347,6 +361,24 @@ def _silence(chance: random.Random, world: Draws) -> Draws:
     )
 
 
+def _metrics(chance: random.Random, world: Draws) -> Draws:
+    """Let stages that hold devices back compare what devices tell, in some worlds; in most of them little else does."""
+    if world.control == ControlDraw() or chance.randrange(metrics.METRICS_EVERY):
+        return world
+    drawn = metrics.draw_metrics(chance)
+    compared = tuple(metrics.compared(chance, one, drawn.metrics) for one in world.pipelines)
+    measured = _with(world, metrics=drawn, pipelines=compared)
+    if not chance.randrange(metrics.CRASHING_EVERY):
+        return measured
+    return _with(
+        measured,
+        pipelines=tuple(metrics.decided(chance, one, drawn.metrics) for one in compared),
+        control=msgspec.structs.replace(world.control, worse=0.0, crashes=0.0),
+        health=msgspec.structs.replace(world.health, ails=0.0),
+        builds=msgspec.structs.replace(world.builds, fails=0.0, silences=0.0),
+    )
+
+
 def _larger(chance: random.Random, world: Draws) -> Draws:
     """Return a world with more devices in every other case."""
     count = chance.choice(builds.FLEETS)
@@ -463,5 +495,6 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "draws/proofs": _proofs,
     "draws/control": _control,
     "draws/silence": _silence,
+    "draws/metrics": _metrics,
 }
 """Each subject by the name of its chance, in an order in which later ones change what earlier ones have drawn."""

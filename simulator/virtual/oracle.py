@@ -9,9 +9,10 @@ from protocol.codec import decode
 from protocol.envelope import parse
 from protocol.ids import Name, digest_of
 from protocol.messages import Ack, HelloReply, PayloadType, Tick
+from protocol.outputs import Outputs
 from protocol.topics import DownlinkKind
 from simulator.virtual.laws import LAWS
-from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Named, Observer, Replied, Stepped
+from simulator.virtual.laws.law import Asked, Complaints, Handed, Law, Measured, Named, Observer, Replied, Stepped
 from simulator.virtual.listener import Listener
 from simulator.virtual.picture import Commit, Picture
 from simulator.virtual.watched import Changes
@@ -31,6 +32,7 @@ _SIGHTS: Final = (
     "named",
     "replied",
     "stepped",
+    "measured",
     "dropped",
     "installs",
     "ticked",
@@ -116,6 +118,10 @@ class Oracle:
         """Show that a device folded an event and journalled what came of it."""
         if after.durable is not before.durable:
             self._show("stepped", Stepped(label, name, before, after, active))
+
+    def measured(self, label: str, run: str, attempt: int, outputs: Outputs) -> None:
+        """Show what a device read from its apps."""
+        self._show("measured", Measured(label, run, attempt, outputs))
 
     def dropped(self, name: Name, incarnation: str, report_seqs: Sequence[int]) -> None:
         """Show that a device has dropped reports from its journal."""

@@ -8,6 +8,7 @@ from agent.core.model import Phase, Work
 from controller.app.records import ReportRecord, RunRecord, TargetRecord
 from controller.domain.admission import BlockReason
 from controller.domain.control import ControlRun
+from controller.domain.metrics import NOTHING_KNOWN, MetricRun
 from controller.domain.model import StageRun
 from controller.domain.pipeline import OnBreach
 from controller.domain.rerun import Purpose, Unfit
@@ -116,6 +117,7 @@ class Witness(Observer):
             sometimes(Sometimes.IDLE_ENDED if old.is_idle else Sometimes.LEASE_ENDED)
         self._timed(before, row)
         self._silent(before, row)
+        self._measured(before, row)
         if new.state is TargetState.REMOVED is not old.state:
             is_at_work = old.state is TargetState.IN_PROGRESS
             sometimes(Sometimes.REMOVED_AT_WORK if is_at_work else Sometimes.REMOVED_QUEUED)
@@ -150,6 +152,17 @@ class Witness(Observer):
             self._world.sometimes(Sometimes.WENT_SILENT)
         if old.watched_until is not None and old.due is not None and new.due is None and not new.is_blamed:
             self._world.sometimes(Sometimes.CAME_BACK_IN_TIME)
+
+    def _measured(self, before: TargetRecord, row: TargetRecord) -> None:
+        """Notice what a device told that is compared."""
+        old, new = before.target, row.target
+        if new.measured_at != old.measured_at and new.measured_at is not None:
+            self._world.say("row", f"{row.name} tells {new.measures} after attempt {new.attempt}")
+            is_alone = not (new.is_control or self._picture.targets[row.id].target.is_paired)
+            if is_alone:
+                self._world.sometimes(Sometimes.METRIC_UNPAIRED)
+        if new.is_paired and not old.is_paired:
+            self._world.say("row", f"{row.name} is compared")
 
     def _timed(self, before: TargetRecord, row: TargetRecord) -> None:
         """Notice what clocks do that most worlds do not have."""
@@ -226,8 +239,22 @@ class Witness(Observer):
             self._world.sometimes(Sometimes.CRASHES_STOPPED)
         if is_passed and now.updated.crashed and now.control.crashed and now.breach is None:
             self._world.sometimes(Sometimes.CRASHES_COMPARED)
+        for name, known in now.metrics.items():
+            before = NOTHING_KNOWN if was is None else was.metrics.get(name, NOTHING_KNOWN)
+            self._metric(before, known, is_passed=is_passed)
         if was is not None and now.discharged_at != was.discharged_at:
             self._world.sometimes(Sometimes.DISCHARGED_LATE if now.tally.in_progress else Sometimes.DISCHARGED)
+
+    def _metric(self, was: MetricRun, now: MetricRun, *, is_passed: bool) -> None:
+        """Notice what a stage makes of a metric."""
+        if now.breach != was.breach:
+            self._world.sometimes(Sometimes.METRIC_STOPPED)
+        if now.accepted != was.accepted:
+            self._world.sometimes(Sometimes.METRIC_ACCEPTED)
+        if now.equal != was.equal:
+            self._world.sometimes(Sometimes.METRIC_EQUAL)
+        if is_passed and now.pairs and now.breach is None:
+            self._world.sometimes(Sometimes.METRICS_COMPARED)
 
     def _held(self, before: RunRecord, run: RunRecord) -> None:
         """Notice ramps that hold the run, and those that go on."""

@@ -23,10 +23,13 @@ from simulator.virtual.laws.installs import FloorsRiseAtCommit, InstalledOnce, N
 from simulator.virtual.laws.joining import NewcomersJoin
 from simulator.virtual.laws.law import Law
 from simulator.virtual.laws.marks import MarksCount, WatchesEndInAWord
+from simulator.virtual.laws.measures import MeasuresAreFew
 from simulator.virtual.laws.membership import NobodyIsLeftOut, OnlyMembers
+from simulator.virtual.laws.metrics import MetricsHold
 from simulator.virtual.laws.once import HappensOnce
 from simulator.virtual.laws.outbox import CommittedBeforeSent, OwedIsSentAgain
 from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
+from simulator.virtual.laws.pairs import PairsAreFair
 from simulator.virtual.laws.presence import WhoIsThereIsKnown
 from simulator.virtual.laws.proofs import ProofsAreThere
 from simulator.virtual.laws.quarantine import QuarantinedStayOut, QuarantinesAreDeserved
@@ -84,6 +87,9 @@ LAWS: Final[tuple[type[Law], ...]] = (
     WatchesEndInAWord,
     HeldBackOnlyWatch,
     ComparisonsHold,
+    MeasuresAreFew,
+    PairsAreFair,
+    MetricsHold,
     SilenceCounts,
     SequenceRises,
     StatesFollowTables,

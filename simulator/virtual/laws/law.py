@@ -11,6 +11,7 @@ from controller.app.repositories import Transaction
 from controller.domain.gates.checks import Answer
 from protocol.ids import Name
 from protocol.messages import Ack, HelloReply, Tick
+from protocol.outputs import Outputs
 from simulator.virtual.picture import Commit, Picture
 
 Complaints = Iterable[str]
@@ -77,6 +78,16 @@ class Replied:
     is_decision: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A device read these outputs from the apps that it watches for an attempt; `label` tells clones apart."""
+
+    label: str
+    run: str
+    attempt: int
+    outputs: Outputs
+
+
 class Observer:
     """Somebody outside who is shown everything; a new object for each world."""
 
@@ -128,6 +139,11 @@ class Observer:
     def stepped(self, stepped: Stepped) -> Complaints:
         """Judge what a device made of an event."""
         del stepped
+        return ()
+
+    def measured(self, measured: Measured) -> Complaints:
+        """Take note of what a device read from its apps; it may come to tell it in its next step."""
+        del measured
         return ()
 
     def dropped(self, name: Name, incarnation: str, report_seqs: Sequence[int]) -> Complaints:

@@ -8,7 +8,7 @@ from math import floor
 from typing import Final
 
 from controller.app.records import RunRecord, TargetRecord
-from controller.domain.pipeline import Control, Denominator, FailureLimit, Sequential
+from controller.domain.pipeline import Control, Denominator, FailureLimit, Metric, Sequential
 from controller.domain.target import Target
 from simulator.virtual.laws.law import Asked
 from simulator.virtual.laws.models import accepted_of_rest, part_of_all, rest
@@ -86,10 +86,11 @@ def _alpha(run: RunRecord, index: int) -> float:
     return share_of(run, own)
 
 
-def share_of(run: RunRecord, own: Sequential | Control) -> float:
+def share_of(run: RunRecord, own: Sequential | Control | Metric) -> float:
     """Return the part of alpha that one test of a run has: what it names, or as much as each other that names none."""
     gates = [stage.gate for stage in run.plan.pipeline.stages]
-    tests = [test for gate in gates for test in (gate.sequential, gate.control) if test is not None]
+    metrics = [metric for gate in gates if gate.control is not None for metric in gate.control.metrics]
+    tests = [test for gate in gates for test in (gate.sequential, gate.control) if test is not None] + metrics
     named = [test.alpha_percent for test in tests if test.alpha_percent is not None]
     if own.alpha_percent is not None:
         return own.alpha_percent / 100

@@ -113,13 +113,21 @@ class SilenceCounts(Law):
             self._away.pop(row_id, None)
 
     def _excuse(self, before: RunRecord | None, run: RunRecord) -> None:
-        """Begin anew in the stages for which a run is held from now on."""
+        """Begin anew in the stages for which a run is held from now on, but for who has come back after its time."""
         known = () if before is None else before.run.pause_reasons
         for index, stage in enumerate(run.plan.pipeline.stages):
             reason = f"telemetry:{stage.name}"
             if reason in run.run.pause_reasons and reason not in known:
-                for row in self._away_in(run, index):
+                for row in list(self._away_in(run, index)):
+                    if row.target.watched_until is None and self._may_be_over(row, stage.gate.soak_ms):
+                        del self._watched[row.device_id][row.id], self._away[row.id]
+                        continue
                     self._away[row.id] = self._watched[row.device_id][row.id] = self._now(run.id)
+
+    def _may_be_over(self, row: TargetRecord, soak_ms: int) -> bool:
+        """Say whether a device may have been watched for its whole soak."""
+        watched = self._watched[row.device_id][row.id]
+        return self._times.of(row.run_id) + self._slack_ms(watched) >= watched.run + soak_ms
 
     def _away_in(self, run: RunRecord, index: int) -> Iterator[TargetRecord]:
         for row in self.picture.rows[run.id, index].values():

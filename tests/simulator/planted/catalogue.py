@@ -20,6 +20,7 @@ from tests.simulator.planted import (
     gates,
     health,
     intake,
+    metrics,
     pacing,
     presence,
     quarantine,
@@ -34,7 +35,21 @@ from tests.simulator.planted import (
 from tests.simulator.planted.planted import Planted
 
 _MODULES: Final = (
-    *(sending, rollout, gates, health, control, silence, checks, quarantine, reruns, admission, consent, shapes),
+    *(
+        sending,
+        rollout,
+        gates,
+        health,
+        control,
+        metrics,
+        silence,
+        checks,
+        quarantine,
+        reruns,
+        admission,
+        consent,
+        shapes,
+    ),
     *(clocks, pacing, intake, repeats, removals, presence, agents),
 )
 

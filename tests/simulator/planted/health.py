@@ -12,6 +12,7 @@ from controller.app.commands import Maker
 from controller.domain.counters import Tally
 from controller.domain.gates import judgement
 from controller.domain.target import Target, TargetState, health, machine, model
+from protocol.health import HEALTH, WATCH
 from simulator.virtual.laws.counters import CountersAddUp
 from simulator.virtual.laws.marks import MarksCount, WatchesEndInAWord
 from simulator.virtual.laws.stages import GatesHold
@@ -70,4 +71,4 @@ def early_end_is_silent(patch: pytest.MonkeyPatch) -> None:
 
 @planted("Every device is asked to watch, whatever its agent can do.", WatchesEndInAWord)
 def everybody_is_asked_to_watch(patch: pytest.MonkeyPatch) -> None:
-    wrap(patch, Maker, "_blind", lambda _: lambda _self, _targets: set())
+    wrap(patch, Maker, "_capabilities", lambda _: lambda _self, targets: {one.name: (HEALTH, WATCH) for one in targets})
