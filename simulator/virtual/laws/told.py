@@ -85,8 +85,14 @@ class Told:
         return () if rules is None else rules.metrics
 
     def fresh(self, updated: TargetRecord, told: Counted) -> Iterator[TargetRecord]:
-        """Yield those who can be compared with an updated device that told this now, in the order of the stage."""
-        soak_ms = self.picture.runs[updated.run_id].plan.pipeline.stages[updated.stage].gate.soak_ms
+        """Yield those who can be compared with an updated device that told this now, in the order of the stage.
+
+        As many updated devices are compared as are held back, those that come next in that order.
+        """
+        run = self.picture.runs[updated.run_id]
+        group, soak_ms = run.run.stages[updated.stage].control, run.plan.pipeline.stages[updated.stage].gate.soak_ms
+        if group is None or updated.id % 2**32 >= 2 * group.held:
+            return
         since = told.heard_at - 2 * (soak_ms * 9 // 10 // 6)
         of = updated.run_id, updated.stage, updated.model
         for id_ in sorted(self.counted):
