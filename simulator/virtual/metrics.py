@@ -20,10 +20,10 @@ SPARE: Final = 8
 """One device in so many tells nothing at all, and one stage in so many compares no metric."""
 CRASHING_EVERY: Final = 3
 """Of so many of them one is as it was; in the others metrics tell what the bad version is, and crashes do not."""
-SOAK_MS: Final = 30 * SECOND
-"""Short, so that many tell soon."""
+SOAK_MS: Final = 60 * SECOND
+"""Long enough for numbers to be fresh, and short enough for many to be told."""
 NAMES: Final = ("scan_ms", "free_mb")
-ALPHA_PERCENT: Final = 25.0
+ALPHA_PERCENT: Final = 40.0
 """What the metrics of a stage have of the alpha of their run, where that is named: much, since fleets are small."""
 
 
@@ -88,7 +88,15 @@ def decided(chance: random.Random, pipeline: Pipeline, metrics: tuple[Metric, ..
     rules = {"sequential": None, "failures": None, "soak_ms": SOAK_MS}
     gate = msgspec.structs.replace(known.gate, on_breach=chance.choice((OnBreach.PAUSE, known.gate.on_breach)), **rules)
     first = msgspec.structs.replace(known, gate=gate, pace=Pace(max_in_flight=DEVICES_MAX), targets=Targets())
-    return msgspec.structs.replace(pipeline, stages=(first, *others))
+    return msgspec.structs.replace(pipeline, stages=(first, *(_unnamed(stage) for stage in others)))
+
+
+def _unnamed(stage: Stage) -> Stage:
+    """Return a stage whose test of failures names no alpha."""
+    if stage.gate.sequential is None:
+        return stage
+    test = msgspec.structs.replace(stage.gate.sequential, alpha_percent=None)
+    return msgspec.structs.replace(stage, gate=msgspec.structs.replace(stage.gate, sequential=test))
 
 
 def _with(stage: Stage, group: Control, metrics: tuple[Metric, ...]) -> Stage:
