@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from math import exp
 from typing import Final
 
@@ -45,6 +46,56 @@ class _Sign:
             self.bets = [bet * (2 * odds if excess > 0 else 2) / (1 + odds) for odds, bet in bets]
 
 
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """What a commit made of one metric of a run."""
+
+    before: RunRecord | None
+    run: RunRecord
+    index: int
+    metric: Metric
+    is_resumed: bool
+
+    @property
+    def was(self) -> MetricRun:
+        return self._of(self.before)
+
+    @property
+    def now(self) -> MetricRun:
+        return self._of(self.run)
+
+    def _of(self, run: RunRecord | None) -> MetricRun:
+        group = None if run is None else run.run.stages[self.index].control
+        return MetricRun() if group is None else group.metrics.get(self.metric.name, MetricRun())
+
+    @property
+    def is_open(self) -> bool:
+        return self.run.run.stages[self.index].state in _OPEN
+
+    @property
+    def is_alert(self) -> bool:
+        return self.run.plan.pipeline.stages[self.index].gate.on_breach is OnBreach.ALERT
+
+    @property
+    def is_held(self) -> bool:
+        return self._reason in self.run.run.pause_reasons
+
+    @property
+    def was_held(self) -> bool:
+        return self.before is not None and self._reason in self.before.run.pause_reasons
+
+    @property
+    def _reason(self) -> str:
+        return f"metric:{self.run.plan.pipeline.stages[self.index].name}:{self.metric.name}"
+
+    @property
+    def place(self) -> _Place:
+        return self.run.id, self.index, self.metric.name
+
+    def __str__(self) -> str:
+        return f"{self.metric.name} of stage {self.index} of run {self.run.uid}"
+
+
 class MetricsHold(Law):
     """The evidence of a metric is what its pairs make of it, in the order in which they were made, until the discharge.
 
@@ -63,72 +114,59 @@ class MetricsHold(Law):
         yield from self._pairs(commit)
         for event in commit.events:
             if event.kind == "metric":
-                stages = self.picture.runs[event.run_id].plan.pipeline.stages
-                index = next(index for index, one in enumerate(stages) if one.name == event.data["stage"])
-                self._alerts[event.run_id, index, str(event.data["text"])] += 1
+                stages = [str(stage.name) for stage in self.picture.runs[event.run_id].plan.pipeline.stages]
+                self._alerts[event.run_id, stages.index(str(event.data["stage"])), str(event.data["text"])] += 1
+        resumed = {event.run_id for event in commit.events if event.kind == "resumed"}
         for before, run in commit.runs:
             for index, stage in enumerate(run.plan.pipeline.stages):
                 for metric in () if stage.gate.control is None else stage.gate.control.metrics:
-                    yield from self._judge(before, run, index, metric)
+                    move = _Move(before, run, index, metric, run.id in resumed)
+                    yield from chain(self._counted(move), self._stopped(move), _accepted(move))
 
     def _pairs(self, commit: Commit) -> Iterator[str]:
         for updated, control in matches(commit):
             run = self.picture.runs[updated.run_id]
-            rules = run.plan.pipeline.stages[updated.stage].gate.control
             before = next((was for was, now in commit.runs if now.id == run.id), run)
             group = None if before is None else before.run.stages[updated.stage].control
             if group is None or group.discharged_at is not None:
                 yield f"{updated.name} is compared with {control.name}, and its stage compares nobody any more"
+            rules = run.plan.pipeline.stages[updated.stage].gate.control
             for metric in () if rules is None else rules.metrics:
-                place = run.id, updated.stage, metric.name
-                self._known[place].move(metric, updated.target.measures, control.target.measures)
+                known = self._known[run.id, updated.stage, metric.name]
+                known.move(metric, updated.target.measures, control.target.measures)
 
-    def _judge(self, before: RunRecord | None, run: RunRecord, index: int, metric: Metric) -> Iterator[str]:
-        known, place = self._known[run.id, index, metric.name], f"{metric.name} of stage {index} of run {run.uid}"
-        now, was = _metric(run, index, metric), _metric(before, index, metric)
+    def _counted(self, move: _Move) -> Iterator[str]:
+        """Judge what is known of a metric."""
+        now, known = move.now, self._known[move.place]
         shown, expected = (now.pairs, now.worse, now.equal), (known.pairs, known.worse, known.equal)
         if shown != expected or abs(exp(now.evidence.log) - known.evidence) > 1e-6 * known.evidence:
             of_rows = f"its pairs show {expected} with {known.evidence}"
-            yield f"{place} is known of (pairs, worse, equal) {shown} with {exp(now.evidence.log)}, and {of_rows}"
-        reached = known.evidence * share_of(run, metric)
+            yield f"{move} is known of (pairs, worse, equal) {shown} with {exp(now.evidence.log)}, and {of_rows}"
+
+    def _stopped(self, move: _Move) -> Iterator[str]:
+        """Judge whether a metric stops its stage, or only is told, and where it does not."""
+        now, was, known = move.now, move.was, self._known[move.place]
+        reached = known.evidence * share_of(move.run, move.metric)
         if now.breach != was.breach:
             is_newer = was.breach is None or (known.worse > now.accepted >= was.breach.worse)
             if now.breach is None or not is_newer or reached < 1 - ROUNDING:
-                yield f"{place} stops it with {reached:.3f} of what is needed, or again: {was.breach}, {now.breach}"
-        yield from self._accepted(before, run, index, metric)
-        yield from self._goes_on(run, index, metric, is_enough=reached > 1 + ROUNDING)
-        is_alert = run.plan.pipeline.stages[index].gate.on_breach is OnBreach.ALERT
-        told, wanted = self._alerts[run.id, index, metric.name], int(is_alert and now.breach is not None)
-        if told != wanted:
-            yield f"{place} is told of {told} times, not {wanted}"
-
-    def _accepted(self, before: RunRecord | None, run: RunRecord, index: int, metric: Metric) -> Iterator[str]:
-        """Judge who goes on over a metric: a person who resumes the run that it holds, and only so."""
-        now, was, reason = _metric(run, index, metric), _metric(before, index, metric), _reason(run, index, metric)
-        was_held = before is not None and reason in before.run.pause_reasons
-        place, is_open = f"{metric.name} of stage {index} of run {run.uid}", run.run.stages[index].state in _OPEN
-        if now.accepted != was.accepted and not was_held:
-            yield f"{place} is accepted, and has not held the run"
-        if was_held and reason not in run.run.pause_reasons and is_open and now.accepted != now.worse:
-            yield f"{place} holds the run no more, and {now.accepted} of {now.worse} are accepted"
-        if reason in run.run.pause_reasons and now.breach is None:
-            yield f"{place} holds the run, and has stopped nothing"
-
-    def _goes_on(self, run: RunRecord, index: int, metric: Metric, *, is_enough: bool) -> Iterator[str]:
-        stage, gate, now = run.run.stages[index], run.plan.pipeline.stages[index].gate, _metric(run, index, metric)
-        is_open = stage.state in _OPEN and run.run.state == "running" and not run.run.reason
-        if not (is_enough and is_open and now.worse > now.accepted):
-            return
-        if gate.on_breach is OnBreach.ALERT and now.breach is None:
-            yield f"{metric.name} is worse in stage {index} of run {run.uid}, and nobody is told"
-        elif gate.on_breach is not OnBreach.ALERT and _reason(run, index, metric) not in run.run.pause_reasons:
-            yield f"stage {index} of run {run.uid} goes on, and {metric.name} is worse on its updated devices"
+                yield f"{move} stops it with {reached:.3f} of what is needed, or again: {was.breach}, {now.breach}"
+        if self._alerts[move.place] != int(move.is_alert and now.breach is not None):
+            yield f"{move} is told of {self._alerts[move.place]} times, and its breach is {now.breach}"
+        is_going = move.is_open and move.run.run.state == "running" and not move.run.run.reason
+        is_enough = reached > 1 + ROUNDING and known.worse > now.accepted
+        is_known = now.breach is not None and (move.is_alert or move.is_held)
+        if is_going and is_enough and not is_known:
+            yield f"{move} is worse on its updated devices, and nothing comes of it"
 
 
-def _metric(run: RunRecord | None, index: int, metric: Metric) -> MetricRun:
-    group = None if run is None else run.run.stages[index].control
-    return MetricRun() if group is None else group.metrics.get(metric.name, MetricRun())
-
-
-def _reason(run: RunRecord, index: int, metric: Metric) -> str:
-    return f"metric:{run.plan.pipeline.stages[index].name}:{metric.name}"
+def _accepted(move: _Move) -> Iterator[str]:
+    """Judge who goes on over a metric: a person who resumes the run that it holds, and only so."""
+    now = move.now
+    if now.accepted != move.was.accepted and not move.was_held:
+        yield f"{move} is accepted, and has not held the run"
+    is_let_go = move.was_held and (move.is_resumed or not move.is_held)
+    if is_let_go and move.is_open and now.accepted != now.worse:
+        yield f"somebody goes on over {move}, and {now.accepted} of {now.worse} are accepted"
+    if move.is_held and (now.breach is None or move.is_alert):
+        yield f"{move} holds the run, and has stopped nothing"

@@ -1,7 +1,6 @@
 """Invariant 7, of metrics: who is compared with whom does not depend on what they told, and nobody is twice."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping
 
 from controller.app.records import TargetRecord
 from simulator.virtual.laws.law import Complaints, Law, Measured, Stepped
@@ -35,15 +34,13 @@ class PairsAreFair(Law):
     def committed(self, commit: Commit) -> Complaints:
         """Judge what is kept of what was told, every pair, and who is in none."""
         new = self._told.heard(commit)
-        for id_, told in new.items():
-            yield from _kept([row for _, row in commit.targets if row.id == id_], told)
+        yield from _kept(commit, new)
         found = list(matches(commit))
         for updated, control in found:
             yield from self._judge(updated, control, new)
             self._told.paired |= {updated.id, control.id}
-        of_pairs = {row.id for row in chain.from_iterable(found)}
         for before, row in commit.targets:
-            if row.target.is_paired and not (before and before.target.is_paired) and row.id not in of_pairs:
+            if row.target.is_paired and not (before and before.target.is_paired) and row.id not in self._told.paired:
                 yield f"{row.name} is in a pair with nobody"
         yield from self._alone(new)
         self._told.forget(commit)
@@ -76,8 +73,12 @@ class PairsAreFair(Law):
                 yield f"{row.name} has told its numbers, and is not compared with {other.name}"
 
 
-def _kept(written: Sequence[TargetRecord], told: Counted) -> Iterator[str]:
-    """Look whether what was told was written, whatever became of the device in the same transaction."""
-    kept = [(row.target.measures, row.target.measured_at) for row in written]
-    if not any(measures in told.one_of and at == told.at for measures, at in kept):
-        yield f"of {written[0].name if written else 'somebody'} {kept} is kept, and it told {told}"
+def _kept(commit: Commit, new: Mapping[int, Counted]) -> Iterator[str]:
+    """Look whether what counts was written, whatever became of the device in the same transaction, and nothing else."""
+    for id_, told in new.items():
+        kept = [(row.target.measures, row.target.measured_at) for _, row in commit.targets if row.id == id_]
+        if not any(measures in told.one_of and at == told.at for measures, at in kept):
+            yield f"of row {id_} {kept} is kept, and it told {told}"
+    for before, row in commit.targets:
+        if row.id not in new and row.target.measured_at not in {None, before and before.target.measured_at}:
+            yield f"{row.name} told {row.target.measures}, which do not count, and they are kept"

@@ -90,15 +90,12 @@ def first_numbers_count_of_all(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, measures, "_is_awaited", around)
 
 
-@planted("Numbers of an older attempt are taken for those of the newest.", PairsAreFair)
-def numbers_of_older_attempts_count(patch: pytest.MonkeyPatch) -> None:
-    def around(measured: Any) -> Any:
-        def careless(target: Target, event: Any, policy: Any) -> Any:
-            return measured(target, msgspec.structs.replace(event, attempt=target.attempt), policy)
+@planted("What a device told while it was held back counts for the build that it gets.", PairsAreFair)
+def numbers_outlive_the_discharge(patch: pytest.MonkeyPatch) -> None:
+    def around(is_awaited: Any) -> Any:
+        return lambda target: is_awaited(msgspec.structs.replace(target, is_compared=True))
 
-        return careless
-
-    wrap(patch, machine, "measured", around)
+    wrap(patch, measures, "_is_awaited", around)
 
 
 @planted("Each pair is counted twice.", MetricsHold)
@@ -139,7 +136,7 @@ def alpha_is_not_shared(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, judgement, "metric_alpha_of", lambda _: lambda pipeline, *_: pipeline.alpha_percent / 100)
 
 
-@planted("A breach is forgotten once somebody goes on over it.", MetricsHold)
+@planted("A breach is forgotten once somebody goes on over it.", MetricsHold, first_seed=40)
 def breach_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     def around(accepted: Any) -> Any:
         return lambda known: msgspec.structs.replace(accepted(known), breach=None)
@@ -147,12 +144,12 @@ def breach_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, metrics, "accepted", around)
 
 
-@planted("A person who lets a run go on is stopped by the same pairs again.", MetricsHold)
+@planted("A person who lets a run go on is stopped by the same pairs again.", MetricsHold, first_seed=40)
 def nothing_is_accepted(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, metrics, "accepted", lambda _: lambda known: known)
 
 
-@planted("A metric that was accepted once stops no more.", MetricsHold)
+@planted("A metric that was accepted once stops no more.", MetricsHold, first_seed=690)
 def accepted_once_for_all(patch: pytest.MonkeyPatch) -> None:
     def around(is_breached: Any) -> Any:
         return lambda known, **rules: known.breach is None and is_breached(known, **rules)
