@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from controller.app.held_back import is_matched
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
 from controller.domain import control
@@ -146,16 +147,20 @@ def _addressed(
     send_at: Instant,
     capabilities: Collection[str],
 ) -> CommandRecord:
-    """Return one device's command: the draft with what is the device's own, and nothing that its agent cannot do."""
+    """Return one device's command: the draft with what is the device's own, and nothing that its agent cannot do.
+
+    Of those that are updated it asks only who is compared for numbers.
+    """
     op = Op(draft.op)
     attempt = 0 if op.is_control else target.target.attempt
     watch_ms = draft.watch_ms if HEALTH in capabilities else Millis(0)
+    tells = MEASURE in capabilities and (target.target.is_control or is_matched(record, target))
     own = {
         "device": split_name(target.name)[1],
         "seq": seq,
         "attempt": attempt,
         "watch_ms": watch_ms,
-        "measure_ms": draft.measure_ms if watch_ms and MEASURE in capabilities else Millis(0),
+        "measure_ms": draft.measure_ms if watch_ms and tells else Millis(0),
     }
     payload = encode(msgspec.structs.replace(draft, **own))
     return CommandRecord(

@@ -1,4 +1,4 @@
-"""The control group of a stage: which of its devices are held back, and how they come to be updated in the end."""
+"""The control group of a stage: who is held back, who tells beside them, and how they come to be updated in the end."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +28,12 @@ def first(record: RunRecord, stage: int, members: Sequence[Member]) -> tuple[Seq
 def counts(held: Sequence[Member], others: Sequence[Member]) -> Counter[str]:
     """Return how many of the others are of each model; one that is only held back has none, and is named."""
     return Counter({member.model: 0 for member in held} | Counter(member.model for member in others))
+
+
+def is_matched(record: RunRecord, row: TargetRecord) -> bool:
+    """Say whether an updated device is one of those whose numbers are compared."""
+    group, first_id = record.run.stages[row.stage].control, record.stage_ids[row.stage] << 32
+    return group is not None and control.is_matched(group, row.id - first_id)
 
 
 def discharge(tx: Transaction, record: RunRecord, stage: int, *, at: Instant) -> Discharged:

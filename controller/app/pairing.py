@@ -2,12 +2,14 @@
 
 The rules this module keeps:
 
-1. Both are of one stage and one model, and what they tell is no older than `FRESH_SPANS` times the span in which those
+1. As many updated devices are compared as are held back: those that come first in the order of the stage, whoever tells
+   first. That order is drawn by a hash, so how devices fare does not decide who is compared.
+2. Both are of one stage and one model, and what they tell is no older than `FRESH_SPANS` times the span in which those
    held back are asked again: what changes by the hour is the same for both. Older numbers of an updated device stay
    alone for good, as those do for which nobody is left. From the discharge on nobody is, also where some are held back
    still since their watch had not begun.
-2. Partners are taken in the order of the stage, which is drawn by a hash, and never by what they told.
-3. A pair is marked on both rows in the transaction that counts it, so that neither is ever in another.
+3. Partners are taken in the order of the stage, too, and never by what they told.
+4. A pair is marked on both rows in the transaction that counts it, so that neither is ever in another.
 """
 
 from collections import defaultdict
@@ -15,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from controller.app.advance import Advance
+from controller.app.held_back import is_matched
 from controller.app.records import TargetRecord
 from controller.domain import control
 from controller.domain import target as targets
@@ -41,7 +44,7 @@ def matches(advance: Advance, rows: Iterable[TargetRecord]) -> Iterator[Match]:
     """Yield each of *rows* that has a partner: updated devices whose numbers are new, and stored already."""
     groups: dict[tuple[int, int, str], list[TargetRecord]] = defaultdict(list)
     for row in rows:
-        if row.model is not None:
+        if row.model is not None and is_matched(advance.record(row.run_id), row):
             groups[row.run_id, row.stage, row.model].append(row)
     for (run_id, stage, model), updated in groups.items():
         record = advance.record(run_id)

@@ -182,6 +182,15 @@ def is_open(group: ControlRun | None) -> bool:
     return group is not None and group.discharged_at is None
 
 
+def is_matched(group: ControlRun, place: int) -> bool:
+    """Say whether numbers of the updated device at a place in the order of its stage are compared.
+
+    They are of as many as are held back, the first ones. If whoever tells first were compared instead, as long as
+    somebody is left to compare with, those would be the fastest devices, beside some that are held back of any kind.
+    """
+    return group.held <= place < 2 * group.held
+
+
 def places(group: ControlRun | None, *, is_control: bool) -> Places:
     """Return where devices of one kind stand in the order of their stage."""
     if group is None or (group.discharged_at is not None and not is_control):

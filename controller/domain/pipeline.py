@@ -30,7 +30,9 @@ DRY_RUNS_MAX: Final = 8
 METRICS_MAX: Final = 8
 """The most metrics that one control group compares."""
 METRICS_SOAK_MS_MIN: Final = 10 * SECOND
-"""The shortest soak in which metrics are compared: devices are not asked more often than that."""
+"""The shortest soak in which metrics are compared."""
+METRICS_EVERY_MS_MIN: Final = 5 * SECOND
+"""No device is asked for its numbers more often than that."""
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Alpha = Annotated[float, Meta(ge=0.0001, le=50)]
 """A probability of being wrong, in percent."""
@@ -264,7 +266,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def remeasure_ms(self) -> Millis:
         """How long after its success, and then again, one tells that is held back: there is always something new."""
-        return Millis(self.measure_ms // 6)
+        return Millis(min(self.measure_ms, max(self.measure_ms // 6, METRICS_EVERY_MS_MIN)))
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from protocol.codec import decode
 from protocol.health import MEASURE
 from protocol.messages import Command, Op
 from simulator.virtual.laws.law import Complaints, Handed, Law, Stepped
+from simulator.virtual.laws.told import again_ms
 
 
 class MeasuresAreFew(Law):
@@ -34,5 +35,5 @@ class MeasuresAreFew(Law):
         gate = self.picture.runs[row.run_id].plan.pipeline.stages[target.stage].gate
         is_asked_for = gate.control is not None and gate.control.metrics and command.watch_ms
         late_ms = gate.soak_ms * 9 // 10
-        if not is_asked_for or command.measure_ms != (late_ms // 6 if row.op is Op.WATCH else late_ms):
+        if not is_asked_for or command.measure_ms != (again_ms(late_ms) if row.op is Op.WATCH else late_ms):
             yield f"{row.name} is asked to tell numbers every {command.measure_ms} ms in a soak of {gate.soak_ms} ms"

@@ -11,6 +11,7 @@ from simulator.virtual.picture import Commit, Picture
 class PairsAreFair(Law):
     """An updated device is compared when it first tells, with the first of its model that is held back and has told.
 
+    As many are compared as are held back, by their place in the order of the stage, whoever tells first.
     What is kept of both is what they told: its first numbers, and the newest of the other, which are not old.
     """
 
@@ -63,7 +64,9 @@ class PairsAreFair(Law):
     def _alone(self, new: dict[int, Counted]) -> Iterator[str]:
         for id_, told in new.items():
             row = self._told.before(id_)
-            if row.target.is_control or id_ in self._told.paired:
+            group = self.picture.runs[row.run_id].run.stages[row.stage].control
+            is_over = group is None or group.discharged_at is not None
+            if row.target.is_control or id_ in self._told.paired or is_over:
                 continue
             other = next(self._told.fresh(row, told), None)
             if other is not None:

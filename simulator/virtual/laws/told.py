@@ -12,11 +12,16 @@ from controller.app.records import ReportRecord, TargetRecord
 from controller.domain.pipeline import Metric
 from protocol.ids import Name
 from protocol.outputs import Outputs
-from protocol.units import Instant
+from protocol.units import SECOND, Instant
 from simulator.virtual.laws.law import Measured, Stepped
 from simulator.virtual.picture import Commit, Moved, Picture
 
 Numbers = Mapping[str, float]
+
+
+def again_ms(late_ms: int) -> int:
+    """Return after how long those tell again that are held back, where updated devices tell *late_ms* after success."""
+    return min(late_ms, max(late_ms // 6, 5 * SECOND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +90,15 @@ class Told:
         return () if rules is None else rules.metrics
 
     def fresh(self, updated: TargetRecord, told: Counted) -> Iterator[TargetRecord]:
-        """Yield those who can be compared with an updated device that told this now, in the order of the stage."""
-        soak_ms = self.picture.runs[updated.run_id].plan.pipeline.stages[updated.stage].gate.soak_ms
-        since = told.heard_at - 2 * (soak_ms * 9 // 10 // 6)
+        """Yield those who can be compared with an updated device that told this now, in the order of the stage.
+
+        As many updated devices are compared as are held back, those that come next in that order.
+        """
+        run = self.picture.runs[updated.run_id]
+        group, soak_ms = run.run.stages[updated.stage].control, run.plan.pipeline.stages[updated.stage].gate.soak_ms
+        if group is None or updated.id % 2**32 >= 2 * group.held:
+            return
+        since = told.heard_at - 2 * again_ms(soak_ms * 9 // 10)
         of = updated.run_id, updated.stage, updated.model
         for id_ in sorted(self.counted):
             row = self.before(id_)

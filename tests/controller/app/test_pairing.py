@@ -156,6 +156,20 @@ def test_both_of_a_pair_may_tell_in_one_batch_in_any_order(is_reversed: bool) ->
     assert (known(rig, run).pairs, known(rig, run).equal, group(rig, run).updated.measured) == (2, 2, 4)
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_who_tells_first_does_not_decide_whose_numbers_are_compared(is_reversed: bool) -> None:
+    """Those that do so may be of a kind of their own, such as well connected; those held back are of all kinds."""
+    rules = gate(control=Control(share_percent=25, metrics=(SCAN,)))
+    rig, run, watched, updated = begun(rules, count=16)
+    for name in watched:
+        rig.measure(name, scan_ms=10)
+    in_order = sorted(updated, key=lambda name: rows(rig, run)[name].id)
+    for name in in_order[::-1] if is_reversed else in_order:
+        rig.measure(name, scan_ms=10)
+    assert (len(watched), pairs(rig, run)) == (4, {*watched, *in_order[:4]})
+    assert [rig.last_install(name)[1].measure_ms for name in in_order] == [SPAN] * 4 + [0] * 8
+
+
 def test_who_finds_no_partner_stays_alone_for_good() -> None:
     rig, run, watched, updated = begun(gate())
     rig.measure(updated[0], scan_ms=12)

@@ -314,6 +314,11 @@ def test_places_in_the_order_are_those_of_the_kind() -> None:
     )
 
 
+def test_as_many_updated_devices_tell_numbers_as_are_held_back_those_that_come_first() -> None:
+    group = control.begun({"k1": 2, "k2": 1})
+    assert [place for place in range(12) if control.is_matched(group, place)] == [3, 4, 5]
+
+
 # --- a stage ---
 
 

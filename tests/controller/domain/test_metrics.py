@@ -23,6 +23,7 @@ from controller.domain.states import RunState, StageState
 from controller.domain.validation import validate
 from protocol.ids import StageName
 from protocol.outputs import Outputs
+from protocol.units import HOUR, MINUTE
 from tests.controller.domain.kit import World, plan, stage
 from tests.controller.domain.test_run import look, succeed
 
@@ -354,7 +355,9 @@ def test_pairs_are_of_a_stage_that_compares() -> None:
 
 
 def test_devices_are_asked_late_in_their_soak_where_something_is_compared_and_those_held_back_more_often() -> None:
-    assert (gate().measure_ms, gate().remeasure_ms) == (18_000, 3_000)
+    assert (gate().measure_ms, gate().remeasure_ms) == (18_000, 5_000)
+    hours = msgspec.structs.replace(gate(), soak_ms=int(2 * HOUR))
+    assert (hours.measure_ms, hours.remeasure_ms) == (108 * MINUTE, 18 * MINUTE)
     for other in (msgspec.structs.replace(gate(), control=Control()), Gate(soak_ms=20_000)):
         assert (other.measure_ms, other.remeasure_ms) == (0, 0)
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from agent.core import measures as agent
-from controller.app import pairing, reports
+from controller.app import commands, pairing, reports
 from controller.app.commands import Maker
 from controller.app.records import TargetRecord
 from controller.domain import metrics, run
@@ -60,6 +60,12 @@ def partners_are_chosen_by_their_numbers(patch: pytest.MonkeyPatch) -> None:
         return sorted(found, key=lambda row: max(row.target.measures.values()), reverse=True)[:limit]
 
     _asking(patch, largest)
+
+
+@planted("Whoever tells first is compared, as long as somebody is left to compare with.", PairsAreFair)
+def who_tells_first_is_compared(patch: pytest.MonkeyPatch) -> None:
+    for module in (pairing, commands):
+        wrap(patch, module, "is_matched", lambda _: lambda *_: True)
 
 
 def _asking(patch: pytest.MonkeyPatch, ask: Callable[..., list[TargetRecord]]) -> None:
