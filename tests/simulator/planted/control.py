@@ -22,7 +22,7 @@ from simulator.virtual.laws.pace import InFlightIsBounded, RatesHold
 from tests.simulator.planted.planted import planted, wrap
 
 
-@planted("Who crashed is taken for a device that may still crash.", ComparisonsHold)
+@planted("Who crashed is taken for a device that may still crash.", ComparisonsHold, first_seed=120)
 def crashed_are_still_at_risk(patch: pytest.MonkeyPatch) -> None:
     def around(moved: Any) -> Any:
         return lambda here, delta: here if delta.crashed else moved(here, delta)

@@ -132,7 +132,7 @@ def equal_numbers_count(patch: pytest.MonkeyPatch) -> None:
 
 
 @planted("Each metric has the whole alpha of its run.", MetricsHold)
-def alpha_is_not_shared(patch: pytest.MonkeyPatch) -> None:
+def alpha_of_metrics_is_not_shared(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, judgement, "metric_alpha_of", lambda _: lambda pipeline, *_: pipeline.alpha_percent / 100)
 
 
