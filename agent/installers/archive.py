@@ -5,7 +5,7 @@
 <apps>/<app>/<version>-<digest12>.json    how its service is run: environment and port (0600)
 <apps>/<app>/current → <version>-<digest12>
 <apps>/<app>/previous → <version>-<digest12>   what `current` was before the last switch; absent: nothing
-<apps>/<app>/outputs/outputs.json         what the release tells of itself; emptied before each switch
+<apps>/<app>/outputs/outputs.json         what the release tells of itself; emptied before each switch, also back
 <apps>/<app>/lock                         while it is there, nothing is activated; anybody may make it
 <apps>/<app>/service.json, service.log    the running service and what it says
 ```
@@ -213,6 +213,8 @@ class ArchiveInstaller:
         current, previous = _target(home / "current"), _target(home / "previous")
         if current in {wanted, None} and previous != wanted:
             self._services.stop(home)
+            if current is not None:
+                outputs.forget(home)
             current = previous
             if previous is None:
                 (home / "current").unlink(missing_ok=True)

@@ -32,7 +32,7 @@ def folder_of(home: Path) -> Path:
 
 
 def forget(home: Path) -> None:
-    """Empty the folder: what an earlier release told is not the next one's.
+    """Empty the folder: what one release told is not that of the one after it, nor of the one before it.
 
     Raises:
         OSError: when something in it cannot be removed.

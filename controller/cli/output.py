@@ -31,8 +31,8 @@ class Column(NamedTuple):
     is_wide: bool = False
 
     def cell(self, item: Any) -> str:
-        """Return the text of one cell."""
-        return text_of(item[self.source] if isinstance(self.source, str) else self.source(item))
+        """Return the text of one cell, which is empty where an older controller does not tell the field."""
+        return text_of(item.get(self.source) if isinstance(self.source, str) else self.source(item))
 
 
 class Shape(NamedTuple):

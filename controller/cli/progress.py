@@ -186,7 +186,7 @@ def _control_line(group: ControlView) -> Text:
 
 def _metric_line(metric: MetricView) -> Text:
     style = "bold red" if metric.is_breached else "yellow" if metric.value > 1 else "bright_black"
-    alone = f"; {counted(metric.unpaired, 'device')} without a partner" if metric.unpaired else ""
+    alone = f"; {counted(metric.unpaired, 'device')} compared with nobody" if metric.unpaired else ""
     return Text(f"metric {metric.name}: {metric.said}{alone}", style)
 
 

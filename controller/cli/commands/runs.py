@@ -105,7 +105,7 @@ TARGET = Shape(
         Column("DETAIL", "detail", is_wide=True),
         Column("SAID SINCE", "health_detail", is_wide=True),
         Column("MEASURED", "measures", is_wide=True),
-        Column("PAIRED", lambda target: "yes" if target["is_paired"] else "", is_wide=True),
+        Column("PAIRED", lambda target: "yes" if target.get("is_paired") else "", is_wide=True),
         Column("UPDATED", "updated_at", is_wide=True),
     ),
 )

@@ -14,10 +14,10 @@ from tests.agent.installers.bench import SERVICE, Bench, manifest, service, tar_
 WRITES = "import os\nopen(os.environ['TIDEGATE_OUTPUTS'] + '/outputs.json', 'w').write({told!r})\n"
 
 
-def told(text: str) -> dict[str, object]:
+def told(text: str, version: str = "1.0") -> dict[str, object]:
     """Return the members of an app whose probe writes *text*."""
     probe = {"command": ["python3", "check.py"], "timeout_ms": 4_000, "interval_ms": 20}
-    return {"app.json": manifest(probe=probe), "check.py": WRITES.format(told=text)}
+    return {"app.json": manifest(version, probe=probe), "check.py": WRITES.format(told=text)}
 
 
 def test_a_probe_tells_outputs(bench: Bench) -> None:
@@ -47,6 +47,15 @@ def test_a_release_is_not_taken_to_tell_what_the_one_before_it_told(bench: Bench
     silent = bench.job(tar_of({"app.json": manifest("2.0")}), "2.0")
     bench.update(silent)
     assert bench.installer.outputs(silent) == {}
+
+
+def test_a_release_is_not_taken_to_tell_what_the_one_told_that_was_rolled_back(bench: Bench) -> None:
+    bench.update(bench.job(tar_of({"app.json": manifest()})))
+    bad = bench.job(tar_of(told('{"boot_ms": 9000}', "2.0")), "2.0")
+    bench.installer.install(bad)
+    bench.installer.verify(bad)
+    bench.installer.roll_back(bad)
+    assert bench.installer.tell(AppName("shop")) == {}
 
 
 def test_a_restart_forgets_no_outputs(bench: Bench) -> None:

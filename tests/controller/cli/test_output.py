@@ -2,6 +2,7 @@
 
 import pytest
 
+from controller.cli.commands.runs import TARGET
 from controller.cli.output import text_of
 
 
@@ -20,3 +21,9 @@ from controller.cli.output import text_of
 )
 def test_a_value_is_shown_as_a_cell(value: object, text: str) -> None:
     assert text_of(value) == text
+
+
+def test_what_an_older_controller_does_not_tell_is_an_empty_cell() -> None:
+    cells = {column.title: column.cell for column in TARGET.columns}
+    assert (cells["MEASURED"]({}), cells["PAIRED"]({})) == ("-", "-")
+    assert cells["PAIRED"]({"is_paired": True}) == "yes"

@@ -141,7 +141,7 @@ def test_a_control_group_says_what_is_known_and_who_is_still_held_back() -> None
 @pytest.mark.parametrize(
     ("metric", "ends", "style"),
     [
-        (SLOWER, "; 3 devices without a partner", "yellow"),
+        (SLOWER, "; 3 devices compared with nobody", "yellow"),
         (replace(SLOWER, unpaired=0), "", "yellow"),
         (replace(SLOWER, unpaired=0, value=0.4), "", "bright_black"),
         (replace(SLOWER, unpaired=0, is_breached=True), "", "bold red"),
