@@ -26,6 +26,7 @@ from controller.domain.gates import checks
 from controller.domain.gates.checks import Check, Verdict
 from controller.domain.outputs import Summary
 from controller.domain.rerun import LeftOut
+from controller.domain.states import StageState
 from controller.domain.target import TargetState, is_unaccepted
 from protocol.ids import split_name
 from protocol.lifecycle import AttemptState
@@ -184,12 +185,19 @@ def _waits_for(controller: Controller, record: RunRecord, row: TargetRecord) -> 
     if record.run.freeze is not None and (row.target.state is TargetState.QUEUED or is_unaccepted(row.target)):
         return WAITS["freeze"]
     if row.target.state is not TargetState.QUEUED:
-        return WAITS["control"] if row.target.is_control and row.target.state.is_terminal else ""
+        return WAITS["control"] if _is_held_back(record, row) else ""
     if row.ready != controller.transport.instance:
         return WAITS["offline"]
     if row.blocked is not None:
         return row.block_text
     return WAITS["retry"] if row.target.due is not None else WAITS["slot"]
+
+
+def _is_held_back(record: RunRecord, row: TargetRecord) -> bool:
+    """Say whether a device that has watched what it has is to be updated once its stage has passed."""
+    stage, target = record.run.stages[row.stage].state, row.target
+    is_lost = record.run.state.is_terminal or (stage.is_verdict and stage is not StageState.PASSED)
+    return target.is_control and target.state.is_terminal and not is_lost and target.state is not TargetState.REMOVED
 
 
 def _can_be_held(row: TargetRecord) -> bool:

@@ -13,6 +13,8 @@ from controller.domain.validation import Fault
 
 RULES_TYPE: Final = "rules_type"
 """The kind of error of a gate whose failures are neither rules nor ignored."""
+METRIC_TYPE: Final = "metric_type"
+"""The kind of error of a metric that is neither a name nor rules."""
 _MESSAGES: Final[Mapping[str, str]] = {
     "int_type": "expected a whole number, found {found}",
     "float_type": "expected a number, found {found}",
@@ -20,6 +22,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "list_type": "expected a list, found {found}",
     "model_type": "expected a mapping of fields, found {found}",
     RULES_TYPE: "expected rules such as {{above: 2%}}, or 'ignored', found {found}",
+    METRIC_TYPE: "expected the name of an output, such as 'scan_ms', or a mapping of fields, found {found}",
     "dict_type": "expected a mapping, found {found}",
     "enum": "expected {expected}, found {found}",
     "literal_error": "expected {expected}, found {found}",

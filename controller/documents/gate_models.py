@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from controller.documents.checks import CheckPart
-from controller.documents.faults import RULES_TYPE
+from controller.documents.faults import METRIC_TYPE, RULES_TYPE
 from controller.documents.fields import (
     Count,
     Enumerated,
@@ -120,6 +120,8 @@ class MetricPart(Part):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: object) -> object:
+        if not isinstance(value, str | Mapping):
+            raise PydanticCustomError(METRIC_TYPE, "expected a name or rules")
         return {"name": value} if isinstance(value, str) else value
 
     def to_domain(self) -> domain.Metric:

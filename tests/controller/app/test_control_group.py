@@ -254,6 +254,13 @@ def test_people_see_what_was_known_when_updated_devices_crashed_more() -> None:
     assert seen.breached_at is not None
 
 
+def test_who_was_held_back_waits_for_nothing_once_the_stage_did_not_pass() -> None:
+    rig, run, watched, updated = soaking()
+    crashed(rig, run, updated, "failed")
+    shown = {one.device: one for one in rig.do(runs.targets, run=run).items}
+    assert (shown[watched[0]].is_control, shown[watched[0]].waits_for) == (True, "")
+
+
 def test_a_device_that_is_held_back_says_so_and_what_ends_it() -> None:
     rig = rigged(*NAMES)
     run = rig.start(stage(gate=HELD))
