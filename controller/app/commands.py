@@ -8,7 +8,6 @@ import msgspec
 from controller.app.held_back import is_matched
 from controller.app.records import CommandRecord, RunRecord, TargetRecord
 from controller.app.repositories import Transaction
-from controller.domain import control
 from controller.domain.freeze import next_start
 from controller.domain.pipeline import Timeouts
 from protocol.codec import encode
@@ -59,7 +58,7 @@ class Maker:
         What is compared they tell again and again, so that there is something as new as what an updated device tells.
         """
         plan = record.plan
-        stage, held = plan.pipeline.stages[stage_index], record.run.stages[stage_index].control
+        stage, at_work = plan.pipeline.stages[stage_index], record.run.stages[stage_index]
         last = later(self.at, stage.timeouts.accept_ms)
         frozen_at = next_start(record.run.freezes, self.at)
         return Command(
@@ -75,7 +74,7 @@ class Maker:
             not_after=later(last, stage.timeouts.lease_ms),
             apps=(plan.operation.app,),
             watch_ms=Millis(stage.timeouts.stage_ms + stage.gate.soak_ms),
-            measure_ms=stage.gate.remeasure_ms if control.is_open(held) else Millis(0),
+            measure_ms=stage.gate.remeasure_ms if at_work.is_comparing else Millis(0),
         )
 
     def _install(self, begun: Command, record: RunRecord, stage_index: int, wanted: str | None) -> Command:

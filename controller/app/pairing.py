@@ -6,8 +6,7 @@ The rules this module keeps:
    first. That order is drawn by a hash, so how devices fare does not decide who is compared.
 2. Both are of one stage and one model, and what they tell is no older than `FRESH_SPANS` times the span in which those
    held back are asked again: what changes by the hour is the same for both. Older numbers of an updated device stay
-   alone for good, as those do for which nobody is left. From the discharge on nobody is, also where some are held back
-   still since their watch had not begun.
+   alone for good, as those do for which nobody is left.
 3. Partners are taken in the order of the stage, too, and never by what they told.
 4. A pair is marked on both rows in the transaction that counts it, so that neither is ever in another.
 """
@@ -19,7 +18,6 @@ from typing import Final, NamedTuple
 from controller.app.advance import Advance
 from controller.app.held_back import is_matched
 from controller.app.records import TargetRecord
-from controller.domain import control
 from controller.domain import target as targets
 from controller.domain.metrics import Pair
 from protocol.units import later
@@ -48,8 +46,6 @@ def matches(advance: Advance, rows: Iterable[TargetRecord]) -> Iterator[Match]:
             groups[row.run_id, row.stage, row.model].append(row)
     for (run_id, stage, model), updated in groups.items():
         record = advance.record(run_id)
-        if not control.is_open(record.run.stages[stage].control):
-            continue
         since = later(advance.at, -FRESH_SPANS * record.plan.pipeline.stages[stage].gate.remeasure_ms)
         fresh = [row for row in updated if row.target.measured_at is not None and row.target.measured_at >= since]
         partners = advance.tx.watches.partners(record.stage_ids[stage], model=model, since=since, limit=len(fresh))

@@ -4,7 +4,8 @@ The rules this module keeps:
 
 1. A report is known by (device, incarnation, report_seq), with no contiguity; a duplicate changes nothing and is
    acknowledged again.
-2. A report of a command that we never gave to that device changes nothing and raises an alarm.
+2. A report of a command that we never gave to that device changes nothing and raises an alarm. Numbers that a device
+   tells once its stage has its verdict change nothing.
 3. All reports of a batch on one run are folded into one step of that run.
 """
 
@@ -223,7 +224,7 @@ class _Folding:
     ) -> None:
         if isinstance(report, HealthReport):
             self._health(device, report, command, row)
-        else:
+        elif self.advance.record(row.run_id).run.stages[row.stage].is_comparing:
             # A report may have waited for its device to be connected again; its clock is nobody's proof of the future.
             told_at = min(report.at, self.advance.at)
             self._step(row, Measured(attempt=command.attempt, outputs=report.outputs, told_at=told_at))

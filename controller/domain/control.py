@@ -174,12 +174,9 @@ def accepted(group: ControlRun) -> ControlRun:
 
 def is_compared(group: ControlRun | None, model: str | None, *, is_control: bool) -> bool:
     """Say whether what a device that begins now tells after its success is compared, and blames nobody."""
-    return group is not None and is_open(group) and (is_control or model in group.strata)
-
-
-def is_open(group: ControlRun | None) -> bool:
-    """Say whether devices are held back with which others can be compared."""
-    return group is not None and group.discharged_at is None
+    if group is None or group.discharged_at is not None:
+        return False
+    return is_control or model in group.strata
 
 
 def is_matched(group: ControlRun, place: int) -> bool:

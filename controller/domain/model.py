@@ -130,6 +130,11 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
         return not is_over and self.control is not None and self.control.dischargeable > 0
 
     @property
+    def is_comparing(self) -> bool:
+        """Say whether numbers that devices tell count, beside those of devices that are held back."""
+        return self.control is not None and not self.state.is_verdict
+
+    @property
     def queued(self) -> int:
         """How many devices wait for their turn, those that are held back included."""
         return self.tally.queued + (0 if self.control is None else self.control.tally.queued)

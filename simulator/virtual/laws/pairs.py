@@ -34,7 +34,7 @@ class PairsAreFair(Law):
     def committed(self, commit: Commit) -> Complaints:
         """Judge what is kept of what was told, every pair, and who is in none."""
         new = self._told.heard(commit)
-        yield from _kept(commit, new)
+        yield from self._kept(commit, new)
         found = list(matches(commit))
         for updated, control in found:
             yield from self._judge(updated, control, new)
@@ -64,21 +64,22 @@ class PairsAreFair(Law):
     def _alone(self, new: dict[int, Counted]) -> Iterator[str]:
         for id_, told in new.items():
             row = self._told.before(id_)
-            group = self.picture.runs[row.run_id].run.stages[row.stage].control
-            is_over = group is None or group.discharged_at is not None
-            if row.target.is_control or id_ in self._told.paired or is_over:
+            if row.target.is_control or id_ in self._told.paired or self._told.is_over(row):
                 continue
             other = next(self._told.fresh(row, told), None)
             if other is not None:
                 yield f"{row.name} has told its numbers, and is not compared with {other.name}"
 
+    def _kept(self, commit: Commit, new: Mapping[int, Counted]) -> Iterator[str]:
+        """Look whether what counts was written, whatever became of the device in the same transaction, and no more.
 
-def _kept(commit: Commit, new: Mapping[int, Counted]) -> Iterator[str]:
-    """Look whether what counts was written, whatever became of the device in the same transaction, and nothing else."""
-    for id_, told in new.items():
-        kept = [(row.target.measures, row.target.measured_at) for _, row in commit.targets if row.id == id_]
-        if not any(measures in told.one_of and at == told.at for measures, at in kept):
-            yield f"of row {id_} {kept} is kept, and it told {told}"
-    for before, row in commit.targets:
-        if row.id not in new and row.target.measured_at not in {None, before and before.target.measured_at}:
-            yield f"{row.name} told {row.target.measures}, which do not count, and they are kept"
+        Where that brings the verdict of the stage, either may come first.
+        """
+        for id_, told in new.items():
+            kept = [(row.target.measures, row.target.measured_at) for _, row in commit.targets if row.id == id_]
+            is_there = any(measures in told.one_of and at == told.at for measures, at in kept)
+            if not is_there and not self._told.is_over(self._told.before(id_)):
+                yield f"of row {id_} {kept} is kept, and it told {told}"
+        for before, row in commit.targets:
+            if row.id not in new and row.target.measured_at not in {None, before and before.target.measured_at}:
+                yield f"{row.name} told {row.target.measures}, which do not count, and they are kept"

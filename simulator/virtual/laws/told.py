@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agent.core.model import FiledKind
-from controller.app.records import ReportRecord, TargetRecord
+from controller.app.records import ReportRecord, RunRecord, TargetRecord
 from controller.domain.pipeline import Metric
 from protocol.ids import Name
 from protocol.outputs import Outputs
@@ -45,6 +45,7 @@ class Told:
     paired: set[int] = field(default_factory=set)
     _were: dict[int, TargetRecord] = field(default_factory=dict)
     """The rows that the newest commit has changed, as they were before."""
+    _runs_were: dict[int, RunRecord] = field(default_factory=dict)
     _read: dict[str, Measured] = field(default_factory=dict)
     _filed: defaultdict[tuple[Name, str, int], list[Outputs]] = field(default_factory=lambda: defaultdict(list))
 
@@ -63,12 +64,15 @@ class Told:
     def heard(self, commit: Commit) -> dict[int, Counted]:
         """Take in the reports of a commit; return what counts now that did not before, by row."""
         self._were.clear()
+        self._runs_were = {record.id: before for before, record in reversed(commit.runs) if before is not None}
         for before, row in commit.targets:
             self._were.setdefault(row.id, before or row)
         new: dict[int, Counted] = {}
         for report in commit.reports:
             if report.state == "measured" and report.target_id is not None:
                 row = self.before(report.target_id)
+                if self._was_over(row):
+                    continue
                 told = self._numbers(report, row)
                 if told is not None and self._is_awaited(report, row):
                     self.counted[row.id] = new[row.id] = told
@@ -77,6 +81,14 @@ class Told:
     def before(self, row_id: int) -> TargetRecord:
         """Return a row as it was before the newest commit, in which much may become of it."""
         return self._were.get(row_id, self.picture.targets[row_id])
+
+    def is_over(self, row: TargetRecord) -> bool:
+        """Say whether the stage of a row has its verdict: then nothing is compared any more."""
+        return self.picture.runs[row.run_id].run.stages[row.stage].state.is_verdict
+
+    def _was_over(self, row: TargetRecord) -> bool:
+        record = self._runs_were.get(row.run_id, self.picture.runs[row.run_id])
+        return record.run.stages[row.stage].state.is_verdict
 
     def forget(self, commit: Commit) -> None:
         """Forget what was told in the attempts before those that began in a commit, or while a device was held back."""

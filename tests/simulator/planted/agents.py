@@ -33,7 +33,7 @@ def agent_obeys_commands_for_others(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_for_this_device", lambda _: lambda _verified, _durable: None)
 
 
-@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=730)
+@planted("The agent obeys commands that have expired.", SequenceRises, first_seed=1420)
 def agent_obeys_expired_commands(patch: pytest.MonkeyPatch) -> None:
     def around(in_time: Any) -> Any:
         return lambda verified, now, *, is_fresh: in_time(
@@ -69,7 +69,7 @@ def agent_obeys_replayed_numbers(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, admit, "_in_sequence", around)
 
 
-@planted("The agent forgets which attempts have ended, and begins them again.", InstalledOnce, first_seed=2730)
+@planted("The agent forgets which attempts have ended, and begins them again.", InstalledOnce, first_seed=2990)
 def agent_forgets_ended_attempts(patch: pytest.MonkeyPatch) -> None:
     def forgetful(durable: Durable) -> Durable:
         return replace(durable, finals=(), runs={run: replace(note, ended=0) for run, note in durable.runs.items()})

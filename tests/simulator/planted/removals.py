@@ -45,7 +45,11 @@ def removed_device_stays_in_its_groups(patch: pytest.MonkeyPatch) -> None:
     _removing_without(patch, MemoryGroups, "groups_of", frozenset())
 
 
-@planted("That a removed device is gone is noted when its session has ended, unless the disk is full then.", LIVENESS)
+@planted(
+    "That a removed device is gone is noted when its session has ended, unless the disk is full then.",
+    LIVENESS,
+    first_seed=570,
+)
 def presence_of_a_removed_device_is_left(patch: pytest.MonkeyPatch) -> None:
     _removing_without(patch, MemoryDevices, "set_gone", None)
 

@@ -57,7 +57,7 @@ def floor_of_a_device_is_ignored(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, membership, "unfit", around)
 
 
-@planted("A run is rolled back as often as somebody asks for it.", BackToWhatWasThere, first_seed=70)
+@planted("A run is rolled back as often as somebody asks for it.", BackToWhatWasThere, first_seed=140)
 def run_is_rolled_back_twice(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, reruns, "_require_not_rolled_back", lambda _: lambda *_given: None)
 
