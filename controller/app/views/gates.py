@@ -78,8 +78,8 @@ class MetricView(View, frozen=True, kw_only=True):
 
     `worse` says which of two numbers that is, `higher` or `lower`. `unpaired` updated devices told numbers and are
     compared with nobody by this one. The stage stops where `value` is `threshold`, which takes `pairs_min` pairs at
-    least. `accepted` are the worse ones over
-    which somebody resumed the run; `breached_at` is when it was breached last, and `evidence` what was known then.
+    least. `accepted` are the worse ones over which somebody resumed the run; `breached_at` is when it was breached
+    last, and `evidence` what was known then.
     """
 
     name: str
