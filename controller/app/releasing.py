@@ -20,7 +20,6 @@ from controller.domain import target as targets
 from controller.domain.admission import BlockReason
 from controller.domain.events import Issued, Release
 from controller.domain.freeze import in_force
-from controller.domain.gates.judgement import metrics_of
 from controller.domain.target import Delta, Policy, Reissued, Released, Returned, Target
 from protocol.codec import decode
 from protocol.messages import Command, Mode
@@ -43,7 +42,7 @@ def policy_of(record: RunRecord, target: TargetRecord) -> Policy:
         wave=None if stage.gate.proof is None or target.target.is_control else waves.current(at_work.waves),
         silent_after_ms=None if target.target.is_control else stage.gate.silent_after_ms,
         soak_ms=stage.gate.soak_ms,
-        metrics=tuple(metric.name for metric in metrics_of(stage.gate)),
+        metrics=tuple(metric.name for metric in stage.gate.metrics),
     )
 
 

@@ -258,10 +258,14 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         return Millis(self.soak_ms if self.health is OnHealth.COUNTED else 0)
 
     @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The numbers that are compared with those of devices that are held back."""
+        return () if self.control is None else self.control.metrics
+
+    @property
     def measure_ms(self) -> Millis:
         """How long after its success a device first tells what is compared: late in its soak, and once within it."""
-        is_asked = self.control is not None and self.control.metrics
-        return Millis(self.watch_ms * 9 // 10 if is_asked else 0)
+        return Millis(self.watch_ms * 9 // 10 if self.metrics else 0)
 
     @property
     def remeasure_ms(self) -> Millis:

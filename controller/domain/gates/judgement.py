@@ -128,20 +128,15 @@ def control_alpha_of(pipeline: Pipeline, index: int) -> float:
 
 def metric_alpha_of(pipeline: Pipeline, index: int, name: str) -> float:
     """Return how likely the comparison of one metric of a stage may be wrong: its share of alpha."""
-    before = sum(len(metrics_of(stage.gate)) for stage in pipeline.stages[:index])
-    names = [metric.name for metric in metrics_of(pipeline.stages[index].gate)]
+    before = sum(len(stage.gate.metrics) for stage in pipeline.stages[:index])
+    names = [metric.name for metric in pipeline.stages[index].gate.metrics]
     return _share(pipeline, 2 * len(pipeline.stages) + before + names.index(name))
-
-
-def metrics_of(gate: Gate) -> tuple[Metric, ...]:
-    """Return the metrics that a gate compares."""
-    return () if gate.control is None else gate.control.metrics
 
 
 def tests_of(pipeline: Pipeline) -> tuple[Test | None, ...]:
     """Return what divides the alpha of a run: each stage's test, then each's comparison, then its metrics; or None."""
     gates = [stage.gate for stage in pipeline.stages]
-    metrics = (metric for gate in gates for metric in metrics_of(gate))
+    metrics = (metric for gate in gates for metric in gate.metrics)
     return (*(gate.sequential for gate in gates), *(gate.control for gate in gates), *metrics)
 
 

@@ -28,7 +28,7 @@ def judge(decision: Decision, index: int) -> None:
     if at_work.control is None:
         return
     _crashes(decision, index, at_work.control)
-    for metric in judgement.metrics_of(stage.gate):
+    for metric in stage.gate.metrics:
         if metric.name in at_work.control.metrics:
             _metric(decision, index, metric)
 
@@ -80,7 +80,7 @@ def _stop(decision: Decision, index: int, reason: str, told: Note) -> None:
 def shortfalls(plan: Plan, index: int, held: int) -> Iterator[Note]:
     """Yield which metrics of a stage can never stop it, since only *held* devices are held back."""
     stage = plan.pipeline.stages[index]
-    for metric in judgement.metrics_of(stage.gate):
+    for metric in stage.gate.metrics:
         least = metrics.pairs_min(judgement.metric_alpha_of(plan.pipeline, index, metric.name))
         if held < least:
             are = f"{counted(held, 'device')} {'is' if held == 1 else 'are'}"
@@ -95,7 +95,7 @@ def with_metric(group: ControlRun, name: str, known: metrics.MetricRun) -> Contr
 
 def holds_of(stage: Stage) -> tuple[str, ...]:
     """Return the reasons for which a comparison of a stage may hold its run."""
-    of_metrics = (metric_of(stage.name, metric.name) for metric in judgement.metrics_of(stage.gate))
+    of_metrics = (metric_of(stage.name, metric.name) for metric in stage.gate.metrics)
     return (crashes_of(stage.name), *of_metrics)
 
 

@@ -29,7 +29,6 @@ from controller.domain.events import (
     Release,
     Started,
 )
-from controller.domain.gates.judgement import metrics_of
 from controller.domain.gates.replay import judge
 from controller.domain.metrics import Pair
 from controller.domain.model import Breach, Plan, Run, create
@@ -258,7 +257,7 @@ class World:
             wave=waves.current(self.run.stages[stage].waves) if definition.gate.proof else None,
             silent_after_ms=definition.gate.silent_after_ms,
             soak_ms=definition.gate.soak_ms,
-            metrics=tuple(metric.name for metric in metrics_of(definition.gate)),
+            metrics=tuple(metric.name for metric in definition.gate.metrics),
         )
 
     @property

@@ -423,8 +423,7 @@ def test_the_tests_of_a_run_share_its_alpha(gates: list[Gate]) -> None:
         if one.control is not None:
             shares.append((judgement.control_alpha_of(pipeline, index), one.control.alpha_percent))
         shares += [
-            (judgement.metric_alpha_of(pipeline, index, metric.name), metric.alpha_percent)
-            for metric in judgement.metrics_of(one)
+            (judgement.metric_alpha_of(pipeline, index, metric.name), metric.alpha_percent) for metric in one.metrics
         ]
     assert all(share == pytest.approx(own / 100) for share, own in shares if own is not None)
     assert len({round(share, 12) for share, own in shares if own is None}) <= 1
