@@ -53,6 +53,7 @@ from protocol.messages import (
     Mode,
     PayloadType,
     RefusalReport,
+    Report,
     RootVersions,
     StateReport,
     WorkInHand,
@@ -180,6 +181,11 @@ class Device:
     commands: list[tuple[Digest, Command]] = field(default_factory=list)
     acks: list[Ack] = field(default_factory=list)
     replies: list[HelloReply] = field(default_factory=list)
+
+    def signed(self, report: Report) -> Uplinked:
+        """Return a report of this device, signed and not yet told."""
+        payload = seal(encode(report), PayloadType.REPORT, self.key)
+        return Uplinked(name=self.name, kind=UplinkKind.REPORT, payload=payload)
 
 
 class Rig:
@@ -498,8 +504,7 @@ class Rig:
             command=digest,
             code=code,
         )
-        payload = seal(encode(message), PayloadType.REPORT, device.key)
-        return Uplinked(name=device.name, kind=UplinkKind.REPORT, payload=payload)
+        return device.signed(message)
 
     def ail(
         self, name: str, mark: Mark, *, detail: str = "", command: tuple[Digest, Command] | None = None
@@ -526,8 +531,7 @@ class Rig:
             count=int(mark.is_bad),
             detail=detail,
         )
-        payload = seal(encode(message), PayloadType.REPORT, device.key)
-        return Uplinked(name=device.name, kind=UplinkKind.REPORT, payload=payload)
+        return device.signed(message)
 
     def measure(
         self, name: str, *, command: tuple[Digest, Command] | None = None, **outputs: float | str
@@ -552,8 +556,7 @@ class Rig:
             attempt=content.attempt,
             outputs=outputs,
         )
-        payload = seal(encode(message), PayloadType.REPORT, device.key)
-        return Uplinked(name=device.name, kind=UplinkKind.REPORT, payload=payload)
+        return device.signed(message)
 
     def succeed(self, *names: str) -> None:
         """Let devices install what they were told to."""

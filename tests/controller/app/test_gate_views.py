@@ -9,36 +9,14 @@ from controller.app import runs
 from controller.app.errors import Conflict
 from controller.app.views import ControlView, MetricView
 from controller.domain.pipeline import Control, Gate, Metric, OnBreach, Pace, Worse
-from protocol.codec import encode
-from protocol.envelope import seal
 from protocol.health import HEALTH, MEASURE, WATCH
-from protocol.messages import MeasureReport, PayloadType
-from protocol.topics import UplinkKind
 from protocol.units import HOUR
-from tests.controller.app.rig import INCARNATION, Rig, stage
+from tests.controller.app.rig import Rig, stage
 
 SCAN, FREE = Metric(name="scan_ms"), Metric(name="free_mb", worse=Worse.LOWER, alpha_percent=0.1)
 COMPARED = Gate(soak_ms=int(HOUR), control=Control(share_percent=50, metrics=(SCAN, FREE)))
 CAPABLE: dict[str, Any] = {"capabilities": ("install", HEALTH, WATCH, MEASURE)}
 NAMES = tuple(f"d{number:02}" for number in range(60))
-
-
-def tell(rig: Rig, name: str, **numbers: float) -> None:
-    """Let a device tell what the apps say that it watches."""
-    device = rig.devices[name]
-    digest, content = rig.last_install(name)
-    device.report_seq += 1
-    message = MeasureReport(
-        device=device.name,
-        incarnation=INCARNATION,
-        report_seq=device.report_seq,
-        at=rig.clock.time,
-        command=digest,
-        run=content.run,
-        attempt=content.attempt,
-        outputs=numbers,
-    )
-    rig.say(name, UplinkKind.REPORT, seal(encode(message), PayloadType.REPORT, device.key))
 
 
 def soaking(**rules: Any) -> tuple[Rig, str, list[str], list[str]]:
@@ -63,9 +41,9 @@ def control(rig: Rig, run: str) -> ControlView:
 def stopped(rig: Rig, held: list[str], updated: list[str], run: str) -> MetricView:
     """Let every updated device be slower than its partner until that stops the stage; return what is seen then."""
     for one in held:
-        tell(rig, one, scan_ms=100, free_mb=50)
+        rig.measure(one, scan_ms=100, free_mb=50)
     for one in updated:
-        tell(rig, one, scan_ms=200, free_mb=50)
+        rig.measure(one, scan_ms=200, free_mb=50)
         if control(rig, run).metrics[0].breached_at is not None:
             return control(rig, run).metrics[0]
     raise AssertionError("slower devices did nothing")
@@ -89,11 +67,11 @@ def test_each_metric_has_its_own_share_of_alpha_beside_the_gate_and_the_comparis
 
 def test_numbers_without_a_partner_are_counted_and_so_are_those_of_another_metric() -> None:
     rig, run, held, updated = soaking()
-    tell(rig, updated[0], scan_ms=120)
-    tell(rig, held[0], scan_ms=100, free_mb=50)
-    tell(rig, held[1], scan_ms=100, free_mb=50)
-    tell(rig, updated[1], scan_ms=120)
-    tell(rig, updated[2], scan_ms=100, free_mb=60)
+    rig.measure(updated[0], scan_ms=120)
+    rig.measure(held[0], scan_ms=100, free_mb=50)
+    rig.measure(held[1], scan_ms=100, free_mb=50)
+    rig.measure(updated[1], scan_ms=120)
+    rig.measure(updated[2], scan_ms=100, free_mb=60)
     group = control(rig, run)
     scan, free = group.metrics
     assert (group.updated.measured, group.control.measured) == (3, 2)
@@ -105,9 +83,9 @@ def test_numbers_without_a_partner_are_counted_and_so_are_those_of_another_metri
 
 def test_of_each_device_people_see_what_it_told_and_whether_that_is_compared() -> None:
     rig, run, held, updated = soaking()
-    tell(rig, updated[0], scan_ms=120)
-    tell(rig, held[0], scan_ms=100, free_mb=50, boot_ms=9)
-    tell(rig, updated[1], scan_ms=120)
+    rig.measure(updated[0], scan_ms=120)
+    rig.measure(held[0], scan_ms=100, free_mb=50, boot_ms=9)
+    rig.measure(updated[1], scan_ms=120)
     shown = {one.device: (one.measures, one.is_paired) for one in rig.do(runs.targets, run=run, limit=100).items}
     assert shown[updated[0]] == ({"scan_ms": 120}, False)
     assert shown[updated[1]] == ({"scan_ms": 120}, True)
@@ -142,9 +120,9 @@ def test_going_on_over_a_metric_takes_an_override_and_shows_what_was_accepted() 
 def test_two_metrics_that_hold_a_run_are_both_named() -> None:
     rig, run, held, updated = soaking(on_breach=OnBreach.PAUSE)
     for one in held:
-        tell(rig, one, scan_ms=100, free_mb=50)
+        rig.measure(one, scan_ms=100, free_mb=50)
     for one in updated:
-        tell(rig, one, scan_ms=200, free_mb=20)
+        rig.measure(one, scan_ms=200, free_mb=20)
     with pytest.raises(Conflict, match=r"^metric scan_ms is worse .* held back; metric free_mb is worse .*: resume"):
         rig.do(runs.resume, run=run)
 
@@ -152,6 +130,6 @@ def test_two_metrics_that_hold_a_run_are_both_named() -> None:
 def test_where_a_metric_only_alerts_the_timeline_tells_it_once() -> None:
     rig, run, held, updated = soaking(on_breach=OnBreach.ALERT)
     seen = stopped(rig, held, updated, run)
-    tell(rig, updated[-1], scan_ms=200)
+    rig.measure(updated[-1], scan_ms=200)
     [told] = [event.data for event in rig.do(runs.events, run=run) if event.kind == "metric"]
     assert told == {"stage": "all", "text": "scan_ms", "evidence": seen.evidence}
